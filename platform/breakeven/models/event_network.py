@@ -1,0 +1,80 @@
+"""What both engines of the event network share: parameters, their names, the decoder and the head.
+
+An engine adds `pool`, the message passing. The parameters live here once, so that either engine loads the
+other's weights and both are initialised alike.
+"""
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+from torch import Tensor, nn
+
+from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES
+from breakeven.models.layers import MLP, Block, Encoder
+from breakeven.models.scaling import Scaling
+
+
+class EventNetwork(nn.Module, ABC):
+    """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
+
+    scaling: feature statistics.  encoder, blocks, decoder: the backbone.  head: the last linear layer.
+    """
+
+    def __init__(
+        self,
+        n_outputs: int,
+        *,
+        hidden: int = 64,
+        iterations: int = 4,
+        shared_blocks: bool = False,
+        log_momenta: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (("n_outputs", n_outputs), ("hidden", hidden), ("iterations", iterations)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        self.n_outputs, self.hidden, self.iterations = n_outputs, hidden, iterations
+        self.shared_blocks = shared_blocks
+        self.scaling = Scaling(log_momenta)
+        self.encoder = Encoder(N_NODE_FEATURES, N_EDGE_FEATURES, N_GLOBAL_FEATURES, hidden)
+        self.blocks = nn.ModuleList(Block(hidden) for _ in range(1 if shared_blocks else iterations))
+        self.decoder = MLP(hidden, hidden)
+        self.head = nn.Linear(hidden, n_outputs)
+
+    @abstractmethod
+    def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
+        """The global feature after the last block [n_events, hidden]; arguments as in forward."""
+
+    def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
+        """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
+        return self.decoder(self.pool(nodes, offsets))
+
+    def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
+        """Outputs (logits and regressions) [n_events, n_outputs].
+
+        nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
+        offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
+        """
+        return self.head(self.represent(nodes, offsets))
+
+    def blocks_in_order(self) -> list[Block]:
+        """The block of each iteration; the same one every time where blocks are shared."""
+        return [cast(Block, self.blocks[0 if self.shared_blocks else k]) for k in range(self.iterations)]
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """All parameters but the head's, in the order of the state dict."""
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith("head.")]
+
+    def measure_scaling(self, nodes: Tensor, offsets: Tensor) -> None:
+        """Set the feature statistics from training events; raises ValueError on none or a non-finite one."""
+        self.scaling.measure(nodes, offsets)
+
+    def config(self) -> dict[str, int | bool]:
+        """The arguments that build this network again."""
+        return {
+            "n_outputs": self.n_outputs,
+            "hidden": self.hidden,
+            "iterations": self.iterations,
+            "shared_blocks": self.shared_blocks,
+            "log_momenta": bool(self.scaling.log_momenta),
+        }

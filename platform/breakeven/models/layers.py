@@ -1,0 +1,72 @@
+"""The layers all networks here are made of, and their initialisation from a seed. Never looks at events."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Four linear layers of one width, ReLU between them, LayerNorm last (arXiv 2412.10665, III.2)."""
+
+    def __init__(self, n_inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_inputs, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.third = nn.Linear(hidden, hidden)
+        self.fourth = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """inputs: [n, n_inputs] -> [n, hidden]."""
+        return self.after_first_layer(self.first(inputs))
+
+    def after_first_layer(self, activations: Tensor) -> Tensor:
+        """What follows the first layer, [n, hidden] -> [n, hidden]; overwrites activations by their ReLU."""
+        for layer in (self.second, self.third, self.fourth):
+            activations = layer(torch.relu_(activations))
+        return self.norm(activations)
+
+
+class Encoder(nn.Module):
+    """One MLP each for the features of nodes, edges and the whole graph."""
+
+    def __init__(self, n_node: int, n_edge: int, n_global: int, hidden: int) -> None:
+        super().__init__()
+        self.nodes = MLP(n_node, hidden)
+        self.edges = MLP(n_edge, hidden)
+        self.globals = MLP(n_global, hidden)
+
+
+class Block(nn.Module):
+    """The three update MLPs of one graph-network iteration (arXiv 2412.10665, the equations of section
+    III.2).
+
+    The inputs of each are concatenated in this order, which the columns of its first weight follow:
+    edges [x_i, x_j, y_ij, z], nodes [x_i, sum_j y_ij, z], globals [sum_i x_i, sum_ij y_ij, z].
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.edges = MLP(4 * hidden, hidden)
+        self.nodes = MLP(3 * hidden, hidden)
+        self.globals = MLP(3 * hidden, hidden)
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Fill all linear and normalisation layers of `module` as a function of `seed` alone, on any device.
+
+    Linear weights and biases are uniform in +- 1/sqrt(inputs), torch's own default; LayerNorm starts as the
+    identity. The global random state is neither read nor changed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                bound = 1.0 / math.sqrt(layer.in_features)
+                for parameter in (layer.weight, layer.bias):
+                    drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                    parameter.copy_((2.0 * drawn - 1.0) * bound)
+            elif isinstance(layer, nn.LayerNorm):
+                layer.weight.fill_(1.0)
+                layer.bias.zero_()

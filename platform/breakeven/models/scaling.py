@@ -1,0 +1,122 @@
+"""Standardisation of the input features, with statistics that travel in the model's state dict.
+
+Holds means and standard deviations of node, edge and global features. Never looks at targets or outputs.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from breakeven.models.graph import (
+    ENERGY,
+    N_EDGE_FEATURES,
+    N_GLOBAL_FEATURES,
+    N_NODE_FEATURES,
+    PT,
+    edge_features,
+    fully_connected,
+)
+
+MOMENTUM_FLOOR = 1.0
+"""GeV. The logarithms are of max(value, floor); only missing momenta, far below resolution, reach it."""
+
+_EVENTS_AT_ONCE = 8192
+
+
+class Scaling(nn.Module):
+    """(feature - mean) / std for nodes, edges and the global feature.
+
+    The flag `log_momenta` is a buffer too: weights trained with logarithms would be silently wrong without
+    them.
+    """
+
+    node_mean: Tensor
+    node_std: Tensor
+    edge_mean: Tensor
+    edge_std: Tensor
+    global_mean: Tensor
+    global_std: Tensor
+    log_momenta: Tensor
+
+    def __init__(self, log_momenta: bool) -> None:
+        super().__init__()
+        for name, width in (
+            ("node", N_NODE_FEATURES),
+            ("edge", N_EDGE_FEATURES),
+            ("global", N_GLOBAL_FEATURES),
+        ):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_std", torch.ones(width))
+        self.register_buffer("log_momenta", torch.tensor(log_momenta))
+
+    def nodes(self, nodes: Tensor) -> Tensor:
+        """Standardised node features; nodes: [n_nodes, 7] raw -> [n_nodes, 7]."""
+        return (self._momenta(nodes) - self.node_mean) / self.node_std
+
+    def edges(self, edges: Tensor) -> Tensor:
+        """Standardised edge features; edges: [n_edges, 3] raw -> [n_edges, 3]."""
+        return (edges - self.edge_mean) / self.edge_std
+
+    def globals(self, nodes_per_event: Tensor) -> Tensor:
+        """Standardised number of objects; nodes_per_event: [n_events] int64 -> [n_events, 1]."""
+        return (nodes_per_event[:, None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
+
+    @torch.no_grad()
+    def measure(self, nodes: Tensor, offsets: Tensor) -> None:
+        """Set all statistics from events; nodes: [n_nodes, 7], offsets: [n_events + 1] int64.
+
+        A feature that never varies (the b-tag of a sample without jets) gets the standard deviation 1.
+        Raises ValueError without events and on a feature that is not finite.
+        """
+        if len(offsets) < 2:
+            raise ValueError("the scaling is measured on events, and there are none; give the training events")
+        moments = {name: _Moments() for name in ("node", "edge", "global")}
+        for start in range(0, len(offsets) - 1, _EVENTS_AT_ONCE):
+            part = offsets[start : start + _EVENTS_AT_ONCE + 1]
+            raw = nodes[int(part[0]) : int(part[-1])].double()
+            graph = fully_connected(part)
+            moments["node"].add(self._momenta(raw))
+            moments["edge"].add(edge_features(raw, graph.receiver, graph.sender))
+            moments["global"].add(graph.nodes_per_event[:, None].double())
+        for name, found in moments.items():
+            mean, std = found.mean_and_std(getattr(self, f"{name}_mean").numel())
+            if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):
+                raise ValueError(
+                    f"the {name} features have the means {mean.tolist()}: some feature of these events "
+                    "is not finite; check the dataset they come from"
+                )
+            getattr(self, f"{name}_mean").copy_(mean)
+            getattr(self, f"{name}_std").copy_(std)
+
+    def _momenta(self, nodes: Tensor) -> Tensor:
+        # Neither a branch on the flag nor a list of columns: both would make a GPU wait at every batch.
+        columns = slice(PT, ENERGY + 1, ENERGY - PT)
+        momenta = nodes[:, columns]
+        scaled = nodes.clone()
+        scaled[:, columns] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
+        return scaled
+
+
+class _Moments:
+    """Running sums of values and squares, shifted by the first mean so that no digits cancel."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.shift: Tensor | None = None
+        self.first: Tensor | float = 0.0
+        self.second: Tensor | float = 0.0
+
+    def add(self, values: Tensor) -> None:
+        if len(values) == 0:
+            return
+        if self.shift is None:
+            self.shift = values.mean(0)
+        self.count += len(values)
+        self.first = self.first + (values - self.shift).sum(0)
+        self.second = self.second + (values - self.shift).square().sum(0)
+
+    def mean_and_std(self, width: int) -> tuple[Tensor, Tensor]:
+        if self.shift is None:
+            return torch.zeros(width), torch.ones(width)
+        mean = torch.as_tensor(self.first) / self.count
+        std = (torch.as_tensor(self.second) / self.count - mean.square()).clamp(min=0.0).sqrt()
+        return self.shift + mean, torch.where(std < 1e-6, torch.ones_like(std), std)
