@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make study` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: study test test-all lint bench ui clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make study      the scaling study at laptop size: events, pretraining, finetuning, break-even (about 15 minutes)"
+	@echo "make test       lint, types, layers and the fast tests (under 12 minutes on two cores)"
+	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
+	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make ui         the MLflow pages of what has run, on http://127.0.0.1:5000"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+study: $(READY)
+	$(RUN) studies/scaling.py --preset laptop
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+test: lint
+	$(RUN) -m pytest -m "not slow"
+
+test-all: lint
+	$(RUN) -m pytest -m "slow" --timeout 1500
+
+ui: $(READY)
+	$(VENV)/bin/breakeven ui
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""The only rooms that import ray: session, generation, pretraining, finetuning."""

@@ -1,0 +1,68 @@
+"""Generation as Ray tasks: one task a shard, any worker, any order, the same events.
+
+Holds the distribution and nothing of physics. Shards that are on disk are never made again, so an interrupted
+generation goes on and re-does at most one shard a worker.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import ray
+
+from breakeven.events import store
+
+_IN_FLIGHT_A_CPU = 3
+
+
+class GenerationFailed(RuntimeError):
+    """A shard could not be made; the message names the process and carries the reason."""
+
+
+def generate(
+    wanted: Mapping[store.Recipe, int],
+    root: Path,
+    on_shard: Callable[[str, int], None] = lambda process, events: None,
+) -> dict[str, store.Dataset]:
+    """Make the missing shards of all recipes on the cluster; the complete datasets by process name.
+
+    wanted: number of shards of each recipe.  root: folder on storage that all nodes share.
+    on_shard: called in the driver with process and number of events whenever a shard is written.
+    Raises GenerationFailed with the worker's error when a process cannot be generated.
+    """
+    missing = [
+        [(recipe, shard) for shard in store.missing_shards(recipe, root, n_shards)]
+        for recipe, n_shards in wanted.items()
+    ]
+    # One shard of each process in turn: every process is complete at about the same time, and errors show early.
+    queue = [job for turn in itertools.zip_longest(*missing) for job in turn if job is not None]
+    _run(queue, root, on_shard)
+    return {recipe.process.name: store.complete(recipe, root, n_shards) for recipe, n_shards in wanted.items()}
+
+
+def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callable[[str, int], None]) -> None:
+    at_once = _IN_FLIGHT_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting, running = list(reversed(queue)), {}
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            recipe, shard = waiting.pop()
+            running[_make_shard.remote(recipe, str(root), shard)] = recipe
+        ready, _ = ray.wait(list(running), num_returns=1)
+        for reference in ready:
+            recipe = running.pop(reference)
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                for other in running:
+                    ray.cancel(other)
+                cause = error.cause if isinstance(error.cause, Exception) else error
+                raise GenerationFailed(f"process {recipe.process.name}: {cause}") from cause
+            on_shard(recipe.process.name, recipe.shard_events)
+
+
+@ray.remote(num_cpus=1, max_retries=5)
+def _make_shard(recipe: store.Recipe, root: str, shard: int) -> float:
+    start = time.process_time()
+    store.make_shard(recipe, Path(root), shard)
+    return time.process_time() - start

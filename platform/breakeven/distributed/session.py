@@ -1,0 +1,79 @@
+"""A Ray session: the cluster that is there, or a local one, and what it offers.
+
+Holds how the house starts and leaves Ray. Token authentication is always on, as Ray's behaviour otherwise depends on
+whether an old token file lies in the home folder.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0",
+    "OMP_NUM_THREADS": "1",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
+}
+"""Environment of every worker process."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cluster offers."""
+
+    cpus: int
+    gpus: int
+    nodes: int
+    dashboard: str
+    local: bool
+
+    @property
+    def device(self) -> str:
+        """ "cuda" where the cluster has a GPU, else "cpu"."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def workers(self) -> int:
+        """Trials to train at once: one for each GPU, or for each core."""
+        return max(1, self.gpus or self.cpus)
+
+
+@contextmanager
+def session(log_to_driver: bool = False) -> Iterator[Resources]:
+    """Connect to the cluster of `RAY_ADDRESS`, or one on this machine, or start a local one; leave it at the end.
+
+    Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer.
+    """
+    local = not (os.environ.get("RAY_ADDRESS") or _running_here())
+    context = ray.init(
+        address=None if local else os.environ.get("RAY_ADDRESS", "auto"),
+        log_to_driver=log_to_driver,
+        logging_level="WARNING",
+        include_dashboard=True if local else None,
+        runtime_env={"env_vars": ENVIRONMENT},
+    )
+    try:
+        offers = ray.cluster_resources()
+        yield Resources(
+            cpus=int(offers.get("CPU", 1)),
+            gpus=int(offers.get("GPU", 0)),
+            nodes=sum(node["Alive"] for node in ray.nodes()),
+            dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
+            local=local,
+        )
+    finally:
+        ray.shutdown()
+
+
+def _running_here() -> bool:
+    """Whether `ray start` has left the address of a cluster that runs on this machine."""
+    return bool(ray._private.services.find_gcs_addresses())

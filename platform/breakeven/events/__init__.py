@@ -1,0 +1,1 @@
+"""Events at rest: schema, store, flat arrays, samples. Knows physics; knows neither models nor studies."""

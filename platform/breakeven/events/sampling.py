@@ -1,0 +1,72 @@
+"""Splits and random subsets that never overlap the test events.
+
+An event's split is a hash of its hard event, so it never depends on the dataset's size, and all copies of one hard
+event (see physics/hard.py) fall on the same side. It never looks at features.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from breakeven.fingerprint import fingerprint
+
+TEST_FRACTION = 0.25
+VALIDATION_FRACTION = 0.15
+
+
+class Split(IntEnum):
+    """What an event may be used for; decided once and for ever."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+class TooFewEvents(ValueError):
+    """A sample asks for more events than the split of a dataset holds."""
+
+
+def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
+    """Split of each event, [n_events] int8: 25 % test, 15 % validation, 60 % training, by hard event.
+
+    process: name that salts the hash.  hard_event: [n_events] int64, equal for copies of one hard event.
+    """
+    salt = np.uint64(int(fingerprint(["split", process]), 16))
+    uniform = _splitmix64(hard_event.astype(np.uint64) ^ salt) / 2.0**64
+    return np.where(
+        uniform < TEST_FRACTION,
+        np.int8(Split.TEST),
+        np.where(uniform < TEST_FRACTION + VALIDATION_FRACTION, np.int8(Split.VALIDATION), np.int8(Split.TRAIN)),
+    ).astype(np.int8)
+
+
+def expected_events(n_events: int, split: Split) -> int:
+    """Events that `split` surely has (at four standard deviations) of `n_events` distinct hard events."""
+    share = {Split.TEST: TEST_FRACTION, Split.VALIDATION: VALIDATION_FRACTION}
+    fraction = share.get(split, 1.0 - TEST_FRACTION - VALIDATION_FRACTION)
+    return max(0, int(n_events * fraction - 4.0 * (n_events * fraction * (1.0 - fraction)) ** 0.5))
+
+
+def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
+    """A random subset of `size` of `rows`, a function of (seed, name); larger sizes contain the smaller ones.
+
+    Raises TooFewEvents, naming `name`, where there are fewer rows than `size`, and ValueError on a size below 1.
+    """
+    if size < 1:
+        raise ValueError(f"{name}: a sample of {size} events makes no sense; give a size of at least 1")
+    if size > len(rows):
+        raise TooFewEvents(
+            f"{name}: {size:,} events asked for, {len(rows):,} there; generate more (--generation.events-per-process) "
+            "or ask for a smaller size"
+        )
+    generator = np.random.default_rng(int(fingerprint([name, seed]), 16))
+    return rows[generator.permutation(len(rows))[:size]]
+
+
+def _splitmix64(x: np.ndarray) -> np.ndarray:
+    """Steele, Lea and Flood's SplitMix64 finaliser: a good 64-bit hash of an integer, [n] uint64."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,255 @@
+"""The search: one Optuna study a cell proposes learning-rate ratios, and the queue says which trials come next.
+
+The only room that imports optuna. Search trials are judged on validation events with their own seeds; the ratio that
+wins is then confirmed on fresh seeds and test events. The ledger is the truth: what it holds is never asked for again,
+and a lost or outdated Optuna journal is filled from it. It never trains.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from breakeven.fingerprint import fingerprint
+from breakeven.study.ledger import Ledger
+from breakeven.study.plan import (
+    Cell,
+    Ingredients,
+    Phase,
+    Trial,
+    cells,
+    confirm_seeds,
+    search_seeds,
+    searched,
+    trial,
+)
+from breakeven.study.spec import Search, Study
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+MAX_LOST = 3
+"""Times a trial may be lost with its worker before it is recorded as failed."""
+
+
+def open_storage(path: Path) -> optuna.storages.BaseStorage:
+    """The journal that remembers the proposals of a study, safe on network file systems, written by the driver only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return JournalStorage(JournalFileBackend(str(path)))
+
+
+class RatioSearch:
+    """Proposes learning-rate ratios for one cell, the published one first, then by TPE on the logarithm.
+
+    `name` is the identity of what is searched: equal names share their history in the journal.
+    """
+
+    def __init__(self, storage: optuna.storages.BaseStorage, name: str, space: Search) -> None:
+        self.name, self.space = name, space
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+        if not self.study.get_trials(deepcopy=False):
+            self.study.enqueue_trial({"ratio": space.published})
+
+    def open_proposals(self) -> dict[int, float]:
+        """Proposals that were handed out and never told, by number: those of a killed driver are still good."""
+        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        return {found.number: found.params["ratio"] for found in running if "ratio" in found.params}
+
+    def ask(self) -> tuple[int, float]:
+        """A new proposal: its number and ratio, a function of what was told before and of nothing else.
+
+        The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
+        """
+        seed = int(fingerprint([self.name, self.told()]), 16) % 2**32
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
+        proposal = self.study.ask()
+        low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
+        return proposal.number, proposal.suggest_float("ratio", low, high, log=True)
+
+    def tell(self, number: int, value: float | None) -> None:
+        """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed."""
+        if value is None or not math.isfinite(value):
+            self.study.tell(number, state=optuna.trial.TrialState.FAIL)
+        else:
+            self.study.tell(number, value)
+
+    def told(self) -> int:
+        """Number of proposals that are finished, failed ones included."""
+        return sum(found.state.is_finished() for found in self.study.get_trials(deepcopy=False))
+
+    def best(self) -> float:
+        """The ratio with the lowest validation loss; the published one where every proposal failed."""
+        done = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if not done:
+            return self.space.published
+        return min(done, key=lambda found: found.value if found.value is not None else math.inf).params["ratio"]
+
+
+@dataclass
+class _SearchedCell:
+    """Progress of the search in one cell."""
+
+    cell: Cell
+    search: RatioSearch
+    waiting: dict[int, list[Trial]] = field(default_factory=dict)
+    """Trials of each open proposal."""
+
+
+class TrialQueue:
+    """Hands out the trials of a study in order and takes their records back.
+
+    Everything already in the ledger is skipped, so a second run of a finished study hands out nothing. `on_known` is
+    called with the hash of every trial of this study that is done (found or newly finished), once.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        made_of: Ingredients,
+        ledger: Ledger,
+        storage: optuna.storages.BaseStorage,
+        on_known: Callable[[str], Any] = lambda _: None,
+    ) -> None:
+        self.study, self.made_of, self.ledger, self.storage = study, made_of, ledger, storage
+        self.on_known = on_known
+        self.trials: dict[str, Trial] = {}
+        self.ratios: dict[Cell, float] = {}
+        self._ready: list[Trial] = []
+        self._in_flight: dict[str, Trial] = {}
+        self._lost: dict[str, int] = {}
+        self._given_up: set[str] = set()
+        self._searching: dict[Cell, _SearchedCell] = {}
+        for cell in cells(study):
+            if searched(study, cell):
+                self._begin_search(cell)
+        for cell in cells(study):
+            if not searched(study, cell):
+                self._confirm(cell, 1.0 if cell.strategy == "scratch" else study.search.published)
+
+    @property
+    def total(self) -> int:
+        """Trials of the whole study, known from the start."""
+        found = 0
+        for cell in cells(self.study):
+            found += self.study.finetuning.seeds
+            found += self.study.search.trials * self.study.search.seeds if searched(self.study, cell) else 0
+        return found
+
+    @property
+    def done(self) -> int:
+        """Trials that have a record."""
+        return len(self.trials) - len(self._ready) - len(self._in_flight)
+
+    def next(self) -> Trial | None:
+        """The next trial to train, or None when there is nothing to hand out at the moment (see `finished`)."""
+        if not self._ready:
+            return None
+        chosen = self._ready.pop(0)
+        self._in_flight[chosen.hash] = chosen
+        return chosen
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial has a record."""
+        return not (self._ready or self._in_flight or self._searching)
+
+    def came_back(self, trial_hash: str) -> bool:
+        """A worker is done with a trial: take its record from the ledger, or queue the trial again if there is none.
+
+        Returns False when the trial was lost for the third time: the caller records a failure and calls `give_up`.
+        """
+        if self._record(trial_hash) is None:
+            self._lost[trial_hash] = self._lost.get(trial_hash, 0) + 1
+            if self._lost[trial_hash] >= MAX_LOST:
+                return False
+            self._ready.insert(0, self._in_flight.pop(trial_hash))
+            return True
+        chosen = self._in_flight.pop(trial_hash)
+        self.on_known(trial_hash)
+        if chosen.phase == "search":
+            self._advance(chosen.cell)
+        return True
+
+    def give_up(self, trial_hash: str) -> None:
+        """Take the recorded failure of a lost trial as its outcome for this run; the next run tries it again."""
+        self._given_up.add(trial_hash)
+        self.came_back(trial_hash)
+
+    def _record(self, trial_hash: str) -> dict[str, Any] | None:
+        """The record of a trial; a failure that is worth another try, from an earlier run, counts as none."""
+        record = self.ledger.get(trial_hash)
+        if (
+            record is not None
+            and record["outcome"] != "finished"
+            and record.get("retry")
+            and trial_hash not in self._given_up
+        ):
+            return None
+        return record
+
+    def _begin_search(self, cell: Cell) -> None:
+        name = self._search_name(cell)
+        search = RatioSearch(self.storage, name, self.study.search)
+        self._searching[cell] = _SearchedCell(cell, search)
+        for number, ratio in search.open_proposals().items():
+            self._hand_out(cell, number, ratio)
+        self._advance(cell)
+
+    def _advance(self, cell: Cell) -> None:
+        """Tell what is known, ask for more, and begin to confirm once the search of a cell has all its proposals."""
+        progress = self._searching[cell]
+        while True:
+            for number, waiting in list(progress.waiting.items()):
+                records = [self._record(found.hash) for found in waiting]
+                if all(record is not None for record in records):
+                    losses = [
+                        record["validation_loss"] for record in records if record and record["outcome"] == "finished"
+                    ]
+                    whole = len(losses) == len(waiting)
+                    progress.search.tell(number, sum(losses) / len(losses) if whole else None)
+                    del progress.waiting[number]
+            if progress.waiting:
+                return
+            if progress.search.told() >= self.study.search.trials:
+                break
+            self._hand_out(cell, *progress.search.ask())
+        del self._searching[cell]
+        self._confirm(cell, progress.search.best())
+
+    def _hand_out(self, cell: Cell, number: int, ratio: float) -> None:
+        proposed = [trial(self.study, cell, "search", seed, ratio, self.made_of) for seed in search_seeds(self.study)]
+        self._searching[cell].waiting[number] = proposed
+        for new in proposed:
+            self._enqueue(new)
+
+    def _confirm(self, cell: Cell, ratio: float) -> None:
+        self.ratios[cell] = ratio
+        for seed in confirm_seeds(self.study):
+            self._enqueue(trial(self.study, cell, "confirm", seed, ratio, self.made_of))
+
+    def _enqueue(self, new: Trial) -> None:
+        if new.hash in self.trials:
+            return
+        self.trials[new.hash] = new
+        if self._record(new.hash) is not None:
+            self.on_known(new.hash)
+            return
+        # Largest samples first, and a search before the confirmation that waits for it.
+        order: Callable[[Trial], tuple[int, bool]] = lambda t: (-t.cell.size, t.phase == "confirm")  # noqa: E731
+        place = next((i for i, other in enumerate(self._ready) if order(other) > order(new)), len(self._ready))
+        self._ready.insert(place, new)
+
+    def _search_name(self, cell: Cell) -> str:
+        """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""
+        phase: Phase = "search"
+        sample = trial(self.study, cell, phase, search_seeds(self.study)[0], 1.0, self.made_of).identity
+        space = self.study.search
+        bounds = {"published": space.published, "low": space.low, "high": space.high}
+        return fingerprint({**sample, "seed": space.seeds, "space": bounds})

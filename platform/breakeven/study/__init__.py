@@ -1,0 +1,1 @@
+"""What is to be run, and what has been: specification, plan, provenance, ledger. Knows neither physics nor models."""

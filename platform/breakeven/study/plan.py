@@ -1,0 +1,214 @@
+"""The plan of a study: its cells and trials, their identities, and what they will cost.
+
+Pure functions of the specification: needs neither Ray nor a GPU nor events. It never runs anything.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from breakeven.fingerprint import fingerprint
+from breakeven.study import spec
+from breakeven.study.spec import SEARCH_SEED, Finetuning, Study
+
+Phase = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Task x pretraining x strategy x size: the unit of the accuracy table."""
+
+    task: str
+    pretraining: str
+    """"none", "multiclass" or "multilabel"."""
+    strategy: str
+    """"scratch", "finetune" or "frozen"."""
+    size: int
+    """Training events of each class."""
+
+    @property
+    def name(self) -> str:
+        """Readable name, such as "stop_vs_ttH/multiclass/finetune/100"."""
+        return f"{self.task}/{self.pretraining}/{self.strategy}/{self.size}"
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What the trials of a study are made of, each by its content hash."""
+
+    datasets: Mapping[str, str]
+    """Dataset hash of each process."""
+    backbones: Mapping[str, str]
+    """Checkpoint hash of each pretraining objective."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the rooms that decide a result: network, training, torch's major."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The smallest thing that is trained and recorded once: a cell with seed and ratio."""
+
+    cell: Cell
+    phase: Phase
+    seed: int
+    ratio: float
+    identity: dict[str, Any] = field(repr=False)
+    """All that defines its result."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of the identity: the name of its record in the ledger."""
+        return fingerprint(self.identity)
+
+
+def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, ...]:
+    """All processes that a study needs, pretraining first, each once."""
+    wanted = list(pretraining_processes(study, pretraining_default)) if study.pretraining.objectives else []
+    for name in study.finetuning.tasks:
+        wanted += [spec.task(name).signal, spec.task(name).background]
+    return tuple(dict.fromkeys(wanted))
+
+
+def pretraining_processes(study: Study, default: tuple[str, ...]) -> tuple[str, ...]:
+    """The processes that the backbone learns from."""
+    return study.pretraining.processes or default
+
+
+def cells(study: Study) -> tuple[Cell, ...]:
+    """The cells of a study, largest size first, as the longest work must not come last."""
+    found = []
+    for size in sorted(study.finetuning.sizes, reverse=True):
+        for task in study.finetuning.tasks:
+            found.append(Cell(task, "none", "scratch", size))
+            for objective in study.pretraining.objectives:
+                found += [Cell(task, objective, strategy, size) for strategy in study.finetuning.strategies]
+    return tuple(found)
+
+
+def searched(study: Study, cell: Cell) -> bool:
+    """Whether the learning-rate ratio of `cell` is searched: it only exists where a backbone is finetuned."""
+    return cell.strategy == "finetune" and study.search.trials > 0
+
+
+def confirm_seeds(study: Study) -> range:
+    """Seeds of the reported trials."""
+    return range(1, study.finetuning.seeds + 1)
+
+
+def search_seeds(study: Study) -> range:
+    """Seeds of the search, disjoint from the reported ones."""
+    return range(SEARCH_SEED, SEARCH_SEED + study.search.seeds)
+
+
+def epochs(finetuning: Finetuning, size: int) -> int:
+    """Epoch limit at `size` events a class: small samples make more passes, up to `finetuning.steps` steps."""
+    steps_each = math.ceil(2 * size / finetuning.batch_size)
+    return max(finetuning.epochs, math.ceil(finetuning.steps / steps_each))
+
+
+def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
+    """One trial with its identity. A search trial never touches test events: it is another trial than a confirming one."""
+    task = spec.task(cell.task)
+    settings = study.finetuning
+    identity = {
+        "kind": "trial",
+        "judged_on": "test" if phase == "confirm" else "validation",
+        "signal": made_of.datasets[task.signal],
+        "background": made_of.datasets[task.background],
+        "backbone": made_of.backbones[cell.pretraining] if cell.pretraining != "none" else "",
+        "strategy": cell.strategy,
+        "size": cell.size,
+        "seed": seed,
+        "ratio": float(ratio),
+        "epochs": epochs(settings, cell.size),
+        "network": asdict(study.network),
+        "training": {
+            name: getattr(settings, name)
+            for name in (
+                "batch_size",
+                "learning_rate",
+                "decay",
+                "patience",
+                "validation_events",
+                "test_events",
+            )
+        },
+        "versions": dict(made_of.versions),
+    }
+    return Trial(cell, phase, seed, float(ratio), identity)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measured speeds that turn a plan into hours."""
+
+    generated: float
+    """Events a core-second, generation to disk."""
+    trained: float
+    """Event passes (forward, backward, step) a device-second."""
+    origin: str
+    """Where the numbers come from."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a study will take, at most: early stops make it less."""
+
+    cells: int
+    trials: int
+    search_trials: int
+    processes: int
+    events: int
+    disk_bytes: int
+    generation_hours: float
+    """Core-hours."""
+    pretraining_hours: float
+    """Device-hours, all objectives."""
+    finetuning_hours: float
+    """Device-hours of the reported trials, at the epoch limit."""
+    search_hours: float
+    """Device-hours of the search trials, at the epoch limit."""
+    rates: Rates
+
+
+BYTES_AN_EVENT = 150 + 340
+"""Parquet shard plus the flat arrays beside it."""
+
+
+def price(study: Study, pretraining_default: tuple[str, ...], rates: Rates, train_fraction: float) -> Price:
+    """Cells, trials, disk and hours of a study at measured rates; judging an event costs a third of training on it."""
+    names = processes(study, pretraining_default)
+    events = sum(study.generation.events(name) for name in names)
+    pretraining_passes = 0.0
+    for _ in study.pretraining.objectives:
+        for name in pretraining_processes(study, pretraining_default):
+            there = study.generation.events(name) * train_fraction
+            used = min(there, study.pretraining.events_per_process or there)
+            pretraining_passes += study.pretraining.epochs * used
+    passes = {"search": 0.0, "confirm": 0.0}
+    trials = {"search": 0, "confirm": 0}
+    settings = study.finetuning
+    for cell in cells(study):
+        cost = 2 * cell.size * epochs(settings, cell.size) if cell.strategy != "frozen" else 2 * cell.size / 3
+        judged = settings.validation_events * (epochs(settings, cell.size) if cell.strategy != "frozen" else 1)
+        tested = min(settings.test_events, study.generation.events_per_process // 4)
+        trials["confirm"] += settings.seeds
+        passes["confirm"] += settings.seeds * (cost + 2 * (judged + tested) / 3)
+        if searched(study, cell):
+            trials["search"] += study.search.trials * study.search.seeds
+            passes["search"] += study.search.trials * study.search.seeds * (cost + 2 * judged / 3)
+    to_hours = 1.0 / rates.trained / 3600
+    return Price(
+        cells=len(cells(study)),
+        trials=trials["confirm"],
+        search_trials=trials["search"],
+        processes=len(names),
+        events=events,
+        disk_bytes=events * BYTES_AN_EVENT,
+        generation_hours=events / rates.generated / 3600 * (4 if study.generation.multiparton_interactions else 1),
+        pretraining_hours=pretraining_passes * to_hours,
+        finetuning_hours=passes["confirm"] * to_hours,
+        search_hours=passes["search"] * to_hours,
+        rates=rates,
+    )

@@ -1,0 +1,252 @@
+"""The specification of a study: frozen dataclasses, and the checks that tell bad input before anything runs.
+
+A preset differs from another only in these numbers. Every field can be overridden on the command line; its comment here
+is its help text there. It holds no behaviour beyond the checks.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+PretrainingObjective = Literal["multiclass", "multilabel"]
+Strategy = Literal["finetune", "frozen"]
+
+
+class InvalidStudy(ValueError):
+    """The specification cannot be run; the message names the field, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Signal against background."""
+
+    name: str
+    """Short name, used in cells and on the command line."""
+    title: str
+    """Name in the published tables."""
+    signal: str
+    """Process of the signal class."""
+    background: str
+    """Process of the background class."""
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("ttH_CP", "ttH CP even vs odd", "ttH_yy_odd", "ttH_yy_even"),
+        Task("FCNC_vs_tHq", "FCNC vs tHq", "FCNC", "tHq"),
+        Task("ttW_vs_ttt", "ttW vs ttt", "ttt", "ttW"),
+        Task("stop_vs_ttH", "stop vs ttH", "stop_pair", "ttH"),
+        Task("WH_vs_ZH", "WH vs ZH", "WH", "ZH"),
+    )
+}
+"""The five tasks of arXiv 2412.10665, section III.1."""
+
+
+def task(name: str) -> Task:
+    """The task with this name: one of the five, or any "SIGNAL_vs_BACKGROUND" of two processes.
+
+    Raises InvalidStudy, with the nearest known names, on anything else.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    signal, separator, background = name.partition("_vs_")
+    if not (separator and signal and background) or signal == background:
+        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3) or sorted(TASKS)
+        raise InvalidStudy(
+            f"finetuning.tasks: {name!r} is not known; the nearest known: {', '.join(near)}; "
+            "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
+        )
+    return Task(name, f"{signal} vs {background}", signal, background)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The events a study stands on."""
+
+    events_per_process: int = 5000
+    """Events generated for each process; 60 % train, 15 % validate, 25 % test, split by hard event."""
+    fewer: dict[str, int] = field(default_factory=dict)
+    """Processes with another number of events, as name and number (arXiv 2412.10665 has half for tHq and tttt)."""
+    multiparton_interactions: bool = False
+    """Simulate multiparton interactions: more real, about four times slower."""
+    seed: int = 1
+    """Base seed: the same seed gives the same events on any number of workers."""
+    lhe: dict[str, str] = field(default_factory=dict)
+    """Les Houches event files of your own, as process name and path: a new process, or in place of the catalogue's."""
+    shard_events: int = 500
+    """Events in one Parquet shard: the unit of work of a worker, and the most it can lose."""
+
+    def events(self, process: str) -> int:
+        """Events to generate for `process`."""
+        return self.fewer.get(process, self.events_per_process)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The graph network of arXiv 2412.10665, section III.2."""
+
+    shared_blocks: bool = False
+    """Use one block in all iterations (134k parameters) in place of one for each (372k)."""
+    iterations: int = 4
+    """Message-passing iterations."""
+    log_momenta: bool = True
+    """Take the logarithm of pt and energy before standardising."""
+    engine: Literal["native", "dgl"] = "native"
+    """Implementation: our own, or DGL as the reference."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Pretraining of the backbone on many processes at once."""
+
+    objectives: tuple[PretrainingObjective, ...] = ("multiclass", "multilabel")
+    """What the backbone learns: the process (12 classes), or the 41 truth labels."""
+    processes: tuple[str, ...] = ()
+    """Processes to learn from; empty: all pretraining processes of the catalogue."""
+    events_per_process: int = 0
+    """Training events of each process; 0: all in the training split."""
+    epochs: int = 8
+    """Passes over the training events."""
+    batch_size: int = 256
+    """Global batch over all workers."""
+    learning_rate: float = 1e-3
+    """Initial rate."""
+    decay: float = 0.99
+    """Factor on the rate after each epoch."""
+    seed: int = 1
+    """Initialisation and order of events."""
+    workers: int = 0
+    """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """The trials: each task at each size, from scratch and from each backbone."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks to solve."""
+    strategies: tuple[Strategy, ...] = ("finetune", "frozen")
+    """What is done with a backbone; `scratch` always runs, as the baseline."""
+    sizes: tuple[int, ...] = (100, 300, 1000)
+    """Training events of each class."""
+    seeds: int = 3
+    """Repetitions of each cell on the test events: seeds 1 to n, each with its own initialisation and random subset."""
+    epochs: int = 12
+    """Most passes over the training events at the largest size."""
+    steps: int = 0
+    """Least gradient steps a trial may take before the epoch limit counts: small samples make more passes; 0: none."""
+    batch_size: int = 64
+    """Events in a batch."""
+    learning_rate: float = 1e-3
+    """Initial rate of the head, and of every layer when training from scratch."""
+    decay: float = 0.99
+    """Factor on the rates after each epoch."""
+    patience: int = 4
+    """Epochs without a better validation loss after which training has reached its plateau and stops."""
+    validation_events: int = 500
+    """Most validation events of each class."""
+    test_events: int = 2_000_000
+    """Most test events of each class."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for the learning-rate ratio (backbone rate / head rate) of each finetuning cell."""
+
+    trials: int = 2
+    """Ratios tried in each cell on validation events, the published one first; 0: no search, the published one."""
+    published: float = 0.1
+    """Ratio of arXiv 2412.10665, section III.4."""
+    low: float = 0.03
+    """Lowest ratio."""
+    high: float = 1.0
+    """Highest ratio."""
+    seeds: int = 1
+    """Trials averaged for one ratio; their seeds are never those that are reported."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: datasets, pretrainings, cells and search."""
+
+    name: str = "scaling"
+    """Name of the study: its folder below the runs folder, and its MLflow experiment."""
+    generation: Generation = Generation()
+    network: Network = Network()
+    pretraining: Pretraining = Pretraining()
+    finetuning: Finetuning = Finetuning()
+    search: Search = Search()
+
+
+SEARCH_SEED = 1_000_001
+"""First seed of the search; reported seeds are 1, 2, 3 ... and never reach it."""
+
+
+def check(study: Study, known_processes: Collection[str]) -> None:
+    """Raise InvalidStudy on the first field that cannot be run; `known_processes` is the catalogue's content."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", study.name) or study.name == "shared":
+        raise InvalidStudy(f"name is {study.name!r}: use letters, digits, dot, dash and underscore ('shared' is taken)")
+    positive = {
+        "generation.events-per-process": study.generation.events_per_process,
+        "generation.shard-events": study.generation.shard_events,
+        "network.iterations": study.network.iterations,
+        "pretraining.epochs": study.pretraining.epochs,
+        "pretraining.batch-size": study.pretraining.batch_size,
+        "pretraining.learning-rate": study.pretraining.learning_rate,
+        "pretraining.decay": study.pretraining.decay,
+        "finetuning.seeds": study.finetuning.seeds,
+        "finetuning.epochs": study.finetuning.epochs,
+        "finetuning.batch-size": study.finetuning.batch_size,
+        "finetuning.learning-rate": study.finetuning.learning_rate,
+        "finetuning.decay": study.finetuning.decay,
+        "finetuning.patience": study.finetuning.patience,
+        "finetuning.validation-events": study.finetuning.validation_events,
+        "finetuning.test-events": study.finetuning.test_events,
+        "search.low": study.search.low,
+        "search.published": study.search.published,
+        "search.seeds": study.search.seeds,
+    }
+    positive |= {f"finetuning.sizes[{i}]": size for i, size in enumerate(study.finetuning.sizes)}
+    positive |= {f"generation.fewer.{name}": n for name, n in study.generation.fewer.items()}
+    for name, value in positive.items():
+        if not math.isfinite(value) or value <= 0:
+            raise InvalidStudy(f"{name} is {value}: it must be above zero")
+    for name, value in {
+        "pretraining.events-per-process": study.pretraining.events_per_process,
+        "pretraining.workers": study.pretraining.workers,
+        "finetuning.steps": study.finetuning.steps,
+        "search.trials": study.search.trials,
+    }.items():
+        if value < 0:
+            raise InvalidStudy(f"{name} is {value}: it must not be negative")
+    if study.search.high < study.search.low:
+        raise InvalidStudy(f"search.high is {study.search.high}, below search.low {study.search.low}: swap them")
+    if not study.finetuning.tasks or not study.finetuning.sizes:
+        raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
+    for field_name, values in {
+        "finetuning.tasks": study.finetuning.tasks,
+        "finetuning.sizes": study.finetuning.sizes,
+        "finetuning.strategies": study.finetuning.strategies,
+        "pretraining.objectives": study.pretraining.objectives,
+        "pretraining.processes": study.pretraining.processes,
+    }.items():
+        if len(set(values)) < len(values):
+            raise InvalidStudy(f"{field_name} is {values}: name each only once")
+    known_processes = {*known_processes, *study.generation.lhe}
+    for name in study.finetuning.tasks:
+        _check_names(f"finetuning.tasks: {name}", (task(name).signal, task(name).background), known_processes)
+    _check_names("pretraining.processes", study.pretraining.processes, known_processes)
+    _check_names("generation.fewer", study.generation.fewer, known_processes)
+    if len(study.pretraining.processes) == 1 and "multiclass" in study.pretraining.objectives:
+        raise InvalidStudy("pretraining.processes names one process: multiclass pretraining needs at least two")
+
+
+def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:
+    for value in values:
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=3, cutoff=0.4) or sorted(known)
+            raise InvalidStudy(f"{field_name}: {value!r} is not known; the nearest known: {', '.join(near)}")

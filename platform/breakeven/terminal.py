@@ -1,0 +1,66 @@
+"""What the physicist sees while a study runs: progress bars in a terminal, a line now and then in a log.
+
+Holds the display only; it knows nothing of events or trials.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False, soft_wrap=True)
+
+LOG_SECONDS = 15.0
+"""Pause between two lines of progress where no terminal is attached (a submitted job, a file)."""
+
+
+class Bar:
+    """Progress of one stage; `advance` is all that the work calls."""
+
+    def __init__(self, title: str, total: int, unit: str, done: int, progress: Progress | None) -> None:
+        self.title, self.total, self.unit, self.count, self.note = title, total, unit, done, ""
+        self._begun, self._at_begin, self._said = time.monotonic(), done, time.monotonic()
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, completed=done, note="") if progress else None
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the stage began."""
+        return (self.count - self._at_begin) / max(time.monotonic() - self._begun, 1e-9)
+
+    def advance(self, step: int = 1, note: str = "", total: int | None = None) -> None:
+        """Count `step` units more; `note` is shown behind the bar."""
+        self.count += step
+        self.total = total or self.total
+        self.note = note or self.note
+        shown = f"{self.rate:,.1f} {self.unit}/s  {self.note}"
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=self.count, total=self.total, note=shown)
+        elif time.monotonic() - self._said > LOG_SECONDS or self.count == self.total:
+            self._said = time.monotonic()
+            console.print(f"  {self.title}: {self.count:,} of {self.total:,} {self.unit}  {shown}")
+
+
+@contextmanager
+def bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
+    """A progress bar for one stage; says so at once where all is done already."""
+    if done >= total:
+        console.print(f"  {title}: all {total:,} {unit} are there already")
+        yield Bar(title, total, unit, done, None)
+        return
+    if not console.is_terminal:
+        yield Bar(title, total, unit, done, None)
+        return
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        yield Bar(title, total, unit, done, progress)

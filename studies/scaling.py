@@ -1,0 +1,58 @@
+"""The scaling study: when does pretraining pay, for which tasks, from how much data and from how many tasks on?
+
+Reproduces arXiv 2412.10665 at the size that you choose: generate collision events, pretrain a graph network on many
+processes, finetune it for binary tasks at growing sample sizes beside training from scratch, and report gains and the
+break-even task count. Presets differ only in numbers; any number can be overridden.
+
+    python studies/scaling.py --preset smoke           two tasks, two sizes: does it run here?
+    python studies/scaling.py                          the laptop preset: all processes, five tasks
+    python studies/scaling.py --preset paper --plan    what the published study would cost, without running it
+    python studies/scaling.py --finetuning.sizes 100 1000 10000 --finetuning.seeds 5 --name larger
+"""
+
+from breakeven.cli import study_main
+
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
+
+SMOKE = Study(
+    name="smoke",
+    generation=Generation(events_per_process=600, shard_events=150),
+    pretraining=Pretraining(
+        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=3, batch_size=64
+    ),
+    finetuning=Finetuning(
+        tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 100), seeds=2, epochs=4,
+        validation_events=60,
+    ),
+    search=Search(trials=2),
+)  # fmt: skip
+
+LAPTOP = Study(name="laptop")
+
+WORKSTATION = Study(
+    name="workstation",
+    generation=Generation(events_per_process=40_000),
+    pretraining=Pretraining(events_per_process=10_000, epochs=20),
+    finetuning=Finetuning(sizes=(100, 300, 1000, 3000, 10_000), seeds=5, epochs=15, validation_events=2000),
+    search=Search(trials=4),
+)
+
+PAPER = Study(
+    name="paper",
+    generation=Generation(
+        events_per_process=17_000_000, fewer={"tHq": 8_500_000, "tttt": 8_500_000}, multiparton_interactions=True,
+        shard_events=5000,
+    ),
+    network=Network(log_momenta=False),
+    pretraining=Pretraining(events_per_process=10_000_000, epochs=50, batch_size=1024, learning_rate=1e-4, workers=16),
+    finetuning=Finetuning(
+        strategies=("finetune",), sizes=(1000, 10_000, 100_000, 1_000_000, 10_000_000), seeds=5, epochs=100,
+        batch_size=1024, learning_rate=1e-4, patience=5, validation_events=500_000, test_events=2_000_000,
+    ),
+    search=Search(trials=0),
+)  # fmt: skip
+
+PRESETS = {"smoke": SMOKE, "laptop": LAPTOP, "workstation": WORKSTATION, "paper": PAPER}
+
+if __name__ == "__main__":
+    study_main(PRESETS, default="laptop", description=__doc__)
