@@ -4,6 +4,7 @@ Writes go to a temporary neighbour, are flushed to disk, and are renamed. It nev
 Lustre as rename is.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -27,7 +28,10 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write a file or a folder to; renamed to `path` at the end, removed on error."""
+    """A temporary path beside `path` for a file or a folder: renamed to `path` at the end, removed on error.
+
+    A folder that is there already is kept: folders are named by their content.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -35,11 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             for file in temporary.iterdir():
                 _flush(file)
-            if path.is_dir():
-                shutil.rmtree(path)
+            if not path.is_dir():  # another process was first: folders are named by their content, so keep its work
+                _rename_folder(temporary, path)
         else:
             _flush(temporary)
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except OSError as error:
         raise type(error)(
             error.errno,
@@ -51,6 +55,14 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _rename_folder(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _flush(file: Path) -> None:

@@ -57,10 +57,10 @@ class RatioSearch:
         if not self.study.get_trials(deepcopy=False):
             self.study.enqueue_trial({"ratio": space.published})
 
-    def open_proposals(self) -> dict[int, float]:
-        """Proposals that were handed out and never told, by number: those of a killed driver are still good."""
-        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        return {found.number: found.params["ratio"] for found in running if "ratio" in found.params}
+    def proposals(self) -> list[tuple[int, float, bool]]:
+        """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
+        found = self.study.get_trials(deepcopy=False)
+        return [(one.number, one.params["ratio"], one.state.is_finished()) for one in found if "ratio" in one.params]
 
     def ask(self) -> tuple[int, float]:
         """A new proposal: its number and ratio, a function of what was told before and of nothing else.
@@ -198,8 +198,10 @@ class TrialQueue:
         name = self._search_name(cell)
         search = RatioSearch(self.storage, name, self.study.search)
         self._searching[cell] = _SearchedCell(cell, search)
-        for number, ratio in search.open_proposals().items():
+        for number, ratio, told in search.proposals():
             self._hand_out(cell, number, ratio)
+            if told:
+                del self._searching[cell].waiting[number]
         self._advance(cell)
 
     def _advance(self, cell: Cell) -> None:

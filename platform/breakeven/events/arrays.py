@@ -104,7 +104,7 @@ def _build(dataset: store.Dataset, cache: Path) -> None:
     n_objects = 0
     for path in dataset.paths():
         table, _ = store.read_shard(path)
-        n_objects += nodes_of(table, str(path))[1].sum()
+        n_objects += int(nodes_of(table, str(path))[1].sum())
     n = dataset.n_events
     with atomic.replacing(cache) as folder:
         folder.mkdir()

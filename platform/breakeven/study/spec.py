@@ -55,9 +55,8 @@ def task(name: str) -> Task:
         return TASKS[name]
     signal, separator, background = name.partition("_vs_")
     if not (separator and signal and background) or signal == background:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3) or sorted(TASKS)
         raise InvalidStudy(
-            f"finetuning.tasks: {name!r} is not known; the nearest known: {', '.join(near)}; "
+            f"finetuning.tasks: {name!r} is not known; the nearest known: {_nearest(name, TASKS)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
         )
     return Task(name, f"{signal} vs {background}", signal, background)
@@ -248,5 +247,11 @@ def check(study: Study, known_processes: Collection[str]) -> None:
 def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:
     for value in values:
         if value not in known:
-            near = difflib.get_close_matches(value, known, n=3, cutoff=0.4) or sorted(known)
-            raise InvalidStudy(f"{field_name}: {value!r} is not known; the nearest known: {', '.join(near)}")
+            raise InvalidStudy(f"{field_name}: {value!r} is not known; the nearest known: {_nearest(value, known)}")
+
+
+def _nearest(value: str, known: Collection[str]) -> str:
+    """The known names most like `value`, whatever their case; all of them where none is alike."""
+    folded = {name.casefold(): name for name in sorted(known)}
+    near = difflib.get_close_matches(value.casefold(), folded, n=3, cutoff=0.4)
+    return ", ".join(folded[name] for name in near) or ", ".join(sorted(known))

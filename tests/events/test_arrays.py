@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from breakeven.events import arrays, schema, store
+from breakeven.events.sampling import Split
+from breakeven.physics import truth
+
+
+def test_arrays_are_the_events_of_the_shards(datasets):
+    found = arrays.open_arrays(datasets["WH"])
+    tables = [store.read_shard(path)[0] for path in datasets["WH"].paths()]
+    pt = np.concatenate([schema.objects_of(table).pt for table in tables])
+    assert found.n_events == datasets["WH"].n_events
+    np.testing.assert_array_equal(found.nodes[:, 0], pt)
+    np.testing.assert_allclose(found.nodes[:, 3], pt * np.cosh(found.nodes[:, 1]), rtol=1e-6)
+    np.testing.assert_array_equal(found.nodes[found.offsets[1:] - 1, 6], 4)  # MET is the last object of each event
+    labels = np.concatenate([truth.labels(schema.truth_of(table)) for table in tables])
+    np.testing.assert_array_equal(found.labels, labels)
+    assert isinstance(found.nodes, np.memmap)
+
+
+def test_selected_events_keep_their_objects(datasets):
+    sources = [arrays.open_arrays(datasets[name]) for name in ("WH", "ZH")]
+    rows = [np.array([5, 0, 77]), np.array([3])]
+    chosen = arrays.select(sources, rows)
+    assert chosen.process_names == ("WH", "ZH") and chosen.process.tolist() == [0, 0, 0, 1]
+    for i, (source, row) in enumerate([(0, 5), (0, 0), (0, 77), (1, 3)]):
+        there = sources[source]
+        np.testing.assert_array_equal(
+            chosen.nodes[chosen.offsets[i] : chosen.offsets[i + 1]],
+            there.nodes[there.offsets[row] : there.offsets[row + 1]],
+        )
+        np.testing.assert_array_equal(chosen.labels[i], there.labels[row])
+
+
+def test_selecting_nothing_gives_no_events(datasets):
+    source = arrays.open_arrays(datasets["WH"])
+    empty = arrays.select([source], [np.array([], np.int64)])
+    assert empty.n_events == 0 and len(empty.nodes) == 0
+
+
+def test_every_event_is_in_exactly_one_split(datasets):
+    found = arrays.open_arrays(datasets["ZH"])
+    rows = np.concatenate([found.rows(split) for split in Split])
+    assert sorted(rows) == list(range(found.n_events))
+
+
+def test_a_feature_that_is_not_finite_is_named(datasets):
+    table, _ = store.read_shard(datasets["WH"].paths()[0])
+    objects = schema.objects_of(table)
+    pt = objects.pt.copy()
+    pt[objects.counts[0]] = np.nan  # the first object of event 1
+    bad = schema.to_table(
+        type(objects)(**{**vars(objects), "pt": pt}), schema.truth_of(table), table["hard_event"].to_numpy()
+    )
+    with pytest.raises(store.CorruptDataset, match="mine: event 1 has pt = nan"):
+        arrays.nodes_of(bad, "mine")

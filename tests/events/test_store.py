@@ -1,0 +1,145 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import SHARD_EVENTS, small_recipe
+
+from breakeven.events import schema, store
+from breakeven.physics.processes import from_lhe
+
+
+def test_a_shard_holds_what_was_generated(datasets):
+    table, facts = store.read_shard(datasets["WH"].paths()[0])
+    assert table.num_rows == SHARD_EVENTS
+    assert table.schema.equals(schema.SCHEMA)
+    assert facts["process"] == "WH" and facts["source"] == "pythia" and facts["cross_section_pb"] > 0
+    assert (table["n_higgs"].to_numpy() == 1).all()
+    assert (table["kind"].combine_chunks().flatten().to_numpy() == 4).sum() == SHARD_EVENTS  # one MET node an event
+
+
+def test_the_same_recipe_gives_the_same_events_in_any_order(datasets, tmp_path):
+    recipe = small_recipe("WH")
+    for shard in (1, 0):
+        store.make_shard(recipe, tmp_path, shard)
+    again = store.complete(recipe, tmp_path, 2)
+    assert again.hash == datasets["WH"].hash
+    assert store.complete(recipe, tmp_path, 1).hash != again.hash
+
+
+def test_another_seed_gives_other_events_and_another_folder(datasets, tmp_path):
+    recipe = small_recipe("WH", seed=2)
+    store.make_shard(recipe, tmp_path, 0)
+    other = store.complete(recipe, tmp_path, 1)
+    assert other.folder.name != datasets["WH"].folder.name
+    assert other.manifest["shards"][0]["content"] != datasets["WH"].manifest["shards"][0]["content"]
+
+
+def test_objects_and_truth_survive_the_way_to_disk_and_back(datasets):
+    table, _ = store.read_shard(datasets["ZH"].paths()[1])
+    again = schema.to_table(schema.objects_of(table), schema.truth_of(table), table["hard_event"].to_numpy())
+    assert schema.content_hash(again) == schema.content_hash(table)
+
+
+def test_the_manifest_tells_what_a_reader_needs(datasets):
+    manifest = store.open_dataset(datasets["ZH"].folder).manifest
+    for key in ("process", "settings", "seed", "versions", "events", "cross_section_pb", "hash", "source", "cpu_seconds"):
+        assert manifest[key] not in (None, "", []), key
+    assert manifest["events"] == 2 * SHARD_EVENTS
+
+
+def test_an_interrupted_write_leaves_no_shard(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left on device.*then start again"):
+        store.make_shard(small_recipe("WH"), tmp_path, 0)
+    assert store.missing_shards(small_recipe("WH"), tmp_path, 1) == [0]
+    assert not list(tmp_path.rglob("*.par*"))
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(store.CorruptDataset, match="2 of 2 shards are missing"):
+        store.complete(small_recipe("WH"), tmp_path, 2)
+
+
+@pytest.mark.parametrize("cut", [0, 100, -50])
+def test_a_truncated_file_is_named(datasets, tmp_path, cut):
+    broken = tmp_path / "shard-000000.parquet"
+    broken.write_bytes(datasets["WH"].paths()[0].read_bytes()[:cut])
+    with pytest.raises(store.CorruptDataset, match=r"shard-000000\.parquet"):
+        store.read_shard(broken)
+
+
+def test_a_foreign_parquet_file_is_named(tmp_path):
+    path = tmp_path / "foreign.parquet"
+    pq.write_table(pa.table({"pt": [1.0, 2.0]}), path)
+    with pytest.raises(schema.SchemaMismatch, match=r"foreign\.parquet.*not a breakeven file"):
+        store.read_shard(path)
+
+
+def test_another_schema_version_is_named(datasets, tmp_path, monkeypatch):
+    table, facts = store.read_shard(datasets["WH"].paths()[0])
+    monkeypatch.setattr(schema, "VERSION", 999)
+    store.write_table(table, tmp_path / "new.parquet", facts)
+    monkeypatch.undo()
+    with pytest.raises(schema.SchemaMismatch, match=r"new\.parquet.*version 999, this program reads version 1"):
+        store.read_shard(tmp_path / "new.parquet")
+
+
+def test_missing_and_wrong_columns_are_listed(datasets, tmp_path):
+    table, facts = store.read_shard(datasets["WH"].paths()[0])
+    wrong = table.drop_columns(["n_top"]).set_column(0, "hard_event", table["hard_event"].cast(pa.int32()))
+    path = tmp_path / "wrong.parquet"
+    metadata = {"breakeven.schema": str(schema.VERSION), "breakeven.facts": json.dumps(facts)}
+    pq.write_table(wrong.replace_schema_metadata(metadata), path)
+    with pytest.raises(schema.SchemaMismatch, match="hard_event is int32, not int64") as error:
+        store.read_shard(path)
+    assert "n_top is missing" in str(error.value)
+
+
+def test_changed_events_are_noticed(datasets, tmp_path):
+    table, facts = store.read_shard(datasets["WH"].paths()[0])
+    changed = table.set_column(table.schema.get_field_index("n_w"), schema.SCHEMA.field("n_w"),
+                               [np.ones(table.num_rows, np.int8) * 7])  # fmt: skip
+    store.write_table(changed, tmp_path / "changed.parquet", facts)
+    with pytest.raises(store.CorruptDataset, match="was changed after it was written"):
+        store.read_shard(tmp_path / "changed.parquet")
+
+
+def test_a_broken_manifest_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json.*run the generation"):
+        store.open_dataset(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"process": "WH"')
+    with pytest.raises(store.CorruptDataset, match=r"manifest\.json"):
+        store.open_dataset(tmp_path)
+
+
+def test_lhe_content_decides_the_recipe(tmp_path):
+    file = tmp_path / "events.lhe"
+    file.write_text("<LesHouchesEvents version='1.0'>one</LesHouchesEvents>")
+    first = store.Recipe(from_lhe("mine", [file])).hash
+    file.write_text("<LesHouchesEvents version='1.0'>two</LesHouchesEvents>")
+    assert store.Recipe(from_lhe("mine", [file])).hash != first
+
+
+def test_every_setting_decides_the_recipe():
+    recipe = small_recipe("WH")
+    hashes = {recipe.hash}
+    for change in ({"seed": 3}, {"mpi": True}, {"shard_events": 61}):
+        hashes.add(dataclasses.replace(recipe, **change).hash)
+    hashes.add(small_recipe("ZH").hash)
+    assert len(hashes) == 5
+
+
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
+    def refuse(self: Path, *_, **__):
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OSError, match="Read-only file system"):
+        store.make_shard(small_recipe("WH"), tmp_path / "there", 0)

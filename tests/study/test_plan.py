@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+
+from breakeven.study.plan import Cell, Ingredients, Rates, cells, confirm_seeds, epochs, price, processes, search_seeds, trial
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
+
+DEFAULT = ("ttH", "WH", "ZH")
+STUDY = Study(
+    pretraining=Pretraining(objectives=("multiclass",)),
+    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000)),
+)
+MADE_OF = Ingredients(
+    datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},
+    backbones={"multiclass": "backbone-1"},
+    versions={"torch": "2"},
+)
+CELL = Cell("WH_vs_ZH", "multiclass", "finetune", 100)
+
+
+def test_every_cell_once_largest_first():
+    found = cells(STUDY)
+    assert len(found) == len(set(found)) == 2 * 2 * 3
+    assert [cell.size for cell in found] == sorted((cell.size for cell in found), reverse=True)
+    assert sum(cell.strategy == "scratch" for cell in found) == 4
+    assert CELL.name == "WH_vs_ZH/multiclass/finetune/100"
+
+
+def test_all_processes_once():
+    assert processes(STUDY, DEFAULT) == ("ttH", "WH", "ZH", "stop_pair")
+    scratch_only = replace(STUDY, pretraining=Pretraining(objectives=()))
+    assert processes(scratch_only, DEFAULT) == ("WH", "ZH", "stop_pair", "ttH")
+
+
+def test_search_seeds_are_never_reported():
+    large = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=1000), search=Search(seeds=10))
+    assert not set(confirm_seeds(large)) & set(search_seeds(large))
+
+
+def test_a_trial_is_what_defines_its_result():
+    one = trial(STUDY, CELL, "confirm", 1, 0.1, MADE_OF)
+    assert one.hash == trial(replace(STUDY, name="other"), CELL, "confirm", 1, 0.1, MADE_OF).hash
+    more = replace(STUDY, finetuning=replace(STUDY.finetuning, sizes=(100, 1000, 5000), seeds=9))
+    assert one.hash == trial(more, CELL, "confirm", 1, 0.1, MADE_OF).hash  # a larger study reuses it
+    others = {
+        trial(STUDY, CELL, "confirm", 2, 0.1, MADE_OF).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.2, MADE_OF).hash,
+        trial(STUDY, CELL, "search", 1, 0.1, MADE_OF).hash,
+        trial(STUDY, replace(CELL, size=200), "confirm", 1, 0.1, MADE_OF).hash,
+        trial(STUDY, replace(CELL, task="stop_vs_ttH"), "confirm", 1, 0.1, MADE_OF).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, backbones={"multiclass": "backbone-2"})).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, datasets={**MADE_OF.datasets, "ZH": "new"})).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, versions={"torch": "3"})).hash,
+        trial(replace(STUDY, network=Network(shared_blocks=True)), CELL, "confirm", 1, 0.1, MADE_OF).hash,
+        trial(replace(STUDY, finetuning=replace(STUDY.finetuning, patience=9)), CELL, "confirm", 1, 0.1, MADE_OF).hash,
+    }
+    assert len(others) == 10 and one.hash not in others
+
+
+def test_a_trial_from_scratch_does_not_know_the_backbone():
+    scratch = Cell("WH_vs_ZH", "none", "scratch", 100)
+    other = replace(MADE_OF, backbones={"multiclass": "backbone-2"})
+    assert trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
+
+
+def test_small_samples_make_more_passes():
+    settings = Finetuning(epochs=10, steps=100, batch_size=64)
+    assert epochs(settings, 10_000) == 10
+    assert epochs(settings, 32) == 100
+    assert epochs(settings, 100) == 25  # 200 events are four batches
+
+
+def test_the_price_counts_trials_and_grows_with_the_work():
+    rates = Rates(generated=250.0, trained=1000.0, origin="test")
+    first = price(STUDY, DEFAULT, rates, 0.6)
+    assert (first.cells, first.trials, first.search_trials) == (12, 36, 4 * 2)
+    assert first.events == 4 * STUDY.generation.events_per_process
+    assert first.generation_hours == pytest.approx(first.events / 250 / 3600)
+    used = STUDY.generation.events_per_process * 0.6 * 3 * STUDY.pretraining.epochs
+    assert first.pretraining_hours == pytest.approx(used / 1000 / 3600)
+    slower = price(STUDY, DEFAULT, replace(rates, trained=500.0), 0.6)
+    assert slower.finetuning_hours == pytest.approx(2 * first.finetuning_hours)
+    larger = price(replace(STUDY, generation=Generation(events_per_process=50_000)), DEFAULT, rates, 0.6)
+    assert larger.disk_bytes == 10 * first.disk_bytes

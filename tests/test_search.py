@@ -1,0 +1,137 @@
+"""The queue of trials against a real ledger and a real Optuna journal; the trainer is a formula."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from breakeven.search import MAX_LOST, RatioSearch, TrialQueue, open_storage
+from breakeven.study.ledger import Ledger, now
+from breakeven.study.plan import Ingredients
+from breakeven.study.spec import Finetuning, Pretraining, Search, Study
+
+STUDY = Study(
+    pretraining=Pretraining(objectives=("multiclass",)),
+    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 300), seeds=2),
+    search=Search(trials=4, seeds=2),
+)
+MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": "b"})
+
+
+def outcome(trial, best=0.4):
+    loss = 0.5 + math.log(trial.ratio / best) ** 2 + 1e-3 * (trial.seed % 7)
+    return {"level": "trial", "record": trial.hash, "outcome": "finished", "device": "cpu", "device_seconds": 1.0,
+            "started": now(), "ended": now(), "validation_loss": loss, "ratio": trial.ratio}  # fmt: skip
+
+
+def new_queue(folder, study=STUDY, **more):
+    ledger = Ledger(folder / "ledger").refresh()
+    return TrialQueue(study, MADE_OF, ledger, open_storage(folder / "optuna.journal"), **more)
+
+
+def work(queue, most=10_000):
+    """Train up to `most` trials, two at a time, newest back first; returns them."""
+    trained, out = [], []
+    while not queue.finished and len(trained) < most:
+        while len(out) < 2 and (trial := queue.next()):
+            out.append(trial)
+        trial = out.pop()
+        queue.ledger.write([outcome(trial)])
+        assert queue.came_back(trial.hash)
+        trained.append(trial)
+    return trained
+
+
+def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
+    queue = new_queue(tmp_path)
+    trained = work(queue)
+    assert len(trained) == queue.total == queue.done == 4 * 2 + 4 * (2 + 4 * 2)
+    assert len({trial.hash for trial in trained}) == len(trained)
+    for cell, ratio in queue.ratios.items():
+        tried = {t.ratio for t in trained if t.cell == cell and t.phase == "search"}
+        if cell.strategy == "finetune":
+            assert len(tried) == 4 and 0.1 in tried
+            assert ratio == min(tried, key=lambda r: abs(math.log(r / 0.4)))
+        else:
+            assert ratio == 1.0 and not tried
+        assert {t.ratio for t in trained if t.cell == cell and t.phase == "confirm"} == {ratio}
+
+
+def test_the_published_ratio_comes_first(tmp_path):
+    queue = new_queue(tmp_path)
+    first = queue.next()
+    assert first.phase == "search" and first.ratio == 0.1 and first.cell.size == 300
+
+
+def test_a_second_run_trains_nothing(tmp_path):
+    work(new_queue(tmp_path))
+    known = []
+    again = new_queue(tmp_path, on_known=known.append)
+    assert again.finished and again.next() is None
+    assert len(known) == len(set(known)) == again.total == again.done
+
+
+def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path):
+    first = new_queue(tmp_path)
+    work(first)
+    (tmp_path / "optuna.journal").unlink()
+    again = new_queue(tmp_path)
+    assert again.finished and again.ratios == first.ratios
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 20, 40])
+def test_a_killed_driver_goes_on_as_if_it_had_lived(tmp_path, stop_after):
+    whole = new_queue(tmp_path / "whole")
+    work(whole)
+    before = work(new_queue(tmp_path / "cut"), most=stop_after)
+    queue = new_queue(tmp_path / "cut")
+    after = work(queue)
+    assert len({t.hash for t in before} | {t.hash for t in after}) == len(before) + len(after) == queue.total
+    assert queue.ratios == whole.ratios
+
+
+def test_a_larger_study_trains_only_what_is_new(tmp_path):
+    work(new_queue(tmp_path))
+    larger = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=3))
+    new = work(new_queue(tmp_path, larger))
+    assert {t.seed for t in new} == {3} and len(new) == 8
+
+
+def test_a_failed_proposal_never_wins_and_the_search_goes_on(tmp_path):
+    queue = new_queue(tmp_path)
+    while not queue.finished:
+        trial = queue.next()
+        result = outcome(trial)
+        if trial.phase == "search" and trial.ratio == 0.1:
+            result |= {"outcome": "failed", "reason": "loss is nan", "validation_loss": None}
+        queue.ledger.write([result])
+        queue.came_back(trial.hash)
+    assert all(ratio != 0.1 for cell, ratio in queue.ratios.items() if cell.strategy == "finetune")
+
+
+def test_a_lost_trial_comes_again_and_is_given_up_in_the_end(tmp_path):
+    queue = new_queue(tmp_path)
+    trial = queue.next()
+    for _ in range(MAX_LOST - 1):
+        assert queue.came_back(trial.hash)
+        assert queue.next() == trial
+    assert not queue.came_back(trial.hash)
+    failure = {**outcome(trial), "outcome": "failed", "reason": "worker died", "retry": True}
+    queue.ledger.write([failure])
+    queue.give_up(trial.hash)
+    assert trial.hash not in {t.hash for t in work(queue)}
+    assert queue.finished
+    assert trial.hash in {t.hash for t in work(new_queue(tmp_path))}  # the next run tries it again
+
+
+def test_proposals_depend_on_what_was_told_only(tmp_path):
+    ratios = []
+    for folder in ("one", "two"):
+        asked = []
+        for _ in range(6):
+            search = RatioSearch(open_storage(tmp_path / folder), "ab12", Search())  # opened anew, as after a kill
+            number, ratio = search.ask()
+            search.tell(number, math.log(ratio) ** 2)
+            asked.append(ratio)
+        ratios.append(asked)
+    assert ratios[0] == ratios[1] and len(set(ratios[0])) == 6
