@@ -1,0 +1,243 @@
+"""The catalogue of processes: what each is called, where its events come from, and what is true of every event.
+
+Twelve processes serve the pretraining, four more only serve as one side of a finetuning task (arXiv 2412.10665, section 3).
+This file holds names, settings and facts. It never generates anything and never opens a file.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Source = Literal["pythia", "hard_events", "matrix_element", "lhe", "surrogate"]
+
+HERE = "{physics}"
+"""Stands for the folder of this package inside a setting, so that settings read the same on every machine."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One kind of collision, with all that is needed to generate it.
+
+    `settings` are Pythia settings on top of `generator.COMMON_SETTINGS`; `mirror_settings`, where given, describe a
+    second Pythia instance that makes every other event (charge-conjugate decays that one instance cannot express).
+    `n_higgs` and `n_top` are the exact counts in every event, or None where they vary or are not known beforehand.
+    `cross_section_pb` is leading order at 13 TeV as measured by us, decays included where `settings` force them;
+    None where the coupling is a free choice or the user's files tell. `files` are hard events: names inside the
+    package for source "hard_events", paths for source "lhe". `yukawa` is (c_even, c_odd) of the top-Higgs coupling
+    for source "matrix_element". `notes` says what a reader of a plot has to know.
+    """
+
+    name: str
+    title: str
+    source: Source
+    settings: tuple[str, ...] = ()
+    mirror_settings: tuple[str, ...] = ()
+    n_higgs: int | None = None
+    n_top: int | None = None
+    cross_section_pb: float | None = None
+    files: tuple[str, ...] = ()
+    yukawa: tuple[float, float] | None = None
+    notes: str = ""
+
+
+class UnknownProcess(KeyError):
+    """No process of that name is in the catalogue. The message names the nearest ones."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def process(name: str) -> Process:
+    """The process called `name`; raises UnknownProcess, which names the nearest known ones."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    by_lower_case = {known.lower(): known for known in CATALOGUE}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(by_lower_case[match] for match in near)}? " if near else ""
+    raise UnknownProcess(
+        f"no process is called {name!r}; {hint}known: {', '.join(CATALOGUE)}; for your own files use from_lhe"
+    )
+
+
+def from_lhe(
+    name: str,
+    paths: Sequence[str | Path],
+    *,
+    title: str = "",
+    settings: tuple[str, ...] = (),
+    n_higgs: int | None = None,
+    n_top: int | None = None,
+) -> Process:
+    """A process made of the user's own Les Houches event files (.lhe or .lhe.gz), read one after the other.
+
+    `settings` are Pythia settings for shower and decays. The files are opened when events are generated; raises
+    ValueError for an empty name, a name that the catalogue holds already, or no paths.
+    """
+    if not name or name in CATALOGUE:
+        raise ValueError(f"from_lhe: name {name!r} is {'empty' if not name else 'taken by the catalogue'}; choose another")
+    if isinstance(paths, str | Path) or not paths:
+        raise ValueError(f"from_lhe: paths must be a non-empty list of LHE files, got {paths!r}")
+    return Process(
+        name=name,
+        title=title or name,
+        source="lhe",
+        settings=settings,
+        n_higgs=n_higgs,
+        n_top=n_top,
+        files=tuple(str(path) for path in paths),
+    )
+
+
+_TTBAR = ("Top:gg2ttbar=on", "Top:qqbar2ttbar=on")
+# The matrix-element mode must be >= 100: lower modes want a fixed product list. Both channels open at equal strength.
+_TOP_TO_HIGGS_QUARK = ("6:addChannel=1 0.1 101 25 2", "6:addChannel=1 0.1 101 25 4", "6:onMode=off")
+_HIGGS_TO_PHOTONS = ("25:onMode=off", "25:onIfMatch=22 22")
+_SHERPA = "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md"
+_GLUON_CHANNEL = (
+    "gluon channel only (gg -> ttH, about 70 % of the rate): hard events of Pythia with on-shell tops and Higgs, "
+    "accepted by the ratio of leading-order |M|^2 to the CP-even one and given the colour flow of their own amplitude; "
+    "both CP samples take this one route and differ in the Yukawa coupling alone. Top decays carry no spin correlation"
+)
+
+_PRETRAINING = (
+    Process("ggF", r"$gg \to H$", "pythia", ("HiggsSM:gg2H=on",), n_higgs=1, n_top=0, cross_section_pb=26.6),
+    Process(
+        "VBF",
+        r"$qq \to qqH$",
+        "pythia",
+        ("HiggsSM:ff2Hff(t:WW)=on", "HiggsSM:ff2Hff(t:ZZ)=on"),
+        n_higgs=1,
+        n_top=0,
+        cross_section_pb=3.43,
+    ),
+    Process("WH", "$WH$", "pythia", ("HiggsSM:ffbar2HW=on",), n_higgs=1, n_top=0, cross_section_pb=1.10),
+    Process("ZH", "$ZH$", "pythia", ("HiggsSM:ffbar2HZ=on",), n_higgs=1, n_top=0, cross_section_pb=0.617),
+    Process(
+        "ttH",
+        r"$t\bar{t}H$",
+        "pythia",
+        # on-shell masses: four times fewer tries in the 2 -> 3 phase space, and the same masses as the shipped samples
+        ("HiggsSM:gg2Httbar=on", "HiggsSM:qqbar2Httbar=on", "PhaseSpace:useBreitWigners=off"),
+        n_higgs=1,
+        n_top=2,
+        cross_section_pb=0.360,
+    ),
+    Process(
+        "tHq",
+        "$tHq$",
+        "hard_events",
+        n_higgs=1,
+        n_top=1,
+        cross_section_pb=0.0694,
+        files=("tHq.parquet",),
+        notes=_SHERPA,
+    ),
+    Process(
+        "single_top",
+        "single $t$",
+        "pythia",
+        ("Top:qq2tq(t:W)=on", "Top:ffbar2tqbar(s:W)=on"),
+        n_higgs=0,
+        n_top=1,
+        cross_section_pb=161.0,
+    ),
+    Process("ttbar", r"$t\bar{t}$", "pythia", _TTBAR, n_higgs=0, n_top=2, cross_section_pb=521.0),
+    Process(
+        "ttyy",
+        r"$t\bar{t}\gamma\gamma$",
+        "hard_events",
+        n_higgs=0,
+        n_top=2,
+        cross_section_pb=0.00624,
+        files=("ttyy.parquet",),
+        notes=_SHERPA + "; photons with pT > 15 GeV, |eta| < 2.7, dR > 0.4",
+    ),
+    Process(
+        "ttW",
+        r"$t\bar{t}W$",
+        "hard_events",
+        n_higgs=0,
+        n_top=2,
+        cross_section_pb=0.381,
+        files=("ttW.parquet",),
+        notes=_SHERPA,
+    ),
+    Process(
+        "ttt",
+        "$ttt$",
+        "hard_events",
+        n_higgs=0,
+        n_top=3,
+        cross_section_pb=5.72e-4,
+        files=("ttt.parquet",),
+        notes=_SHERPA + "; the associated-W mode",
+    ),
+    Process(
+        "tttt",
+        r"$t\bar{t}t\bar{t}$",
+        "hard_events",
+        n_higgs=0,
+        n_top=4,
+        cross_section_pb=0.00420,
+        files=("tttt.parquet",),
+        notes=_SHERPA,
+    ),
+)
+
+_TASK_ONLY = (
+    Process(
+        "ttH_yy_even",
+        r"CP-even $t\bar{t}H(\gamma\gamma)$",
+        "matrix_element",
+        _HIGGS_TO_PHOTONS,
+        n_higgs=1,
+        n_top=2,
+        yukawa=(1.0, 0.0),
+        notes=_GLUON_CHANNEL,
+    ),
+    Process(
+        "ttH_yy_odd",
+        r"CP-odd $t\bar{t}H(\gamma\gamma)$",
+        "matrix_element",
+        _HIGGS_TO_PHOTONS,
+        n_higgs=1,
+        n_top=2,
+        yukawa=(0.0, 1.0),
+        notes=_GLUON_CHANNEL,
+    ),
+    Process(
+        "stop_pair",
+        r"$\tilde{t}_2\bar{\tilde{t}}_2$",
+        "pythia",
+        (
+            "SUSY:gg2squarkantisquark=on",
+            "SUSY:qqbar2squarkantisquark=on",
+            "SUSY:qqbar2squarkantisquark:onlyQCD=on",
+            "SUSY:idA=2000006",
+            "SUSY:idB=2000006",
+            f"SLHA:file={HERE}/stop2.slha",
+            "SLHA:useDecayTable=on",
+            "SLHA:verbose=0",
+        ),
+        n_higgs=2,
+        n_top=2,
+        cross_section_pb=0.135,
+        notes="stop_2 (582 GeV) -> stop_1 (400 GeV) H, stop_1 -> top neutralino (100 GeV); the last decay is our choice",
+    ),
+    Process(
+        "FCNC",
+        r"$t\bar{t},\ t \to Hq$",
+        "pythia",
+        (*_TTBAR, *_TOP_TO_HIGGS_QUARK, "6:onPosIfAny=25", "6:onNegIfAny=24"),
+        mirror_settings=(*_TTBAR, *_TOP_TO_HIGGS_QUARK, "6:onPosIfAny=24", "6:onNegIfAny=25"),
+        n_higgs=1,
+        n_top=2,
+        notes="one top to H u or H c (equal rates), the other to W b; the coupling is free, so the rate means nothing",
+    ),
+)
+
+CATALOGUE: dict[str, Process] = {entry.name: entry for entry in (*_PRETRAINING, *_TASK_ONLY)}
+PRETRAINING: tuple[str, ...] = tuple(entry.name for entry in _PRETRAINING)
+TASK_ONLY: tuple[str, ...] = tuple(entry.name for entry in _TASK_ONLY)
