@@ -1,0 +1,85 @@
+"""Batches by index arithmetic: events as two flat tensors on a device, samples as lists of event numbers.
+
+No event is ever touched one by one, and nothing is copied but the batch itself.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from breakeven.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class EventTensors:
+    """All events of a dataset on one device.
+
+    nodes: [n_objects, 7] float32, features as in events/arrays.py.  offsets: [n_events + 1] int64; the objects of
+    event k are nodes[offsets[k]:offsets[k + 1]].
+    """
+
+    nodes: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
+        """Events from numpy arrays, memory-mapped ones too; on CPU without a copy."""
+        with warnings.catch_warnings():
+            # A read-only map makes a tensor that must not be written to; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return cls(torch.from_numpy(nodes).to(device), torch.from_numpy(offsets).to(device))
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return len(self.offsets) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the events lie; models that see them must lie there too."""
+        return self.nodes.device
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The events `index` [n] int64 in that order: nodes [n_objects, 7] and offsets [n + 1] from 0."""
+        first = self.offsets.index_select(0, index)
+        counts = self.offsets.index_select(0, index + 1) - first
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        total = int(offsets[-1])
+        shift = torch.repeat_interleave(first - offsets[:-1], counts, output_size=total)
+        return self.nodes.index_select(0, shift + torch.arange(total, device=self.device)), offsets
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events to train or evaluate on, with what is to be predicted.
+
+    index: [n] int64, rows of an EventTensors, on any device.
+    target: class numbers [n], zeros and ones [n], or labels [n, n_labels], as the objective wants them.
+    """
+
+    index: Tensor
+    target: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.index) != len(self.target):
+            raise ValueError(f"a sample has {len(self.index)} events but {len(self.target)} targets")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch sees its events, a permutation [n] int64: a function of its arguments alone.
+
+    All randomness of a training after its initialisation is here, so (seed, epoch) is the whole random state.
+    """
+    generator = torch.Generator().manual_seed(int(fingerprint(["epoch order", seed, epoch], length=15), 16))
+    return torch.randperm(n, generator=generator)
+
+
+def share(n: int, rank: int, world: int) -> slice:
+    """The contiguous part of `n` rows that worker `rank` of `world` takes; parts differ by one row at most."""
+    return slice(n * rank // world, n * (rank + 1) // world)

@@ -1,0 +1,167 @@
+"""Trainings and models at rest: safetensors for numbers, JSON for the rest, never pickle.
+
+A training's folder holds `epoch-NNNNN/` with weights, best weights, optimiser moments and state.json; a model's
+folder holds weights.safetensors and model.json. Folders appear whole or not at all.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from breakeven import atomic
+from breakeven.models import build
+from breakeven.models.event_network import EventNetwork
+from breakeven.models.weights import load_weights
+from breakeven.training.recipe import Epoch, Recipe, Strategy
+
+
+class CorruptCheckpoint(ValueError):
+    """A checkpoint file that cannot be read; the message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that a training needs to go on as if it had never stopped; tensors are copies.
+
+    The random state is (recipe.seed, number of epochs done): see batches.epoch_order.
+    """
+
+    recipe: Recipe
+    strategy: Strategy
+    curve: tuple[Epoch, ...]
+    best_epoch: int
+    weights: Mapping[str, Tensor]
+    best_weights: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+
+
+def write_state(folder: Path, state: TrainingState) -> None:
+    """Write `state` as the newest of `folder` and drop older ones; killed at any time, a whole one remains."""
+    newest = folder / f"epoch-{len(state.curve):05d}"
+    with atomic.replacing(newest) as temporary:
+        temporary.mkdir()
+        for name in ("weights", "best_weights", "moments"):
+            _write_tensors(temporary / f"{name}.safetensors", getattr(state, name))
+        described = {
+            "recipe": asdict(state.recipe),
+            "strategy": asdict(state.strategy),
+            "best_epoch": state.best_epoch,
+            "curve": [_without_nan(asdict(epoch)) for epoch in state.curve],
+        }
+        (temporary / "state.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+    for older in _states(folder):
+        if older != newest:
+            shutil.rmtree(older)
+
+
+def read_state(folder: Path) -> TrainingState:
+    """The newest state in `folder`; raises FileNotFoundError where there is none, CorruptCheckpoint on a bad file."""
+    states = _states(folder)
+    if not states:
+        raise FileNotFoundError(f"{folder} holds no checkpoint (epoch-NNNNN); start the training without it")
+    newest = states[-1]
+    described = _read_json(newest / "state.json")
+    try:
+        return TrainingState(
+            recipe=Recipe(**described["recipe"]),
+            strategy=Strategy(**described["strategy"]),
+            curve=tuple(Epoch(**_with_nan(epoch)) for epoch in described["curve"]),
+            best_epoch=described["best_epoch"],
+            weights=_read_tensors(newest / "weights.safetensors"),
+            best_weights=_read_tensors(newest / "best_weights.safetensors"),
+            moments=_read_tensors(newest / "moments.safetensors"),
+        )
+    except (KeyError, TypeError) as error:
+        raise CorruptCheckpoint(
+            f"{newest / 'state.json'} was written by another version ({error}); delete {folder} and start again"
+        ) from error
+
+
+def has_state(folder: Path) -> bool:
+    """Whether `folder` holds a training to resume."""
+    return bool(_states(folder))
+
+
+def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | None = None) -> None:
+    """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash)."""
+    with atomic.replacing(folder) as temporary:
+        temporary.mkdir()
+        _write_tensors(temporary / "weights.safetensors", model.state_dict())
+        described = {"model": model.config(), "about": dict(about or {})}
+        (temporary / "model.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+
+
+def read_model(folder: Path, engine: str = "native") -> EventNetwork:
+    """The model in `folder`, on CPU; raises FileNotFoundError, CorruptCheckpoint, WeightsDoNotFit."""
+    model = build(engine=engine, **_model_arguments(folder))
+    load_weights(model, read_weights(folder), source=str(folder / "weights.safetensors"))
+    return model
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The state dict of the model in `folder`, to pass as a backbone."""
+    return _read_tensors(folder / "weights.safetensors")
+
+
+def content_hash(folder: Path) -> str:
+    """Identity of the model in `folder`: 16 hex digits over its arguments and its weights to the last bit."""
+    digest = hashlib.sha256(json.dumps(_model_arguments(folder), sort_keys=True).encode())
+    for name, tensor in sorted(read_weights(folder).items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _model_arguments(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(_read_json(folder / "model.json")["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptCheckpoint(f"{folder / 'model.json'} does not describe a model ({error!r})") from error
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-[0-9][0-9][0-9][0-9][0-9]"))
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    file.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load(file.read_bytes())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+    except SafetensorError as error:
+        raise CorruptCheckpoint(
+            f"{file} is no whole safetensors file ({error}); delete it and make it again"
+        ) from error
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+    except ValueError as error:
+        raise CorruptCheckpoint(f"{file} is no whole JSON file ({error}); delete it and make it again") from error
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN (an AUC may be one): null stands for it."""
+    return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in values.items()}
+
+
+def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
+    numbers = {field.name for field in fields(Epoch) if field.type in (float, "float")}
+    return {key: math.nan if v is None and key in numbers else v for key, v in values.items()}

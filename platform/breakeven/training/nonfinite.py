@@ -1,0 +1,35 @@
+"""A loss that is not finite: the error, and the search for what to blame."""
+
+import torch
+from torch import Tensor, nn
+
+from breakeven.training.batches import EventTensors
+
+FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
+
+
+class NonFinite(ValueError):
+    """A loss or feature that is NaN or infinite.
+
+    epoch: counted from 0.  batch: number within the epoch, counted from 0, None outside of training batches.
+    """
+
+    def __init__(self, message: str, epoch: int, batch: int | None) -> None:
+        super().__init__(message)
+        self.epoch, self.batch = epoch, batch
+
+    def __reduce__(self) -> tuple[type["NonFinite"], tuple[str, int, int | None]]:
+        return NonFinite, (str(self), self.epoch, self.batch)  # so that it survives the way from a worker
+
+
+def blame(events: EventTensors, index: Tensor, model: nn.Module, rate: float) -> str:
+    """What to look at after a loss over the events `index` was not finite: a feature, or else the learning rate."""
+    nodes, offsets = events.gather(index)
+    bad = (~torch.isfinite(nodes)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        event = int(index[int(torch.searchsorted(offsets, row, right=True)) - 1])
+        return f"event {event} has {FEATURES[column]} = {nodes[row, column].item()}; look at the dataset it is from"
+    broken = [name for name, parameter in model.named_parameters() if not bool(torch.isfinite(parameter).all())]
+    which = f"{len(broken)} weights, {broken[0]} first, are not finite; " if broken else ""
+    return f"all features are finite; {which}the training diverged: lower the learning rate (now {rate:.3g})"

@@ -1,0 +1,145 @@
+"""What a training minimises, and how outputs are read: multiclass, multilabel, binary.
+
+Losses are sums over events, so that workers can add theirs; the loop divides by the number of events.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from breakeven.training import metrics
+
+N_REGRESSION_LABELS = 5
+"""Multiplicities among the 41 labels, the first columns (arXiv 2412.10665 section III.3.2); the rest is binary."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """prepare: checks and converts targets.  loss_sum: (outputs [n, n_outputs], prepared targets) -> sum over events.
+
+    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets) -> accuracy and auc.
+    """
+
+    name: str
+    n_outputs: int
+    prepare: Callable[[Tensor], Tensor]
+    loss_sum: Callable[[Tensor, Tensor], Tensor]
+    scores: Callable[[Tensor], Tensor]
+    metrics: Callable[[Tensor, Tensor], dict[str, float]]
+
+
+def named_objective(name: str, n_outputs: int) -> Objective:
+    """The objective `name` for a model with `n_outputs`; raises ValueError on an unknown name or a wrong number."""
+    if name == "binary":
+        return binary(n_outputs)
+    if name == "multiclass":
+        return multiclass(n_outputs)
+    if name == "multilabel":
+        return multilabel(n_outputs)
+    raise ValueError(f"objective is {name!r}; choose multiclass, multilabel or binary")
+
+
+def binary(n_outputs: int = 1) -> Objective:
+    """Signal against background: cross-entropy of one logit; targets [n] are 1 for signal and 0 for background."""
+    if n_outputs != 1:
+        raise ValueError(f"the binary objective needs a model with 1 output, this one has {n_outputs}")
+
+    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, metrics.binary_metrics)
+
+
+def multiclass(n_outputs: int) -> Objective:
+    """Which process: cross-entropy over classes; targets [n] are class numbers."""
+    if n_outputs < 2:
+        raise ValueError(f"the multiclass objective needs at least 2 outputs, this model has {n_outputs}")
+    return Objective(
+        "multiclass",
+        n_outputs,
+        partial(_class_numbers, n_classes=n_outputs),
+        _multiclass_loss,
+        _multiclass_scores,
+        metrics.multiclass_metrics,
+    )
+
+
+def multilabel(n_outputs: int, n_regression: int = N_REGRESSION_LABELS) -> Objective:
+    """Truth labels: squared error of the first `n_regression`, binary cross-entropy of the others, equal weights.
+
+    The loss of an event is the average over all labels (arXiv 2412.10665 section III.3.2).
+    """
+    if n_outputs <= n_regression:
+        raise ValueError(
+            f"the multilabel objective has {n_regression} regressions and at least one binary label, "
+            f"this model has {n_outputs} outputs"
+        )
+    return Objective(
+        "multilabel",
+        n_outputs,
+        partial(_labels, n_labels=n_outputs, n_regression=n_regression),
+        partial(_multilabel_loss, n_regression=n_regression),
+        partial(_multilabel_scores, n_regression=n_regression),
+        partial(metrics.multilabel_metrics, n_regression=n_regression),
+    )
+
+
+def _binary_loss(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="sum")
+
+
+def _binary_scores(outputs: Tensor) -> Tensor:
+    return torch.sigmoid(outputs[:, 0])
+
+
+def _multiclass_loss(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, target, reduction="sum")
+
+
+def _multiclass_scores(outputs: Tensor) -> Tensor:
+    return torch.softmax(outputs, dim=1)
+
+
+def _multilabel_loss(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
+    target = target.to(outputs.dtype)
+    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum()
+    entropies = functional.binary_cross_entropy_with_logits(
+        outputs[:, n_regression:], target[:, n_regression:], reduction="sum"
+    )
+    return (squares + entropies) / outputs.shape[1]
+
+
+def _multilabel_scores(outputs: Tensor, n_regression: int) -> Tensor:
+    return torch.cat([outputs[:, :n_regression], torch.sigmoid(outputs[:, n_regression:])], dim=1)
+
+
+def _zeros_and_ones(target: Tensor) -> Tensor:
+    if target.ndim != 1 or not bool(((target == 0) | (target == 1)).all()):
+        raise ValueError(f"binary targets are zeros and ones [n]; these are {_describe(target)}")
+    return target.to(torch.float32)
+
+
+def _class_numbers(target: Tensor, n_classes: int) -> Tensor:
+    if target.ndim != 1 or target.is_floating_point() or not bool(((target >= 0) & (target < n_classes)).all()):
+        raise ValueError(
+            f"multiclass targets are whole numbers [n] from 0 to {n_classes - 1}; these are {_describe(target)}"
+        )
+    return target.to(torch.int64)
+
+
+def _labels(target: Tensor, n_labels: int, n_regression: int) -> Tensor:
+    if target.ndim != 2 or target.shape[1] != n_labels:
+        raise ValueError(f"multilabel targets are [n, {n_labels}]; these are {_describe(target)}")
+    flags = target[:, n_regression:]
+    if not bool(((flags == 0) | (flags == 1)).all()) or not bool(torch.isfinite(target).all()):
+        raise ValueError(
+            f"labels {n_regression} to {n_labels - 1} are zeros and ones and the others finite; "
+            f"these are {_describe(target)}"
+        )
+    return target.to(torch.float32)
+
+
+def _describe(target: Tensor) -> str:
+    limits = f", from {target.min().item()} to {target.max().item()}" if target.numel() else ""
+    return f"{str(target.dtype).removeprefix('torch.')} {list(target.shape)}{limits}"
