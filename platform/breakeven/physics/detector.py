@@ -1,4 +1,4 @@
-"""From particles to reconstructed objects: calorimeter, tracks, jets, b-tags, isolated leptons and photons, missing momentum.
+"""From particles to reconstructed objects: jets, b-tags, isolated leptons and photons, missing momentum.
 
 Follows the structure of the Delphes ATLAS card (arXiv 1307.6346), with the object selection of arXiv 2412.10665,
 section 3. Whole batches at once; never a Python loop over events or particles, never a look at the process.
@@ -71,7 +71,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class _Visible:
-    """Final particles inside the calorimeter that leave a signal; charged ones carry their track pT, 0 without track."""
+    """Final particles in the calorimeter's reach that leave a signal; track_pt is 0 where there is no track."""
 
     counts: NDArray[np.int64]
     event: NDArray[np.int64]
@@ -182,10 +182,10 @@ def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candi
         cell_event, cell_eta, cell_phi, energy = _sum_per_cell(
             event[used], cell_of(eta[used], phi[used]), deposit[used], eta[used], phi[used]
         )
-        energy = response.log_normal(energy, resolution(energy, cell_eta), random)
-        threshold = np.maximum(min_energy, CALORIMETER_MIN_SIGNIFICANCE * resolution(energy, cell_eta))
-        seen = energy > threshold
-        found.append((cell_event[seen], cell_eta[seen], cell_phi[seen], energy[seen]))
+        measured = response.log_normal(energy, resolution(energy, cell_eta), random)
+        threshold = np.maximum(min_energy, CALORIMETER_MIN_SIGNIFICANCE * resolution(measured, cell_eta))
+        seen = measured > threshold
+        found.append((cell_event[seen], cell_eta[seen], cell_phi[seen], measured[seen]))
     event, eta, phi, energy = (np.concatenate(columns) for columns in zip(*found, strict=True))
     order = np.argsort(event, kind="stable")
     zeros = np.zeros(len(event), np.int8)
@@ -266,7 +266,7 @@ def _isolation_sum(visible: _Visible, chosen: NDArray[np.int64]) -> NDArray[np.f
     centre, other = chosen[left], around[right]
     near = delta_r_squared(visible.eta[centre], visible.phi[centre], visible.eta[other], visible.phi[other])
     close = (near < ISOLATION_RADIUS**2) & (centre != other)
-    return np.bincount(left[close], neutral_pt[other[close]], minlength=len(chosen))
+    return np.bincount(left[close], neutral_pt[other[close]], minlength=len(chosen)).astype(np.float64)
 
 
 def _jets(cells: _Candidates, n_events: int) -> _Candidates:

@@ -1,7 +1,7 @@
 """Hard events as arrays, and the way to feed them to Pythia's shower one by one.
 
-Holds the value type, the reader of the samples that ship with the package (hard_events/README.md), and the LHAup feeder.
-Never computes a matrix element and never reads a user's file.
+Holds the value type, the reader of the samples that ship with the package (hard_events/README.md), and the LHAup
+feeder. Never computes a matrix element and never reads a user's file.
 """
 
 from dataclasses import dataclass, replace
@@ -207,7 +207,8 @@ def _balanced(counts: NDArray[np.int64], column: dict[str, NDArray]) -> NDArray[
 def _take(events: HardEvents, rows: NDArray[np.int64]) -> HardEvents:
     _, index = pairs_within_event(rows, events.counts)
     per_event = ("counts", "scale", "alpha_qed", "alpha_qcd", "identity")
-    per_particle = ("pdg", "status", "mother1", "mother2", "colour", "anticolour", "momentum", "mass", "lifetime", "spin")
+    flavour_and_colour = ("pdg", "status", "mother1", "mother2", "colour", "anticolour")
+    per_particle = (*flavour_and_colour, "momentum", "mass", "lifetime", "spin")
     columns = {name: getattr(events, name)[rows] for name in per_event}
     columns |= {name: getattr(events, name)[index] for name in per_particle}
     return replace(events, **columns, n_tried=len(rows))

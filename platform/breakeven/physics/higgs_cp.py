@@ -1,9 +1,10 @@
 """Hard events of g g -> t tbar H for a top Yukawa coupling of any CP nature, from Pythia's CP-even ones.
 
 Pythia throws CP-even events with on-shell tops and Higgs; each is kept with a probability proportional to the ratio of
-|M|^2 to the CP-even one (accept-reject), and gets a colour flow drawn from its own colour-ordered amplitudes. The
-CP-even sample takes the same road with ratio 1, so that two samples differ in nothing but the coupling. Gluon channel
-only; the quark channel is left out of both. Never showers or decays anything.
+|M|^2 to the CP-even one (accept-reject), and gets a colour flow drawn from its own colour-ordered amplitudes. Where the
+CP-even amplitude nearly vanishes the ratio has no bound: such an event is kept several times, which keeps the sample
+unbiased, and its copies share one identity. The CP-even sample takes the same road with ratio 1, so that two samples
+differ in nothing but the coupling. Gluon channel only, in both. Never showers or decays anything.
 """
 
 import awkward as ak
@@ -17,8 +18,8 @@ from breakeven.physics.processes import Process
 from breakeven.physics.pythia import PICOBARN_PER_MILLIBARN, GenerationError, start
 
 TOP_MASS = 173.0
-MAX_ODD_TO_EVEN = 3.0
-"""Upper bound on |M_odd|^2 / |M_even|^2; a point above it raises, so that no event is ever under-counted."""
+KEEP_ONCE_BELOW = 5.0
+"""|M_odd|^2 / |M_even|^2 up to which an event is kept at most once: a higher value costs time, a lower one copies."""
 
 _HARD_PROCESS_ONLY = (
     "HiggsSM:gg2Httbar=on",
@@ -40,7 +41,7 @@ _MOTHERS = np.array([[0, 0], [0, 0], [1, 2], [1, 2], [1, 2]])
 # (colour, anticolour) of gluon, gluon, top, antitop, Higgs: the colour of gluon 1, or of gluon 2, goes to the top
 _FLOW_12 = np.array([[501, 502], [502, 503], [501, 0], [0, 503], [0, 0]])
 _FLOW_21 = np.array([[502, 503], [501, 502], [501, 0], [0, 503], [0, 0]])
-_EXPECTED_EFFICIENCY = 0.55 / MAX_ODD_TO_EVEN
+_MEAN_ODD_TO_EVEN = 0.52
 _MAX_BATCH = 5000
 
 
@@ -49,36 +50,32 @@ def hard_events(
 ) -> HardEvents:
     """n_events unweighted hard events for process.yukawa = (c_even, c_odd).
 
-    The cross section is that of Pythia (process.settings may force Higgs decays) times the mean ratio, for a top Yukawa
-    coupling of Standard Model strength. Raises ValueError without a coupling, GenerationError if Pythia fails or a
-    ratio exceeds its bound.
+    The cross section is that of Pythia (process.settings may force Higgs decays) times the mean ratio, for a top
+    Yukawa coupling of Standard Model strength. `identity` counts the events thrown, from first_identity on. Raises
+    ValueError without a coupling, GenerationError if Pythia fails.
     """
     if process.yukawa is None or process.yukawa == (0.0, 0.0):
         raise ValueError(f"{process.name}: yukawa is {process.yukawa}; give (c_even, c_odd), not both zero")
     c_even, c_odd = process.yukawa
-    bound = c_even**2 + MAX_ODD_TO_EVEN * c_odd**2
-    efficiency = (c_even**2 + _EXPECTED_EFFICIENCY * MAX_ODD_TO_EVEN * c_odd**2) / bound
+    keep_once_below = c_even**2 + KEEP_ONCE_BELOW * c_odd**2
+    efficiency = (c_even**2 + _MEAN_ODD_TO_EVEN * c_odd**2) / keep_once_below
     pythia = start((*_HARD_PROCESS_ONLY, *process.settings), pythia_seed)
-    momenta, flows, scales, ratios = [], [], [], []
-    kept = 0
+    momenta, flows, scales, ratios, identities = [], [], [], [], []
+    kept = thrown = 0
     while kept < n_events:
-        wanted = min(_MAX_BATCH, int((n_events - kept) / efficiency) + 10)
-        thrown, scale = _throw(pythia, wanted)
-        even = squared_amplitude(thrown, TOP_MASS, (1.0, 0.0))
-        target = squared_amplitude(thrown, TOP_MASS, process.yukawa)
+        momentum, scale = _throw(pythia, min(_MAX_BATCH, int((n_events - kept) / efficiency) + 10))
+        even = squared_amplitude(momentum, TOP_MASS, (1.0, 0.0))
+        target = even if process.yukawa == (1.0, 0.0) else squared_amplitude(momentum, TOP_MASS, process.yukawa)
         ratio = target.total / even.total
-        if ratio.max() > bound * (1 + 1e-9):
-            raise GenerationError(
-                f"{process.name}: |M|^2 is {ratio.max():.3f} times the CP-even one, above the bound {bound:.3f}; "
-                "raise MAX_ODD_TO_EVEN"
-            )
-        accepted = random.random(len(ratio)) * bound < ratio
+        copies = np.floor(ratio / keep_once_below + random.random(len(ratio))).astype(np.int64)
         from_first = random.random(len(ratio)) * (target.order_12 + target.order_21) < target.order_12
-        momenta.append(thrown[accepted])
-        flows.append(np.where(from_first[accepted, None, None], _FLOW_12, _FLOW_21))
-        scales.append(scale[accepted])
+        momenta.append(np.repeat(momentum, copies, axis=0))
+        flows.append(np.repeat(np.where(from_first[:, None, None], _FLOW_12, _FLOW_21), copies, axis=0))
+        scales.append(np.repeat(scale, copies))
+        identities.append(first_identity + thrown + np.repeat(np.arange(len(ratio)), copies))
         ratios.append(ratio)
-        kept += int(accepted.sum())
+        kept += int(copies.sum())
+        thrown += len(ratio)
     all_ratios = np.concatenate(ratios)
     info = pythia.infoPython()
     cross_section = info.sigmaGen() * PICOBARN_PER_MILLIBARN * all_ratios.mean()
@@ -89,7 +86,7 @@ def hard_events(
         np.concatenate(momenta)[:n_events],
         np.concatenate(flows)[:n_events],
         np.concatenate(scales)[:n_events],
-        first_identity,
+        np.concatenate(identities)[:n_events],
         (float(cross_section), float(cross_section * relative_error)),
         len(all_ratios),
         process.name,
@@ -114,7 +111,7 @@ def _as_hard_events(
     momenta: NDArray[np.float64],
     flows: NDArray[np.int64],
     scales: NDArray[np.float64],
-    first_identity: int,
+    identity: NDArray[np.int64],
     cross_section: tuple[float, float],
     n_tried: int,
     name: str,
@@ -137,7 +134,7 @@ def _as_hard_events(
         scale=scales,
         alpha_qed=np.full(n_events, ALPHA_QED),
         alpha_qcd=np.full(n_events, ALPHA_QCD),
-        identity=first_identity + np.arange(n_events),
+        identity=identity,
         beams=PROTON_BEAMS,
         cross_section_pb=cross_section[0],
         cross_section_error_pb=cross_section[1],

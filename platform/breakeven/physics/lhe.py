@@ -50,8 +50,12 @@ def read(paths: tuple[str, ...], first: int, n_events: int) -> HardEvents:
             f"{', '.join(paths)}: {total} events in all, but events {first} to {first + n_events - 1} are asked for; "
             "bring more events or ask for fewer (hard events of a user are never used twice)"
         )
-    places = [(file, number) for file in files for number in range(len(file.event_ranges))][first : first + n_events]
-    parsed = [_parse_event(file, number) for file, number in places]
+    parsed: list[tuple[list[float], NDArray[np.float64]]] = []
+    skipped = 0
+    for file in files:
+        begin, end = max(first - skipped, 0), min(first + n_events - skipped, len(file.event_ranges))
+        parsed += [_parse_event(file, number) for number in range(begin, end)]
+        skipped += len(file.event_ranges)
     heads = np.array([head for head, _ in parsed])
     _check_weights(heads[:, 2], paths)
     table = np.concatenate([rows for _, rows in parsed])
@@ -107,9 +111,9 @@ def _index(path: str, size: int, modified: int) -> _LheFile:
     ends = [content.find(b"</event>", begin) for begin in begins]
     if any(end < 0 or end > following for end, following in zip(ends, [*begins[1:], len(content)], strict=True)):
         raise ValueError(f"{path}: an <event> block is not closed")
-    beams, cross_section, error = _parse_init(path, content)
+    beams, cross_section, cross_section_error = _parse_init(path, content)
     ranges = np.array([begins, ends], np.int64).T.reshape(-1, 2)
-    return _LheFile(path, content, ranges, beams, cross_section, error)
+    return _LheFile(path, content, ranges, beams, cross_section, cross_section_error)
 
 
 def _parse_init(path: str, content: bytes) -> tuple[tuple[int, float, int, float], float, float]:

@@ -2,11 +2,11 @@
 
 Pure numpy, whole batches of phase-space points at once. Never samples phase space and knows no parton densities.
 
-Conventions: metric (+ - - -); chiral representation, gamma5 = diag(-1, -1, 1, 1); helicity spinors as in H. Murayama,
-I. Watanabe, K. Hagiwara, HELAS (KEK-91-11); strong coupling 1; the Higgs vertex is c_even + i c_odd gamma5 (the CP-mixed
-top Yukawa coupling of arXiv 1407.5089 eq. 2, with its overall strength m_t / v left out). The amplitude is split by
-colour into A12 T^1 T^2 + A21 T^2 T^1, each part gauge invariant (M. Mangano, S. Parke, hep-th/0509223); the three-gluon
-diagram enters both with opposite signs. Checks in the tests: closed form of g g -> t tbar, gauge invariance, Bose and
+Conventions: metric (+ - - -); chiral representation, gamma5 = diag(-1, -1, 1, 1); helicity spinors as in HELAS
+(H. Murayama, I. Watanabe, K. Hagiwara, KEK-91-11); strong coupling 1; the Higgs vertex is c_even + i c_odd gamma5
+(the CP-mixed top Yukawa coupling of arXiv 1407.5089, section 2, its overall strength m_t / v left out). The amplitude
+is split by colour into A12 T^1 T^2 + A21 T^2 T^1, each part gauge invariant (M. Mangano, S. Parke, hep-th/0509223);
+the three-gluon diagram enters both with opposite signs. Checks in the tests: closed form of g g -> t tbar, gauge invariance, Bose and
 Lorentz symmetry, equal CP-even and CP-odd results for massless quarks.
 """
 
@@ -76,9 +76,14 @@ def squared_amplitude(
     order_12 = np.zeros(len(momenta))
     order_21 = np.zeros(len(momenta))
     interference = np.zeros(len(momenta))
-    for helicity1, helicity2 in itertools.product(_HELICITIES, _HELICITIES):
-        polarisation1 = gluon1 + 0j if replace_polarisation == 0 else _polarisation(gluon1, helicity1)
-        polarisation2 = gluon2 + 0j if replace_polarisation == 1 else _polarisation(gluon2, helicity2)
+    # parity turns all helicities round: for a coupling of pure CP the second half repeats the first
+    pure = yukawa is None or 0.0 in yukawa
+    for helicity1, helicity2 in itertools.product(_HELICITIES[:1] if pure else _HELICITIES, _HELICITIES):
+        polarisation1, polarisation2 = _polarisation(gluon1, helicity1), _polarisation(gluon2, helicity2)
+        if replace_polarisation == 0:
+            polarisation1 = gluon1.astype(complex)
+        elif replace_polarisation == 1:
+            polarisation2 = gluon2.astype(complex)
         amplitude_12, amplitude_21 = _colour_ordered(
             (gluon1, polarisation1), (gluon2, polarisation2), neutral, top, mass, top_bar, antitop_spinor
         )
@@ -86,7 +91,8 @@ def squared_amplitude(
         order_21 += (np.abs(amplitude_21) ** 2).sum(axis=(1, 2))
         interference += (amplitude_12 * amplitude_21.conj()).real.sum(axis=(1, 2))
     total = _SAME_ORDER * (order_12 + order_21) + 2 * _OTHER_ORDER * interference
-    return SquaredAmplitude(total, order_12, order_21)
+    repeats = 2.0 if pure else 1.0
+    return SquaredAmplitude(repeats * total, repeats * order_12, repeats * order_21)
 
 
 def _colour_ordered(

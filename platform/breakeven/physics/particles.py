@@ -1,6 +1,6 @@
-"""The particles of a batch of events as flat numpy arrays, and the few questions that every room of physics asks of them.
+"""The particles of a batch of events as flat numpy arrays, and the few questions that all of physics asks of them.
 
-Holds the event record after the generator and before the detector. Never holds a generator object, never smears anything.
+Holds the event record after the generator and before the detector. Never keeps a generator, never smears anything.
 """
 
 from dataclasses import dataclass

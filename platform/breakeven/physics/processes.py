@@ -1,7 +1,7 @@
 """The catalogue of processes: what each is called, where its events come from, and what is true of every event.
 
-Twelve processes serve the pretraining, four more only serve as one side of a finetuning task (arXiv 2412.10665, section 3).
-This file holds names, settings and facts. It never generates anything and never opens a file.
+Twelve processes serve the pretraining, four more only serve as one side of a finetuning task (arXiv 2412.10665,
+section 3). This file holds names, settings and facts. It never generates anything and never opens a file.
 """
 
 import difflib
@@ -20,7 +20,7 @@ HERE = "{physics}"
 class Process:
     """One kind of collision, with all that is needed to generate it.
 
-    `settings` are Pythia settings on top of `generator.COMMON_SETTINGS`; `mirror_settings`, where given, describe a
+    `settings` are Pythia settings on top of `pythia.COMMON_SETTINGS`; `mirror_settings`, where given, describe a
     second Pythia instance that makes every other event (charge-conjugate decays that one instance cannot express).
     `n_higgs` and `n_top` are the exact counts in every event, or None where they vary or are not known beforehand.
     `cross_section_pb` is leading order at 13 TeV as measured by us, decays included where `settings` force them;
@@ -76,7 +76,8 @@ def from_lhe(
     ValueError for an empty name, a name that the catalogue holds already, or no paths.
     """
     if not name or name in CATALOGUE:
-        raise ValueError(f"from_lhe: name {name!r} is {'empty' if not name else 'taken by the catalogue'}; choose another")
+        problem = "taken by the catalogue" if name else "empty"
+        raise ValueError(f"from_lhe: name {name!r} is {problem}; choose another")
     if isinstance(paths, str | Path) or not paths:
         raise ValueError(f"from_lhe: paths must be a non-empty list of LHE files, got {paths!r}")
     return Process(
@@ -97,7 +98,7 @@ _HIGGS_TO_PHOTONS = ("25:onMode=off", "25:onIfMatch=22 22")
 _SHERPA = "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md"
 _GLUON_CHANNEL = (
     "gluon channel only (gg -> ttH, about 70 % of the rate): hard events of Pythia with on-shell tops and Higgs, "
-    "accepted by the ratio of leading-order |M|^2 to the CP-even one and given the colour flow of their own amplitude; "
+    "unweighted by the ratio of leading-order |M|^2 to the CP-even one, with a colour flow from their own amplitude; "
     "both CP samples take this one route and differ in the Yukawa coupling alone. Top decays carry no spin correlation"
 )
 
@@ -224,7 +225,7 @@ _TASK_ONLY = (
         n_higgs=2,
         n_top=2,
         cross_section_pb=0.135,
-        notes="stop_2 (582 GeV) -> stop_1 (400 GeV) H, stop_1 -> top neutralino (100 GeV); the last decay is our choice",
+        notes="stop_2 (582 GeV) -> stop_1 (400 GeV) H, stop_1 -> top neutralino (100 GeV), the latter our choice",
     ),
     Process(
         "FCNC",

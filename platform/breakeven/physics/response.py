@@ -1,4 +1,4 @@
-"""The response of an ATLAS-like detector as functions of momentum and direction: efficiencies, resolutions, granularity.
+"""The response of an ATLAS-like detector to single particles and jets: efficiencies, resolutions, granularity.
 
 Every number is that of the public Delphes 3 ATLAS card (arXiv 1307.6346; the card is unchanged since 2017), but for the
 b-tagging inputs, where arXiv 2412.10665 matches by dR < 0.4. All functions take and return arrays of one shape [n].

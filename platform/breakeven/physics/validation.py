@@ -1,0 +1,78 @@
+"""One page of pictures that shows at a glance whether generated events look like collider data.
+
+Reads reconstructed objects only. Never generates events and never judges them: the tests do.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from breakeven.physics.detector import ObjectKind, Objects
+from breakeven.physics.particles import event_of
+from breakeven.physics.processes import CATALOGUE
+
+COUNTED = (
+    ("jets", ObjectKind.JET),
+    ("electrons", ObjectKind.ELECTRON),
+    ("muons", ObjectKind.MUON),
+    ("photons", ObjectKind.PHOTON),
+)
+
+
+def count_per_event(objects: Objects, kind: ObjectKind, *, b_tagged: bool = False) -> NDArray[np.int64]:
+    """How many objects of a kind (with b_tagged: only b-tagged ones) each event has [n_events]."""
+    chosen = (objects.kind == kind) & ((objects.b_tag == 1) | (not b_tagged))
+    return np.bincount(event_of(objects.counts)[chosen], minlength=len(objects.counts))
+
+
+def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
+    """Write a page (format by the ending of `path`) with missing momentum, jet pT, multiplicities and b-tags.
+
+    samples: objects by process name. Raises ValueError when there are none.
+    """
+    if not samples:
+        raise ValueError("plot_processes: no samples given")
+    figure = Figure(figsize=(14, 9), layout="constrained")
+    axes = figure.subplots(2, 3)
+    for name, objects in samples.items():
+        title = CATALOGUE[name].title if name in CATALOGUE else name
+        _spectrum(axes[0, 0], objects.pt[objects.kind == ObjectKind.MET], np.linspace(0, 300, 31), title)
+        _spectrum(axes[0, 1], objects.pt[objects.kind == ObjectKind.JET], np.linspace(25, 425, 33), title)
+        _spectrum(axes[0, 2], objects.eta[objects.kind == ObjectKind.JET], np.linspace(-2.5, 2.5, 26), title)
+        _spectrum(axes[1, 0], count_per_event(objects, ObjectKind.JET), np.arange(-0.5, 16), title)
+        tagged = count_per_event(objects, ObjectKind.JET, b_tagged=True)
+        _spectrum(axes[1, 1], tagged, np.arange(-0.5, 7), title)
+    for axis, label, log in zip(
+        axes.flat[:5],
+        ("missing momentum (GeV)", "jet pT (GeV)", "jet eta", "jets an event", "b-tagged jets an event"),
+        (True, True, False, False, False),
+        strict=True,
+    ):
+        axis.set_xlabel(label)
+        axis.set_ylabel("fraction")
+        if log:
+            axis.set_yscale("log")
+    axes[0, 0].legend(fontsize=6, ncols=2)
+    _means(axes[1, 2], samples)
+    figure.savefig(path)
+
+
+def _spectrum(axis: Axes, values: NDArray, edges: NDArray[np.float64], title: str) -> None:
+    counts, _ = np.histogram(values, edges)
+    axis.stairs(counts / max(len(values), 1), edges, label=title)
+
+
+def _means(axis: Axes, samples: Mapping[str, Objects]) -> None:
+    names = list(samples)
+    for label, kind in COUNTED:
+        means = [count_per_event(samples[name], kind).mean() for name in names]
+        axis.plot(means, range(len(names)), "o", label=label)
+    tagged = [count_per_event(samples[name], ObjectKind.JET, b_tagged=True).mean() for name in names]
+    axis.plot(tagged, range(len(names)), "o", label="b-tags")
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    axis.set_xlabel("mean number an event")
+    axis.legend(fontsize=7)
