@@ -206,7 +206,8 @@ class TrialQueue:
 
     def _advance(self, cell: Cell) -> None:
         """Tell what is known, ask for more, and begin to confirm once the search of a cell has all its proposals."""
-        progress = self._searching[cell]
+        if (progress := self._searching.get(cell)) is None:
+            return  # a trial of a search that was decided before came back late
         while True:
             for number, waiting in list(progress.waiting.items()):
                 records = [self._record(found.hash) for found in waiting]

@@ -14,7 +14,7 @@ def test_the_default_study_is_valid():
 @pytest.mark.parametrize(
     ("study", "message"),
     [
-        (Study(finetuning=Finetuning(tasks=("stop_vs_tth",))), "'tth' is not known; the nearest known: ttH"),
+        (Study(finetuning=Finetuning(tasks=("stop_pair_vs_tth",))), "'tth' is not known; the nearest known: ttH"),
         (Study(finetuning=Finetuning(tasks=("WHZH",))), "'WHZH' is not known; the nearest known: WH_vs_ZH"),
         (Study(finetuning=Finetuning(sizes=(100, 0))), r"finetuning.sizes\[1\] is 0: it must be above zero"),
         (Study(finetuning=Finetuning(sizes=(-5,))), r"finetuning.sizes\[0\] is -5"),

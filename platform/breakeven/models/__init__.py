@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("native", "dgl")
 
+NETWORK_VERSION = 1
+"""Of the function that the network computes; raise it when the same weights give other outputs."""
+
 
 class UnknownEngine(ValueError):
     """An engine name that is neither "native" nor "dgl"."""

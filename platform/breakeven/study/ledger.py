@@ -85,6 +85,10 @@ class Ledger:
         """Whether a finished record with this hash is known."""
         return (found := self._records.get(record)) is not None and found["outcome"] == "finished"
 
+    def records(self) -> list[dict[str, Any]]:
+        """All records as last refreshed."""
+        return list(self._records.values())
+
     def write(self, records: Sequence[dict[str, Any]]) -> Path:
         """Write the records of one pack as one file, atomically. Raises LedgerError on what has no exact encoding."""
         stamped = []

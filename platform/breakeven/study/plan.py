@@ -4,7 +4,7 @@ Pure functions of the specification: needs neither Ray nor a GPU nor events. It 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -149,6 +149,31 @@ class Rates:
     """Event passes (forward, backward, step) a device-second."""
     origin: str
     """Where the numbers come from."""
+
+
+MEASURED = Rates(generated=230.0, trained=900.0, origin="one core of a two-core cloud machine, MPI off")
+"""Rates before this machine has any history."""
+
+
+def rates(records: Iterable[Mapping[str, Any]]) -> Rates:
+    """Rates from the ledger's own history (finished records); `MEASURED` for what it has none of."""
+    generated, trained = [0.0, 0.0], [0.0, 0.0]
+    for record in records:
+        if record["outcome"] != "finished" or record["device_seconds"] <= 0:
+            continue
+        if record["level"] == "generation":
+            generated[0] += record["events"]
+            generated[1] += record["device_seconds"]
+        elif record["level"] == "trial" and record["strategy"] != "frozen":
+            judged = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
+            trained[0] += record["events_seen"] + judged / 3
+            trained[1] += record["device_seconds"]
+    known = [name for name, sums in (("generation", generated), ("training", trained)) if sums[1] > 0]
+    return Rates(
+        generated=generated[0] / generated[1] if generated[1] else MEASURED.generated,
+        trained=trained[0] / trained[1] if trained[1] else MEASURED.trained,
+        origin=f"{' and '.join(known)} measured in this ledger" if known else MEASURED.origin,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""The command line: thin, over run.py.
+
+`study_main` turns a study file with presets into a command; `breakeven ...` works on what has run.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from breakeven import run
+from breakeven.study.spec import Study
+from breakeven.terminal import console
+
+
+def study_main(presets: Mapping[str, Study], default: str, description: str | None) -> None:
+    """Run the study that the command line describes: a preset, and any of its fields overridden.
+
+    Leaves with status 2 and one clear message on bad input, 1 on a failed run, 130 when interrupted.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", choices=sorted(presets), default=default)
+    chosen = first.parse_known_args()[0].preset
+
+    @dataclass(frozen=True)
+    class Command:
+        study: Annotated[Study, tyro.conf.arg(name="")]
+        preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(presets) + "}")] = chosen
+        """The numbers to start from; every field below then shows this preset's value and can be overridden."""
+        plan: bool = False
+        """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
+        runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=run.default_runs_dir)
+        """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
+
+    command = tyro.cli(
+        Command, default=Command(presets[chosen]), description=description, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    act = run.show_plan if command.plan else run.run
+    _guarded(lambda: act(command.study, command.runs_dir))
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a study's report again, from the ledger alone."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of the study."""
+    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    """Where it ran."""
+
+    def __call__(self) -> None:
+        run.report_again(self.study, self.runs_dir)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Write a study to MLflow from the ledger alone: for when MLflow was down, or for another server."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of the study."""
+    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    """Where it ran."""
+    uri: str = ""
+    """Tracking URI; empty: MLFLOW_TRACKING_URI, or the SQLite file in the runs folder."""
+
+    def __call__(self) -> None:
+        run.track_again(self.study, self.runs_dir, self.uri)
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Draw the physics of every generated dataset: multiplicities, pt, MET and b-tags, as PNG pages."""
+
+    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    """Where the datasets live."""
+
+    def __call__(self) -> None:
+        run.draw_physics(self.runs_dir)
+
+
+@dataclass(frozen=True)
+class Ui:
+    """Serve the MLflow pages of what has run, on this machine only."""
+
+    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    """Where it ran."""
+    port: int = 5000
+    """Port on 127.0.0.1."""
+
+    def __call__(self) -> None:
+        os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
+        os.execv(sys.executable, [*server, "--backend-store-uri", run.tracking_uri(self.runs_dir)])
+
+
+def main() -> None:
+    """`breakeven`: report, track, validate, ui."""
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"report": Report, "track": Track, "validate": Validate, "ui": Ui},
+        description="Works on what has run. A study itself is started by its file: python studies/scaling.py --help",
+    )
+    _guarded(command)
+
+
+def _guarded(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except run.EXPECTED as error:
+        console.print(f"[bold red]error[/] {type(error).__name__}: {error}", soft_wrap=True, markup=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("interrupted; nothing finished is lost: the same command goes on from here")
+        sys.exit(130)

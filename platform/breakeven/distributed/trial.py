@@ -1,0 +1,223 @@
+"""One trial or one pretraining, from a plain job to what the ledger keeps. Needs no Ray, so it is tested without.
+
+Holds the translation between the study's words and training's: which events, which weights, which numbers.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from breakeven.events.arrays import EventArrays, open_arrays, select
+from breakeven.events.sampling import Split, subset
+from breakeven.events.store import open_dataset
+from breakeven.models import build
+from breakeven.study import provenance
+from breakeven.study.ledger import Claim, Ledger, now
+from breakeven.study.plan import Trial
+from breakeven.study.spec import Finetuning, Network, task
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.checkpoint import read_weights
+from breakeven.training.loop import evaluate, train
+from breakeven.training.nonfinite import NonFinite
+from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+
+EVALUATION_SEED = 0
+"""Validation and test subsets, where capped, are the same for every trial of a task."""
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """All that a worker needs to train one trial: plain values and paths on shared storage."""
+
+    trial: Trial
+    network: Network
+    settings: Finetuning
+    folders: dict[str, Path]
+    """Dataset folder of the signal and of the background process, by name."""
+    backbone: Path | None
+    ledger: Path
+    device: str
+    git_commit: str
+
+    def __repr__(self) -> str:
+        return f"TrialJob({self.trial.hash})"
+
+
+def run_trial(job: TrialJob) -> dict[str, Any]:
+    """Train and judge one trial and write its record; returns the record.
+
+    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite makes
+    a record with outcome "failed" and the reason; the same trial is not tried again.
+    """
+    ledger = Ledger(job.ledger)
+    with ledger.claim(job.trial.hash) as claim:
+        started, wall, cpu = now(), time.perf_counter(), time.process_time()
+        try:
+            result = _train_and_judge(job)
+        except (NonFinite, Exception) as error:
+            # One trial's failure is a result too; whether another try can help depends on the reason.
+            spent = time.process_time() - cpu if job.device == "cpu" else time.perf_counter() - wall
+            result = {
+                "outcome": "failed",
+                "reason": f"{type(error).__name__}: {error}",
+                "retry": not isinstance(error, NonFinite | ValueError),
+                "wall_seconds": time.perf_counter() - wall,
+                "device_seconds": spent,
+            }
+        record = {**_about(job), **result, "started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
+        ledger.write([record])
+        claim.release()
+    return record
+
+
+def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
+    """The record of a trial whose worker died again and again before it could write one."""
+    with Claim(job.ledger / "claims" / f"{job.trial.hash}.json") as claim:
+        wasted = claim.wasted_seconds
+        claim.release()
+    body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}
+    return {**_about(job), **body, "wasted_seconds": wasted, "started": now(), "ended": now()}
+
+
+def training_facts(result: Result) -> dict[str, Any]:
+    """What the ledger keeps of a training, NaN-free."""
+    best, last = result.best, result.curve[-1]
+    return {
+        "outcome": "finished",
+        "validation_loss": best.validation_loss,
+        "validation_accuracy": _finite(best.validation_accuracy),
+        "validation_auc": _finite(best.validation_auc),
+        "epochs": len(result.curve),
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+        "events_seen": last.events_seen,
+        "plateau_seconds": _finite(result.plateau_seconds),
+        "curve": [{key: _finite(value) for key, value in asdict(epoch).items()} for epoch in result.curve],
+    }
+
+
+def _train_and_judge(job: TrialJob) -> dict[str, Any]:
+    wall, begun = time.perf_counter(), _device_now(job.device)
+    trial, settings = job.trial, job.settings
+    arrays, rows = _events_of(job)
+    chosen = select(arrays, rows)
+    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    target = torch.from_numpy((chosen.process == 0).astype(np.float32))  # the signal is the first source
+    samples = {
+        split: Sample(torch.from_numpy(found), target[torch.from_numpy(found)])
+        for split in Split
+        if len(found := chosen.rows(split))
+    }
+    model = build(
+        1,
+        engine=job.network.engine,
+        iterations=job.network.iterations,
+        shared_blocks=job.network.shared_blocks,
+        log_momenta=job.network.log_momenta,
+    ).to(job.device)
+    recipe = Recipe(
+        objective="binary",
+        epochs=trial.identity["epochs"],
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        decay=settings.decay,
+        ratio=trial.ratio,
+        patience=settings.patience,
+        seed=trial.seed,
+    )
+    backbone = read_weights(job.backbone) if job.backbone is not None else None
+    result = train(
+        model,
+        events,
+        samples[Split.TRAIN],
+        samples[Split.VALIDATION],
+        recipe,
+        strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
+        backbone=backbone,
+    )
+    facts = training_facts(result)
+    if trial.phase == "confirm":
+        judged = evaluate(model, events, samples[Split.TEST], "binary")
+        facts |= {"test_accuracy": judged["accuracy"], "test_auc": _finite(judged["auc"]), "test_loss": judged["loss"]}
+        facts["test_events"] = len(samples[Split.TEST])
+    facts["validation_events"] = len(samples[Split.VALIDATION])
+    facts["wall_seconds"] = time.perf_counter() - wall
+    facts["device_seconds"] = _device_now(job.device) - begun
+    return facts
+
+
+def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
+    """Signal and background arrays and the rows that the trial may see: its subset, validation, and test if it confirms."""
+    wanted = task(job.trial.cell.task)
+    arrays, rows = [], []
+    for process in (wanted.signal, wanted.background):
+        found = _arrays(job.folders[process])
+        train_rows = subset(found.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process)
+        parts = [train_rows, capped(found, Split.VALIDATION, job.settings.validation_events, process)]
+        if job.trial.phase == "confirm":
+            parts.append(capped(found, Split.TEST, job.settings.test_events, process))
+        arrays.append(found)
+        rows.append(np.concatenate(parts))
+    return arrays, rows
+
+
+def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.ndarray:
+    """At most `most` rows of a split, the same for everyone."""
+    rows = arrays.rows(split)
+    return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
+
+
+def _about(job: TrialJob) -> dict[str, Any]:
+    """Who a record is: identity, names, provenance."""
+    trial = job.trial
+    wanted = task(trial.cell.task)
+    return {
+        "level": "trial",
+        "record": trial.hash,
+        "phase": trial.phase,
+        "cell": trial.cell.name,
+        "task": trial.cell.task,
+        "signal": wanted.signal,
+        "background": wanted.background,
+        "pretraining": trial.cell.pretraining,
+        "strategy": trial.cell.strategy,
+        "size": trial.cell.size,
+        "seed": trial.seed,
+        "ratio": trial.ratio,
+        "identity": trial.identity,
+        "dataset": f"{trial.identity['signal']}+{trial.identity['background']}",
+        "backbone": trial.identity["backbone"],
+        "device": job.device,
+        "git_commit": job.git_commit,
+        "host": provenance.host(),
+        "processor": provenance.processor(),
+        "versions": provenance.versions(),
+    }
+
+
+@lru_cache(maxsize=64)
+def _arrays(folder: Path) -> EventArrays:
+    return open_arrays(open_dataset(folder))
+
+
+def _device_now(device: str) -> float:
+    """Device-seconds: CPU time of the process, or the wall time that a GPU is held."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def epoch_line(epoch: Epoch) -> dict[str, Any]:
+    """One epoch as a NaN-free dict."""
+    return {key: _finite(value) for key, value in asdict(epoch).items()}

@@ -1,0 +1,484 @@
+"""A study from beginning to end: generation, pretraining, finetuning, tracking and report, in that order.
+
+The only place where they meet. Each stage takes plain values and gives plain values; each finds what is done already and
+goes on from there.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from breakeven import atomic, models, search, training
+from breakeven.analysis import report
+from breakeven.events import sampling, schema, store
+from breakeven.fingerprint import fingerprint
+from breakeven.physics import processes
+from breakeven.physics.generator import GenerationError
+from breakeven.study import plan, provenance
+from breakeven.study.ledger import Ledger, LedgerError, now
+from breakeven.study.spec import InvalidStudy, Study, check, task
+from breakeven.terminal import bar, console
+from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
+
+EXPECTED = (
+    InvalidStudy,
+    processes.UnknownProcess,
+    GenerationError,
+    schema.SchemaMismatch,
+    store.CorruptDataset,
+    sampling.TooFewEvents,
+    LedgerError,
+    TrackingUnavailable,
+    OSError,
+    RuntimeError,
+)
+"""Errors that the command line shows as one line; anything else is a fault of ours and keeps its traceback."""
+
+TRAIN_FRACTION = 1.0 - sampling.TEST_FRACTION - sampling.VALIDATION_FRACTION
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie below the runs folder."""
+
+    root: Path
+    study: str
+
+    @property
+    def datasets(self) -> Path:
+        """Events, by process and recipe; shared by all studies."""
+        return self.root / "shared" / "datasets"
+
+    @property
+    def ledger(self) -> Path:
+        """Records of all trials; shared by all studies."""
+        return self.root / "shared" / "ledger"
+
+    @property
+    def backbones(self) -> Path:
+        """Finished backbones, by pretraining hash; shared by all studies."""
+        return self.root / "shared" / "backbones"
+
+    @property
+    def pretraining(self) -> Path:
+        """Ray Train's checkpoints of pretrainings."""
+        return self.root / "shared" / "pretraining"
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder: specification, journal, report."""
+        return self.root / self.study
+
+
+@dataclass(frozen=True)
+class Made:
+    """What generation and pretraining gave, by name."""
+
+    folders: Mapping[str, Path]
+    """Dataset folder of each process."""
+    ingredients: plan.Ingredients
+    backbones: Mapping[str, Path]
+    """Backbone folder of each objective."""
+    records: tuple[str, ...]
+    """Ledger records of generation and pretraining."""
+
+
+def run(study: Study, runs_dir: Path) -> Path:
+    """Run a study, or go on with it; returns the path of its report.
+
+    Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
+    """
+    places = _begin(study, runs_dir)
+    from breakeven.distributed.session import session
+
+    ledger = Ledger(places.ledger).refresh()
+    for problem in ledger.problems:
+        console.print(f"[yellow]warning[/] {problem}")
+    with _tracker(study, places, ledger) as tracker, session() as resources:
+        console.print(
+            f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
+            + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
+        )
+        datasets, folders, generated = _generate(study, places, ledger)
+        made = _pretrain(study, places, ledger, resources, datasets, folders, generated)
+        for name in made.records:
+            tracker(name)
+        members = _finetune(study, places, ledger, resources, made, tracker)
+    return _finish(study, places, ledger, members)
+
+
+def show_plan(study: Study, runs_dir: Path) -> None:
+    """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
+    _check(study)
+    ledger = Ledger(Places(runs_dir, study.name).ledger).refresh()
+    price = plan.price(study, processes.PRETRAINING, plan.rates(ledger.records()), TRAIN_FRACTION)
+    hours = price.pretraining_hours + price.finetuning_hours + price.search_hours
+    settings = study.finetuning
+    lines = [
+        ("processes", f"{price.processes}, {price.events:,} events, {price.disk_bytes / 1e9:,.2f} GB on disk"),
+        ("generation", f"{price.generation_hours:,.2f} core-hours"),
+        ("pretraining", f"{', '.join(study.pretraining.objectives) or 'none'}: {price.pretraining_hours:,.2f} device-hours"),
+        ("cells", f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x strategies"),
+        ("trials", f"{price.trials:,} reported: at most {price.finetuning_hours:,.2f} device-hours"),
+        ("search", f"{price.search_trials:,} trials for ratios: at most {price.search_hours:,.2f} device-hours"),
+        ("in all", f"{price.generation_hours:,.2f} core-hours and at most {hours:,.2f} device-hours"),
+        ("rates", f"{price.rates.generated:,.0f} events generated and {price.rates.trained:,.0f} trained on, a second "
+                  f"({price.rates.origin})"),
+    ]  # fmt: skip
+    console.print(f"plan of the study [bold]{study.name}[/]")
+    for name, text in lines:
+        console.print(f"  {name:12} {text}")
+    for name in _read_text(Places(runs_dir, study.name).folder / "study.json"):
+        console.print(f"  note         {name}")
+
+
+def report_again(name: str, runs_dir: Path) -> None:
+    """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
+    places, study, members = _remembered(name, runs_dir)
+    _finish(study, places, Ledger(places.ledger).refresh(), members)
+
+
+def track_again(name: str, runs_dir: Path, uri: str) -> None:
+    """Write a study to MLflow from the ledger; what is there already is not written twice."""
+    places, study, members = _remembered(name, runs_dir)
+    frame = Ledger(places.ledger).refresh().frame(members)
+    tracker = Tracker(uri or tracking_uri(runs_dir), study.name, _study_tags())
+    tracker.sync(frame)
+    tracker.log_artifacts(places.folder / "report")
+    console.print(f"{len(frame)} records of {study.name} are in MLflow")
+
+
+def draw_physics(runs_dir: Path) -> None:
+    """Draw every dataset's distributions to `<runs>/shared/physics`; raises FileNotFoundError where there are none."""
+    from breakeven.physics import validation
+
+    manifests = sorted((runs_dir / "shared" / "datasets").glob("*/*/manifest.json"))
+    if not manifests:
+        raise FileNotFoundError(f"{runs_dir / 'shared' / 'datasets'}: no datasets; run a study first")
+    found = {}
+    for manifest in manifests:
+        dataset = store.open_dataset(manifest.parent)
+        tables = [store.read_shard(path)[0] for path in dataset.paths()[:20]]
+        import pyarrow as pa
+
+        found[dataset.process] = schema.objects_of(pa.concat_tables(tables).combine_chunks())
+    path = validation.draw(found, runs_dir / "shared" / "physics.png")
+    console.print(f"{len(found)} processes drawn: {path}")
+
+
+def default_runs_dir() -> Path:
+    """Where results go: `BREAKEVEN_RUNS`, else `runs` here; in a submitted job, whose folder vanishes, in the checkout."""
+    if given := os.environ.get("BREAKEVEN_RUNS"):
+        return Path(given)
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        return Path("runs")
+    checkout = Path(__file__).resolve().parents[2]
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.home() / "breakeven") / "runs"
+
+
+def tracking_uri(runs_dir: Path) -> str:
+    """`MLFLOW_TRACKING_URI` where set, else a SQLite file in the runs folder."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    return resolve_uri(runs_dir.resolve() / "mlflow.db")
+
+
+def _begin(study: Study, runs_dir: Path) -> Places:
+    _check(study)
+    places = Places(runs_dir.resolve(), study.name)
+    places.folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
+    price = plan.price(
+        study, processes.PRETRAINING, plan.rates(Ledger(places.ledger).refresh().records()), TRAIN_FRACTION
+    )
+    console.print(
+        f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
+        f"{len(study.pretraining.objectives)} pretraining(s), {price.cells} cells, "
+        f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
+    )
+    return places
+
+
+def _check(study: Study) -> None:
+    check(study, processes.CATALOGUE)
+    largest, at_most = max(study.finetuning.sizes), {}
+    for name in study.finetuning.tasks:
+        for process in (task(name).signal, task(name).background):
+            at_most[process] = int(study.generation.events(process) * TRAIN_FRACTION)
+    for process, events in at_most.items():
+        if largest > events:
+            raise InvalidStudy(
+                f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about {events:,} "
+                f"({study.generation.events(process):,} generated, 60 % of them for training); raise "
+                "generation.events-per-process or drop the size"
+            )
+
+
+def _recipes(study: Study) -> dict[store.Recipe, int]:
+    """The recipe of each process and its number of shards."""
+    wanted = {}
+    settings = study.generation
+    for name in plan.processes(study, processes.PRETRAINING):
+        lhe = settings.lhe.get(name)
+        process = processes.from_lhe(name, [lhe]) if lhe else processes.process(name)
+        recipe = store.Recipe(process, settings.seed, settings.multiparton_interactions, settings.shard_events)
+        wanted[recipe] = recipe.shards_for(settings.events(name))
+    return wanted
+
+
+def _generate(
+    study: Study, places: Places, ledger: Ledger
+) -> tuple[dict[str, store.Dataset], dict[str, Path], tuple[str, ...]]:
+    from breakeven.distributed.finetuning import prepare_arrays
+    from breakeven.distributed.generation import generate
+
+    recipes = _recipes(study)
+    total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
+    missing = sum(len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items())
+    with bar("events", total, "events", done=total - missing) as progress:
+        datasets = generate(recipes, places.datasets, lambda process, events: progress.advance(events, process))
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
+    prepare_arrays(folders)
+    for name, dataset in datasets.items():
+        if not ledger.finished(dataset.hash):
+            ledger.write([_generation_record(name, dataset)])
+    return datasets, folders, tuple(dataset.hash for dataset in datasets.values())
+
+
+def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+    return {
+        "level": "generation",
+        "record": dataset.hash,
+        "outcome": "finished",
+        "process": name,
+        "source": dataset.manifest["source"],
+        "events": dataset.n_events,
+        "dataset": dataset.hash,
+        "device": "cpu",
+        "device_seconds": dataset.manifest["cpu_seconds"],
+        "wall_seconds": dataset.manifest["cpu_seconds"],
+        "git_commit": provenance.git_commit(),
+        "host": provenance.host(),
+        "started": now(),
+        "ended": now(),
+    }
+
+
+def _pretrain(
+    study: Study,
+    places: Places,
+    ledger: Ledger,
+    resources: Any,
+    datasets: Mapping[str, store.Dataset],
+    folders: Mapping[str, Path],
+    generated: tuple[str, ...],
+) -> Made:
+    from breakeven.distributed.pretraining import PretrainingJob, pretrain
+
+    names = plan.pretraining_processes(study, processes.PRETRAINING)
+    hashes, backbones, records = {}, {}, list(generated)
+    for objective in study.pretraining.objectives:
+        identity = {
+            "kind": "pretraining",
+            "objective": objective,
+            "datasets": [datasets[name].hash for name in names],
+            "network": dataclasses.asdict(study.network),
+            "training": {
+                key: getattr(study.pretraining, key)
+                for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
+            },
+            "validation_events": study.finetuning.validation_events,
+            "versions": _versions(),
+        }
+        name = fingerprint(identity)
+        job = PretrainingJob(
+            hash=name,
+            objective=objective,
+            network=study.network,
+            settings=study.pretraining,
+            folders=tuple(folders[process] for process in names),
+            validation_events=study.finetuning.validation_events,
+            ledger=places.ledger,
+            backbone=places.backbones / name,
+            device=resources.device,
+        )
+        records.append(name)
+        done = ledger.get(name)
+        epochs = study.pretraining.epochs
+        if done is None or done["outcome"] != "finished" or not job.backbone.is_dir():
+            with bar(f"{objective} pretraining", epochs, "epochs") as progress:
+                show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
+                    note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
+                )
+                result = pretrain(job, resources, places.pretraining, show)
+            about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
+            ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
+                           "processor": provenance.processor(), "seed": study.pretraining.seed,
+                           "dataset": "+".join(identity["datasets"])}])  # fmt: skip
+            done = ledger.get(name)
+        else:
+            console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
+        assert done is not None
+        hashes[objective], backbones[objective] = done["backbone"], job.backbone
+    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
+    return Made(folders, ingredients, backbones, tuple(records))
+
+
+def _finetune(
+    study: Study, places: Places, ledger: Ledger, resources: Any, made: Made, tracker: Callable[[str], None]
+) -> tuple[str, ...]:
+    from breakeven.distributed.finetuning import finetune
+    from breakeven.distributed.trial import TrialJob
+
+    commit = provenance.git_commit()
+
+    def job_of(trial: plan.Trial) -> TrialJob:
+        wanted = task(trial.cell.task)
+        return TrialJob(
+            trial=trial,
+            network=study.network,
+            settings=study.finetuning,
+            folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
+            backbone=made.backbones.get(trial.cell.pretraining),
+            ledger=places.ledger,
+            device=resources.device,
+            git_commit=commit,
+        )
+
+    storage = search.open_storage(places.folder / "optuna.journal")
+    queue = search.TrialQueue(study, made.ingredients, ledger, storage)
+    for name in list(queue.trials):
+        if ledger.get(name) is not None:
+            tracker(name)
+    try:
+        with bar("trials", queue.total, "trials", done=queue.done) as progress:
+
+            def took(record: dict[str, Any]) -> None:
+                tracker(record["record"])
+                progress.advance(note=_one_line(record))
+
+            finetune(queue, job_of, resources, places.folder / "tune", took)
+    finally:
+        members = (*made.records, *queue.trials)
+        atomic.write_json(places.folder / "records.json", list(members))
+    return members
+
+
+def _one_line(record: dict[str, Any]) -> str:
+    if record["outcome"] != "finished":
+        return f"[red]failed[/] {record['cell']}: {record['reason'][:60]}"
+    judged = record.get("test_accuracy") or record["validation_accuracy"]
+    return f"{record['cell']} seed {record['seed']}: {judged:.3f}"
+
+
+@contextmanager
+def _tracker(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[[str], None]]:
+    """A function that writes the record with a given hash to MLflow; a study never stops because MLflow does."""
+    try:
+        tracker: Tracker | None = Tracker(tracking_uri(places.root), study.name, _study_tags())
+    except TrackingUnavailable as error:
+        _warn_tracking(study, error)
+        tracker = None
+    state = {"tracker": tracker}
+
+    def write(name: str) -> None:
+        if state["tracker"] is None:
+            return
+        try:
+            state["tracker"].record(ledger.frame([name]).iloc[0])
+        except TrackingUnavailable as error:
+            _warn_tracking(study, error)
+            state["tracker"] = None
+
+    yield write
+
+
+def _warn_tracking(study: Study, error: Exception) -> None:
+    console.print(
+        f"[yellow]warning[/] MLflow: {error}; the study goes on, its ledger is whole; "
+        f"write it to MLflow later with: breakeven track {study.name}"
+    )
+
+
+def _finish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
+    frame = ledger.frame(members)
+    path = report.write_report(frame, places.folder, facts=_facts(study, places, frame))
+    try:
+        tracker = Tracker(tracking_uri(places.root), study.name, _study_tags())
+        tracker.sync(frame)
+        tracker.log_artifacts(places.folder)
+    except TrackingUnavailable as error:
+        _warn_tracking(study, error)
+    console.print()
+    for line in report.summary_lines(frame):
+        console.print(line, markup=False)
+    console.print(f"\nreport   {path}")
+    console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
+    return path
+
+
+def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
+    """What the report says of the study besides the ledger's numbers."""
+    manifests = {
+        row["process"]: store.open_dataset(recipe.folder(places.datasets)).manifest
+        for recipe in _recipes(study)
+        for _, row in frame[(frame["level"] == "generation") & (frame["process"] == recipe.process.name)].iterrows()
+    }
+    return {
+        "study": study.name,
+        "spec": dataclasses.asdict(study),
+        "git_commit": provenance.git_commit(),
+        "versions": provenance.versions(),
+        "processor": provenance.processor(),
+        "datasets": manifests,
+        "command": f"python studies/scaling.py --preset {study.name}",
+    }
+
+
+def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
+    places = Places(runs_dir.resolve(), name)
+    spec, records = places.folder / "study.json", places.folder / "records.json"
+    if not spec.exists() or not records.exists():
+        known = sorted(path.parent.name for path in runs_dir.glob("*/records.json"))
+        raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {', '.join(known) or 'none'}")
+    import tyro
+
+    del tyro
+    return places, _study_from(json.loads(spec.read_text())), tuple(json.loads(records.read_text()))
+
+
+def _study_from(values: dict[str, Any]) -> Study:
+    """A specification from its JSON form."""
+    parts = {}
+    for field in dataclasses.fields(Study):
+        kind = field.type
+        value = values[field.name]
+        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            value = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        parts[field.name] = value
+    return Study(**parts)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what decides a training's result."""
+    import torch
+
+    return {
+        "network": str(models.NETWORK_VERSION),
+        "training": str(training.TRAINING_VERSION),
+        "torch": torch.__version__.split(".")[0],
+    }
+
+
+def _study_tags() -> dict[str, str]:
+    return {"git_commit": provenance.git_commit(), "processor": provenance.processor()}
+
+
+def _read_text(path: Path) -> list[str]:
+    return [f"a study with this name ran before ({path}); its finished trials are reused"] if path.exists() else []
