@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 
 from breakeven import run
+from breakeven.places import default_runs_dir
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 
@@ -34,7 +35,7 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """The numbers to start from; every field below then shows this preset's value and can be overridden."""
         plan: bool = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
-        runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=run.default_runs_dir)
+        runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(
@@ -50,7 +51,7 @@ class Report:
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study."""
-    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    runs_dir: Path = field(default_factory=default_runs_dir)
     """Where it ran."""
 
     def __call__(self) -> None:
@@ -63,7 +64,7 @@ class Track:
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study."""
-    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    runs_dir: Path = field(default_factory=default_runs_dir)
     """Where it ran."""
     uri: str = ""
     """Tracking URI; empty: MLFLOW_TRACKING_URI, or the SQLite file in the runs folder."""
@@ -76,7 +77,7 @@ class Track:
 class Validate:
     """Draw the physics of every generated dataset: multiplicities, pt, MET and b-tags, as PNG pages."""
 
-    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    runs_dir: Path = field(default_factory=default_runs_dir)
     """Where the datasets live."""
 
     def __call__(self) -> None:
@@ -87,7 +88,7 @@ class Validate:
 class Ui:
     """Serve the MLflow pages of what has run, on this machine only."""
 
-    runs_dir: Path = field(default_factory=lambda: run.default_runs_dir())
+    runs_dir: Path = field(default_factory=default_runs_dir)
     """Where it ran."""
     port: int = 5000
     """Port on 127.0.0.1."""

@@ -1,12 +1,11 @@
 """A study from beginning to end: generation, pretraining, finetuning, tracking and report, in that order.
 
-The only place where they meet. Each stage takes plain values and gives plain values; each finds what is done already and
-goes on from there.
+The only place where they meet. Each stage takes and gives plain values, finds what is done already and goes on
+from there.
 """
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from breakeven import atomic, models, search, training
 from breakeven.analysis import report
 from breakeven.events import sampling, schema, store
 from breakeven.fingerprint import fingerprint
-from breakeven.physics import processes
+from breakeven.physics import processes, validation
 from breakeven.physics.generator import GenerationError
+from breakeven.places import Places
 from breakeven.study import plan, provenance
 from breakeven.study.ledger import Ledger, LedgerError, now
-from breakeven.study.spec import InvalidStudy, Study, check, task
+from breakeven.study.spec import InvalidStudy, Study, check, study_from_json, task
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 
@@ -42,39 +43,6 @@ EXPECTED = (
 """Errors that the command line shows as one line; anything else is a fault of ours and keeps its traceback."""
 
 TRAIN_FRACTION = 1.0 - sampling.TEST_FRACTION - sampling.VALIDATION_FRACTION
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where things lie below the runs folder."""
-
-    root: Path
-    study: str
-
-    @property
-    def datasets(self) -> Path:
-        """Events, by process and recipe; shared by all studies."""
-        return self.root / "shared" / "datasets"
-
-    @property
-    def ledger(self) -> Path:
-        """Records of all trials; shared by all studies."""
-        return self.root / "shared" / "ledger"
-
-    @property
-    def backbones(self) -> Path:
-        """Finished backbones, by pretraining hash; shared by all studies."""
-        return self.root / "shared" / "backbones"
-
-    @property
-    def pretraining(self) -> Path:
-        """Ray Train's checkpoints of pretrainings."""
-        return self.root / "shared" / "pretraining"
-
-    @property
-    def folder(self) -> Path:
-        """The study's own folder: specification, journal, report."""
-        return self.root / self.study
 
 
 @dataclass(frozen=True)
@@ -124,7 +92,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events, {price.disk_bytes / 1e9:,.2f} GB on disk"),
         ("generation", f"{price.generation_hours:,.2f} core-hours"),
-        ("pretraining", f"{', '.join(study.pretraining.objectives) or 'none'}: {price.pretraining_hours:,.2f} device-hours"),
+        ("pretraining", f"{', '.join(study.pretraining.objectives)}: {price.pretraining_hours:,.2f} device-hours"),
         ("cells", f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x strategies"),
         ("trials", f"{price.trials:,} reported: at most {price.finetuning_hours:,.2f} device-hours"),
         ("search", f"{price.search_trials:,} trials for ratios: at most {price.search_hours:,.2f} device-hours"),
@@ -135,8 +103,8 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     console.print(f"plan of the study [bold]{study.name}[/]")
     for name, text in lines:
         console.print(f"  {name:12} {text}")
-    for name in _read_text(Places(runs_dir, study.name).folder / "study.json"):
-        console.print(f"  note         {name}")
+    if (before := Places(runs_dir, study.name).folder / "study.json").exists():
+        console.print(f"  note         a study with this name ran before ({before}); what it finished is reused")
 
 
 def report_again(name: str, runs_dir: Path) -> None:
@@ -157,8 +125,6 @@ def track_again(name: str, runs_dir: Path, uri: str) -> None:
 
 def draw_physics(runs_dir: Path) -> None:
     """Draw every dataset's distributions to `<runs>/shared/physics`; raises FileNotFoundError where there are none."""
-    from breakeven.physics import validation
-
     manifests = sorted((runs_dir / "shared" / "datasets").glob("*/*/manifest.json"))
     if not manifests:
         raise FileNotFoundError(f"{runs_dir / 'shared' / 'datasets'}: no datasets; run a study first")
@@ -166,21 +132,10 @@ def draw_physics(runs_dir: Path) -> None:
     for manifest in manifests:
         dataset = store.open_dataset(manifest.parent)
         tables = [store.read_shard(path)[0] for path in dataset.paths()[:20]]
-        import pyarrow as pa
-
         found[dataset.process] = schema.objects_of(pa.concat_tables(tables).combine_chunks())
-    path = validation.draw(found, runs_dir / "shared" / "physics.png")
+    path = runs_dir / "shared" / "physics.png"
+    validation.plot_processes(found, path)
     console.print(f"{len(found)} processes drawn: {path}")
-
-
-def default_runs_dir() -> Path:
-    """Where results go: `BREAKEVEN_RUNS`, else `runs` here; in a submitted job, whose folder vanishes, in the checkout."""
-    if given := os.environ.get("BREAKEVEN_RUNS"):
-        return Path(given)
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        return Path("runs")
-    checkout = Path(__file__).resolve().parents[2]
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.home() / "breakeven") / "runs"
 
 
 def tracking_uri(runs_dir: Path) -> str:
@@ -207,15 +162,16 @@ def _begin(study: Study, runs_dir: Path) -> Places:
 
 def _check(study: Study) -> None:
     check(study, processes.CATALOGUE)
-    largest, at_most = max(study.finetuning.sizes), {}
+    largest = max(study.finetuning.sizes)
+    at_most: dict[str, int] = {}
     for name in study.finetuning.tasks:
         for process in (task(name).signal, task(name).background):
             at_most[process] = int(study.generation.events(process) * TRAIN_FRACTION)
     for process, events in at_most.items():
         if largest > events:
             raise InvalidStudy(
-                f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about {events:,} "
-                f"({study.generation.events(process):,} generated, 60 % of them for training); raise "
+                f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
+                f"{events:,} ({study.generation.events(process):,} generated, 60 % of them for training); raise "
                 "generation.events-per-process or drop the size"
             )
 
@@ -282,12 +238,15 @@ def _pretrain(
     from breakeven.distributed.pretraining import PretrainingJob, pretrain
 
     names = plan.pretraining_processes(study, processes.PRETRAINING)
-    hashes, backbones, records = {}, {}, list(generated)
+    hashes: dict[str, str] = {}
+    backbones: dict[str, Path] = {}
+    records = list(generated)
+    content = [datasets[name].hash for name in names]
     for objective in study.pretraining.objectives:
         identity = {
             "kind": "pretraining",
             "objective": objective,
-            "datasets": [datasets[name].hash for name in names],
+            "datasets": content,
             "network": dataclasses.asdict(study.network),
             "training": {
                 key: getattr(study.pretraining, key)
@@ -320,7 +279,7 @@ def _pretrain(
             about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
             ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                            "processor": provenance.processor(), "seed": study.pretraining.seed,
-                           "dataset": "+".join(identity["datasets"])}])  # fmt: skip
+                           "dataset": "+".join(content)}])  # fmt: skip
             done = ledger.get(name)
         else:
             console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
@@ -447,22 +406,7 @@ def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ..
     if not spec.exists() or not records.exists():
         known = sorted(path.parent.name for path in runs_dir.glob("*/records.json"))
         raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {', '.join(known) or 'none'}")
-    import tyro
-
-    del tyro
-    return places, _study_from(json.loads(spec.read_text())), tuple(json.loads(records.read_text()))
-
-
-def _study_from(values: dict[str, Any]) -> Study:
-    """A specification from its JSON form."""
-    parts = {}
-    for field in dataclasses.fields(Study):
-        kind = field.type
-        value = values[field.name]
-        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-            value = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
-        parts[field.name] = value
-    return Study(**parts)
+    return places, study_from_json(json.loads(spec.read_text())), tuple(json.loads(records.read_text()))
 
 
 def _versions() -> dict[str, str]:
@@ -478,7 +422,3 @@ def _versions() -> dict[str, str]:
 
 def _study_tags() -> dict[str, str]:
     return {"git_commit": provenance.git_commit(), "processor": provenance.processor()}
-
-
-def _read_text(path: Path) -> list[str]:
-    return [f"a study with this name ran before ({path}); its finished trials are reused"] if path.exists() else []

@@ -108,6 +108,9 @@ class Pack:
         return self
 
 
+_LOST = "its worker died three times; look at the Ray logs for out of memory"
+
+
 class QueueSearcher(Searcher):
     """What Tune asks for the next configuration; the answers come from the queue."""
 
@@ -119,7 +122,7 @@ class QueueSearcher(Searcher):
         self.error: Exception | None = None
         self._packs: dict[str, list[TrialJob]] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
@@ -148,16 +151,14 @@ class QueueSearcher(Searcher):
     def _take(self, job: TrialJob) -> None:
         name = job.trial.hash
         if not self.queue.came_back(name):
-            self.queue.ledger.write(
-                [lost_record(job, "its worker died three times; look at the Ray logs for out of memory")]
-            )
+            self.queue.ledger.write([lost_record(job, _LOST)])
             self.queue.give_up(name)
         if (record := self.queue.ledger.get(name)) is not None:
             self.on_record(record)
 
 
 def prepare_arrays(folders: dict[str, Path]) -> None:
-    """Build the flat arrays of all datasets on the cluster, each once, before many workers want them at the same time."""
+    """Build the flat arrays of all datasets, each once, before many workers want them at the same time."""
     ray.get([_prepare.remote(str(folder)) for folder in folders.values()])
 
 

@@ -43,7 +43,8 @@ def generate(
 
 def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callable[[str, int], None]) -> None:
     at_once = _IN_FLIGHT_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    waiting, running = list(reversed(queue)), {}
+    waiting = list(reversed(queue))
+    running: dict[ray.ObjectRef, store.Recipe] = {}
     while waiting or running:
         while waiting and len(running) < at_once:
             recipe, shard = waiting.pop()

@@ -1,4 +1,4 @@
-"""Pretraining with Ray Train: data-parallel, a checkpoint every epoch, goes on by itself after a killed worker or driver.
+"""Pretraining with Ray Train: data-parallel, a checkpoint every epoch, goes on after a killed worker or driver.
 
 Holds the distribution: who trains which share, where checkpoints lie, how progress comes back. The training itself is
 training/loop.py; results do not depend on the number of workers beyond floating point.
@@ -19,7 +19,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from breakeven import atomic
-from breakeven.distributed.session import ENVIRONMENT, Resources
+from breakeven.distributed.session import Resources
 from breakeven.distributed.trial import capped, epoch_line, training_facts
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
@@ -96,7 +96,6 @@ def pretrain(
                 storage_path=str(storage.resolve()),
                 failure_config=FailureConfig(max_failures=3),
                 checkpoint_config=CheckpointConfig(num_to_keep=2),
-                worker_runtime_env={"env_vars": ENVIRONMENT},
             ),
         )
         try:

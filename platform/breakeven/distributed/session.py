@@ -4,6 +4,7 @@ Holds how the house starts and leaves Ray. Token authentication is always on, as
 whether an old token file lies in the home folder.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
     context = ray.init(
         address=None if local else os.environ.get("RAY_ADDRESS", "auto"),
         log_to_driver=log_to_driver,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
         include_dashboard=True if local else None,
         runtime_env={"env_vars": ENVIRONMENT},
     )

@@ -52,15 +52,15 @@ class TrialJob:
 def run_trial(job: TrialJob) -> dict[str, Any]:
     """Train and judge one trial and write its record; returns the record.
 
-    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite makes
-    a record with outcome "failed" and the reason; the same trial is not tried again.
+    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite
+    makes a record with outcome "failed" and the reason; the same trial is not tried again.
     """
     ledger = Ledger(job.ledger)
     with ledger.claim(job.trial.hash) as claim:
         started, wall, cpu = now(), time.perf_counter(), time.process_time()
         try:
             result = _train_and_judge(job)
-        except (NonFinite, Exception) as error:
+        except Exception as error:
             # One trial's failure is a result too; whether another try can help depends on the reason.
             spent = time.process_time() - cpu if job.device == "cpu" else time.perf_counter() - wall
             result = {
@@ -153,7 +153,7 @@ def _train_and_judge(job: TrialJob) -> dict[str, Any]:
 
 
 def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
-    """Signal and background arrays and the rows that the trial may see: its subset, validation, and test if it confirms."""
+    """Signal and background arrays and the rows that the trial may see: its subset, validation, test if it confirms."""
     wanted = task(job.trial.cell.task)
     arrays, rows = [], []
     for process in (wanted.signal, wanted.background):

@@ -109,7 +109,7 @@ def _build(dataset: store.Dataset, cache: Path) -> None:
     with atomic.replacing(cache) as folder:
         folder.mkdir()
 
-        def new(name: str, dtype: type, *shape: int) -> np.ndarray:
+        def new(name: str, dtype: type, *shape: int) -> np.memmap:
             return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
         nodes = new("nodes", np.float32, n_objects, len(NODE_FEATURES))

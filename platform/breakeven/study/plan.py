@@ -108,7 +108,7 @@ def epochs(finetuning: Finetuning, size: int) -> int:
 
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
-    """One trial with its identity. A search trial never touches test events: it is another trial than a confirming one."""
+    """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
     task = spec.task(cell.task)
     settings = study.finetuning
     identity = {

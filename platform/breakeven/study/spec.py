@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
@@ -242,6 +242,17 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     _check_names("generation.fewer", study.generation.fewer, known_processes)
     if len(study.pretraining.processes) == 1 and "multiclass" in study.pretraining.objectives:
         raise InvalidStudy("pretraining.processes names one process: multiclass pretraining needs at least two")
+
+
+def study_from_json(values: dict[str, Any]) -> Study:
+    """The study that `dataclasses.asdict` made JSON of. Raises TypeError on fields that this version does not know."""
+    parts: dict[str, Any] = {"generation": Generation, "network": Network, "pretraining": Pretraining,
+                             "finetuning": Finetuning, "search": Search}  # fmt: skip
+    read = {
+        name: kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()})
+        for name, kind in parts.items()
+    }
+    return Study(name=values["name"], **read)
 
 
 def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:
