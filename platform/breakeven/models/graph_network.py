@@ -6,11 +6,14 @@ The first layer of an update MLP acts on concatenated inputs, W [x_i, x_j, y_ij,
 A, B and D multiply nodes and events once and only the products are gathered to the edges: two thirds of the
 FLOPs. The parameter stays the one weight W, so state dicts agree with graph_network_dgl.py, which spells out
 the formula.
+
+Where fused.py has a compiled kernel for the case at hand (float32 on CPU), the backbone runs there.
 """
 
 from torch import Tensor
 from torch.nn import functional
 
+from breakeven.models import fused
 from breakeven.models.edge_block import EdgeWeights, update_edges
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph import Graph, edge_features, fully_connected, sum_over
@@ -19,6 +22,12 @@ from breakeven.models.layers import MLP, Block
 
 class GraphNetwork(EventNetwork):
     """The native engine: see EventNetwork for inputs and outputs."""
+
+    def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
+        """The decoder's output [n_events, hidden]; arguments as in forward."""
+        if fused.serves(self, nodes):
+            return fused.represent(self, nodes, offsets)
+        return super().represent(nodes, offsets)
 
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
