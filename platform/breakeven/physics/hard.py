@@ -112,9 +112,7 @@ class Feeder(pythia8mc.LHAup):
             events.spin[rows].tolist(),
             strict=True,
         ):
-            self.addParticle(
-                pdg, status, mother1, mother2, colour, anticolour, *momentum, mass, lifetime, spin
-            )
+            self.addParticle(pdg, status, mother1, mother2, colour, anticolour, *momentum, mass, lifetime, spin)
         return True
 
 

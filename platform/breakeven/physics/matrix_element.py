@@ -6,8 +6,8 @@ Conventions: metric (+ - - -); chiral representation, gamma5 = diag(-1, -1, 1, 1
 (H. Murayama, I. Watanabe, K. Hagiwara, KEK-91-11); strong coupling 1; the Higgs vertex is c_even + i c_odd gamma5
 (the CP-mixed top Yukawa coupling of arXiv 1407.5089, section 2, its overall strength m_t / v left out). The amplitude
 is split by colour into A12 T^1 T^2 + A21 T^2 T^1, each part gauge invariant (M. Mangano, S. Parke, hep-th/0509223);
-the three-gluon diagram enters both with opposite signs. Checks in the tests: closed form of g g -> t tbar, gauge invariance, Bose and
-Lorentz symmetry, equal CP-even and CP-odd results for massless quarks.
+the three-gluon diagram enters both with opposite signs. Checks in the tests: closed form of g g -> t tbar, gauge
+invariance, Bose and Lorentz symmetry, equal CP-even and CP-odd results for massless quarks.
 """
 
 import itertools
@@ -122,9 +122,7 @@ def _colour_ordered(
     return amplitude_12, amplitude_21
 
 
-def _quark_line(
-    bosons: list[_Boson], top: Momenta, mass: float, top_bar: Complex, antitop_spinor: Complex
-) -> Complex:
+def _quark_line(bosons: list[_Boson], top: Momenta, mass: float, top_bar: Complex, antitop_spinor: Complex) -> Complex:
     """ubar(top) V1 S V2 S ... v(antitop) [n, 2, 2], the bosons in order from the top end."""
     row = top_bar @ bosons[0].vertex
     momentum = top - bosons[0].momentum

@@ -30,9 +30,7 @@ _CURVATURE_TERM = {
 def tracking_efficiency(kind: ChargedKind, pt: Floats, eta: Floats) -> Floats:
     """Probability that a charged particle leaves a track; pt in GeV."""
     forward = (np.abs(eta) > 1.5).astype(int)
-    efficiency = np.where(
-        pt > 1.0, np.take(_EFFICIENCY[kind], forward), np.take(_LOW_PT_EFFICIENCY[kind], forward)
-    )
+    efficiency = np.where(pt > 1.0, np.take(_EFFICIENCY[kind], forward), np.take(_LOW_PT_EFFICIENCY[kind], forward))
     if kind == "electron":
         efficiency = np.where(pt > 100.0, np.take(_HIGH_PT_ELECTRON_EFFICIENCY, forward), efficiency)
     return np.where((pt > 0.1) & (np.abs(eta) <= TRACKER_ETA), efficiency, 0.0)
