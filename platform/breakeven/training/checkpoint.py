@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -48,6 +49,8 @@ class TrainingState:
 def write_state(folder: Path, state: TrainingState) -> None:
     """Write `state` as the newest of `folder` and drop older ones; killed at any time, a whole one remains."""
     newest = folder / f"epoch-{len(state.curve):05d}"
+    if newest.is_dir():  # of an earlier training that was not resumed
+        _remove(newest)
     with atomic.replacing(newest) as temporary:
         temporary.mkdir()
         for name in ("weights", "best_weights", "moments"):
@@ -61,7 +64,7 @@ def write_state(folder: Path, state: TrainingState) -> None:
         (temporary / "state.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
     for older in _states(folder):
         if older != newest:
-            shutil.rmtree(older)
+            _remove(older)
 
 
 def read_state(folder: Path) -> TrainingState:
@@ -93,7 +96,10 @@ def has_state(folder: Path) -> bool:
 
 
 def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | None = None) -> None:
-    """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash)."""
+    """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
+
+    Folders are named by what made them: one that is there already is kept as it is.
+    """
     with atomic.replacing(folder) as temporary:
         temporary.mkdir()
         _write_tensors(temporary / "weights.safetensors", model.state_dict())
@@ -127,6 +133,13 @@ def _model_arguments(folder: Path) -> dict[str, Any]:
         return dict(_read_json(folder / "model.json")["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptCheckpoint(f"{folder / 'model.json'} does not describe a model ({error!r})") from error
+
+
+def _remove(state: Path) -> None:
+    """Out of sight in one step, then away: a half removed folder is never taken for a checkpoint."""
+    hidden = state.with_name(f".{state.name}.{uuid.uuid4().hex[:8]}.removed")
+    state.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _states(folder: Path) -> list[Path]:

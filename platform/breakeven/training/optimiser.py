@@ -6,6 +6,7 @@ Adam with one learning rate for new layers and another for the pretrained backbo
 from collections.abc import Mapping
 
 import torch
+import torch._dynamo  # the first optimiser of a process imports it, for a second: no training shall be charged for that
 from torch import Tensor, nn
 
 from breakeven.models.event_network import EventNetwork
