@@ -15,6 +15,7 @@ from enum import IntEnum
 import awkward as ak
 import fastjet
 import numpy as np
+from fastjet import _swig
 from numpy.typing import NDArray
 
 from breakeven.physics import response
@@ -25,6 +26,9 @@ from breakeven.physics.particles import (
     last_copies,
     pairs_within_event,
 )
+
+# FastJet greets once a process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
+_swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 INVISIBLE = (12, 14, 16, 1000022)
 ELECTRON, MUON, PHOTON = 11, 13, 22
