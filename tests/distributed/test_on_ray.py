@@ -1,0 +1,136 @@
+"""Generation, pretraining and finetuning on a real local Ray with two workers."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+from conftest import SHARD_EVENTS, small_recipe
+
+from breakeven.distributed import finetuning, generation, pretraining
+from breakeven.distributed.session import session
+from breakeven.distributed.trial import TrialJob
+from breakeven.events import store
+from breakeven.physics.processes import from_lhe
+from breakeven.search import TrialQueue, open_storage
+from breakeven.study.ledger import Ledger
+from breakeven.study.plan import Ingredients
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
+from breakeven.training.checkpoint import read_weights
+from breakeven.training.loop import train
+from breakeven.training.workers import ALONE
+
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
+
+FINETUNING = Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(20,), seeds=2, epochs=2, batch_size=16,
+                        validation_events=10)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def resources():
+    with session() as found:
+        yield found
+
+
+def pretraining_job(datasets, folder, **more):
+    settings = replace(Pretraining(epochs=2, batch_size=32), **more)
+    return pretraining.PretrainingJob(
+        hash="0123456789abcdef", objective="multiclass", network=Network(), settings=settings,
+        folders=tuple(dataset.folder for dataset in datasets.values()), validation_events=10, ledger=folder / "ledger",
+        backbone=folder / "backbone", device="cpu",
+    )  # fmt: skip
+
+
+def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datasets, tmp_path):
+    recipes = {small_recipe("WH"): 2, small_recipe("ZH"): 2}
+    store.make_shard(small_recipe("WH"), tmp_path, 1)
+    there = store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns
+    counted = []
+    made = generation.generate(recipes, tmp_path, lambda process, events: counted.append((process, events)))
+    assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
+    assert sorted(counted) == [("WH", SHARD_EVENTS), ("ZH", SHARD_EVENTS), ("ZH", SHARD_EVENTS)]
+    assert store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns == there
+
+
+def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
+    recipe = store.Recipe(replace(small_recipe("WH").process, settings=("NoSuch:setting=on",)))
+    with pytest.raises(generation.GenerationFailed, match="process WH: .*NoSuch:setting"):
+        generation.generate({recipe: 1}, tmp_path)
+    with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
+        generation.generate({store.Recipe(from_lhe("mine", [tmp_path / "gone.lhe"])): 1}, tmp_path)
+
+
+def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datasets, tmp_path):
+    job = pretraining_job(datasets, tmp_path, workers=2)
+    seen = []
+    made = pretraining.pretrain(job, resources, tmp_path / "storage", seen.append)
+    assert [epoch["epoch"] for epoch in seen] == [0, 1] and made.facts["workers"] == 2
+
+    from breakeven.models import build
+
+    events, train_sample, validation_sample, n_outputs = pretraining.load_events(job, "cpu")
+    alone = build(n_outputs, seed=job.settings.seed)
+    result = train(alone, events, train_sample, validation_sample, pretraining.recipe_of(job), workers=ALONE)
+    for epoch, together in zip(result.curve, made.facts["curve"], strict=True):
+        assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
+        assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)
+    weights = read_weights(made.folder)
+    assert max(float((weights[k] - v).abs().max()) for k, v in alone.state_dict().items() if v.is_floating_point()) < 1e-2
+
+
+def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
+    job = pretraining_job(datasets, tmp_path, workers=2, epochs=4)
+    killed = []
+
+    def kill_once(epoch):
+        if not killed and epoch["epoch"] >= 1:
+            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])]
+            if workers:
+                killed.append(workers[0].pid)
+                os.kill(workers[0].pid, signal.SIGKILL)
+
+    made = pretraining.pretrain(job, resources, tmp_path / "storage", kill_once)
+    assert killed and len(made.facts["curve"]) == 4
+    quiet = pretraining.pretrain(
+        replace(job, hash="f" * 16, backbone=tmp_path / "quiet"), resources, tmp_path / "storage", lambda _: None
+    )
+    assert [epoch["validation_loss"] for epoch in made.facts["curve"]] == pytest.approx(
+        [epoch["validation_loss"] for epoch in quiet.facts["curve"]], rel=1e-4
+    )
+
+
+def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
+    study = Study(pretraining=Pretraining(objectives=()), finetuning=FINETUNING, search=Search(trials=0))
+    study = replace(study, finetuning=replace(FINETUNING, seeds=8))
+    made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
+    ledger = Ledger(tmp_path / "ledger")
+    queue = TrialQueue(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"))
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
+
+    def job_of(trial):
+        return TrialJob(trial, study.network, study.finetuning, folders, None, tmp_path / "ledger", "cpu", "abc")
+
+    killed, over = [], threading.Event()
+
+    def kill_two():
+        while len(killed) < 2 and not over.wait(0.2):
+            for process in psutil.process_iter(["cmdline"]):
+                if "TrialWorker" in " ".join(process.info["cmdline"] or []) and process.pid not in killed:
+                    killed.append(process.pid)
+                    process.send_signal(signal.SIGKILL)
+                    time.sleep(1.0)
+                    break
+
+    killer = threading.Thread(target=kill_two)
+    killer.start()
+    records = []
+    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append)
+    over.set()
+    killer.join()
+    assert len(killed) == 2 and queue.finished
+    frame = Ledger(tmp_path / "ledger").refresh().frame()
+    assert len(frame) == len(records) == 8 and (frame["outcome"] == "finished").all()
+    assert len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 8  # nothing was recorded twice

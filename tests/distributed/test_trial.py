@@ -1,0 +1,90 @@
+"""One trial from job to record, on real events and without Ray."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from breakeven.distributed.trial import TrialJob, lost_record, run_trial
+from breakeven.models import build
+from breakeven.study.ledger import Ledger
+from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.spec import Finetuning, Network, Study
+from breakeven.training.checkpoint import content_hash, write_model
+
+SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, batch_size=16, validation_events=10)
+STUDY = Study(finetuning=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbone") / "b"
+    model = build(12, seed=3)
+    write_model(folder, model, {})
+    return folder
+
+
+def job_for(datasets, folder, cell=Cell("WH_vs_ZH", "none", "scratch", 20), phase="confirm", backbone=None, **more):
+    hashes = {name: dataset.hash for name, dataset in datasets.items()}
+    made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)} if backbone else {})
+    study = replace(STUDY, finetuning=replace(SETTINGS, **more))
+    return TrialJob(
+        trial=trial(study, cell, phase, seed=1, ratio=0.1, made_of=made_of), network=Network(),
+        settings=study.finetuning, folders={name: dataset.folder for name, dataset in datasets.items()},
+        backbone=backbone, ledger=folder, device="cpu", git_commit="abc",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["scratch", "finetune", "frozen"])
+def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy):
+    start = None if strategy == "scratch" else backbone
+    cell = Cell("WH_vs_ZH", "multiclass" if start else "none", strategy, 20)
+    job = job_for(datasets, tmp_path, cell, backbone=start)
+    written = run_trial(job)
+    found = Ledger(tmp_path).refresh().get(job.trial.hash)
+    assert found is not None and found["outcome"] == "finished"
+    assert 0.0 <= found["test_accuracy"] <= 1.0 and found["test_accuracy"] == written["test_accuracy"]
+    assert len(found["curve"]) == found["epochs"] == 2 and found["events_seen"] == 2 * 40
+    assert found["device_seconds"] > 0 and found["git_commit"] == "abc" and found["cell"] == cell.name
+    assert found["test_events"] > 20 and found["validation_events"] == 20
+    assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
+
+
+def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
+    first, second = (run_trial(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
+    for key in ("test_accuracy", "test_loss", "validation_loss", "best_epoch"):
+        assert first[key] == second[key]
+
+
+def test_a_search_trial_never_sees_a_test_event(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, phase="search"))
+    assert record["outcome"] == "finished" and math.isfinite(record["validation_loss"])
+    assert not [key for key in record if key.startswith("test_")]
+
+
+def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, learning_rate=1e30))
+    assert record["outcome"] == "failed" and record["reason"].startswith("NonFinite") and not record["retry"]
+    assert Ledger(tmp_path).refresh().get(record["record"])["reason"] == record["reason"]
+
+
+def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, Cell("WH_vs_ZH", "none", "scratch", 5000)))
+    assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
+
+
+def test_a_missing_dataset_may_be_tried_again(datasets, tmp_path):
+    job = job_for(datasets, tmp_path)
+    gone = replace(job, folders={name: tmp_path / "gone" for name in job.folders})
+    record = run_trial(gone)
+    assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]
+
+
+def test_a_lost_trial_is_recorded_with_what_it_cost(datasets, tmp_path):
+    job = job_for(datasets, tmp_path)
+    ledger = Ledger(tmp_path)
+    with ledger.claim(job.trial.hash):
+        sum(range(3_000_000))
+    ledger.write([lost_record(job, "its worker died")])
+    found = ledger.get(job.trial.hash)
+    assert found["outcome"] == "failed" and found["retry"] and found["wasted_seconds"] >= 0.0
