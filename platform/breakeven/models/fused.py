@@ -190,16 +190,15 @@ class _Backbone(torch.autograd.Function):
     def forward(ctx: Any, batch: _Batch, *parameters: Tensor) -> Tensor:
         flat, saved = _flatten_dense_tensors(parameters), batch.saved()
         output, transposed = batch.forward(flat, saved)
-        ctx.batch, ctx.needed = batch, ctx.needs_input_grad[1:]
-        ctx.save_for_backward(flat, transposed, saved, *parameters)
+        ctx.batch, ctx.parameters, ctx.needed = batch, parameters, ctx.needs_input_grad[1:]
+        ctx.save_for_backward(flat, transposed, saved)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        flat, transposed, saved, *parameters = ctx.saved_tensors
-        gradients = ctx.batch.backward(flat, transposed, saved, output_gradient)
-        views = _unflatten_dense_tensors(gradients, parameters)
+        gradients = ctx.batch.backward(*ctx.saved_tensors, output_gradient)
+        views = _unflatten_dense_tensors(gradients, ctx.parameters)
         return None, *(view if needed else None for view, needed in zip(views, ctx.needed, strict=True))
 
 
