@@ -203,4 +203,4 @@ def test_a_missing_dgl_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", no_dgl)
     with pytest.raises(ImportError, match='choose engine="native"'):
-        build(1, "dgl")(*random_events((2,)))
+        build(1, "dgl")

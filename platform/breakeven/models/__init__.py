@@ -1,5 +1,4 @@
-"""What learns: torch modules that map events to outputs. Never trains, never reads a dataset, knows no
-physics process.
+"""What learns: torch modules from events to outputs. Never trains, reads no dataset, knows no physics process.
 
 `build` makes the event network in one of two engines that hold the same parameters under the same names:
 "native" (graph_network.py, the fast form) and "dgl" (graph_network_dgl.py, the reference).
@@ -42,11 +41,13 @@ def build(
     Raises UnknownEngine, ValueError on sizes below 1, and ImportError with the way out where dgl is missing.
     """
     from breakeven.models.graph_network import GraphNetwork
-    from breakeven.models.graph_network_dgl import GraphNetworkDGL
+    from breakeven.models.graph_network_dgl import GraphNetworkDGL, import_dgl
     from breakeven.models.layers import initialise
 
     if engine not in ENGINES:
         raise UnknownEngine(f"engine {engine!r} is unknown; choose one of {', '.join(ENGINES)}")
+    if engine == "dgl":
+        import_dgl()  # better here than in the first batch
     network = GraphNetwork if engine == "native" else GraphNetworkDGL
     model = network(
         n_outputs, hidden=hidden, iterations=iterations, shared_blocks=shared_blocks, log_momenta=log_momenta

@@ -1,8 +1,7 @@
 """The edge update and the sum of its messages: the one place where a graph network spends its time.
 
-Edges outnumber nodes by the mean number of objects, so three quarters of all floating-point operations
-happen here.
-The function is the whole contract: a compiled or fused form takes the same arguments and returns the same
+Edges outnumber nodes by the mean number of objects less one, so three quarters of all floating-point operations
+happen here. The function is the whole contract: another form of it takes the same arguments and returns the same
 two tensors.
 """
 

@@ -17,8 +17,7 @@ N_GLOBAL_FEATURES = 1
 
 @dataclass(frozen=True)
 class Graph:
-    """The flat directed graph of a batch of events: every object receives from every other object of its
-    event.
+    """The flat directed graph of a batch: every object receives from every other object of its event.
 
     receiver, sender: [n_edges] int64 node numbers; ascending in the receiver, then in the sender, so that
     the edges of a receiver, and of an event, lie side by side.  event_of_node: [n_nodes] int64.

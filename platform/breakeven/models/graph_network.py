@@ -1,11 +1,9 @@
-"""The event network in plain torch, as fast as plain torch goes: one flat edge list, no padding, split first
-layers.
+"""The event network in plain torch, on one flat edge list without padding, with split first layers.
 
-The first layer of an update MLP acts on concatenated inputs, W [x_i, x_j, y_ij, z] = A x_i + B x_j + C y_ij
-+ D z.
-A, B and D multiply nodes and events once and only the products are gathered to the edges: two thirds of the
-FLOPs. The parameter stays the one weight W, so state dicts agree with graph_network_dgl.py, which spells out
-the formula.
+The first layer of an update MLP acts on concatenated inputs, W [x_i, x_j, y_ij, z] =
+A x_i + B x_j + C y_ij + D z. A, B and D multiply nodes and events once and only the products are gathered to the
+edges: two thirds of the FLOPs. The parameter stays the one weight W, so state dicts agree with
+graph_network_dgl.py, which spells out the formula.
 
 Where fused.py has a compiled kernel for the case at hand (float32 on CPU), the backbone runs there.
 """

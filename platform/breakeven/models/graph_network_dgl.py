@@ -48,7 +48,7 @@ def event_graphs(nodes: Tensor, offsets: Tensor) -> list[Any]:
     nodes: [n_nodes, 7], offsets: [n_events + 1] int64. A loop over events, as a DGL dataset does it;
     keep the list to spare it in later epochs.
     """
-    dgl = _import_dgl()
+    dgl = import_dgl()
     graphs = []
     for first, last in zip(offsets.tolist()[:-1], offsets.tolist()[1:], strict=True):
         features = nodes[first:last]
@@ -62,12 +62,12 @@ def event_graphs(nodes: Tensor, offsets: Tensor) -> list[Any]:
 
 def batch(graphs: Sequence[Any]) -> Any:
     """One batched DGL graph of at least one event graph."""
-    return _import_dgl().batch(list(graphs))
+    return import_dgl().batch(list(graphs))
 
 
 def _apply_block(block: Block, graph: Any, z: Tensor) -> Tensor:
     """Update edges, nodes and globals; the graph carries x and y, z [n_events, hidden] is returned."""
-    dgl = _import_dgl()
+    dgl = import_dgl()
 
     def update_edges(edges: Any) -> dict[str, Tensor]:
         inputs = [edges.dst["x"], edges.src["x"], edges.data["y"], edges.data["z"]]
@@ -87,7 +87,8 @@ def _apply_block(block: Block, graph: Any, z: Tensor) -> Tensor:
     return block.globals(torch.cat([dgl.sum_nodes(graph, "x"), dgl.sum_edges(graph, "y"), z], dim=1))
 
 
-def _import_dgl() -> Any:
+def import_dgl() -> Any:
+    """The dgl module; raises ImportError with the way out where it cannot be imported."""
     os.environ.setdefault("DGLBACKEND", "pytorch")  # else dgl prints, and writes a file to the home folder
     try:
         with warnings.catch_warnings():

@@ -39,8 +39,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """The three update MLPs of one graph-network iteration (arXiv 2412.10665, the equations of section
-    III.2).
+    """The three update MLPs of one graph-network iteration (equations of arXiv 2412.10665 section III.2).
 
     The inputs of each are concatenated in this order, which the columns of its first weight follow:
     edges [x_i, x_j, y_ij, z], nodes [x_i, sum_j y_ij, z], globals [sum_i x_i, sum_ij y_ij, z].

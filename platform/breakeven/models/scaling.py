@@ -25,8 +25,7 @@ _EVENTS_AT_ONCE = 8192
 class Scaling(nn.Module):
     """(feature - mean) / std for nodes, edges and the global feature.
 
-    The flag `log_momenta` is a buffer too: weights trained with logarithms would be silently wrong without
-    them.
+    The flag `log_momenta` is a buffer too: weights trained with logarithms are silently wrong without.
     """
 
     node_mean: Tensor
