@@ -7,6 +7,7 @@
 // iteration is kept; the backward pass computes hidden layers again, which costs less than to write them to
 // memory and read them back.
 
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -70,6 +71,7 @@ struct Batch {
 };
 
 struct Slice {
+  int thread;
   int64_t first_event, first_node;
   int n_events, n_nodes, n_edges;
   int64_t saved;  // where its states begin among all saved numbers
@@ -138,28 +140,31 @@ class Saved {
 
 constexpr int64_t SLICE_ROWS = 2048;  // of edges, nodes and globals: half a megabyte a state
 
+// The slices in the order of their events.  Threads get contiguous shares of about equal work: a function of the
+// batch and the number of threads alone, so that sums come out the same every time.
 std::vector<Slice> cut(const Batch& batch, int threads, bool keep) {
   auto n_nodes = [&](int64_t e) { return batch.offsets[e + 1] - batch.offsets[e]; };
-  // n (n - 1) edges, n nodes, one global
-  auto n_rows = [&](int64_t e) { return n_nodes(e) * n_nodes(e) + 1; };
-  int64_t limit = SLICE_ROWS;
-  if (threads > 1) {  // enough slices for even shares, but none so small that weights are loaded for few rows
-    int64_t total = 0;
-    for (int64_t e = 0; e < batch.n_events; e++) total += n_rows(e);
-    limit = std::clamp<int64_t>(total / (4 * threads), 256, SLICE_ROWS);
-  }
+  auto n_edges = [&](int64_t e) { return n_nodes(e) * (n_nodes(e) - 1); };
+  auto n_rows = [&](int64_t e) { return n_edges(e) + n_nodes(e) + 1; };
+  // products of 64 x 64 in an iteration, forward and backward
+  auto work = [&](int64_t e) { return 15 * n_edges(e) + 23 * n_nodes(e) + 24; };
+  int64_t total = 0;
+  for (int64_t e = 0; e < batch.n_events; e++) total += work(e);
+
   std::vector<Slice> slices;
-  int64_t rows = 0, saved = 0;
+  int64_t rows = 0, done = 0, saved = 0;
   for (int64_t e = 0; e < batch.n_events; e++) {
-    if (slices.empty() || rows + n_rows(e) > limit) {
-      slices.push_back({e, batch.offsets[e], 0, 0, 0, 0});
+    const int thread = done * threads / total;
+    if (slices.empty() || thread != slices.back().thread || rows + n_rows(e) > SLICE_ROWS) {
+      slices.push_back({thread, e, batch.offsets[e], 0, 0, 0, 0});
       rows = 0;
     }
     Slice& s = slices.back();
     s.n_events += 1;
     s.n_nodes += n_nodes(e);
-    s.n_edges += n_nodes(e) * (n_nodes(e) - 1);
+    s.n_edges += n_edges(e);
     rows += n_rows(e);
+    done += work(e);
   }
   for (Slice& s : slices) {
     s.saved = saved;
@@ -438,27 +443,14 @@ class SlicePass {
 
 // ---- threads ------------------------------------------------------------------------------------
 
-// Runs of slices, one a thread, of about equal work: a function of the batch and the number of threads
-// alone, so that sums come out the same every time.  Thread k has the slices from ends[k] to ends[k + 1].
-std::vector<std::size_t> shares(const std::vector<Slice>& slices, int threads) {
-  // products of 64 x 64 a row and iteration
-  auto work = [](const Slice& s) { return 15.0 * s.n_edges + 23.0 * s.n_nodes + 24.0 * s.n_events; };
-  double total = 0, done = 0;
-  for (const Slice& s : slices) total += work(s);
-  std::vector<std::size_t> ends{0};
-  for (std::size_t k = 0; k < slices.size(); k++) {
-    while (done + 0.5 * work(slices[k]) > total * ends.size() / threads) ends.push_back(k);
-    done += work(slices[k]);
-  }
-  ends.resize(threads + 1, slices.size());
-  return ends;
-}
-
+// Calls f(thread, its slices) for every thread.
 template <class F>
-void in_threads(int threads, F f) {
+void in_threads(int threads, const std::vector<Slice>& slices, F f) {
+  std::vector<std::vector<Slice>> shares(threads);
+  for (const Slice& s : slices) shares[s.thread].push_back(s);
   std::vector<std::thread> others;
-  for (int k = 1; k < threads; k++) others.emplace_back(f, k);
-  f(0);
+  for (int k = 1; k < threads; k++) others.emplace_back(f, k, std::cref(shares[k]));
+  f(0, shares[0]);
   for (std::thread& other : others) other.join();
 }
 
@@ -486,15 +478,13 @@ void fused_forward(const Batch* batch, int threads, const Real* parameters, Real
   layout.transpose(parameters, transposed);
   const Parameters p{parameters, transposed, nullptr};
   const bool keep = saved != nullptr;
-  const std::vector<Slice> slices = cut(*batch, threads, keep);
-  const std::vector<std::size_t> ends = shares(slices, threads);
-  in_threads(threads, [&](int thread) {
+  in_threads(threads, cut(*batch, threads, keep), [&](int, const std::vector<Slice>& slices) {
     Workspace workspace;
     std::vector<Real> memory;
-    for (std::size_t k = ends[thread]; k < ends[thread + 1]; k++) {
-      if (!keep) memory.resize(Saved(nullptr, slices[k], batch->iterations, false).size);
-      const Saved states(keep ? saved + slices[k].saved : memory.data(), slices[k], batch->iterations, keep);
-      SlicePass(*batch, slices[k], layout, p, states, workspace).forward(output);
+    for (const Slice& s : slices) {
+      if (!keep) memory.resize(Saved(nullptr, s, batch->iterations, false).size);
+      const Saved states(keep ? saved + s.saved : memory.data(), s, batch->iterations, keep);
+      SlicePass(*batch, s, layout, p, states, workspace).forward(output);
     }
   });
 }
@@ -503,16 +493,14 @@ void fused_forward(const Batch* batch, int threads, const Real* parameters, Real
 void fused_backward(const Batch* batch, int threads, const Real* parameters, const Real* transposed,
                     Real* saved, const Real* output_gradient, Real* gradients) {
   const Layout layout(batch->node_features, batch->n_blocks);
-  const std::vector<Slice> slices = cut(*batch, threads, true);
-  const std::vector<std::size_t> ends = shares(slices, threads);
   std::vector<std::vector<Real>> sums(threads);
-  in_threads(threads, [&](int thread) {
+  in_threads(threads, cut(*batch, threads, true), [&](int thread, const std::vector<Slice>& slices) {
     sums[thread].assign(layout.size, Real(0));
     const Parameters p{parameters, transposed, sums[thread].data()};
     Workspace workspace;
-    for (std::size_t k = ends[thread]; k < ends[thread + 1]; k++) {
-      const Saved states(saved + slices[k].saved, slices[k], batch->iterations, true);
-      SlicePass(*batch, slices[k], layout, p, states, workspace).backward(output_gradient);
+    for (const Slice& s : slices) {
+      const Saved states(saved + s.saved, s, batch->iterations, true);
+      SlicePass(*batch, s, layout, p, states, workspace).backward(output_gradient);
     }
   });
   std::copy(sums[0].begin(), sums[0].end(), gradients);
