@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from breakeven import atomic, models, search, training
-from breakeven.analysis import report
+from breakeven.analysis import accuracy, breakeven, cost, report
 from breakeven.events import sampling, schema, store
 from breakeven.fingerprint import fingerprint
 from breakeven.physics import processes, validation
@@ -117,10 +117,8 @@ def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
     places, study, members = _remembered(name, runs_dir)
     frame = Ledger(places.ledger).refresh().frame(members)
-    tracker = Tracker(uri or tracking_uri(runs_dir), study.name, _study_tags())
-    tracker.sync(frame)
-    tracker.log_artifacts(places.folder / "report")
-    console.print(f"{len(frame)} records of {study.name} are in MLflow")
+    written = _sync(places, study, frame, uri)
+    console.print(f"{len(frame)} records of {study.name} are in MLflow, {written} of them new")
 
 
 def draw_physics(runs_dir: Path) -> None:
@@ -340,7 +338,9 @@ def _one_line(record: dict[str, Any]) -> str:
 def _tracker(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[[str], None]]:
     """A function that writes the record with a given hash to MLflow; a study never stops because MLflow does."""
     try:
-        tracker: Tracker | None = Tracker(tracking_uri(places.root), study.name, _study_tags())
+        tracker: Tracker | None = Tracker(
+            tracking_uri(places.root), study.name, _study_tags(), places.root / "mlartifacts"
+        )
     except TrackingUnavailable as error:
         _warn_tracking(study, error)
         tracker = None
@@ -369,9 +369,7 @@ def _finish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     frame = ledger.frame(members)
     path = report.write_report(frame, places.folder, facts=_facts(study, places, frame))
     try:
-        tracker = Tracker(tracking_uri(places.root), study.name, _study_tags())
-        tracker.sync(frame)
-        tracker.log_artifacts(places.folder)
+        _sync(places, study, frame)
     except TrackingUnavailable as error:
         _warn_tracking(study, error)
     console.print()
@@ -380,6 +378,41 @@ def _finish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     console.print(f"\nreport   {path}")
     console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
     return path
+
+
+def _sync(places: Places, study: Study, frame: pd.DataFrame, uri: str = "") -> int:
+    """Bring MLflow up to the ledger: missing records, figures of cells and study, the report's files."""
+    tracker = Tracker(uri or tracking_uri(places.root), study.name, _study_tags(), places.root / "mlartifacts")
+    cells = accuracy.cells(frame)
+    figures = {"accuracy": "test/accuracy", "accuracy_sd": "test/accuracy_sd", "accuracy_low": "test/accuracy_low",
+               "accuracy_high": "test/accuracy_high", "auc": "test/auc", "auc_sd": "test/auc_sd"}  # fmt: skip
+    by_cell = {
+        row["cell"]: {name: row[column] / 100 for column, name in figures.items()}
+        | {"n": row["n"], "size": row["size"]}
+        for row in cells[cells["n"] > 0].to_dict("records")
+    }
+    written = tracker.sync(frame, _study_metrics(frame), by_cell)
+    tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
+    return written
+
+
+_ARTIFACTS = (".md", ".csv", ".png", ".svg", ".pdf")
+
+
+def _study_metrics(frame: pd.DataFrame) -> dict[str, float]:
+    """What the study run shows: break-even by pretraining (multiclass without a suffix, as in the paper) and hours."""
+    found: dict[str, float] = {}
+    even = breakeven.study_break_even(frame)
+    for pretraining, rows in even.groupby("pretraining", sort=False):
+        last = rows.iloc[-1]  # all sizes, or the only one
+        if not pd.isna(last["tasks"]):
+            found[f"break_even/tasks_{pretraining}"] = float(last["tasks"])
+            if "break_even/tasks" not in found or pretraining == "multiclass":
+                found["break_even/tasks"] = float(last["tasks"])
+    for row in cost.cost_table(frame).to_dict("records"):
+        if row["stage"] == "all":
+            found |= {f"{row['unit']}/useful": row["useful"], f"{row['unit']}/wasted": row["wasted"]}
+    return found
 
 
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:

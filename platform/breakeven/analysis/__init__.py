@@ -1,0 +1,1 @@
+"""Numbers and pictures from the ledger frame. Never trains, never talks to Ray or MLflow."""

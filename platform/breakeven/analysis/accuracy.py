@@ -1,0 +1,190 @@
+"""Accuracy on test events: the baseline, what each pretraining gains, and the layout of the published Table 1.
+
+Only confirm trials count: fresh seeds, test events, never a number that a ratio was selected on. Accuracies and gains
+are in percent. Never imputes a missing cell: it says missing, or failed, with the count.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis import published
+from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty, root_sum_of_squares
+
+_KEYS = ["task", "signal", "background", "pretraining", "strategy", "size"]
+
+
+def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
+    """One row for each cell of the grid task x (pretraining, strategy) x size that the frame spans.
+
+    Columns: task, signal, background, pretraining, strategy, size, cell, ratio, n, n_failed, status ("finished",
+    "failed": nothing finished and something failed, "missing": nothing there), accuracy, accuracy_sd, accuracy_low,
+    accuracy_high, auc, auc_sd (percent; sd over seeds, interval of the mean), published, published_uncertainty
+    (baseline accuracy only). sd and interval are NaN for n = 1.
+    """
+    every = ledger_frame.trials(frame)
+    confirmed = ledger_frame.confirmed(frame)
+    failures = every[(every["outcome"] == "failed") & (every["phase"] == "confirm")]
+    rows = []
+    for key in _grid(every):
+        done, broken = _select(confirmed, key), _select(failures, key)
+        accuracy = estimate(100 * done["test_accuracy"], level=level)
+        auc = estimate(100 * done["test_auc"], level=level)
+        reference = _published(key) if key["strategy"] == "scratch" else (math.nan, math.nan)
+        ratio = float(done["ratio"].iloc[0]) if len(done) else math.nan
+        rows.append(
+            {
+                **key,
+                "cell": done["cell"].iloc[0] if len(done) else "{task}/{pretraining}/{strategy}/{size}".format(**key),
+                "ratio": ratio if key["strategy"] == "finetune" else math.nan,
+                "n": accuracy.n,
+                "n_failed": len(broken),
+                "status": "finished" if accuracy.n else "failed" if len(broken) else "missing",
+                "accuracy": accuracy.mean,
+                "accuracy_sd": accuracy.sd,
+                "accuracy_low": accuracy.low,
+                "accuracy_high": accuracy.high,
+                "auc": auc.mean,
+                "auc_sd": auc.sd,
+                "published": reference[0],
+                "published_uncertainty": reference[1],
+            }
+        )
+    return pd.DataFrame(rows, columns=_CELL_COLUMNS)
+
+
+def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
+    """What each pretraining adds to the baseline's test accuracy, in percentage points, one row for each cell.
+
+    Paired: the mean over seeds of (treated - scratch) of the same seed, which has the same random subset. Columns: the
+    cell's keys, gain, gain_sd (over pairs), gain_low, gain_high (Student-t interval of the mean), n (pairs),
+    gain_rss (the paper's uncertainty: root sum of squares of the two standard deviations), paired, n_failed,
+    baseline_failed, status, published, published_uncertainty. Where no seed is shared the gain is the difference of the
+    means, `paired` is False, gain_sd is the root sum of squares and there is no interval.
+    """
+    confirmed = ledger_frame.confirmed(frame)
+    table = cells(frame, level=level).set_index(["task", "pretraining", "strategy", "size"])
+    rows = []
+    for (task, pretraining, strategy, size), cell in table.iterrows():
+        if strategy == "scratch":
+            continue
+        key = {"task": task, "pretraining": pretraining, "strategy": strategy, "size": size}
+        treated = _by_seed(_select(confirmed, key))
+        baseline = _by_seed(_select(confirmed, {**key, "pretraining": "none", "strategy": "scratch"}))
+        difference, paired = _difference(treated, baseline, level)
+        reference = _published({**key, **cell}) if strategy == "finetune" else (math.nan, math.nan)
+        broken_baseline = table["n_failed"].get((task, "none", "scratch", size), 0)
+        rows.append(
+            {
+                **key,
+                "signal": cell["signal"],
+                "background": cell["background"],
+                "gain": difference.mean,
+                "gain_sd": difference.sd,
+                "gain_low": difference.low,
+                "gain_high": difference.high,
+                "n": difference.n,
+                "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd),
+                "paired": paired,
+                "n_failed": cell["n_failed"],
+                "baseline_failed": int(broken_baseline),
+                "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
+                "published": reference[0],
+                "published_uncertainty": reference[1],
+            }
+        )
+    return pd.DataFrame(rows, columns=_GAIN_COLUMNS)
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Table 1's layout as text: rows (task, quantity), a column for each size, the published value in brackets.
+
+    quantity: `baseline accuracy`, then `multiclass gain`, `multiclass frozen gain` ... An entry reads
+    `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`, `84.8 (n=1)`, `missing` or `failed (2)`; failures beside finished trials are
+    appended as `, 1 failed`.
+    """
+    baseline, gained = cells(frame), gains(frame)
+    sizes = sorted(set(baseline["size"]))
+    texts: dict[tuple[str, str], dict[int, str]] = {}
+    for task in ledger_frame.ordered_tasks(baseline):
+        for row in baseline[(baseline["task"] == task) & (baseline["strategy"] == "scratch")].to_dict("records"):
+            entry = Estimate(row["accuracy"], row["accuracy_sd"], row["n"], math.nan, math.nan).text()
+            texts.setdefault((task, "baseline accuracy"), {})[row["size"]] = _entry(entry, row, row["n_failed"])
+        for row in gained[gained["task"] == task].to_dict("records"):
+            quantity = f"{row['pretraining']} {'gain' if row['strategy'] == 'finetune' else row['strategy'] + ' gain'}"
+            entry = Estimate(row["gain"], row["gain_sd"], row["n"], math.nan, math.nan).text(sign=True)
+            texts.setdefault((task, quantity), {})[row["size"]] = _entry(entry, row, row["n_failed"])
+    index = pd.MultiIndex.from_tuples(list(texts), names=["task", "quantity"])
+    return pd.DataFrame([[texts[key].get(size, "missing") for size in sizes] for key in texts], index, sizes)
+
+
+_CELL_COLUMNS = [
+    *_KEYS, "cell", "ratio", "n", "n_failed", "status", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high",
+    "auc", "auc_sd", "published", "published_uncertainty",
+]  # fmt: skip
+_GAIN_COLUMNS = [
+    *_KEYS, "gain", "gain_sd", "gain_low", "gain_high", "n", "gain_rss", "paired", "n_failed", "baseline_failed",
+    "status", "published", "published_uncertainty",
+]  # fmt: skip
+
+
+def _grid(every: pd.DataFrame) -> list[dict[str, object]]:
+    """Every combination of what was tried, so that a hole shows as a hole."""
+    if every.empty:
+        return []
+    processes = every.drop_duplicates("task").set_index("task")
+    return [
+        {
+            "task": task,
+            "signal": processes.at[task, "signal"],
+            "background": processes.at[task, "background"],
+            "pretraining": pretraining,
+            "strategy": strategy,
+            "size": size,
+        }
+        for task in ledger_frame.ordered_tasks(every)
+        for pretraining, strategy in ledger_frame.treatments(every)
+        for size in sorted(set(every["size"]))
+    ]
+
+
+def _select(rows: pd.DataFrame, key: dict[str, object]) -> pd.DataFrame:
+    chosen = pd.Series(True, index=rows.index)
+    for column in ("task", "pretraining", "strategy", "size"):
+        chosen &= rows[column] == key[column]
+    return rows[chosen]
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.Series:
+    """Test accuracy in percent, indexed by seed."""
+    return (100 * rows.groupby("seed")["test_accuracy"].mean()).dropna()
+
+
+def _difference(treated: pd.Series, baseline: pd.Series, level: float) -> tuple[Estimate, bool]:
+    shared = treated.index.intersection(baseline.index)
+    if len(shared):
+        return estimate(treated[shared] - baseline[shared], level=level), True
+    over_treated, over_baseline = estimate(treated), estimate(baseline)
+    n = min(over_treated.n, over_baseline.n)
+    sd = root_sum_of_squares(over_treated.sd, over_baseline.sd)
+    return Estimate(over_treated.mean - over_baseline.mean if n else math.nan, sd, n, math.nan, math.nan), False
+
+
+def _published(key: dict[str, object]) -> tuple[float, float]:
+    found = published.accuracy_value(
+        str(key["signal"]), str(key["background"]), str(key["pretraining"]), int(str(key["size"]))
+    )
+    return found or (math.nan, math.nan)
+
+
+def _entry(text: str, row: dict[str, object], n_failed: int) -> str:
+    if row["status"] == "failed":
+        text = f"failed ({n_failed})" if n_failed else "baseline failed"
+    elif row["status"] == "finished" and n_failed:
+        text += f", {n_failed} failed"
+    if isinstance(row["published"], float) and math.isfinite(row["published"]):
+        text += f" [{row['published']:.1f} ± {format_uncertainty(float(str(row['published_uncertainty'])), 1)}]"
+    return text

@@ -1,0 +1,109 @@
+"""Selections of the ledger frame that every table and picture shares, so that all mean the same trials.
+
+Holds which rows count as a result and how device time is called. Never averages anything.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from breakeven.study.spec import TASKS
+
+COLUMNS = (
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
+    "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "validation_accuracy", "device",
+    "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started", "ended",
+)  # fmt: skip
+
+
+def check(frame: pd.DataFrame) -> None:
+    """Raises ValueError naming the ledger columns that `frame` lacks."""
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"the frame has no column {', '.join(map(repr, missing))}: pass the frame that study.ledger reads back"
+        )
+
+
+def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None = None) -> pd.DataFrame:
+    """Rows of level trial, one a record: a finished record hides the failed tries of the same trial."""
+    check(frame)
+    selected = frame[frame["level"] == "trial"]
+    selected = _finished_first(selected)
+    if phase is not None:
+        selected = selected[selected["phase"] == phase]
+    if outcome is not None:
+        selected = selected[selected["outcome"] == outcome]
+    return selected.astype({"size": int, "seed": int}) if len(selected) else selected
+
+
+def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trials that may be reported: finished, phase confirm, at the cell's latest chosen ratio.
+
+    A study that searched again can have confirmed one cell at two ratios; only the later choice counts, because
+    mixing them would average two different treatments.
+    """
+    selected = trials(frame, phase="confirm", outcome="finished")
+    if selected.empty:
+        return selected
+    latest = selected.sort_values("ended", kind="stable").groupby("cell")["ratio"].transform("last")
+    latest = latest.reindex(selected.index)
+    return selected[(selected["ratio"] == latest) | (selected["ratio"].isna() & latest.isna())]
+
+
+def failed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Trials, pretrainings and generation shards that failed and that no later record finished."""
+    check(frame)
+    latest = _finished_first(frame)
+    return latest[latest["outcome"] == "failed"]
+
+
+def devices(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The kinds of device that trials and pretrainings ran on, sorted: ("cpu",), ("cuda",) or both."""
+    check(frame)
+    trained = frame[frame["level"].isin(["trial", "pretraining"])]
+    return tuple(sorted(trained["device"].dropna().unique()))
+
+
+def hours_unit(device: str) -> str:
+    """`cpu_hours` for the processor, `gpu_hours` for any accelerator: a GPU-hour is never invented."""
+    return "cpu_hours" if device == "cpu" else "gpu_hours"
+
+
+def training_seconds(selected: pd.DataFrame, time: str) -> pd.Series:
+    """Device-seconds of each row: until its plateau (`plateau`) or until its end (`total`).
+
+    A training that never reached its plateau is charged until its end, which is then a lower bound.
+    Raises ValueError for another `time`.
+    """
+    if time == "total":
+        return selected["device_seconds"].astype(float)
+    if time == "plateau":
+        return selected["plateau_seconds"].astype(float).fillna(selected["device_seconds"].astype(float))
+    raise ValueError(f"time={time!r}: choose 'plateau' (until the plateau) or 'total' (until the end)")
+
+
+def ordered_tasks(selected: pd.DataFrame) -> list[str]:
+    """Tasks in the order in which they first appear."""
+    return list(dict.fromkeys(selected["task"]))
+
+
+def title(task: str) -> str:
+    """How a reader knows the task: the published name, else its own with blanks for underscores."""
+    return TASKS[task].title if task in TASKS else task.replace("_", " ")
+
+
+def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
+    """(pretraining, strategy) pairs present, scratch first, then by pretraining, finetune before frozen."""
+    rank = {"scratch": 0, "finetune": 1, "frozen": 2}
+    pairs = set(zip(selected["pretraining"], selected["strategy"], strict=True))
+    return sorted(pairs, key=lambda pair: (pair[1] != "scratch", pair[0], rank.get(pair[1], len(rank)), pair[1]))
+
+
+def _finished_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a record, keeping the row order: a finished one if there is one, else the last failure."""
+    finished = rows["outcome"] == "finished"
+    done = set(rows.loc[finished, "record"])
+    kept = rows[finished].drop_duplicates("record")
+    open_failures = rows[~finished & ~rows["record"].isin(done)].drop_duplicates("record", keep="last")
+    return rows.loc[rows.index.isin(kept.index.union(open_failures.index))]

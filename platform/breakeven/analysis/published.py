@@ -1,0 +1,62 @@
+"""The figures that arXiv 2412.10665 printed, to stand beside ours. Never mixed into a mean of ours."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import pandas as pd
+
+from breakeven.study.spec import TASKS
+
+_TITLES = {frozenset({task.signal, task.background}): task.title for task in TASKS.values()}
+
+
+def task_name(signal: str, background: str) -> str | None:
+    """The paper's name of the task, whichever process is called signal; None where the paper has no such task."""
+    return _TITLES.get(frozenset({signal, background}))
+
+
+@cache
+def accuracy() -> pd.DataFrame:
+    """Table 1: task, quantity, events_per_class, value_percent, uncertainty_percent."""
+    return _read("published_accuracy.csv")
+
+
+@cache
+def cka() -> pd.DataFrame:
+    """Table 3: task, model, cka, uncertainty."""
+    return _read("published_cka.csv")
+
+
+@cache
+def cost() -> pd.DataFrame:
+    """Section IV.3: quantity, value, unit."""
+    return _read("published_cost.csv")
+
+
+def accuracy_value(signal: str, background: str, pretraining: str, size: int) -> tuple[float, float] | None:
+    """(value, uncertainty) in percent of Table 1, the baseline's accuracy or a pretraining's gain; None if absent."""
+    quantity = "baseline accuracy" if pretraining == "none" else f"{pretraining} gain"
+    table = accuracy()
+    row = table[
+        (table["task"] == task_name(signal, background))
+        & (table["quantity"] == quantity)
+        & (table["events_per_class"] == size)
+    ]
+    if row.empty:
+        return None
+    return float(row["value_percent"].iloc[0]), float(row["uncertainty_percent"].iloc[0])
+
+
+def cost_value(quantity: str) -> float:
+    """One figure of the cost table; raises KeyError naming those there are."""
+    table = cost().set_index("quantity")["value"]
+    if quantity not in table.index:
+        raise KeyError(f"{quantity!r} is not in published_cost.csv; there are: {', '.join(table.index)}")
+    return float(table[quantity])
+
+
+def _read(name: str) -> pd.DataFrame:
+    with files(__package__).joinpath(name).open(encoding="utf-8") as stream:
+        return pd.read_csv(stream)

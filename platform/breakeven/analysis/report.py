@@ -1,0 +1,327 @@
+"""The report of a study: question, answer, evidence, cost, method, provenance, in Markdown with tables as CSV.
+
+Everything in it comes from the ledger frame and the facts it is given; nothing is computed here but sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from breakeven import atomic
+from breakeven.analysis import accuracy, breakeven, convergence, cost, plots
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.statistics import format_hours
+
+_MARKS = {"hard_events": "shipped parton-level sample", "matrix_element": "matrix-element weight", "lhe": "your LHE files",
+          "surrogate": "**surrogate**", "pythia": "Pythia"}  # fmt: skip
+
+
+def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
+
+    frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
+    datasets (manifest by process).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = plots.accuracy_against_size(frame, folder)
+    tables = {
+        "accuracy": accuracy.cells(frame),
+        "gains": accuracy.gains(frame),
+        "cost": cost.cost_table(frame),
+        "break_even": breakeven.study_break_even(frame),
+        "break_even_total": breakeven.study_break_even(frame, time="total"),
+        "convergence": convergence.time_ratios(frame),
+    }
+    for name, table in tables.items():
+        atomic.write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    parts = [
+        f"# {facts['study']}: does pretraining pay?",
+        "",
+        *_answer(tables),
+        "",
+        *(["![Test accuracy against training events per class](accuracy.png)", ""] if pictures else []),
+        *_evidence(frame),
+        *_cost(tables),
+        *_break_even(tables),
+        *_ratios(tables["accuracy"]),
+        *_method(facts),
+        *_provenance(frame, facts),
+        *_failures(frame),
+    ]
+    path = folder / "report.md"
+    atomic.write_text(path, "\n".join(parts).rstrip() + "\n")
+    return path
+
+
+def summary_lines(frame: pd.DataFrame) -> list[str]:
+    """The answer in a few lines of plain text for the terminal."""
+    gains, even = accuracy.gains(frame), breakeven.study_break_even(frame)
+    lines = ["Gain in test accuracy over training from scratch, percentage points (mean over tasks):"]
+    for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
+        sizes = rows.groupby("size")["gain"]
+        entries = "   ".join(f"{size:,} {mean:+.1f}" for size, mean in sizes.mean().items())
+        lines.append(f"  {pretraining:11}{strategy:9} {entries}")
+    lines.append("Break-even (tasks from which pretraining is cheaper, time to plateau):")
+    for row in even.to_dict("records"):
+        size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"
+        lines.append(f"  {row['pretraining']:11}{size:14} {_tasks(row)}{'; ' + row['note'] if row['note'] else ''}")
+    if not len(even):
+        lines.append("  no pretraining with both a scratch and a finetuned training")
+    failed = ledger_frame.failed(frame)
+    if len(failed):
+        lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
+    return lines
+
+
+def _answer(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The answer in sentences."""
+    gains, even = tables["gains"], tables["break_even"]
+    tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
+    lines = ["## Answer", ""]
+    for pretraining, rows in tuned.groupby("pretraining", sort=False):
+        for size, at_size in rows.groupby("size"):
+            sure = (at_size["gain_low"] > 0).sum()
+            better = (at_size["gain"] > 0).sum()
+            lines.append(
+                f"- **{pretraining}**, {size:,} events per class: finetuning beats scratch on {better} of {len(at_size)} "
+                f"tasks ({sure} beyond the 90 % interval), by {at_size['gain'].mean():+.1f} points on average."
+            )
+        smallest = rows[rows["size"] == rows["size"].min()]
+        if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
+            lines.append(f"- {_why_not(smallest, tables['accuracy'], str(pretraining))}")
+    for row in even[even["size"].isna() | (even.groupby("pretraining")["size"].transform("size") == 1)].to_dict(
+        "records"
+    ):
+        lines.append(f"- **{row['pretraining']} pretraining pays from {_tasks(row)}** (time to plateau, all sizes).")
+    return lines if len(lines) > 2 else [*lines, "No cell has both a scratch and a finetuned trial yet."]
+
+
+def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
+    """Why finetuning does not win at the smallest size, as far as the numbers tell."""
+    losing = smallest[smallest["gain"] <= 0]
+    noisy = losing[losing["gain_high"] > 0]
+    scratch = cells[(cells["strategy"] == "scratch") & cells["size"].isin(smallest["size"])].set_index("task")[
+        "accuracy"
+    ]
+    chance = [task for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
+    reasons = []
+    if len(noisy):
+        reasons.append(
+            f"{len(noisy)} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"
+        )
+    if chance:
+        reasons.append(f"at this size {', '.join(chance)} is near chance for every strategy")
+    if not reasons:
+        reasons.append(
+            f"the {pretraining} backbone itself is the suspect: look at its validation curve, pretrain longer"
+        )
+    return f"At the smallest size {pretraining} does not win on most tasks: {'; '.join(reasons)}."
+
+
+def _evidence(frame: pd.DataFrame) -> list[str]:
+    """Table 1's layout."""
+    table = accuracy.table(frame).reset_index()
+    table = table.assign(task=[ledger_frame.title(task) for task in table["task"]])
+    repeated = table["task"] == table["task"].shift()
+    table.loc[repeated, "task"] = ""
+    return [
+        "## Accuracy",
+        "",
+        "Test accuracy in percent by training events per class; mean ± standard deviation over seeds (n). Gains are paired: "
+        "the same seed and the same events from scratch. In square brackets: arXiv 2412.10665, Table 1, at the same size.",
+        "",
+        *_markdown(table),
+        "",
+    ]
+
+
+def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = []
+    for row in tables["cost"].to_dict("records"):
+        rows.append(
+            {
+                "stage": row["stage"],
+                "unit": row["unit"],
+                "useful": format_hours(row["useful"]),
+                "wasted": format_hours(row["wasted"]),
+                "n": row["n"],
+                "failed": row["n_failed"] or "",
+                "mean to plateau": format_hours(row["mean"]) if math.isfinite(row["mean"]) else "",
+                "published mean, GPU-hours": f"{row['published_mean']:.3g}"
+                if math.isfinite(row["published_mean"])
+                else "",
+            }
+        )
+    return [
+        "## Cost",
+        "",
+        "Device-hours as charged in the ledger. Useful: finished work. Wasted: failed, interrupted or repeated work. "
+        "Published values are at 1e7 events per class on other hardware.",
+        "",
+        *_markdown(pd.DataFrame(rows)),
+        "",
+    ]
+
+
+def _break_even(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = []
+    for name, until in (("break_even", "plateau"), ("break_even_total", "end")):
+        for row in tables[name].to_dict("records"):
+            rows.append(
+                {
+                    "pretraining": row["pretraining"],
+                    "events per class": "all" if pd.isna(row["size"]) else f"{row['size']:,}",
+                    "charged until": until,
+                    "T_pre": _hours(row["pretraining_hours"]),
+                    "mean T_scratch": _hours(row["scratch_hours"]),
+                    "mean T_finetune": _hours(row["finetuning_hours"]),
+                    "N*": _tasks(row),
+                    "paper's reading": _number(row["published_reading"]),
+                    "n (scratch, finetune)": f"{row['n_scratch']}, {row['n_finetuning']}",
+                    "note": row["note"],
+                }
+            )
+    paper = breakeven.break_even()
+    return [
+        "## Break-even",
+        "",
+        "The number of tasks from which pretraining is cheaper: N* = T_pre / (mean T_scratch - mean T_finetune), in "
+        "device-hours, 90 % interval by bootstrap over tasks. Where finetuning takes no less time than scratch it never "
+        "pays, whatever the accuracy gained.",
+        "",
+        *_markdown(pd.DataFrame(rows)),
+        "",
+        f"The paper's figures (45.5 GPU-hours, 2.94, 38 %) give {paper.exact:.1f}, so {paper.text}, by this definition. It "
+        f"prints 41: that is 45.5 / (0.38 x 2.94) = {paper.published_reading:.1f}, which takes the 38 % that finetuning "
+        "costs for what it saves. The column *paper's reading* does the same to this study's numbers, T_pre / T_finetune.",
+        "",
+    ]
+
+
+def _ratios(cells: pd.DataFrame) -> list[str]:
+    tuned = cells[(cells["strategy"] == "finetune") & (cells["n"] > 0)]
+    if tuned.empty:
+        return []
+    rows = []
+    for (task, pretraining), of_cell in tuned.groupby(["task", "pretraining"], sort=False):
+        by_size = {f"{row['size']:,}": f"{row['ratio']:.2g}" for row in of_cell.to_dict("records")}
+        rows.append({"task": ledger_frame.title(str(task)), "pretraining": pretraining, **by_size})
+    return [
+        "## Learning-rate ratios",
+        "",
+        "Backbone rate over head rate, chosen in each cell on validation events and seeds that are never reported. The paper "
+        "uses 0.1 everywhere.",
+        "",
+        *_markdown(pd.DataFrame(rows)),
+        "",
+    ]
+
+
+def _method(facts: Mapping[str, Any]) -> list[str]:
+    spec = facts["spec"]
+    tuning, pre, search = spec["finetuning"], spec["pretraining"], spec["search"]
+    chosen = (
+        f"{search['trials']} ratios in each cell were compared by validation loss on {search['seeds']} search seed(s)"
+        if search["trials"]
+        else f"the published ratio {search['published']} was used without a search"
+    )
+    return [
+        "## Method",
+        "",
+        "- Events are split by hard event: 60 % train, 15 % validation, 25 % test. No backbone and no trial has seen a test "
+        "event before it was judged. As in the paper, backbones have seen training events of the same processes.",
+        f"- Pretraining: {', '.join(pre['objectives']) or 'none'}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
+        f"{pre['learning_rate']:g} x {pre['decay']}^epoch.",
+        f"- Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
+        f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} x {tuning['decay']}^epoch; the weights of the epoch with "
+        f"the lowest validation loss are kept. Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % "
+        "of the validation loss; the time to plateau ends with the last improving epoch.",
+        f"- Ratios: {chosen}; reported accuracies come from {tuning['seeds']} fresh seed(s) and test events.",
+        "- Scratch, finetuned and frozen trials share rate, batch, epoch limit and plateau rule.",
+        "",
+    ]
+
+
+def _provenance(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+    datasets = facts["datasets"]
+    rows = [
+        {
+            "process": name,
+            "source": _MARKS.get(manifest["source"], manifest["source"]),
+            "events": f"{manifest['events']:,}",
+            "cross section, pb": f"{manifest['cross_section_pb']:.3g}",
+            "dataset": f"`{manifest['hash']}`",
+        }
+        for name, manifest in datasets.items()
+    ]
+    notes = [f"- {name}: {manifest['note']}" for name, manifest in datasets.items() if manifest["note"]]
+    surrogates = [name for name, manifest in datasets.items() if manifest["source"] == "surrogate"]
+    commits = sorted(set(frame["git_commit"].dropna()) - {""})
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return [
+        "## Provenance",
+        "",
+        f"`{facts['command']}`, commit {', '.join(f'`{commit}`' for commit in commits) or 'unknown'}, on "
+        f"{facts['processor']}. {versions}.",
+        "",
+        *(
+            [f"**Surrogate samples** (right particles, wrong correlations): {', '.join(surrogates)}.", ""]
+            if surrogates
+            else []
+        ),
+        *_markdown(pd.DataFrame(rows)),
+        "",
+        *notes,
+        "",
+        "Every number above can be followed to its trials: the ledger's record of a trial names its seed, dataset hashes, "
+        "backbone hash and commit; MLflow shows the same under the study's name.",
+        "",
+    ]
+
+
+def _failures(frame: pd.DataFrame) -> list[str]:
+    failed = ledger_frame.failed(frame)
+    if failed.empty:
+        return []
+    rows = [
+        {
+            "record": f"`{row['record']}`",
+            "cell": row["cell"] or row["level"],
+            "seed": row["seed"],
+            "reason": row["reason"],
+        }
+        for row in failed.to_dict("records")
+    ]
+    return ["## Failed", "", *_markdown(pd.DataFrame(rows)), ""]
+
+
+def _tasks(row: Mapping[str, Any]) -> str:
+    """`25 tasks (18 to 40)`, `never`, with what is known of the interval."""
+    low, high = row["low"], row["high"]
+    if not isinstance(low, float) or math.isnan(low):
+        return str(row["text"])
+    ends = ["never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (low, high)]
+    return f"{row['text']} (90 %: {ends[0]} to {ends[1]})" if ends[0] != ends[1] else f"{row['text']} (90 %: {ends[0]})"
+
+
+def _hours(value: float) -> str:
+    return format_hours(value) if isinstance(value, float) and math.isfinite(value) else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) and math.isfinite(value) else ""
+
+
+def _markdown(table: pd.DataFrame) -> Sequence[str]:
+    """A Markdown table; a column that is empty everywhere is left out."""
+    shown = table.loc[:, [any(str(value) for value in table[column]) for column in table.columns]]
+    head = (
+        "| " + " | ".join(f"{column:,}" if isinstance(column, int) else str(column) for column in shown.columns) + " |"
+    )
+    rows = ["| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in shown.to_numpy()]
+    return [head, "|" + " --- |" * len(shown.columns), *rows]

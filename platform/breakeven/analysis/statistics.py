@@ -1,0 +1,79 @@
+"""Means with their uncertainties: the one place that decides what is printed after a plus-minus.
+
+One value alone has no uncertainty: it is written `n=1`, never `0.0`. Never knows what is being averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` repetitions; `sd` and the interval are NaN where n < 2.
+
+    sd: sample standard deviation of the repetitions (n - 1), the uncertainty that arXiv 2412.10665 prints.
+    low, high: Student-t interval of the mean at the level it was made with.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    low: float
+    high: float
+
+    def text(self, *, scale: float = 1.0, digits: int = 1, sign: bool = False) -> str:
+        """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, or `missing` where nothing was averaged."""
+        if self.n == 0:
+            return "missing"
+        number = f"{self.mean * scale:{'+' if sign else ''}.{digits}f}"
+        if self.n == 1:
+            return f"{number} (n=1)"
+        return f"{number} ± {format_uncertainty(self.sd * scale, digits)} (n={self.n})"
+
+
+def estimate(values: Iterable[float], *, level: float = 0.9) -> Estimate:
+    """Mean, sample standard deviation and Student-t interval of the finite values.
+
+    Raises ValueError where `level` is not between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level={level!r}: an interval's level lies between 0 and 1, for example 0.9")
+    finite = np.asarray(list(values), dtype=float)
+    finite = finite[np.isfinite(finite)]
+    n = len(finite)
+    mean = float(finite.mean()) if n else math.nan
+    if n < 2:
+        return Estimate(mean, math.nan, n, math.nan, math.nan)
+    sd = float(finite.std(ddof=1))
+    half_width = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
+    return Estimate(mean, sd, n, mean - half_width, mean + half_width)
+
+
+def root_sum_of_squares(*uncertainties: float) -> float:
+    """sqrt(sum u^2), as the errors of Table 1 of arXiv 2412.10665 are propagated; NaN if one is NaN."""
+    return math.sqrt(sum(uncertainty**2 for uncertainty in uncertainties))
+
+
+def format_uncertainty(uncertainty: float, digits: int) -> str:
+    """At least `digits` decimals, and as many more as one significant figure needs: a spread is never `0.0`."""
+    if not math.isfinite(uncertainty):
+        return "?"
+    if uncertainty <= 0.0:
+        return "0"
+    return f"{uncertainty:.{max(digits, -math.floor(math.log10(uncertainty)))}f}"
+
+
+def format_hours(hours: float) -> str:
+    """Three significant figures, without an exponent where a reader can do without."""
+    if not math.isfinite(hours):
+        return "-"
+    if hours == 0.0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(hours))))
+    return f"{hours:.{min(decimals, 7)}f}"
