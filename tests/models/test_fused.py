@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -229,8 +230,9 @@ def test_what_the_kernel_does_not_cover_runs_in_plain_torch(case: str) -> None:
         ({"BREAKEVEN_FUSED": "0"}, "BREAKEVEN_FUSED=0"),
         ({"PATH": "", "CXX": ""}, "install g++"),
         ({"CXX": "false"}, "plain torch"),
+        ({"XDG_CACHE_HOME": os.devnull}, "XDG_CACHE_HOME"),
     ],
-    ids=["switched off", "no compiler", "broken compiler"],
+    ids=["switched off", "no compiler", "broken compiler", "no cache"],
 )
 def test_without_a_kernel_one_message_and_plain_torch(
     variables: dict[str, str],

@@ -78,9 +78,13 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     try:
         loaded = ctypes.CDLL(str(build(dtype)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: a user without a home
         reason = getattr(error, "stderr", None) or error
-        _log.warning("the event network runs in plain torch, about half as fast as it could: %s", reason)
+        _log.warning(
+            "the event network runs in plain torch, about half as fast as it could; the kernel needs a C++ compiler "
+            "(CXX) and a folder to write to (XDG_CACHE_HOME): %s",
+            reason,
+        )
         return None
     loaded.fused_parameters.restype = loaded.fused_saved.restype = ctypes.c_int64
     return loaded
