@@ -127,6 +127,7 @@ def _worker(config: dict[str, Any]) -> None:
         iterations=job.network.iterations,
         shared_blocks=job.network.shared_blocks,
         log_momenta=job.network.log_momenta,
+        initialisation=job.network.initialisation,
     ).to(device)
     state, done_before = _resume(alone)
     claim = Ledger(job.ledger).claim(job.hash) if context.get_world_rank() == 0 else None

@@ -120,6 +120,7 @@ def _train_and_judge(job: TrialJob) -> dict[str, Any]:
         iterations=job.network.iterations,
         shared_blocks=job.network.shared_blocks,
         log_momenta=job.network.log_momenta,
+        initialisation=job.network.initialisation,
     ).to(job.device)
     recipe = Recipe(
         objective="binary",

@@ -28,6 +28,7 @@ def build(
     iterations: int = 4,
     shared_blocks: bool = False,
     log_momenta: bool = True,
+    initialisation: str = "he",
 ) -> "EventNetwork":
     """A freshly initialised event network; the same seed gives the same weights in both engines.
 
@@ -37,7 +38,7 @@ def build(
     in place of one block each. With the defaults and 12 outputs that is 135,244 against 372,172 parameters;
     the paper says "about 400,000", hence separate blocks by default. Of these the last layer has 64 n + n
     (780 for 12, 2,665 for 41 outputs); the paper's 832 and 2,688 are 64 n + 64.
-    log_momenta: take log(pt) and log(energy) before standardising.
+    log_momenta: take log(pt) and log(energy) before standardising.  initialisation: "he" or "torch", see layers.py.
     Raises UnknownEngine, ValueError on sizes below 1, and ImportError with the way out where dgl is missing.
     """
     from breakeven.models.graph_network import GraphNetwork
@@ -50,7 +51,12 @@ def build(
         import_dgl()  # better here than in the first batch
     network = GraphNetwork if engine == "native" else GraphNetworkDGL
     model = network(
-        n_outputs, hidden=hidden, iterations=iterations, shared_blocks=shared_blocks, log_momenta=log_momenta
+        n_outputs,
+        hidden=hidden,
+        iterations=iterations,
+        shared_blocks=shared_blocks,
+        log_momenta=log_momenta,
+        initialisation=initialisation,
     )
-    initialise(model, seed)
+    initialise(model, seed, initialisation)
     return model

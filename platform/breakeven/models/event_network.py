@@ -28,13 +28,14 @@ class EventNetwork(nn.Module, ABC):
         iterations: int = 4,
         shared_blocks: bool = False,
         log_momenta: bool = True,
+        initialisation: str = "he",
     ) -> None:
         super().__init__()
         for name, value in (("n_outputs", n_outputs), ("hidden", hidden), ("iterations", iterations)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         self.n_outputs, self.hidden, self.iterations = n_outputs, hidden, iterations
-        self.shared_blocks = shared_blocks
+        self.shared_blocks, self.initialisation = shared_blocks, initialisation
         self.scaling = Scaling(log_momenta)
         self.encoder = Encoder(N_NODE_FEATURES, N_EDGE_FEATURES, N_GLOBAL_FEATURES, hidden)
         self.blocks = nn.ModuleList(Block(hidden) for _ in range(1 if shared_blocks else iterations))
@@ -69,7 +70,7 @@ class EventNetwork(nn.Module, ABC):
         """Set the feature statistics from training events; raises ValueError on none or a non-finite one."""
         self.scaling.measure(nodes, offsets)
 
-    def config(self) -> dict[str, int | bool]:
+    def config(self) -> dict[str, int | bool | str]:
         """The arguments that build this network again."""
         return {
             "n_outputs": self.n_outputs,
@@ -77,4 +78,5 @@ class EventNetwork(nn.Module, ABC):
             "iterations": self.iterations,
             "shared_blocks": self.shared_blocks,
             "log_momenta": bool(self.scaling.log_momenta),
+            "initialisation": self.initialisation,
         }

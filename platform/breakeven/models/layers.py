@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+SCHEMES = ("he", "torch")
+
 
 class MLP(nn.Module):
     """Four linear layers of one width, ReLU between them, LayerNorm last (arXiv 2412.10665, III.2)."""
@@ -52,20 +54,26 @@ class Block(nn.Module):
         self.globals = MLP(3 * hidden, hidden)
 
 
-def initialise(module: nn.Module, seed: int) -> None:
-    """Fill all linear and normalisation layers of `module` as a function of `seed` alone, on any device.
+def initialise(module: nn.Module, seed: int, scheme: str = "he") -> None:
+    """Fill all linear and normalisation layers of `module` as a function of `seed` and `scheme`, on any device.
 
-    Linear weights and biases are uniform in +- 1/sqrt(inputs), torch's own default; LayerNorm starts as the
-    identity. The global random state is neither read nor changed.
+    scheme: "he", weights uniform in +- sqrt(6 / inputs) and biases zero (He et al., arXiv 1502.01852, eq. 10), so that
+    the input's share of a signal survives the 56 layers that it passes; "torch", weights and biases uniform in
+    +- 1 / sqrt(inputs), torch's default: each layer then mixes in a bias of its own size and the input fades.
+    A last layer (named head) is torch's default either way; LayerNorm starts as the identity.
+    The global random state is neither read nor changed. Raises ValueError on another scheme.
     """
+    if scheme not in SCHEMES:
+        raise ValueError(f"initialisation is {scheme!r}; choose one of {', '.join(SCHEMES)}")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for layer in module.modules():
+        for name, layer in module.named_modules():
             if isinstance(layer, nn.Linear):
-                bound = 1.0 / math.sqrt(layer.in_features)
-                for parameter in (layer.weight, layer.bias):
+                he = scheme == "he" and name not in ("", "head")
+                bound = math.sqrt((6.0 if he else 1.0) / layer.in_features)
+                for parameter, limit in ((layer.weight, bound), (layer.bias, 0.0 if he else bound)):
                     drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.copy_((2.0 * drawn - 1.0) * bound)
+                    parameter.copy_((2.0 * drawn - 1.0) * limit)
             elif isinstance(layer, nn.LayerNorm):
                 layer.weight.fill_(1.0)
                 layer.bias.zero_()

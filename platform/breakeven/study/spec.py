@@ -94,6 +94,8 @@ class Network:
     """Message-passing iterations."""
     log_momenta: bool = True
     """Take the logarithm of pt and energy before standardising."""
+    initialisation: Literal["he", "torch"] = "he"
+    """Starting weights: He's, whose signal survives many layers, or torch's default."""
     engine: Literal["native", "dgl"] = "native"
     """Implementation: our own, or DGL as the reference."""
 

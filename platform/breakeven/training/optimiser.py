@@ -28,15 +28,15 @@ def apply_strategy(model: EventNetwork, strategy: Strategy, seed: int, backbone:
     if strategy.name == "scratch":
         if backbone is not None:
             raise ValueError("the strategy scratch takes no backbone; drop it, or choose finetune or frozen")
-        initialise(model, seed)
+        initialise(model, seed, model.initialisation)
         return
     if backbone is None:
         raise ValueError(f"the strategy {strategy.name} needs the weights of a pretrained backbone; give them")
     new = _NEW_LAYERS[strategy.new_layers]
     load_weights(model, backbone, source="the backbone", skip=new)
-    initialise(model.head, seed)
+    initialise(model.head, seed, model.initialisation)
     if strategy.new_layers == "decoder":
-        initialise(model.decoder, seed)
+        initialise(model.decoder, seed, model.initialisation)
 
 
 def mark_learning(model: EventNetwork, strategy: Strategy) -> None:
