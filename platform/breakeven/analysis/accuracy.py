@@ -7,6 +7,8 @@ are in percent. Never imputes a missing cell: it says missing, or failed, with t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -66,22 +68,20 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     means, `paired` is False, gain_sd is the root sum of squares and there is no interval.
     """
     confirmed = ledger_frame.confirmed(frame)
-    table = cells(frame, level=level).set_index(["task", "pretraining", "strategy", "size"])
+    grid = cells(frame, level=level)
+    scratch = grid[grid["strategy"] == "scratch"]
+    broken = dict(zip(zip(scratch["task"], scratch["size"], strict=True), scratch["n_failed"], strict=True))
     rows = []
-    for (task, pretraining, strategy, size), cell in table.iterrows():
-        if strategy == "scratch":
-            continue
-        key = {"task": task, "pretraining": pretraining, "strategy": strategy, "size": size}
+    for cell in grid[grid["strategy"] != "scratch"].to_dict("records"):
+        key: dict[str, Any] = {name: cell[name] for name in _KEYS}
         treated = _by_seed(_select(confirmed, key))
         baseline = _by_seed(_select(confirmed, {**key, "pretraining": "none", "strategy": "scratch"}))
         difference, paired = _difference(treated, baseline, level)
-        reference = _published({**key, **cell}) if strategy == "finetune" else (math.nan, math.nan)
-        broken_baseline = table["n_failed"].get((task, "none", "scratch", size), 0)
+        reference = _published(key) if cell["strategy"] == "finetune" else (math.nan, math.nan)
+        broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(
             {
                 **key,
-                "signal": cell["signal"],
-                "background": cell["background"],
                 "gain": difference.mean,
                 "gain_sd": difference.sd,
                 "gain_low": difference.low,
@@ -90,7 +90,7 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                 "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd),
                 "paired": paired,
                 "n_failed": cell["n_failed"],
-                "baseline_failed": int(broken_baseline),
+                "baseline_failed": broken_baseline,
                 "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
                 "published": reference[0],
                 "published_uncertainty": reference[1],
@@ -131,7 +131,7 @@ _GAIN_COLUMNS = [
 ]  # fmt: skip
 
 
-def _grid(every: pd.DataFrame) -> list[dict[str, object]]:
+def _grid(every: pd.DataFrame) -> list[dict[str, Any]]:
     """Every combination of what was tried, so that a hole shows as a hole."""
     if every.empty:
         return []
@@ -151,7 +151,7 @@ def _grid(every: pd.DataFrame) -> list[dict[str, object]]:
     ]
 
 
-def _select(rows: pd.DataFrame, key: dict[str, object]) -> pd.DataFrame:
+def _select(rows: pd.DataFrame, key: Mapping[str, Any]) -> pd.DataFrame:
     chosen = pd.Series(True, index=rows.index)
     for column in ("task", "pretraining", "strategy", "size"):
         chosen &= rows[column] == key[column]
@@ -173,18 +173,18 @@ def _difference(treated: pd.Series, baseline: pd.Series, level: float) -> tuple[
     return Estimate(over_treated.mean - over_baseline.mean if n else math.nan, sd, n, math.nan, math.nan), False
 
 
-def _published(key: dict[str, object]) -> tuple[float, float]:
+def _published(key: Mapping[str, Any]) -> tuple[float, float]:
     found = published.accuracy_value(
-        str(key["signal"]), str(key["background"]), str(key["pretraining"]), int(str(key["size"]))
+        str(key["signal"]), str(key["background"]), str(key["pretraining"]), int(key["size"])
     )
     return found or (math.nan, math.nan)
 
 
-def _entry(text: str, row: dict[str, object], n_failed: int) -> str:
+def _entry(text: str, row: Mapping[Any, Any], n_failed: int) -> str:
     if row["status"] == "failed":
         text = f"failed ({n_failed})" if n_failed else "baseline failed"
     elif row["status"] == "finished" and n_failed:
         text += f", {n_failed} failed"
     if isinstance(row["published"], float) and math.isfinite(row["published"]):
-        text += f" [{row['published']:.1f} ± {format_uncertainty(float(str(row['published_uncertainty'])), 1)}]"
+        text += f" [{row['published']:.1f} ± {format_uncertainty(row['published_uncertainty'], 1)}]"
     return text

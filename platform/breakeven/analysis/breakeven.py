@@ -51,9 +51,7 @@ class BreakEven:
         return format_tasks(self.tasks)
 
 
-def break_even(
-    pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94
-) -> BreakEven:
+def break_even(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94) -> BreakEven:
     """Break-even of one pretraining against mean training times per task, all in one unit of device time.
 
     The defaults are the GPU-hours of arXiv 2412.10665, section IV.3, at 1e7 events per class.
@@ -92,9 +90,7 @@ def study_break_even(
         scratch = confirmed[confirmed["strategy"] == "scratch"]
         sizes = sorted(set(tuned["size"]) & set(scratch["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
-            at_size = [
-                rows_of[rows_of["size"].isin(sizes if size is None else [size])] for rows_of in (scratch, tuned)
-            ]
+            at_size = [rows_of[rows_of["size"].isin(sizes if size is None else [size])] for rows_of in (scratch, tuned)]
             figures = _row(at_size[0], at_size[1], of_pretraining, time=time, level=level, resamples=resamples)
             rows.append({"pretraining": pretraining, "size": size, **figures})
     table = pd.DataFrame(rows, columns=["pretraining", "size", *_FIGURES])

@@ -23,7 +23,7 @@ _COLOURS = {"none": "#3c3c3c", "multiclass": "#0072B2", "multilabel": "#D55E00"}
 _SPARE_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = {"none": "o", "multiclass": "s", "multilabel": "D"}
 _LINES = {"scratch": "-", "finetune": "-", "frozen": (0, (2.5, 1.8))}
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -83,7 +83,7 @@ def _draw(cells: pd.DataFrame) -> Figure:
     if spare_panel:
         grid[-1].legend(handles=handles, loc="center", frameon=False, fontsize=10, handlelength=3.0, labelspacing=0.8)
     else:
-        figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=min(4, len(handles)))
+        figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=min(1 + columns, len(handles)))
     return figure
 
 
@@ -95,7 +95,7 @@ def _panel(panel: Axes, cells: pd.DataFrame) -> None:
     for position, (pretraining, strategy) in enumerate(treatments):
         line = cells[(cells["pretraining"] == pretraining) & (cells["strategy"] == strategy)].sort_values("size")
         # A small sideways shift keeps error bars of different lines apart.
-        shift = 1.0 + 0.035 * (position - (len(treatments) - 1) / 2)
+        shift = 1.0 + 0.05 * (position - (len(treatments) - 1) / 2)
         panel.errorbar(
             line["size"] * shift,
             line["accuracy"],
@@ -104,7 +104,9 @@ def _panel(panel: Axes, cells: pd.DataFrame) -> None:
             **_look(pretraining, strategy),
         )
     panel.set_xscale("log")
-    panel.set_title(ledger_frame.title(cells["task"].iloc[0]), fontsize=11, fontweight="bold", loc="left", color="#222222")
+    panel.set_title(
+        ledger_frame.title(cells["task"].iloc[0]), fontsize=11, fontweight="bold", loc="left", color="#222222"
+    )
     panel.grid(axis="y", color="#e8e8e8", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.xaxis.set_major_locator(LogLocator(numticks=8))
@@ -126,7 +128,7 @@ def _published(panel: Axes, cells: pd.DataFrame, low: float, high: float) -> Non
                 points.append((size, baseline[0] + (0.0 if pretraining == "none" else gain[0])))
         if points:
             panel.plot(
-                *zip(*points, strict=True), linestyle="none", marker=_MARKERS.get(pretraining, "^"), markersize=8,
+                *zip(*points, strict=True), linestyle=":", linewidth=1.0, marker=_MARKERS.get(pretraining, "^"), markersize=8,
                 markerfacecolor="none", markeredgewidth=1.3, color=_colour(pretraining), alpha=0.35, zorder=2,
             )  # fmt: skip
 
@@ -142,7 +144,7 @@ def _legend(cells: pd.DataFrame) -> list[Line2D]:
     )
     if known and cells["size"].max() * 10 >= published.accuracy()["events_per_class"].min():
         handles.append(
-            Line2D([], [], linestyle="none", marker="o", markersize=8, markerfacecolor="none", markeredgewidth=1.3,
+            Line2D([], [], linestyle=":", linewidth=1.0, marker="o", markersize=8, markerfacecolor="none", markeredgewidth=1.3,
                    color="#777777", alpha=0.6, label="published (arXiv 2412.10665)")
         )  # fmt: skip
     return handles

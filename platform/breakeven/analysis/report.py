@@ -15,7 +15,7 @@ import pandas as pd
 from breakeven import atomic
 from breakeven.analysis import accuracy, breakeven, convergence, cost, plots
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.statistics import format_hours
+from breakeven.analysis.statistics import Estimate, format_hours
 
 _MARKS = {"hard_events": "shipped parton-level sample", "matrix_element": "matrix-element weight", "lhe": "your LHE files",
           "surrogate": "**surrogate**", "pythia": "Pythia"}  # fmt: skip
@@ -36,6 +36,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) ->
         "break_even": breakeven.study_break_even(frame),
         "break_even_total": breakeven.study_break_even(frame, time="total"),
         "convergence": convergence.time_ratios(frame),
+        "plateau": convergence.times_to_plateau(frame),
     }
     for name, table in tables.items():
         atomic.write_text(folder / f"{name}.csv", table.to_csv(index=False))
@@ -48,6 +49,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) ->
         *_evidence(frame),
         *_cost(tables),
         *_break_even(tables),
+        *_convergence(tables["convergence"]),
         *_ratios(tables["accuracy"]),
         *_method(facts),
         *_provenance(frame, facts),
@@ -97,8 +99,22 @@ def _answer(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     for row in even[even["size"].isna() | (even.groupby("pretraining")["size"].transform("size") == 1)].to_dict(
         "records"
     ):
-        lines.append(f"- **{row['pretraining']} pretraining pays from {_tasks(row)}** (time to plateau, all sizes).")
+        lines.append(f"- {_pays(row)}")
     return lines if len(lines) > 2 else [*lines, "No cell has both a scratch and a finetuned trial yet."]
+
+
+def _pays(row: Mapping[Any, Any]) -> str:
+    """Break-even in a sentence, with the sizes it is for."""
+    subject = f"{row['pretraining']} pretraining"
+    where = "mean over all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events per class"
+    if row["text"] == breakeven.NEVER:
+        return (
+            f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
+            f"{format_hours(row['finetuning_hours'])} a task, scratch {format_hours(row['scratch_hours'])}{_interval(row)}."
+        )
+    if pd.isna(row["tasks"]):
+        return f"**{subject}: no break-even**, {row['note']}."
+    return f"**{subject} pays from {row['text']} on**{_interval(row)} (time to plateau, {where})."
 
 
 def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
@@ -141,6 +157,7 @@ def _evidence(frame: pd.DataFrame) -> list[str]:
 
 
 def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    units = set(tables["cost"]["unit"])
     rows = []
     for row in tables["cost"].to_dict("records"):
         rows.append(
@@ -161,7 +178,8 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         "## Cost",
         "",
         "Device-hours as charged in the ledger. Useful: finished work. Wasted: failed, interrupted or repeated work. "
-        "Published values are at 1e7 events per class on other hardware.",
+        "Published values are at 1e7 events per class on other hardware."
+        + (" Hours on processors and on GPUs are summed apart, never together." if len(units) > 1 else ""),
         "",
         *_markdown(pd.DataFrame(rows)),
         "",
@@ -203,6 +221,33 @@ def _break_even(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     ]
 
 
+def _convergence(ratios: pd.DataFrame) -> list[str]:
+    """Figure 1 of the paper as a table."""
+    if ratios.empty:
+        return []
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in ratios.to_dict("records"):
+        reached = f"{row['n_reached']} of {row['n']} reached it"
+        mean = Estimate(row["ratio"], row["ratio_sd"], row["n_reached"], math.nan, math.nan).text(digits=2)
+        entry = "devices differ" if row["unit"] == "mixed" else reached if not row["n_reached"] else mean
+        if 0 < row["n_reached"] < row["n"]:
+            entry += f", {reached}"
+        key = (ledger_frame.title(row["task"]), row["pretraining"], row["strategy"])
+        rows.setdefault(key, {})[f"{row['size']:,}"] = entry
+    sizes = [f"{size:,}" for size in sorted(set(ratios["size"]))]
+    table = pd.DataFrame([[*key, *(rows[key].get(size, "missing") for size in sizes)] for key in rows],
+                         columns=["task", "pretraining", "strategy", *sizes])  # fmt: skip
+    return [
+        "## Convergence",
+        "",
+        "Time to 99 % of the baseline's final validation accuracy, over the baseline's total time (arXiv 2412.10665, Fig. 1), "
+        "by training events per class; mean ± standard deviation over the seeds that reached it (n).",
+        "",
+        *_markdown(table),
+        "",
+    ]
+
+
 def _ratios(cells: pd.DataFrame) -> list[str]:
     tuned = cells[(cells["strategy"] == "finetune") & (cells["n"] > 0)]
     if tuned.empty:
@@ -217,7 +262,7 @@ def _ratios(cells: pd.DataFrame) -> list[str]:
         "Backbone rate over head rate, chosen in each cell on validation events and seeds that are never reported. The paper "
         "uses 0.1 everywhere.",
         "",
-        *_markdown(pd.DataFrame(rows)),
+        *_markdown(pd.DataFrame(rows).fillna("")),
         "",
     ]
 
@@ -300,13 +345,18 @@ def _failures(frame: pd.DataFrame) -> list[str]:
     return ["## Failed", "", *_markdown(pd.DataFrame(rows)), ""]
 
 
-def _tasks(row: Mapping[str, Any]) -> str:
-    """`25 tasks (18 to 40)`, `never`, with what is known of the interval."""
+def _tasks(row: Mapping[Any, Any]) -> str:
+    """`25 tasks (90 %: 18 to 40)`, `never`, with what is known of the interval."""
+    return f"{row['text']}{_interval(row)}"
+
+
+def _interval(row: Mapping[Any, Any]) -> str:
+    """` (90 %: 18 to never)`, nothing where one task alone gives no interval."""
     low, high = row["low"], row["high"]
     if not isinstance(low, float) or math.isnan(low):
-        return str(row["text"])
+        return ""
     ends = ["never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (low, high)]
-    return f"{row['text']} (90 %: {ends[0]} to {ends[1]})" if ends[0] != ends[1] else f"{row['text']} (90 %: {ends[0]})"
+    return f" (90 %: {ends[0]} to {ends[1]})" if ends[0] != ends[1] else f" (90 %: {ends[0]})"
 
 
 def _hours(value: float) -> str:
@@ -318,7 +368,9 @@ def _number(value: float) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> Sequence[str]:
-    """A Markdown table; a column that is empty everywhere is left out."""
+    """A Markdown table; a column that is empty everywhere is left out, a table without rows says so."""
+    if table.empty:
+        return ["Nothing yet."]
     shown = table.loc[:, [any(str(value) for value in table[column]) for column in table.columns]]
     head = (
         "| " + " | ".join(f"{column:,}" if isinstance(column, int) else str(column) for column in shown.columns) + " |"

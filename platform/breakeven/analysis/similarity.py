@@ -17,9 +17,7 @@ SINGLE_PRECISION_ABOVE = 20_000
 _BLOCK = 2048
 
 
-def cka(
-    a: np.ndarray, b: np.ndarray, kernel: str = "rbf", bandwidth: float = 0.5, *, unbiased: bool = False
-) -> float:
+def cka(a: np.ndarray, b: np.ndarray, kernel: str = "rbf", bandwidth: float = 0.5, *, unbiased: bool = False) -> float:
     """Centred kernel alignment of two representations of the same events (arXiv 1905.00414, eq. 4).
 
     a: [n_events, width_a], b: [n_events, width_b]. kernel: `rbf`, exp(-d^2 / (2 s^2)) with s = bandwidth x the median
@@ -73,6 +71,8 @@ class _KernelSums:
         hsic = _unbiased_hsic if unbiased else _biased_hsic
         cross = hsic(*k, *l, self.sum_kl)
         scale = hsic(*k, *k, self.sum_kk) * hsic(*l, *l, self.sum_ll)
+        if scale <= 0.0:
+            raise ValueError("too few events for the unbiased estimate: its self-similarity is not positive")
         return cross / math.sqrt(scale)
 
 

@@ -1,0 +1,119 @@
+import math
+
+import pytest
+
+from breakeven.analysis import accuracy
+
+
+def gain_of(ledger, **wanted):
+    found = accuracy.gains(ledger.frame())
+    for column, value in wanted.items():
+        found = found[found[column] == value]
+    [row] = found.to_dict("records")
+    return row
+
+
+def test_gains_are_paired_by_seed(ledger) -> None:
+    # The same gain of five points on every seed, under a spread between seeds that is far larger.
+    for seed, level in ((1, 0.60), (2, 0.70), (3, 0.80)):
+        ledger.trial("stop_vs_ttH", "scratch", 1000, seed, level)
+        ledger.trial("stop_vs_ttH", "finetune", 1000, seed, level + 0.05)
+    row = gain_of(ledger, strategy="finetune")
+    assert row["gain"] == pytest.approx(5.0)
+    assert row["gain_sd"] == pytest.approx(0.0, abs=1e-9)
+    assert row["gain_rss"] == pytest.approx(math.hypot(10.0, 10.0))
+    assert (row["n"], row["paired"], row["status"]) == (3, True, "finished")
+    assert (row["published"], row["published_uncertainty"]) == (0.4, 0.2)
+
+
+def test_only_shared_seeds_are_paired(ledger) -> None:
+    for seed, level in ((1, 0.60), (2, 0.70)):
+        ledger.trial("stop_vs_ttH", "scratch", 100, seed, level)
+    for seed, level in ((2, 0.74), (3, 0.99)):
+        ledger.trial("stop_vs_ttH", "finetune", 100, seed, level)
+    row = gain_of(ledger, strategy="finetune")
+    assert row["gain"] == pytest.approx(4.0) and row["n"] == 1 and math.isnan(row["gain_sd"])
+
+
+def test_without_a_shared_seed_means_are_compared(ledger) -> None:
+    for seed, level in ((1, 0.60), (2, 0.70)):
+        ledger.trial("stop_vs_ttH", "scratch", 100, seed, level)
+        ledger.trial("stop_vs_ttH", "finetune", 100, seed + 10, level + 0.1)
+    row = gain_of(ledger, strategy="finetune")
+    assert row["gain"] == pytest.approx(10.0) and not row["paired"]
+    assert row["gain_sd"] == row["gain_rss"] == pytest.approx(10.0)
+    assert math.isnan(row["gain_low"])
+
+
+def test_a_number_that_was_selected_on_is_never_reported(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.7)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.99, phase="search", test_accuracy=0.99)
+    assert gain_of(ledger, strategy="finetune")["gain"] == pytest.approx(5.0)
+
+
+def test_only_the_latest_choice_of_ratio_counts(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.7)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.90, ratio=0.1)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75, ratio=1.0)
+    assert gain_of(ledger, strategy="finetune")["gain"] == pytest.approx(5.0)
+
+
+def test_the_table_has_the_papers_layout(ledger) -> None:
+    for seed, level in ((1, 0.82), (2, 0.84)):
+        ledger.trial("stop_vs_ttH", "scratch", 1000, seed, level)
+        ledger.trial("stop_vs_ttH", "finetune", 1000, seed, level + 0.02)
+        ledger.trial("stop_vs_ttH", "frozen", 1000, seed, level - 0.01)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.0, outcome="failed", reason="loss is NaN")
+    table = accuracy.table(ledger.frame())
+    assert list(table.columns) == [100, 1000]
+    assert [quantity for _, quantity in table.index] == [
+        "baseline accuracy",
+        "multiclass gain",
+        "multiclass frozen gain",
+    ]
+    assert table.loc[("stop_vs_ttH", "baseline accuracy")].tolist() == ["70.0 (n=1)", "83.0 ± 1.4 (n=2) [83.0 ± 0.2]"]
+    assert table.loc[("stop_vs_ttH", "multiclass gain"), 100] == "failed (1)"
+    assert table.loc[("stop_vs_ttH", "multiclass gain"), 1000].endswith("[0.4 ± 0.2]")
+    assert table.loc[("stop_vs_ttH", "multiclass frozen gain"), 100] == "missing"
+
+
+def test_one_seed_only_is_never_given_an_uncertainty(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
+    text = accuracy.table(ledger.frame()).to_string()
+    assert "70.0 (n=1)" in text and "+5.0 (n=1)" in text and "±" not in text
+
+
+def test_failures_beside_finished_trials_are_counted_and_repaired_ones_are_not(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.0, outcome="failed", record="again")
+    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1), 1 failed"
+    ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.72, record="again")
+    assert accuracy.table(ledger.frame()).iloc[0, 0] == "71.0 ± 1.4 (n=2)"
+
+
+def test_a_gain_without_baseline_says_that_the_baseline_failed(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.0, outcome="failed")
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
+    table = accuracy.table(ledger.frame())[100]
+    assert table.tolist() == ["failed (1)", "baseline failed"]
+
+
+def test_a_task_of_ones_own_has_no_published_value(ledger) -> None:
+    ledger.trial("mine", "scratch", 1000, 1, 0.70)
+    [row] = accuracy.cells(ledger.frame()).to_dict("records")
+    assert math.isnan(row["published"]) and row["cell"] == "mine/none/scratch/1000"
+    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1)"
+
+
+def test_the_same_row_twice_counts_once(ledger) -> None:
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70, record="r")
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70, record="r")
+    assert accuracy.cells(ledger.frame())["n"].tolist() == [1]
+
+
+def test_an_empty_ledger_gives_empty_tables(ledger) -> None:
+    assert accuracy.cells(ledger.frame()).empty and accuracy.gains(ledger.frame()).empty
+    assert accuracy.table(ledger.frame()).empty

@@ -1,0 +1,109 @@
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from breakeven.analysis.report import summary_lines, write_report
+from breakeven.study.spec import Study
+
+
+@pytest.fixture
+def facts() -> dict[str, Any]:
+    def manifest(source: str, note: str = "") -> dict[str, Any]:
+        return {"source": source, "events": 5000, "cross_section_pb": 0.36, "hash": f"hash_{source}", "note": note}
+
+    return {
+        "study": "laptop",
+        "spec": dataclasses.asdict(Study()),
+        "command": "make study",
+        "git_commit": "abc123",
+        "versions": {"torch": "2.13.0"},
+        "processor": "Xeon x 2",
+        "datasets": {"ttH": manifest("pythia"), "ttt": manifest("surrogate", "wrong correlations")},
+    }
+
+
+def fill(ledger, *, gain: float = 0.05, finetuning: float = 4.0, size: int = 1000) -> None:
+    ledger.pretraining(plateau_seconds=60.0, device_seconds=60.0)
+    for task in ("stop_vs_ttH", "WH_vs_ZH", "FCNC_vs_tHq"):
+        for seed in (1, 2, 3):
+            level = 0.7 + seed / 100
+            ledger.trial(task, "scratch", size, seed, level, plateau_seconds=10.0)
+            ledger.trial(task, "finetune", size, seed, level + gain + seed / 1000, plateau_seconds=finetuning)
+
+
+def test_the_report_answers_with_its_evidence(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger)
+    path = write_report(ledger.frame(), tmp_path / "runs" / "laptop", facts=facts)
+    text = path.read_text()
+    assert path.name == "report.md"
+    assert "finetuning beats scratch on 3 of 3 tasks (3 beyond the 90 % interval), by +5.2 points" in text
+    assert "multiclass pretraining pays from 10 tasks on" in text
+    assert "| stop vs ttH | baseline accuracy | 72.0 ± 1.0 (n=3) [83.0 ± 0.2] |" in text
+    assert "+5.2 ± 0.1 (n=3) [0.4 ± 0.2]" in text
+    assert "25 tasks" in text and "40.7" in text, "the paper's figures by both readings"
+    assert "Surrogate samples" in text and "ttt: wrong correlations" in text and "hash_surrogate" in text
+    assert "`abc123`" in text and "make study" in text and "torch 2.13.0" in text
+    assert "gpu_hours" not in text, "nothing ran on a GPU"
+    assert not re.search(r"\bnan\b|<NA>|\binf\b", text, re.IGNORECASE)
+    assert (tmp_path / "runs" / "laptop" / "accuracy.png").exists()
+
+
+def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger)
+    write_report(ledger.frame(), tmp_path, facts=facts)
+    gains = pd.read_csv(tmp_path / "gains.csv")
+    assert gains["gain"].tolist() == pytest.approx([5.2] * 3)
+    assert pd.read_csv(tmp_path / "break_even.csv")["tasks"].tolist() == [10]
+    names = {path.stem for path in tmp_path.glob("*.csv")}
+    assert names == {"accuracy", "gains", "cost", "break_even", "break_even_total", "convergence", "plateau"}
+
+
+def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger, gain=-0.05)
+    text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()
+    assert "beats scratch on 0 of 3 tasks" in text
+    assert "At the smallest size multiclass does not win on most tasks: the multiclass backbone itself" in text
+
+
+def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger, finetuning=12.0)
+    text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()
+    assert "multiclass pretraining never pays in cpu-hours" in text
+    assert "pays from never" not in text
+    assert any("never" in line for line in summary_lines(ledger.frame()))
+
+
+def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger)
+    frame = ledger.frame()
+    frame.loc[frame["level"] == "pretraining", "device"] = "cuda"
+    text = write_report(frame, tmp_path, facts=facts).read_text()
+    assert "summed apart" in text and "gpu_hours" in text and "cpu_hours" in text
+    assert "no break-even" in text and "not mixed" in text
+
+
+def test_failures_are_listed_with_their_reason(ledger, facts, tmp_path: Path) -> None:
+    fill(ledger)
+    failed = ledger.trial("stop_vs_ttH", "scratch", 1000, 4, 0.0, outcome="failed", reason="loss | is NaN")
+    text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()
+    assert "## Failed" in text and failed["record"] in text and "loss \\| is NaN" in text
+    assert "1 failed" in text
+    assert "1 failed: loss | is NaN" in summary_lines(ledger.frame())
+
+
+def test_a_ledger_without_results_still_gives_a_report(ledger, facts, tmp_path: Path) -> None:
+    text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()
+    assert "No cell has both" in text and "Nothing yet." in text and "accuracy.png" not in text
+    assert len(summary_lines(ledger.frame())) == 3
+
+
+def test_the_summary_is_short_plain_text(ledger) -> None:
+    fill(ledger)
+    lines = summary_lines(ledger.frame())
+    assert any("multiclass" in line and "1,000 +5.2" in line for line in lines)
+    assert any("10 tasks" in line for line in lines)
+    assert len(lines) < 12 and all(len(line) < 120 for line in lines)
