@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import tyro
 
-from breakeven import run
+from breakeven import preview
+from breakeven.errors import StageFailed
 from breakeven.places import default_runs_dir
 from breakeven.study.spec import Study
-from breakeven.terminal import console
+from breakeven.terminal import complain, console
 
 
 def study_main(presets: Mapping[str, Study], default: str, description: str | None) -> None:
@@ -41,8 +43,15 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
     command = tyro.cli(
         Command, default=Command(presets[chosen]), description=description, config=(tyro.conf.FlagCreatePairsOff,)
     )
-    act = run.show_plan if command.plan else run.run
-    _guarded(lambda: act(command.study, command.runs_dir))
+    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan))
+
+
+def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool) -> None:
+    if only_plan:
+        preview.show_plan(study, runs_dir)
+        return
+    preview.check_study(study)  # bad input is told before the rooms that work are imported
+    _run().run(study, runs_dir)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Report:
     """Where it ran."""
 
     def __call__(self) -> None:
-        run.report_again(self.study, self.runs_dir)
+        _run().report_again(self.study, self.runs_dir)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Track:
     """Tracking URI; empty: MLFLOW_TRACKING_URI, or the SQLite file in the runs folder."""
 
     def __call__(self) -> None:
-        run.track_again(self.study, self.runs_dir, self.uri)
+        _run().track_again(self.study, self.runs_dir, self.uri)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Validate:
     """Where the datasets live."""
 
     def __call__(self) -> None:
-        run.draw_physics(self.runs_dir)
+        _run().draw_physics(self.runs_dir)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Ui:
     def __call__(self) -> None:
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
-        os.execv(sys.executable, [*server, "--backend-store-uri", run.tracking_uri(self.runs_dir)])
+        os.execv(sys.executable, [*server, "--backend-store-uri", _run().tracking_uri(self.runs_dir)])
 
 
 def main() -> None:
@@ -108,12 +117,28 @@ def main() -> None:
     _guarded(command)
 
 
+def _run() -> ModuleType:
+    """The rooms that work, imported when they are needed: help and plans answer without them."""
+    from breakeven import run
+
+    return run
+
+
 def _guarded(work: Callable[[], object]) -> None:
+    """Do `work`; leave with one clear line, and status 2 on bad input, 1 on a failed stage, 130 when interrupted.
+
+    Anything else is a fault of ours and keeps its traceback.
+    """
     try:
         work()
-    except run.EXPECTED as error:
-        console.print(f"[bold red]error[/] {type(error).__name__}: {error}", soft_wrap=True, markup=True)
-        sys.exit(2)
+    except StageFailed as error:
+        complain(error)
+        sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted; nothing finished is lost: the same command goes on from here")
         sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, preview.EXPECTED) and not isinstance(error, _run().EXPECTED):
+            raise
+        complain(error)
+        sys.exit(2)

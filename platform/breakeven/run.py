@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from rich.markup import escape
 
-from breakeven import atomic, models, search, training
+from breakeven import atomic, models, preview, search, training
 from breakeven.analysis import accuracy, breakeven, cost, report
 from breakeven.events import sampling, schema, store
 from breakeven.fingerprint import fingerprint
@@ -23,26 +24,20 @@ from breakeven.physics import processes, validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.study import plan, provenance
-from breakeven.study.ledger import Ledger, LedgerError, now
-from breakeven.study.spec import InvalidStudy, Study, check, study_from_json, task
+from breakeven.study.ledger import Ledger, now
+from breakeven.study.spec import Study, study_from_json, task
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 
 EXPECTED = (
-    InvalidStudy,
-    processes.UnknownProcess,
+    *preview.EXPECTED,
     GenerationError,
     schema.SchemaMismatch,
     store.CorruptDataset,
     sampling.TooFewEvents,
-    LedgerError,
     TrackingUnavailable,
-    OSError,
-    RuntimeError,
 )
-"""Errors that the command line shows as one line; anything else is a fault of ours and keeps its traceback."""
-
-TRAIN_FRACTION = 1.0 - sampling.TEST_FRACTION - sampling.VALIDATION_FRACTION
+"""Bad input, bad files and full disks: the command line shows them as one line."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def run(study: Study, runs_dir: Path) -> Path:
 
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
-        console.print(f"[yellow]warning[/] {problem}")
+        console.print(f"[yellow]warning[/] {escape(problem)}")
     with _tracker(study, places, ledger) as tracker, session() as resources:
         console.print(
             f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
@@ -80,31 +75,6 @@ def run(study: Study, runs_dir: Path) -> Path:
             tracker(name)
         members = _finetune(study, places, ledger, resources, made, tracker)
     return _finish(study, places, ledger, members)
-
-
-def show_plan(study: Study, runs_dir: Path) -> None:
-    """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
-    _check(study)
-    ledger = Ledger(Places(runs_dir, study.name).ledger).refresh()
-    price = plan.price(study, processes.PRETRAINING, plan.rates(ledger.records()), TRAIN_FRACTION)
-    hours = price.pretraining_hours + price.finetuning_hours + price.search_hours
-    settings = study.finetuning
-    lines = [
-        ("processes", f"{price.processes}, {price.events:,} events, {price.disk_bytes / 1e9:,.2f} GB on disk"),
-        ("generation", f"{price.generation_hours:,.2f} core-hours"),
-        ("pretraining", f"{', '.join(study.pretraining.objectives)}: {price.pretraining_hours:,.2f} device-hours"),
-        ("cells", f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x strategies"),
-        ("trials", f"{price.trials:,} reported: at most {price.finetuning_hours:,.2f} device-hours"),
-        ("search", f"{price.search_trials:,} trials for ratios: at most {price.search_hours:,.2f} device-hours"),
-        ("in all", f"{price.generation_hours:,.2f} core-hours and at most {hours:,.2f} device-hours"),
-        ("rates", f"{price.rates.generated:,.0f} events generated and {price.rates.trained:,.0f} trained on, a second "
-                  f"({price.rates.origin})"),
-    ]  # fmt: skip
-    console.print(f"plan of the study [bold]{study.name}[/]")
-    for name, text in lines:
-        console.print(f"  {name:12} {text}")
-    if (before := Places(runs_dir, study.name).folder / "study.json").exists():
-        console.print(f"  note         a study with this name ran before ({before}); what it finished is reused")
 
 
 def report_again(name: str, runs_dir: Path) -> None:
@@ -143,35 +113,24 @@ def tracking_uri(runs_dir: Path) -> str:
 
 
 def _begin(study: Study, runs_dir: Path) -> Places:
-    _check(study)
+    preview.check_study(study)
     places = Places(runs_dir.resolve(), study.name)
-    places.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        places.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"{error.strerror}: no folder can be made here; choose another with --runs-dir",
+            str(places.folder),
+        ) from error
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
-    price = plan.price(
-        study, processes.PRETRAINING, plan.rates(Ledger(places.ledger).refresh().records()), TRAIN_FRACTION
-    )
+    price = preview.price_of(study, Ledger(places.ledger).refresh())
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
         f"{len(study.pretraining.objectives)} pretraining(s), {price.cells} cells, "
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
     return places
-
-
-def _check(study: Study) -> None:
-    check(study, processes.CATALOGUE)
-    largest = max(study.finetuning.sizes)
-    at_most: dict[str, int] = {}
-    for name in study.finetuning.tasks:
-        for process in (task(name).signal, task(name).background):
-            at_most[process] = int(study.generation.events(process) * TRAIN_FRACTION)
-    for process, events in at_most.items():
-        if largest > events:
-            raise InvalidStudy(
-                f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
-                f"{events:,} ({study.generation.events(process):,} generated, 60 % of them for training); raise "
-                "generation.events-per-process or drop the size"
-            )
 
 
 def _recipes(study: Study) -> dict[store.Recipe, int]:
@@ -329,7 +288,7 @@ def _finetune(
 
 def _one_line(record: dict[str, Any]) -> str:
     if record["outcome"] != "finished":
-        return f"[red]failed[/] {record['cell']}: {record['reason'][:60]}"
+        return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
     judged = record.get("test_accuracy") or record["validation_accuracy"]
     return f"{record['cell']} seed {record['seed']}: {judged:.3f}"
 
@@ -360,7 +319,7 @@ def _tracker(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[
 
 def _warn_tracking(study: Study, error: Exception) -> None:
     console.print(
-        f"[yellow]warning[/] MLflow: {error}; the study goes on, its ledger is whole; "
+        f"[yellow]warning[/] MLflow: {escape(str(error))}; the study goes on, its ledger is whole; "
         f"write it to MLflow later with: breakeven track {study.name}"
     )
 

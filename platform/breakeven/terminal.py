@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 
 console = Console(highlight=False, soft_wrap=True)
+errors = Console(highlight=False, soft_wrap=True, stderr=True)
 
 LOG_SECONDS = 15.0
 """Pause between two lines of progress where no terminal is attached (a submitted job, a file)."""
@@ -48,6 +50,11 @@ class Bar:
         elif time.monotonic() - self._said > LOG_SECONDS or self.count == self.total:
             self._said = time.monotonic()
             console.print(f"  {self.title}: {self.count:,} of {self.total:,} {self.unit}  {shown}")
+
+
+def complain(error: Exception) -> None:
+    """Show an expected error on standard error: its kind and its message, taken literally."""
+    errors.print(f"[bold red]error[/] {type(error).__name__}: {escape(str(error))}")
 
 
 @contextmanager

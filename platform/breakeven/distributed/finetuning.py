@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from breakeven.distributed.session import Resources
 from breakeven.distributed.trial import TrialJob, lost_record, run_trial
+from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
 from breakeven.study.plan import Trial
 
@@ -64,7 +65,7 @@ def finetune(
     if searcher.error is not None:
         raise searcher.error
     if not queue.finished:
-        raise RuntimeError("Ray Tune ended before the trials did; nothing is lost: start the same command again")
+        raise StageFailed("Ray Tune ended before the trials did; nothing is lost: start the same command again")
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -141,6 +142,10 @@ class QueueSearcher(Searcher):
             except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
                 self.error = problem
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher beside its own state, which nobody reads: a queue and a progress bar cannot be."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing of Tune's state is kept."""
         Path(checkpoint_path).write_text("the ledger is the truth\n")
@@ -159,7 +164,10 @@ class QueueSearcher(Searcher):
 
 def prepare_arrays(folders: dict[str, Path]) -> None:
     """Build the flat arrays of all datasets, each once, before many workers want them at the same time."""
-    ray.get([_prepare.remote(str(folder)) for folder in folders.values()])
+    try:
+        ray.get([_prepare.remote(str(folder)) for folder in folders.values()])
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
 
 
 @ray.remote(num_cpus=1, max_retries=3)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import ray
 
+from breakeven.errors import StageFailed
 from breakeven.events import store
 
 _IN_FLIGHT_A_CPU = 3
 
 
-class GenerationFailed(RuntimeError):
+class GenerationFailed(StageFailed):
     """A shard could not be made; the message names the process and carries the reason."""
 
 

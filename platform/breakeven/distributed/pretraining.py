@@ -21,6 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from breakeven import atomic
 from breakeven.distributed.session import Resources
 from breakeven.distributed.trial import capped, epoch_line, training_facts
+from breakeven.errors import StageFailed
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.events.store import open_dataset
@@ -38,7 +39,7 @@ _SETUP_TRIES = 3
 _MOST_CPU_WORKERS = 4
 
 
-class PretrainingFailed(RuntimeError):
+class PretrainingFailed(StageFailed):
     """The pretraining could not be finished; the message carries the workers' reason."""
 
 

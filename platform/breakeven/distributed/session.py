@@ -19,6 +19,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+from breakeven.errors import StageFailed
+
 ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
@@ -52,7 +54,8 @@ class Resources:
 def session(log_to_driver: bool = False) -> Iterator[Resources]:
     """Connect to the cluster of `RAY_ADDRESS`, or one on this machine, or start a local one; leave it at the end.
 
-    Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer.
+    Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where the
+    cluster is lost on the way.
     """
     local = not (os.environ.get("RAY_ADDRESS") or _running_here())
     context = ray.init(
@@ -71,6 +74,9 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             local=local,
         )
+    except ray.exceptions.RayError as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise StageFailed(f"Ray: {reason}; nothing finished is lost: start the same command again") from error
     finally:
         ray.shutdown()
 
