@@ -11,18 +11,17 @@ break-even task count. Presets differ only in numbers; any number can be overrid
 """
 
 from breakeven.cli import study_main
-
 from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
 
 SMOKE = Study(
     name="smoke",
     generation=Generation(events_per_process=600, shard_events=150),
     pretraining=Pretraining(
-        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=3, batch_size=64
+        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=6, batch_size=32
     ),
     finetuning=Finetuning(
-        tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 100), seeds=2, epochs=4,
-        validation_events=60,
+        tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 200), seeds=2, epochs=4,
+        steps=40, validation_events=60,
     ),
     search=Search(trials=2),
 )  # fmt: skip
@@ -43,11 +42,13 @@ PAPER = Study(
         events_per_process=17_000_000, fewer={"tHq": 8_500_000, "tttt": 8_500_000}, multiparton_interactions=True,
         shard_events=5000,
     ),
-    network=Network(log_momenta=False),
-    pretraining=Pretraining(events_per_process=10_000_000, epochs=50, batch_size=1024, learning_rate=1e-4, workers=16),
+    network=Network(log_momenta=False, initialisation="torch"),
+    pretraining=Pretraining(
+        events_per_process=10_000_000, epochs=50, batch_size=1024, learning_rate=1e-4, workers=16
+    ),
     finetuning=Finetuning(
         strategies=("finetune",), sizes=(1000, 10_000, 100_000, 1_000_000, 10_000_000), seeds=5, epochs=100,
-        batch_size=1024, learning_rate=1e-4, patience=5, validation_events=500_000, test_events=2_000_000,
+        batch_size=1024, steps=0, learning_rate=1e-4, head_rate=1e-4, patience=5, validation_events=500_000,
     ),
     search=Search(trials=0),
 )  # fmt: skip

@@ -283,11 +283,12 @@ def _method(facts: Mapping[str, Any]) -> list[str]:
         f"- Pretraining: {', '.join(pre['objectives']) or 'none'}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
         f"{pre['learning_rate']:g} x {pre['decay']}^epoch.",
         f"- Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
-        f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} x {tuning['decay']}^epoch; the weights of the epoch with "
-        f"the lowest validation loss are kept. Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % "
-        "of the validation loss; the time to plateau ends with the last improving epoch.",
+        f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
+        f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
+        f"Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % of the validation loss; the time to "
+        "plateau ends with the last improving epoch.",
         f"- Ratios: {chosen}; reported accuracies come from {tuning['seeds']} fresh seed(s) and test events.",
-        "- Scratch, finetuned and frozen trials share rate, batch, epoch limit and plateau rule.",
+        "- Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
         "",
     ]
 

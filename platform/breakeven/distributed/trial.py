@@ -126,7 +126,7 @@ def _train_and_judge(job: TrialJob) -> dict[str, Any]:
         objective="binary",
         epochs=trial.identity["epochs"],
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=trial.identity["rate"],
         decay=settings.decay,
         ratio=trial.ratio,
         patience=settings.patience,

@@ -120,6 +120,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
         "strategy": cell.strategy,
         "size": cell.size,
         "seed": seed,
+        "rate": settings.learning_rate if cell.strategy == "scratch" else settings.head_rate,
         "ratio": float(ratio),
         "epochs": epochs(settings, cell.size),
         "network": asdict(study.network),
@@ -127,7 +128,6 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
             name: getattr(settings, name)
             for name in (
                 "batch_size",
-                "learning_rate",
                 "decay",
                 "patience",
                 "validation_events",

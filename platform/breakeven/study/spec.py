@@ -110,11 +110,11 @@ class Pretraining:
     """Processes to learn from; empty: all pretraining processes of the catalogue."""
     events_per_process: int = 0
     """Training events of each process; 0: all in the training split."""
-    epochs: int = 8
+    epochs: int = 15
     """Passes over the training events."""
-    batch_size: int = 256
+    batch_size: int = 64
     """Global batch over all workers."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """Initial rate."""
     decay: float = 0.99
     """Factor on the rate after each epoch."""
@@ -136,19 +136,21 @@ class Finetuning:
     """Training events of each class."""
     seeds: int = 3
     """Repetitions of each cell on the test events: seeds 1 to n, each with its own initialisation and random subset."""
-    epochs: int = 12
-    """Most passes over the training events at the largest size."""
-    steps: int = 0
-    """Least gradient steps a trial may take before the epoch limit counts: small samples make more passes; 0: none."""
-    batch_size: int = 64
+    epochs: int = 8
+    """Most passes over the training events, unless `steps` asks for more."""
+    steps: int = 200
+    """Gradient steps that every trial may take, however small its sample: small samples make more passes; 0: none."""
+    batch_size: int = 32
     """Events in a batch."""
-    learning_rate: float = 1e-3
-    """Initial rate of the head, and of every layer when training from scratch."""
+    learning_rate: float = 1e-4
+    """Initial rate of every layer when training from scratch."""
+    head_rate: float = 1e-3
+    """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
-    patience: int = 4
+    patience: int = 5
     """Epochs without a better validation loss after which training has reached its plateau and stops."""
-    validation_events: int = 500
+    validation_events: int = 250
     """Most validation events of each class."""
     test_events: int = 2_000_000
     """Most test events of each class."""
@@ -203,6 +205,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "finetuning.epochs": study.finetuning.epochs,
         "finetuning.batch-size": study.finetuning.batch_size,
         "finetuning.learning-rate": study.finetuning.learning_rate,
+        "finetuning.head-rate": study.finetuning.head_rate,
         "finetuning.decay": study.finetuning.decay,
         "finetuning.patience": study.finetuning.patience,
         "finetuning.validation-events": study.finetuning.validation_events,
