@@ -8,12 +8,16 @@ so MLflow can be lost or down without any loss.
 import logging
 import math
 import os
+import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Before mlflow is imported: a server that is down must not hold a study up, and nothing is reported to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
@@ -26,8 +30,8 @@ from mlflow.tracking import MlflowClient
 
 from breakeven.fingerprint import fingerprint
 
-for _name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+for _logger in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    logging.getLogger(_logger).setLevel(logging.WARNING)
 
 _BATCH = 1000
 _IDENTITY = ("cell", "task", "pretraining", "strategy", "size", "seed", "phase", "git_commit", "dataset", "process",
@@ -67,9 +71,11 @@ class Tracker:
         self._runs: dict[str, str] = {}
         self._failed: set[str] = set()
         with _reached(uri):
-            self._client = MlflowClient(tracking_uri=uri)
+            self._client = _connect(uri)
             location = artifacts.resolve().as_uri() if uri.startswith("sqlite:") else None
             found = self._client.get_experiment_by_name(study)
+            if found is not None and found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
             self._experiment = (
                 found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
             )
@@ -98,6 +104,9 @@ class Tracker:
                 tags["trial"] = row["record"]
             if row["outcome"] != "finished" and row["reason"]:
                 tags["reason"] = row["reason"][:4000]
+            metrics, not_finite = _metrics(row)
+            if not_finite:
+                tags["not_finite"] = ", ".join(not_finite)
             run = self._client.create_run(
                 self._experiment,
                 start_time=_milliseconds(row["started"]),
@@ -105,7 +114,6 @@ class Tracker:
                 run_name=_name(row),
             )
             params = [Param(name, _text(row[name])) for name in _PARAMS if _present(row[name])]
-            metrics = _metrics(row)
             for start in range(0, max(len(metrics), 1), _BATCH):
                 self._client.log_batch(run.info.run_id, metrics[start : start + _BATCH], params if not start else ())
             status = "FINISHED" if row["outcome"] == "finished" else "FAILED"
@@ -167,14 +175,26 @@ class Tracker:
 
     def _summarise(self, run_id: str, metrics: Mapping[str, float]) -> None:
         finite = {name: float(value) for name, value in metrics.items() if _finite(value)}
+        not_finite = ", ".join(sorted(set(metrics) - set(finite)))
         with _reached(self._uri):
             run = self._client.get_run(run_id)
-            if run.data.metrics != finite:
-                now = int(time.time() * 1000)
-                changed = [Metric(k, v, now, 0) for k, v in finite.items() if run.data.metrics.get(k) != v]
-                self._client.log_batch(run_id, changed, (), [RunTag("summarised", str(now))])
+            shown = {name: value for name, value in run.data.metrics.items() if math.isfinite(value)}
+            now = int(time.time() * 1000)
+            changed = [Metric(name, value, now, 0) for name, value in finite.items() if shown.get(name) != value]
+            # MLflow forgets no metric: one that no longer holds (never, in place of 25 tasks) is overwritten.
+            changed += [Metric(name, math.nan, now, 0) for name in shown.keys() - finite.keys()]
+            tags = [] if run.data.tags.get("not_finite", "") == not_finite else [RunTag("not_finite", not_finite)]
+            if changed or tags:
+                self._client.log_batch(run_id, changed, (), tags)
             if run.info.status != "FINISHED":
                 self._client.set_terminated(run_id, "FINISHED")
+
+
+def _connect(uri: str) -> MlflowClient:
+    with warnings.catch_warnings():
+        # MLflow maps its tables with a loader that SQLAlchemy 2.1 deprecates; nothing that a user could change.
+        warnings.filterwarnings("ignore", "The ``noload`` loader", sqlalchemy.exc.SADeprecationWarning)
+        return MlflowClient(tracking_uri=uri)
 
 
 @contextmanager
@@ -184,22 +204,30 @@ def _reached(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingUnavailable(f"{uri} does not take what it is given ({first[:300]})") from error
+        raise TrackingUnavailable(f"{_without_password(uri)} does not take what it is given ({first[:300]})") from error
 
 
-def _metrics(row: pd.Series) -> list[Metric]:
-    """Figures and curve of one record; what is not finite is left out."""
+def _without_password(uri: str) -> str:
+    return re.sub(r"(?<=//)[^/@]*@", "", uri)
+
+
+def _metrics(row: pd.Series) -> tuple[list[Metric], list[str]]:
+    """Figures and curve of one record, and the names of those that are infinite or, on the curve, NaN: left out.
+
+    A figure that is NaN is one that this kind of record does not have.
+    """
     ended = _milliseconds(row["ended"])
     unit = "cpu_hours" if row["device"] == "cpu" else "gpu_hours"
     finished = row["outcome"] == "finished"
-    figures = {name: row[column] for column, name in _FIGURES.items()}
+    figures = {name: row[column] for column, name in _FIGURES.items() if _present(row[column])}
     figures[f"{unit}/useful"] = row["device_seconds"] / 3600 if finished else 0.0
     figures[f"{unit}/wasted"] = (row["wasted_seconds"] + (0.0 if finished else row["device_seconds"])) / 3600
-    found = [Metric(name, float(value), ended, 0) for name, value in figures.items() if _finite(value)]
+    found = [Metric(name, float(value), ended, 0) for name, value in figures.items()]
     for epoch in row["curve"] if isinstance(row["curve"], list) else ():
         found += [Metric(name, float(epoch[column]), ended, epoch["epoch"]) for column, name in _CURVE.items()
-                  if _finite(epoch.get(column))]  # fmt: skip
-    return found
+                  if epoch.get(column) is not None]  # fmt: skip
+    finite = [metric for metric in found if math.isfinite(metric.value)]
+    return finite, sorted({metric.key for metric in found if not math.isfinite(metric.value)})
 
 
 def _name(row: pd.Series) -> str:

@@ -57,7 +57,7 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datas
 
 def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
     recipe = store.Recipe(replace(small_recipe("WH").process, settings=("NoSuch:setting=on",)))
-    with pytest.raises(generation.GenerationFailed, match="process WH: .*NoSuch:setting"):
+    with pytest.raises(generation.GenerationFailed, match=r"process WH: .*NoSuch:setting"):
         generation.generate({recipe: 1}, tmp_path)
     with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
         generation.generate({store.Recipe(from_lhe("mine", [tmp_path / "gone.lhe"])): 1}, tmp_path)

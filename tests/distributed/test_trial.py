@@ -24,7 +24,10 @@ def backbone(tmp_path_factory):
     return folder
 
 
-def job_for(datasets, folder, cell=Cell("WH_vs_ZH", "none", "scratch", 20), phase="confirm", backbone=None, **more):
+SCRATCH = Cell("WH_vs_ZH", "none", "scratch", 20)
+
+
+def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **more):
     hashes = {name: dataset.hash for name, dataset in datasets.items()}
     made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)} if backbone else {})
     study = replace(STUDY, finetuning=replace(SETTINGS, **more))

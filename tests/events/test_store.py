@@ -56,7 +56,7 @@ def test_an_interrupted_write_leaves_no_shard(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(OSError, match="No space left on device.*then start again"):
+    with pytest.raises(OSError, match=r"No space left on device.*then start again"):
         store.make_shard(small_recipe("WH"), tmp_path, 0)
     assert store.missing_shards(small_recipe("WH"), tmp_path, 1) == [0]
     assert not list(tmp_path.rglob("*.par*"))

@@ -2,7 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from breakeven.study.plan import Cell, Ingredients, Rates, cells, confirm_seeds, epochs, price, processes, search_seeds, trial
+from breakeven.study.plan import (
+    Cell,
+    Ingredients,
+    Rates,
+    cells,
+    confirm_seeds,
+    epochs,
+    price,
+    processes,
+    search_seeds,
+    trial,
+)
 from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
 
 DEFAULT = ("ttH", "WH", "ZH")
