@@ -39,7 +39,7 @@ WORKSTATION = Study(
 PAPER = Study(
     name="paper",
     generation=Generation(
-        events_per_process=17_000_000, fewer={"tHq": 8_500_000, "tttt": 8_500_000}, multiparton_interactions=True,
+        events_per_process=17_000_000, fewer={"tttt": 8_500_000}, multiparton_interactions=True,
         shard_events=5000,
     ),
     network=Network(log_momenta=False, initialisation="torch"),

@@ -200,9 +200,8 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     for found in arrays:
         train_rows = found.rows(Split.TRAIN)
         if job.settings.events_per_process:
-            train_rows = np.sort(
-                subset(train_rows, job.settings.events_per_process, job.settings.seed, found.process_names[0])
-            )
+            most = min(job.settings.events_per_process, len(train_rows))
+            train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
         validation = capped(found, Split.VALIDATION, job.validation_events, found.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)

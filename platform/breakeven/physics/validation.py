@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
         raise ValueError("plot_processes: no samples given")
     figure = Figure(figsize=(14, 9), layout="constrained")
     axes = figure.subplots(2, 3)
+    for axis in axes.flat[:5]:  # as many colours as processes: the default cycle has ten
+        axis.set_prop_cycle(color=colormaps["tab20"](range(20)))
     for name, objects in samples.items():
         title = CATALOGUE[name].title if name in CATALOGUE else name
         _spectrum(axes[0, 0], objects.pt[objects.kind == ObjectKind.MET], np.linspace(0, 300, 31), title)

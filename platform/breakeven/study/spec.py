@@ -66,10 +66,10 @@ def task(name: str) -> Task:
 class Generation:
     """The events a study stands on."""
 
-    events_per_process: int = 5000
+    events_per_process: int = 4000
     """Events generated for each process; 60 % train, 15 % validate, 25 % test, split by hard event."""
     fewer: dict[str, int] = field(default_factory=dict)
-    """Processes with another number of events, as name and number (arXiv 2412.10665 has half for tHq and tttt)."""
+    """Processes with another number of events, as name and number (arXiv 2412.10665 has half for tttt)."""
     multiparton_interactions: bool = False
     """Simulate multiparton interactions: more real, about four times slower."""
     seed: int = 1
@@ -109,7 +109,7 @@ class Pretraining:
     processes: tuple[str, ...] = ()
     """Processes to learn from; empty: all pretraining processes of the catalogue."""
     events_per_process: int = 0
-    """Training events of each process; 0: all in the training split."""
+    """Most training events of each process; 0: all in the training split."""
     epochs: int = 15
     """Passes over the training events."""
     batch_size: int = 64
