@@ -18,6 +18,7 @@ from typing import Any
 
 # Before mlflow is imported: a server that is down must not hold a study up, and nothing is reported to its makers.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
@@ -134,8 +135,10 @@ class Tracker:
         Returns the number of records written.
         """
         written = sum(self.record(row) for _, row in frame.iterrows())
-        for cell, metrics in cell_metrics.items():
-            self._summarise(self._runs[f"cell:{self.study}:{cell}"], metrics)
+        for _, row in frame[frame["level"] == "trial"].drop_duplicates("cell").iterrows():
+            with _reached(self._uri):
+                run = self._parent_of(row)
+            self._summarise(run, cell_metrics.get(row["cell"], {}))
         self._summarise(self._study_run, study_metrics)
         return written
 
@@ -204,11 +207,11 @@ def _reached(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingUnavailable(f"{_without_password(uri)} does not take what it is given ({first[:300]})") from error
+        raise TrackingUnavailable(_without_password(f"{uri} does not take what it is given ({first[:300]})")) from error
 
 
-def _without_password(uri: str) -> str:
-    return re.sub(r"(?<=//)[^/@]*@", "", uri)
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
 
 
 def _metrics(row: pd.Series) -> tuple[list[Metric], list[str]]:
