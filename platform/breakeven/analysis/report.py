@@ -124,14 +124,17 @@ def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> s
     scratch = cells[(cells["strategy"] == "scratch") & cells["size"].isin(smallest["size"])].set_index("task")[
         "accuracy"
     ]
-    chance = [task for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
+    # A task that is lost from below 53 % is near chance with the backbone, too.
+    chance = [ledger_frame.title(task) for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
     reasons = []
+    if (losing["n"] == 1).any():
+        reasons.append("a loss on one seed has no uncertainty (more seeds would tell)")
     if len(noisy):
         reasons.append(
             f"{len(noisy)} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"
         )
     if chance:
-        reasons.append(f"at this size {', '.join(chance)} is near chance for every strategy")
+        reasons.append(f"at this size {', '.join(chance)} is near chance with and without pretraining")
     if not reasons:
         reasons.append(
             f"the {pretraining} backbone itself is the suspect: look at its validation curve, pretrain longer"
