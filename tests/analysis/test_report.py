@@ -88,6 +88,15 @@ def test_the_reason_comes_from_the_numbers(ledger, facts, tmp_path: Path, levels
     assert reason in write_report(ledger.frame(), tmp_path, facts=facts).read_text()
 
 
+def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) -> None:
+    text = write_report(study.frame(), tmp_path, facts=facts).read_text()
+    assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
+    assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
+    lines = summary_lines(study.frame())
+    assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
+    assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
+
+
 def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: Path) -> None:
     fill(ledger, finetuning=12.0)
     text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()
