@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from breakeven import atomic
-from breakeven.benchmarks import engines, loading, report, sample, timing, work
+from breakeven.benchmarks import engines, loading, packs, report, sample, timing, work
 from breakeven.places import Places, default_runs_dir
 from breakeven.study import provenance
 from breakeven.study.ledger import Ledger
@@ -38,6 +38,8 @@ class Throughput:
 
     engine: bool = False
     """Measure the engines and loading alone, no packs."""
+    packs: bool = False
+    """Measure packs alone, no engines."""
     quick: bool = False
     """Few rounds, and for the engines batch 1024 alone."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -60,7 +62,10 @@ def main(asked: Throughput) -> None:
         "load_at_start": os.getloadavg()[0],
     }
     figures: dict[str, float] = {}
-    figures |= measure_engines(asked, events, target, content)
+    if asked.engine or not asked.packs:
+        figures |= measure_engines(asked, events, target, content)
+    if asked.packs or not asked.engine:
+        figures |= measure_packs(asked, events, target)
     for name, value in figures.items():
         console.print(f"  {name} = {value:.4g}")
     content = figures | content | {"definitions": report.DEFINITIONS, "git_commit": provenance.git_commit()}
@@ -91,6 +96,13 @@ def measure_engines(
         measured += alone
     content["steps"] = report.rows(measured)
     return figures
+
+
+def measure_packs(asked: Throughput, events: EventTensors, target: torch.Tensor) -> dict[str, float]:
+    """K small trainings one after the other and stacked, for K = 1, 4 and 16."""
+    measured = packs.measure(events, target, (1, 4) if asked.quick else (1, 4, 16), rounds=1 if asked.quick else 3)
+    console.print(packs.table(measured, asked.device))
+    return packs.figures(measured, asked.device) | {"pack_start_seconds": packs.start_seconds()}
 
 
 def peaks(device: str) -> dict[str, float]:

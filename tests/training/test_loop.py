@@ -207,6 +207,39 @@ def test_sizes_that_do_not_divide_by_the_batch(make_events: Callable, n_train: i
     assert all(math.isfinite(epoch.train_loss) for epoch in result.curve)
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1, 1, 1), (60, 1, 2, 1, 3), (2, 1, 1, 1, 60)], ids=str)
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_odd_events_and_batches_train_as_in_the_reference(counts: tuple[int, ...], batch_size: int) -> None:
+    """Events without edges and of 60 objects, batches of one event, last batches that are not full."""
+    generator = torch.Generator().manual_seed(3)
+    nodes = 1.0 + 50.0 * torch.rand(2 * sum(counts), 7, generator=generator)
+    events = EventTensors(nodes, torch.tensor([0, *counts, *counts]).cumsum(0))
+    sample = Sample(torch.arange(5), torch.tensor([0, 1, 2, 1, 0])), Sample(torch.arange(5, 10), torch.arange(5) % 3)
+    recipe = replace(SMALL, epochs=2, batch_size=batch_size, evaluation_batch_size=2)
+    exact, reference = (
+        train(build(3, engine, iterations=2).double(), events, *sample, recipe) for engine in ("native", "dgl")
+    )
+    fast = train(build(3, iterations=2), events, *sample, recipe)
+    for epoch, wanted, single in zip(exact.curve, reference.curve, fast.curve, strict=True):
+        assert epoch.train_loss == pytest.approx(wanted.train_loss, rel=1e-7)
+        assert epoch.validation_loss == pytest.approx(wanted.validation_loss, rel=1e-7)
+        assert single.train_loss == pytest.approx(wanted.train_loss, rel=5e-3)
+        assert epoch.events_seen == wanted.events_seen == single.events_seen
+
+
+def test_bfloat16_steps_stay_close_and_judge_in_float32(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
+    recipe = replace(SMALL, epochs=2, precision="bfloat16")
+    model = build(3)
+    found = train(model, *three_classes, recipe)
+    expected = train(build(3), *three_classes, replace(recipe, precision="float32"))
+    for epoch, wanted in zip(found.curve, expected.curve, strict=True):
+        assert epoch.train_loss != wanted.train_loss
+        assert epoch.train_loss == pytest.approx(wanted.train_loss, rel=0.03)
+    assert model.head.weight.dtype is torch.float32
+    again = evaluate(model, three_classes[0], three_classes[2], "multiclass")
+    assert again["loss"] == pytest.approx(found.best.validation_loss, rel=1e-6)
+
+
 def test_native_and_dgl_train_alike(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
     results: list[Result] = []
     for engine in ("native", "dgl"):

@@ -126,6 +126,16 @@ def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], 
         assert times == sorted(times)
 
 
+def test_bfloat16_in_a_stack_is_that_of_the_loop(data: tuple[EventTensors, torch.Tensor]) -> None:
+    recipe = replace(RECIPE, epochs=1, precision="bfloat16")
+    members = [replace(member(data, seed, recipe=recipe), model=build(1, iterations=2)) for seed in (1, 2)]
+    for outcome, one in zip(train_pack(members, data[0], "stacked"), members, strict=True):
+        model = build(1, iterations=2)
+        expected = train(model, data[0], one.training, one.validation, one.recipe)
+        assert outcome.best.train_loss == pytest.approx(expected.best.train_loss, rel=0.02)
+        assert one.model.head.weight.dtype is torch.float32
+
+
 def test_on_epoch_may_end_one_member(data: tuple[EventTensors, torch.Tensor]) -> None:
     first = member(data, 1, on_epoch=lambda epoch: epoch.epoch == 0)
     outcomes = train_pack([first, member(data, 2)], data[0], "stacked")

@@ -13,6 +13,7 @@ from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
     [
         {"objective": "regression"}, {"epochs": 0}, {"batch_size": -1}, {"evaluation_batch_size": 0}, {"patience": 0},
         {"learning_rate": 0.0}, {"learning_rate": math.nan}, {"ratio": -0.1}, {"decay": math.inf}, {"min_delta": -1e-9},
+        {"precision": "float16"},
     ],
     ids=str,
 )  # fmt: skip

@@ -3,6 +3,8 @@
 Holds means and standard deviations of node, edge and global features. Never looks at targets or outputs.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ from breakeven.models.graph import (
 MOMENTUM_FLOOR = 1.0
 """GeV. The logarithms are of max(value, floor); only missing momenta, far below resolution, reach it."""
 
-_EVENTS_AT_ONCE = 8192
+EVENTS_AT_ONCE = 8192
 
 
 class Scaling(nn.Module):
@@ -59,23 +61,27 @@ class Scaling(nn.Module):
         """Standardised number of objects; nodes_per_event: [n_events] int64 -> [n_events, 1]."""
         return (nodes_per_event[..., None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
 
-    @torch.no_grad()
     def measure(self, nodes: Tensor, offsets: Tensor) -> None:
         """Set all statistics from events; nodes: [n_nodes, 7], offsets: [n_events + 1] int64.
 
         A feature that never varies (the b-tag of a sample without jets) gets the standard deviation 1.
         Raises ValueError without events and on a feature that is not finite.
         """
-        if len(offsets) < 2:
-            raise ValueError("the scaling is measured on events, and there are none; give the training events")
+        parts = (offsets[start : start + EVENTS_AT_ONCE + 1] for start in range(0, len(offsets) - 1, EVENTS_AT_ONCE))
+        self.measure_batches((nodes[int(part[0]) : int(part[-1])], part) for part in parts)
+
+    @torch.no_grad()
+    def measure_batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """As `measure`, from (nodes, offsets) of EVENTS_AT_ONCE events at most: memory stays that of one batch."""
         moments = {name: _Moments() for name in ("node", "edge", "global")}
-        for start in range(0, len(offsets) - 1, _EVENTS_AT_ONCE):
-            part = offsets[start : start + _EVENTS_AT_ONCE + 1]
-            raw = nodes[int(part[0]) : int(part[-1])].double()
-            graph = fully_connected(part)
+        for nodes, offsets in batches:
+            raw = nodes.double()
+            graph = fully_connected(offsets)
             moments["node"].add(self._momenta(raw))
             moments["edge"].add(edge_features(raw, graph.receiver, graph.sender))
             moments["global"].add(graph.nodes_per_event[:, None].double())
+        if moments["global"].count == 0:
+            raise ValueError("the scaling is measured on events, and there are none; give the training events")
         for name, found in moments.items():
             mean, std = found.mean_and_std(getattr(self, f"{name}_mean").numel())
             if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.scaling import EVENTS_AT_ONCE
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.nonfinite import NonFinite, blame
@@ -56,7 +57,7 @@ def start_weights(
 def _measure_scaling(model: EventNetwork, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
     spread = sample.index[:: max(1, -(-len(sample) // SCALING_EVENTS))]
     try:
-        model.measure_scaling(*events.gather(spread))
+        model.scaling.measure_batches(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
     except ValueError as error:
         why = blame(events, spread, model, recipe.rate(0))
         raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

@@ -41,7 +41,10 @@ class Alone:
     world = 1
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Nothing to sum."""
+        """A missing gradient counts as zero here too: Adam skips a parameter without one, and its momentum would wait."""
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def sum_scalars(self, values: Tensor) -> Tensor:
         """The values themselves."""
