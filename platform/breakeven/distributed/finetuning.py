@@ -19,9 +19,12 @@ from breakeven.distributed.trial import TrialJob, lost_record, run_trial
 from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
 from breakeven.study.plan import Trial
+from breakeven.terminal import console
 
-# Tune looks for result files that nobody needs and complains of each: the ledger has the results.
-logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+# Tune looks for result files that nobody needs and complains of each, and shows a traceback for each lost worker: the
+# ledger has the results, the searcher says in a line which trial is trained again, the session that a cluster is gone.
+for _room in ("analysis.experiment_analysis", "execution.tune_controller", "utils.resource_updater", "utils.util"):
+    logging.getLogger(f"ray.tune.{_room}").setLevel(logging.CRITICAL)
 
 
 def finetune(
@@ -160,6 +163,9 @@ class QueueSearcher(Searcher):
             self.queue.give_up(name)
         if (record := self.queue.ledger.get(name)) is not None:
             self.on_record(record)
+        else:
+            cell = f"{job.trial.cell.name} seed {job.trial.seed}"
+            console.print(f"[yellow]warning[/] a worker died in {cell}; it is trained again")
 
 
 def prepare_arrays(folders: dict[str, Path]) -> None:

@@ -4,9 +4,11 @@ Holds how the house starts and leaves Ray. Token authentication is always on, as
 whether an old token file lies in the home folder.
 """
 
+import _thread
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+# Ctrl-C ends a study at once, in every stage alike: what is finished is in the ledger.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
 from breakeven.errors import StageFailed
+from breakeven.terminal import complain
 
 ENVIRONMENT = {
     "RAY_worker_niceness": "0",
@@ -29,6 +34,12 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
 }
 """Environment of every worker process."""
+
+
+_GO_ON = "nothing finished is lost: start the same command again"
+_LOST = f"Ray: the cluster is gone, no node of it is alive; {_GO_ON}"
+_MISSES = 3
+_LAST_WORDS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -72,18 +83,47 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
     )
     try:
         offers = ray.cluster_resources()
-        yield Resources(
-            cpus=int(offers.get("CPU", 1)),
-            gpus=int(offers.get("GPU", 0)),
-            nodes=sum(node["Alive"] for node in ray.nodes()),
-            dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
-            local=local,
-        )
+        with _watched():
+            yield Resources(
+                cpus=int(offers.get("CPU", 1)),
+                gpus=int(offers.get("GPU", 0)),
+                nodes=sum(node["Alive"] for node in ray.nodes()),
+                dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
+                local=local,
+            )
     except ray.exceptions.RayError as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise StageFailed(f"Ray: {reason}; nothing finished is lost: start the same command again") from error
+        raise StageFailed(f"Ray: {reason}; {_GO_ON}") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Raise StageFailed in the main thread when no node is alive: Ray itself waits for ever for one to come back."""
+    over, lost = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while missed < _MISSES and not over.wait(2.0):
+            missed = 0 if any(node["Alive"] for node in ray.nodes()) else missed + 1
+        if over.is_set():
+            return
+        lost.set()
+        _thread.interrupt_main()
+        if not over.wait(_LAST_WORDS_SECONDS):  # stuck in a call to the cluster that is gone
+            complain(StageFailed(_LOST))
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="cluster watch").start()
+    try:
+        yield
+    except BaseException as error:
+        if lost.is_set():
+            raise StageFailed(_LOST) from error
+        raise
+    finally:
+        over.set()
 
 
 def _started_here() -> str | None:

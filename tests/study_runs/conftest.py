@@ -1,0 +1,51 @@
+"""The smoke study once, from nothing; what the tests stand on are copies of it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from study_runs.started import Command, study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Command]:
+    """Runs folder of a finished smoke study, and the command that made it."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    command = study(runs)
+    assert command.ends() == 0, command.said
+    return runs, command
+
+
+@pytest.fixture
+def copy(finished: tuple[Path, Command], tmp_path: Path) -> Path:
+    """A copy of the finished study."""
+    return Path(shutil.copytree(finished[0], tmp_path / "runs"))
+
+
+@pytest.fixture
+def prepared(finished: tuple[Path, Command], tmp_path: Path) -> Path:
+    """A runs folder where events and backbone are there, and no trial yet."""
+    runs = Path(shutil.copytree(finished[0] / "shared", tmp_path / "runs" / "shared")).parent
+    for file in (runs / "shared" / "ledger" / "records").iterdir():
+        if json.loads(file.read_text())[0]["level"] == "trial":
+            file.unlink()
+    return runs
+
+
+@pytest.fixture
+def starting() -> Callable[[Command], Command]:
+    """Remembers commands and ends, with the test, what is left of them."""
+    started: list[Command] = []
+
+    def remember(command: Command) -> Command:
+        started.append(command)
+        return command
+
+    yield remember
+    for command in started:
+        if command.popen.poll() is None:
+            command.popen.kill()
+            command.popen.wait()
+        command.clean()

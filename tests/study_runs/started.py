@@ -1,0 +1,116 @@
+"""Studies as a user starts them: a command in a process of its own, watched, killed and started again."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+from breakeven.study.ledger import Ledger
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 600.0
+"""Seconds after which a study counts as hanging."""
+
+
+class Command:
+    """A running command with its output in a file, and all the processes that it has started."""
+
+    def __init__(self, words: Iterable[str | Path], output: Path, environment: Mapping[str, str]) -> None:
+        self.output = output
+        self._family: dict[int, psutil.Process] = {}
+        with output.open("w") as file:
+            self.popen = subprocess.Popen(
+                [str(word) for word in words], cwd=ROOT, env={**os.environ, **environment}, text=True,
+                stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def said(self) -> str:
+        """Standard output and standard error so far."""
+        return self.output.read_text()
+
+    def ends(self) -> int:
+        """Wait for the end; the exit status."""
+        self.until(lambda: self.popen.poll() is not None)
+        self.clean()
+        return self.popen.returncode
+
+    def until(self, happens: Callable[[], object]) -> None:
+        """Wait until `happens` is true; fails when it takes longer than any study may."""
+        begun = time.monotonic()
+        while not happens():
+            self.family()
+            assert time.monotonic() - begun < LONGEST, f"nothing came of it:\n{self.said}"
+            time.sleep(0.05)
+
+    def family(self) -> list[psutil.Process]:
+        """Living processes that this command has started, and theirs."""
+        try:
+            for child in psutil.Process(self.popen.pid).children(recursive=True):
+                self._family.setdefault(child.pid, child)
+        except psutil.NoSuchProcess:
+            pass  # it has ended: what is known of its family stays known
+        return [process for process in self._family.values() if process.is_running()]
+
+    def named(self, title: str) -> list[psutil.Process]:
+        """Living processes of this command whose command line begins with `title`."""
+        return [process for process in self.family() if _title(process).startswith(title)]
+
+    def kill(self) -> None:
+        """kill -9 of the command itself, nothing else; then wait until its Ray has noticed."""
+        self.family()
+        assert self.popen.poll() is None, f"it ended before it could be killed:\n{self.said}"
+        self.popen.kill()
+        self.popen.wait()
+        self.clean()
+
+    def clean(self) -> None:
+        """Wait for all that the command started to end by itself, and end what does not."""
+        for process in psutil.wait_procs(self.family(), timeout=30)[1]:
+            process.kill()
+        psutil.wait_procs(list(self._family.values()), timeout=30)
+
+
+def study(runs: Path, *more: str, **environment: str) -> Command:
+    """Start the smoke study as the README says, with results below `runs`."""
+    words = (sys.executable, "studies/scaling.py", "--preset", "smoke", "--runs-dir", runs, *more)
+    clean = {"MLFLOW_TRACKING_URI": "", "RAY_ADDRESS": "", "RAY_AUTH_MODE": "token"}
+    return Command(words, runs.with_suffix(".log"), {**clean, **environment})
+
+
+def trials(runs: Path) -> list[dict]:
+    """The records of all trials, one for each that is known to the ledger."""
+    ledger = Ledger(runs / "shared" / "ledger").refresh()
+    assert not ledger.problems
+    return [record for record in ledger.records() if record["level"] == "trial"]
+
+
+def files(runs: Path) -> dict[str, tuple[int, bytes]]:
+    """All record files below `runs`: time of change and content by name."""
+    found = sorted((runs / "shared" / "ledger" / "records").glob("*.json"))
+    return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in found}
+
+
+def assert_each_once(runs: Path, before: Mapping[str, tuple[int, bytes]] | None = None) -> None:
+    """Every trial of the smoke study has one finished record in one file; files of `before` are as they were."""
+    found = trials(runs)
+    assert len(found) == TRIALS and all(record["outcome"] == "finished" for record in found)
+    now = files(runs)
+    names = [name.rpartition("-")[0] for name in now]
+    assert len(set(names)) == len(names), "a record was written twice"
+    assert {name: now[name] for name in before or {}} == (before or {})
+
+
+TRIALS = 2 * 2 * (2 + 2) + 2 * 2 * 2
+"""Trials of the smoke study: tasks x sizes x (scratch and finetuning seeds), and its searches."""
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -1,0 +1,74 @@
+"""kill -9 at any stage, then the same command: it goes on, and nothing that was finished is made again."""
+
+import json
+
+import pytest
+from study_runs.started import assert_each_once, files, study, trials
+
+pytestmark = pytest.mark.slow
+
+
+def shards(runs):
+    return {path.name: path.stat().st_mtime_ns for path in (runs / "shared" / "datasets").glob("*/*/*.parquet")}
+
+
+def datasets(runs):
+    return sorted(
+        json.loads(path.read_text())["hash"] for path in (runs / "shared" / "datasets").glob("*/*/manifest.json")
+    )
+
+
+def test_the_command_is_killed_in_each_stage(finished, tmp_path, starting):
+    runs = tmp_path / "runs"
+
+    generating = starting(study(runs))
+    generating.until(lambda: len(shards(runs)) >= 3)
+    generating.kill()
+    made = shards(runs)
+    assert 3 <= len(made) < 20 and not datasets(runs)
+
+    pretraining = starting(study(runs))
+    pretraining.until(lambda: list((runs / "shared" / "pretraining").glob("*/progress.json")))
+    pretraining.kill()
+    assert {name: shards(runs)[name] for name in made} == made
+    assert datasets(runs) == datasets(finished[0])
+    assert not list((runs / "shared" / "backbones").glob("[0-9a-f]*"))
+    (progress,) = (runs / "shared" / "pretraining").glob("*/progress.json")
+    epochs = json.loads(progress.read_text())
+
+    finetuning = starting(study(runs))
+    finetuning.until(lambda: len(trials(runs)) >= 3)
+    finetuning.kill()
+    kept = files(runs)
+    (pretrained,) = [r for text in kept.values() for r in json.loads(text[1]) if r["level"] == "pretraining"]
+    assert pretrained["curve"][: len(epochs)] == epochs, "the epochs before the kill were trained again"
+    assert 3 <= len(trials(runs)) < 24
+
+    last = starting(study(runs))
+    assert last.ends() == 0, last.said
+    assert_each_once(runs, kept)
+    assert (runs / "smoke" / "report.md").exists()
+
+
+def test_a_killed_worker_is_survived(prepared, starting):
+    command = starting(study(prepared))
+    command.until(lambda: trials(prepared) and command.named("ray::TrialWorker"))
+    command.named("ray::TrialWorker")[0].kill()
+    assert command.ends() == 0, command.said
+    assert "a worker died in" in command.said and "Traceback" not in command.said
+    assert_each_once(prepared)
+
+
+def test_a_killed_raylet_ends_the_run_and_loses_nothing(prepared, starting):
+    command = starting(study(prepared))
+    command.until(lambda: len(trials(prepared)) >= 3)
+    (raylet,) = [process for process in command.family() if process.name() == "raylet"]
+    raylet.kill()
+    status = command.ends()
+    kept = files(prepared)
+    assert status in (0, 1) and "Traceback" not in command.said, command.said
+    if status:
+        assert "start the same command again" in command.said
+    last = starting(study(prepared))
+    assert last.ends() == 0, last.said
+    assert_each_once(prepared, kept)
