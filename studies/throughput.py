@@ -4,7 +4,7 @@ Times training steps on real events, all engines from the same weights and inter
 the share of loading, the ratio to the measured matrix peak, and packs of small trainings against one after the other.
 Prints a table, writes JSON with every timing and the definition of every figure, and logs the figures to MLflow.
 
-    python studies/throughput.py                                     everything (about ten minutes)
+    python studies/throughput.py                                     everything (five minutes, ten on a busy machine)
     python studies/throughput.py --engine                            the engines and loading alone
     python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
 """
@@ -91,7 +91,7 @@ def measure_engines(
         asked.device,
     )
     if asked.device == "cpu":
-        alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=12, engines=["native"])
+        alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])
         figures |= report.thread_figures(alone)
         measured += alone
     content["steps"] = report.rows(measured)
