@@ -91,5 +91,5 @@ def test_the_price_counts_trials_and_grows_with_the_work():
     assert first.pretraining_hours == pytest.approx(used / 1000 / 3600)
     slower = price(STUDY, DEFAULT, replace(rates, trained=500.0), 0.6)
     assert slower.finetuning_hours == pytest.approx(2 * first.finetuning_hours)
-    larger = price(replace(STUDY, generation=Generation(events_per_process=50_000)), DEFAULT, rates, 0.6)
+    larger = price(replace(STUDY, generation=Generation(events_per_process=10 * STUDY.generation.events_per_process)), DEFAULT, rates, 0.6)
     assert larger.disk_bytes == 10 * first.disk_bytes
