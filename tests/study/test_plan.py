@@ -71,7 +71,9 @@ def test_a_trial_is_what_defines_its_result():
 def test_a_trial_from_scratch_does_not_know_the_backbone():
     scratch = Cell("WH_vs_ZH", "none", "scratch", 100)
     other = replace(MADE_OF, backbones={"multiclass": "backbone-2"})
-    assert trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
+    assert (
+        trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
+    )
 
 
 def test_small_samples_make_more_passes():
@@ -91,5 +93,6 @@ def test_the_price_counts_trials_and_grows_with_the_work():
     assert first.pretraining_hours == pytest.approx(used / 1000 / 3600)
     slower = price(STUDY, DEFAULT, replace(rates, trained=500.0), 0.6)
     assert slower.finetuning_hours == pytest.approx(2 * first.finetuning_hours)
-    larger = price(replace(STUDY, generation=Generation(events_per_process=10 * STUDY.generation.events_per_process)), DEFAULT, rates, 0.6)
+    more = Generation(events_per_process=10 * STUDY.generation.events_per_process)
+    larger = price(replace(STUDY, generation=more), DEFAULT, rates, 0.6)
     assert larger.disk_bytes == 10 * first.disk_bytes

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from breakeven import atomic
 from breakeven.study import records as at_rest
 from breakeven.study.claim import Claim
-from breakeven.study.records import Kept, LedgerError
+from breakeven.study.records import Kept, LedgerError, is_folded
 
 __all__ = ["Ledger", "LedgerError", "now"]
 
@@ -54,7 +54,7 @@ class Ledger:
         self._seen: set[tuple[str, int]] = set()
         """Records taken, by the file they were written to and their place in it."""
         self._loose: set[str] = set()
-        """Files of single packs that were read and are still there."""
+        """Files of single packs that are known and still there."""
         self._folded: dict[str, int] = {}
         """Parquet files that are there and wholly trusted, with the number of their records."""
         self._records: dict[str, Kept] = {}
@@ -86,7 +86,9 @@ class Ledger:
         for look in range(_LOOKS):
             names = self._list()
             if self._read(names):
-                self._loose &= set(names)
+                # Also those that a crash left behind after they had been folded: `compact` removes them.
+                trusted = self._files - self._bad.keys()
+                self._loose = {name for name in names if name in trusted and not is_folded(name)}
                 self._folded = {name: rows for name, rows in self._folded.items() if name in names}
                 return self
             time.sleep(min(0.004 * 2**look, 8.0))
@@ -191,7 +193,7 @@ class Ledger:
         names = self._names()
         while True:
             following = self._names()
-            if {n for n in names if at_rest.is_folded(n)} == {n for n in following if at_rest.is_folded(n)}:
+            if {n for n in names if is_folded(n)} == {n for n in following if is_folded(n)}:
                 return names
             names = following
 
@@ -211,14 +213,16 @@ class Ledger:
             try:
                 content = self._content(name)
             except OSError as error:  # a disk or server in trouble: tried again at the next look
-                self._bad[name] = f"{self._folder / name}: cannot be read ({error.strerror}); mend the disk or the rights"
+                self._bad[name] = (
+                    f"{self._folder / name}: cannot be read ({error.strerror}); mend the disk or the rights"
+                )
                 continue
             if content is None:
                 whole = False
                 continue
             self._bad.pop(name, None)
             self._files.add(name)
-            if at_rest.is_folded(name):
+            if is_folded(name):
                 self._take_folded(name, content)
             elif found := self._parse(name, content):
                 self._loose.add(name)

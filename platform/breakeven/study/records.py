@@ -133,7 +133,9 @@ def _digest(content: bytes) -> str:
 
 def _check_version(record: dict[str, Any]) -> None:
     if record["ledger"] > VERSION:
-        raise LedgerError(f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven")
+        raise LedgerError(
+            f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven"
+        )
 
 
 def _parse_1(record: dict[str, Any]) -> dict[str, Any]:
