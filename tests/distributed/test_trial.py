@@ -12,7 +12,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Network, Study
 from breakeven.training.checkpoint import content_hash, write_model
 
-SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, batch_size=16, validation_events=10)
+SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
 
 
