@@ -13,6 +13,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from breakeven import tracking
+from breakeven.study.ledger import Ledger
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 
 NAN = math.nan
@@ -165,6 +166,33 @@ def test_a_view_rebuilt_from_the_ledger_equals_the_one_written_as_it_went(
         assert (was.metrics, was.params) == (now.metrics, now.params)
 
 
+def test_rows_of_a_real_ledger_are_the_same_one_by_one_and_all_at_once(
+    experiment: Experiment, database: Path, tmp_path: Path
+) -> None:
+    """A frame of one record has other types than the frame of all: holes are None in one and NaN in the other."""
+    ledger = Ledger(tmp_path)
+    for row in study().to_dict("records"):
+        figures = {key: value for key, value in row.items() if value is not None and value == value}
+        whole = {key: int(value) for key, value in figures.items() if key in ("size", "seed", "epochs")}
+        ledger.write([{**figures, **whole}])
+    tracker = experiment.open()
+    for record in ("g1", "p1", "t1", "t2", "s1", "t3"):
+        assert tracker.record(ledger.frame([record]).iloc[0])
+    assert tracker.sync(ledger.frame(), {}, {}) == 0
+    at_once = Experiment(database, experiment.name + "_at_once")
+    at_once.open().sync(ledger.frame(), {}, {})
+    mine, theirs = experiment.runs(), at_once.runs()
+    for record in ("g1", "p1", "t1", "t2", "s1", "t3"):
+        for part in ("metrics", "params"):
+            assert getattr(mine[record].data, part) == getattr(theirs[record].data, part)
+        for tag in ("level", "cell", "size", "seed", "phase", "process", "dataset", "trial", "mlflow.runName"):
+            assert mine[record].data.tags.get(tag) == theirs[record].data.tags.get(tag)
+    assert (
+        mine["t1"].data.tags["size"] == "100" and mine["t1"].data.tags["mlflow.runName"] == "confirm seed 1 ratio 0.1"
+    )
+    assert not {"nan", "None", "<NA>"} & {value for run in mine.values() for value in run.data.tags.values()}
+
+
 def test_a_writer_killed_in_the_middle_leaves_no_double_and_no_half(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +325,20 @@ def test_a_server_that_is_down_is_said_without_its_password(tmp_path: Path, monk
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     message = refused("http://user:secret@127.0.0.1:9", tmp_path)
     assert message.startswith("http://127.0.0.1:9 ") and "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("http://[bad", "no tracking URI"),
+        ("nonsense://server", "unsupported URI"),
+        ("postgresql+no_driver://user:secret@127.0.0.1:9/mlflow", "no_driver"),
+        ("mysql+pyodbc://user:secret@127.0.0.1:9/mlflow", "pyodbc"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_said(tmp_path: Path, uri: str, why: str) -> None:
+    message = refused(uri, tmp_path)
+    assert why in message and "secret" not in message
 
 
 def test_the_environment_decides_before_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -35,14 +35,12 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         study: Annotated[Study, tyro.conf.arg(name="")]
         preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(presets) + "}")] = chosen
         """The numbers to start from; every field below then shows this preset's value and can be overridden."""
-        plan: bool = False
+        plan: tyro.conf.FlagCreatePairsOff[bool] = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
-    command = tyro.cli(
-        Command, default=Command(presets[chosen]), description=description, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
     _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan))
 
 

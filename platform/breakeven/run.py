@@ -6,8 +6,10 @@ from there.
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +23,7 @@ from rich.markup import escape
 from breakeven import atomic, models, preview, search, training
 from breakeven.analysis import accuracy, breakeven, cost, report
 from breakeven.events import sampling, schema, store
+from breakeven.events.arrays import open_arrays
 from breakeven.fingerprint import fingerprint
 from breakeven.physics import processes, validation
 from breakeven.physics.generator import GenerationError
@@ -163,11 +166,25 @@ def _generate(
         datasets = generate(recipes, places.datasets, lambda process, events: progress.advance(events, process))
     folders = {name: dataset.folder for name, dataset in datasets.items()}
     prepare_arrays(folders)
+    _check_sizes(study, datasets)
     for name, dataset in datasets.items():
         if not ledger.refresh(certain=True).finished(dataset.hash):
             ledger.write([_generation_record(name, dataset)])
     leases.release("generation")
     return datasets, folders, tuple(dataset.hash for dataset in datasets.values())
+
+
+def _check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
+    """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
+    largest = max(study.finetuning.sizes)
+    for name in study.finetuning.tasks:
+        for process in (task(name).signal, task(name).background):
+            there = len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN))
+            if largest > there:
+                raise sampling.TooFewEvents(
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} has {there:,}; raise "
+                    "generation.events-per-process (what is there is kept) or drop the size"
+                )
 
 
 def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
@@ -323,26 +340,27 @@ def _one_line(record: dict[str, Any]) -> str:
 
 @contextmanager
 def _tracker(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[[str], None]]:
-    """A function that writes the record with a given hash to MLflow; a study never stops because MLflow does."""
-    try:
-        tracker: Tracker | None = Tracker(
-            tracking_uri(places.root), study.name, _study_tags(), places.root / "mlartifacts"
-        )
-    except TrackingUnavailable as error:
-        _warn_tracking(study, error)
-        tracker = None
-    state = {"tracker": tracker}
+    """A function that has the record with a given hash written to MLflow; a study never stops because MLflow does.
 
-    def write(name: str) -> None:
-        if state["tracker"] is None:
-            return
-        try:
-            state["tracker"].record(ledger.frame([name]).iloc[0])
-        except TrackingUnavailable as error:
-            _warn_tracking(study, error)
-            state["tracker"] = None
+    One thread opens MLflow and writes, so neither the start of Ray nor a trial waits for a database or a server.
+    """
+    uri = tracking_uri(places.root)
+    lost: list[Exception] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
+        opened = pool.submit(Tracker, uri, study.name, _study_tags(), places.root / "mlartifacts")
 
-    yield write
+        def write(row: pd.Series) -> None:
+            try:
+                if not lost:
+                    opened.result().record(row)
+            except TrackingUnavailable as error:
+                lost.append(error)
+                _warn_tracking(study, error)
+
+        written: list[Future[None]] = []
+        yield lambda name: written.append(pool.submit(write, ledger.frame([name]).iloc[0]))
+        for one in written:
+            one.result()
 
 
 def _warn_tracking(study: Study, error: Exception) -> None:
@@ -392,10 +410,11 @@ def _study_metrics(frame: pd.DataFrame) -> dict[str, float]:
     even = breakeven.study_break_even(frame)
     for pretraining, rows in even.groupby("pretraining", sort=False):
         last = rows.iloc[-1]  # all sizes, or the only one
-        if not pd.isna(last["tasks"]):
-            found[f"break_even/tasks_{pretraining}"] = float(last["tasks"])
+        if last["text"] != "no figure":
+            tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
+            found[f"break_even/tasks_{pretraining}"] = tasks
             if "break_even/tasks" not in found or pretraining == "multiclass":
-                found["break_even/tasks"] = float(last["tasks"])
+                found["break_even/tasks"] = tasks
     for row in cost.cost_table(frame).to_dict("records"):
         if row["stage"] == "all":
             found |= {f"{row['unit']}/useful": row["useful"], f"{row['unit']}/wasted": row["wasted"]}

@@ -44,7 +44,8 @@ class Bar:
         self.count += step
         self.total = total or self.total
         self.note = note or self.note
-        shown = f"{self.rate:,.1f} {self.unit}/s  {self.note}"
+        pace = f"{self.rate:,.1f} {self.unit}/s" if self.rate >= 1 or not self.rate else f"{1 / self.rate:,.1f} s each"
+        shown = f"{pace}  {self.note}"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=self.count, total=self.total, note=shown)
         elif time.monotonic() - self._said > LOG_SECONDS or self.count == self.total:

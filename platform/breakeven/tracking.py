@@ -18,7 +18,6 @@ from typing import Any
 
 # Before mlflow is imported: a server that is down must not hold a study up, and nothing is reported to its makers.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
@@ -197,7 +196,14 @@ def _connect(uri: str) -> MlflowClient:
     with warnings.catch_warnings():
         # MLflow maps its tables with a loader that SQLAlchemy 2.1 deprecates; nothing that a user could change.
         warnings.filterwarnings("ignore", "The ``noload`` loader", sqlalchemy.exc.SADeprecationWarning)
-        return MlflowClient(tracking_uri=uri)
+        try:
+            return MlflowClient(tracking_uri=uri)
+        except ValueError as error:
+            raise MlflowException(f"this is no tracking URI: {error}") from error
+
+
+# ImportError: the driver of a PostgreSQL or MySQL server is not installed.
+_UNREACHED = (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError, ImportError)
 
 
 @contextmanager
@@ -205,7 +211,7 @@ def _reached(uri: str) -> Iterator[None]:
     """Turn what MLflow, its database and its server raise into TrackingUnavailable."""
     try:
         yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
+    except _UNREACHED as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrackingUnavailable(_without_password(f"{uri} does not take what it is given ({first[:300]})")) from error
 

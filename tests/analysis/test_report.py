@@ -69,6 +69,34 @@ def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts
     assert "At the smallest size multiclass does not win on most tasks: the multiclass backbone itself" in text
 
 
+@pytest.mark.parametrize(
+    ("levels", "gains", "reason"),
+    [
+        ((0.70, 0.71, 0.72), (-0.02, 0.03, -0.02), "1 of the 1 losses lie within their 90 % interval of zero"),
+        (
+            (0.50, 0.51, 0.50),
+            (-0.01, -0.02, -0.01),
+            "at this size WH vs ZH is near chance with and without pretraining",
+        ),
+        ((0.70,), (-0.01,), "a loss on one seed has no uncertainty"),
+    ],
+)
+def test_the_reason_comes_from_the_numbers(ledger, facts, tmp_path: Path, levels, gains, reason: str) -> None:
+    for seed, (level, gain) in enumerate(zip(levels, gains, strict=True), start=1):
+        ledger.trial("WH_vs_ZH", "scratch", 1000, seed, level)
+        ledger.trial("WH_vs_ZH", "finetune", 1000, seed, level + gain)
+    assert reason in write_report(ledger.frame(), tmp_path, facts=facts).read_text()
+
+
+def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) -> None:
+    text = write_report(study.frame(), tmp_path, facts=facts).read_text()
+    assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
+    assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
+    lines = summary_lines(study.frame())
+    assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
+    assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
+
+
 def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: Path) -> None:
     fill(ledger, finetuning=12.0)
     text = write_report(ledger.frame(), tmp_path, facts=facts).read_text()

@@ -161,7 +161,8 @@ def _row(
         (by_task["scratch"] - by_task["finetuning"]).to_numpy(), level=level, resamples=resamples
     )
     if row["n_without_plateau"]:
-        row["note"] = f"{row['n_without_plateau']} trainings never reached a plateau: charged until their end"
+        several = "s" if row["n_without_plateau"] != 1 else ""
+        row["note"] = f"{row['n_without_plateau']} training{several} without a plateau: charged until the end"
     if time == "total":
         row["note"] = "charged until the end of each training"
     return {

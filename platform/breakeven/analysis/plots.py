@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from breakeven.analysis import accuracy, published
 from breakeven.analysis import frame as ledger_frame
@@ -23,6 +23,7 @@ _COLOURS = {"none": "#3c3c3c", "multiclass": "#0072B2", "multilabel": "#D55E00"}
 _SPARE_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = {"none": "o", "multiclass": "s", "multilabel": "D"}
 _LINES = {"scratch": "-", "finetune": "-", "frozen": (0, (2.5, 1.8))}
+_MOST_TICKS = 6
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -68,7 +69,9 @@ def _draw(cells: pd.DataFrame) -> Figure:
     columns = min(3, len(tasks))
     rows = math.ceil(len(tasks) / columns)
     spare_panel = rows * columns > len(tasks)
-    figure = Figure(figsize=(3.5 * columns + 0.3, 2.75 * rows + (0.5 if spare_panel else 1.0)), layout="constrained")
+    beside = columns == 1
+    width, height = 3.5 * columns + (3.1 if beside else 0.3), 2.75 * rows + (0.5 if spare_panel or beside else 1.0)
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, task in zip(grid, tasks, strict=False):
         _panel(panel, cells[cells["task"] == task])
@@ -82,6 +85,8 @@ def _draw(cells: pd.DataFrame) -> Figure:
     handles = _legend(cells)
     if spare_panel:
         grid[-1].legend(handles=handles, loc="center", frameon=False, fontsize=10, handlelength=3.0, labelspacing=0.8)
+    elif beside:
+        figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.0, labelspacing=0.8)
     else:
         figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=min(1 + columns, len(handles)))
     return figure
@@ -89,8 +94,8 @@ def _draw(cells: pd.DataFrame) -> Figure:
 
 def _panel(panel: Axes, cells: pd.DataFrame) -> None:
     sizes = sorted(set(cells["size"]))
-    low, high = sizes[0] / 1.5, sizes[-1] * 1.5
-    _published(panel, cells, low, high * 10 / 1.5)
+    shown = _published_sizes(sizes) if _known(cells) else []
+    _published(panel, cells, shown)
     treatments = ledger_frame.treatments(cells)
     for position, (pretraining, strategy) in enumerate(treatments):
         line = cells[(cells["pretraining"] == pretraining) & (cells["strategy"] == strategy)].sort_values("size")
@@ -104,21 +109,36 @@ def _panel(panel: Axes, cells: pd.DataFrame) -> None:
             **_look(pretraining, strategy),
         )
     panel.set_xscale("log")
-    panel.set_title(
-        ledger_frame.title(cells["task"].iloc[0]), fontsize=11, fontweight="bold", loc="left", color="#222222"
-    )
+    title = ledger_frame.title(cells["task"].iloc[0])
+    panel.set_title(title, fontsize=11, fontweight="bold", loc="left", color="#222222")
     panel.grid(axis="y", color="#e8e8e8", linewidth=0.8)
     panel.set_axisbelow(True)
-    panel.xaxis.set_major_locator(LogLocator(numticks=8))
+    ticks = sorted({*sizes, *shown})
+    # The sizes themselves where they are few; more would run into each other.
+    panel.xaxis.set_major_locator(FixedLocator(ticks) if len(ticks) <= _MOST_TICKS else LogLocator(numticks=8))
     panel.xaxis.set_major_formatter(FuncFormatter(_events))
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.xaxis.set_minor_locator(NullLocator())
+    if len(ticks) == 1:
+        panel.set_xlim(ticks[0] / 2, ticks[0] * 2)
     panel.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
 
 
-def _published(panel: Axes, cells: pd.DataFrame, low: float, high: float) -> None:
-    """Table 1 of the paper at the sizes shown here and up to a decade above."""
+def _published_sizes(sizes: list[int]) -> list[int]:
+    """The paper's sizes that ours reach, or its smallest where that is at most a decade above our largest."""
+    every = sorted({int(size) for size in published.accuracy()["events_per_class"]})
+    reached = [size for size in every if sizes[0] / 1.5 <= size <= sizes[-1] * 1.5]
+    return reached or [size for size in every[:1] if sizes[-1] < size <= sizes[-1] * 10]
+
+
+def _known(cells: pd.DataFrame) -> bool:
+    """Whether the paper has one of these tasks."""
+    pairs = zip(cells["signal"], cells["background"], strict=True)
+    return any(published.task_name(signal, background) for signal, background in pairs)
+
+
+def _published(panel: Axes, cells: pd.DataFrame, sizes: list[int]) -> None:
+    """Table 1 of the paper at these sizes."""
     first = cells.iloc[0]
-    sizes = sorted({int(size) for size in published.accuracy()["events_per_class"] if low <= size <= high})
     for pretraining in ("none", *sorted(set(cells.loc[cells["strategy"] == "finetune", "pretraining"]))):
         points = []
         for size in sizes:
@@ -138,11 +158,7 @@ def _legend(cells: pd.DataFrame) -> list[Line2D]:
     for pretraining, strategy in ledger_frame.treatments(cells):
         look = {key: value for key, value in _look(pretraining, strategy).items() if key not in _ERROR_BAR_ONLY}
         handles.append(Line2D([], [], label=_label(pretraining, strategy), **look))
-    known = any(
-        published.task_name(signal, background)
-        for signal, background in zip(cells["signal"], cells["background"], strict=True)
-    )
-    if known and cells["size"].max() * 10 >= published.accuracy()["events_per_class"].min():
+    if _known(cells) and _published_sizes(sorted(set(cells["size"]))):
         handles.append(
             Line2D([], [], linestyle=":", linewidth=1.0, marker="o", markersize=8, markerfacecolor="none", markeredgewidth=1.3,
                    color="#777777", alpha=0.6, label="published (arXiv 2412.10665)")

@@ -106,7 +106,7 @@ def _answer(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 def _pays(row: Mapping[Any, Any]) -> str:
     """Break-even in a sentence, with the sizes it is for."""
     subject = f"{row['pretraining']} pretraining"
-    where = "mean over all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events per class"
+    where = "mean over all sizes" if pd.isna(row["size"]) else f"at {row['size']:,} events per class"
     if row["text"] == breakeven.NEVER:
         return (
             f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
@@ -114,7 +114,7 @@ def _pays(row: Mapping[Any, Any]) -> str:
         )
     if pd.isna(row["tasks"]):
         return f"**{subject}: no break-even**, {row['note']}."
-    return f"**{subject} pays from {row['text']} on**{_interval(row)} (time to plateau, {where})."
+    return f"**{subject} pays from {row['text']} on**{_interval(row)}, by time to plateau, {where}."
 
 
 def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
@@ -124,14 +124,17 @@ def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> s
     scratch = cells[(cells["strategy"] == "scratch") & cells["size"].isin(smallest["size"])].set_index("task")[
         "accuracy"
     ]
-    chance = [task for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
+    # A task that is lost from below 53 % is near chance with the backbone, too.
+    chance = [ledger_frame.title(task) for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
     reasons = []
+    if (losing["n"] == 1).any():
+        reasons.append("a loss on one seed has no uncertainty (more seeds would tell)")
     if len(noisy):
         reasons.append(
             f"{len(noisy)} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"
         )
     if chance:
-        reasons.append(f"at this size {', '.join(chance)} is near chance for every strategy")
+        reasons.append(f"at this size {', '.join(chance)} is near chance with and without pretraining")
     if not reasons:
         reasons.append(
             f"the {pretraining} backbone itself is the suspect: look at its validation curve, pretrain longer"
@@ -337,13 +340,20 @@ def _failures(frame: pd.DataFrame) -> list[str]:
     rows = [
         {
             "record": f"`{row['record']}`",
-            "cell": row["cell"] or row["level"],
-            "seed": row["seed"],
+            "what": _what(row),
+            "seed": "" if pd.isna(row["seed"]) else f"{row['seed']:.0f}",
             "reason": row["reason"],
         }
         for row in failed.to_dict("records")
     ]
     return ["## Failed", "", *_markdown(pd.DataFrame(rows)), ""]
+
+
+def _what(row: Mapping[Any, Any]) -> str:
+    """What a record is of: a cell, a pretraining, the events of a process."""
+    if row["level"] == "trial":
+        return str(row["cell"])
+    return f"{row['pretraining']} pretraining" if row["level"] == "pretraining" else f"events {row['process']}"
 
 
 def _tasks(row: Mapping[Any, Any]) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+# Percentages and their differences are exact to about 1e-14: a smaller spread is the arithmetic's, not the seeds'.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -64,7 +67,7 @@ def format_uncertainty(uncertainty: float, digits: int) -> str:
     """At least `digits` decimals, and as many more as one significant figure needs: a spread is never `0.0`."""
     if not math.isfinite(uncertainty):
         return "?"
-    if uncertainty <= 0.0:
+    if uncertainty < _ROUNDING:
         return "0"
     return f"{uncertainty:.{max(digits, -math.floor(math.log10(uncertainty)))}f}"
 

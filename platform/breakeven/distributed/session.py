@@ -6,11 +6,13 @@ whether an old token file lies in the home folder.
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -52,14 +54,17 @@ class Resources:
 
 @contextmanager
 def session(log_to_driver: bool = False) -> Iterator[Resources]:
-    """Connect to the cluster of `RAY_ADDRESS`, or one on this machine, or start a local one; leave it at the end.
+    """Connect to the cluster of `RAY_ADDRESS`, or of `ray start` on this machine, or start one; leave it at the end.
+
+    One that another program started for itself is never joined: it ends with that program.
 
     Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where the
     cluster is lost on the way.
     """
-    local = not (os.environ.get("RAY_ADDRESS") or _running_here())
+    address = os.environ.get("RAY_ADDRESS") or _started_here() or "local"
+    local = address == "local"
     context = ray.init(
-        address=None if local else os.environ.get("RAY_ADDRESS", "auto"),
+        address=address,
         log_to_driver=log_to_driver,
         logging_level=logging.WARNING,
         include_dashboard=True if local else None,
@@ -81,6 +86,14 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
         ray.shutdown()
 
 
-def _running_here() -> bool:
-    """Whether `ray start` has left the address of a cluster that runs on this machine."""
-    return bool(ray._private.services.find_gcs_addresses())
+def _started_here() -> str | None:
+    """The address that `ray start` left on this machine, if a cluster still answers there."""
+    address = ray._private.utils.read_ray_address()
+    if not address:
+        return None
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2.0).close()
+    except OSError:
+        return None
+    return address

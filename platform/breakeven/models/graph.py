@@ -42,7 +42,9 @@ def fully_connected(offsets: Tensor) -> Graph:
     """
     device = offsets.device
     nodes_per_event = offsets.diff()
-    n_nodes = int(offsets[-1] - offsets[0])
+    # Both sizes at once: a GPU waits only here.
+    n_edges_per_event = nodes_per_event * (nodes_per_event - 1)
+    n_nodes, n_edges = torch.stack([offsets[-1] - offsets[0], n_edges_per_event.sum()]).tolist()
     event_of_node = torch.repeat_interleave(
         torch.arange(len(nodes_per_event), device=device), nodes_per_event, output_size=n_nodes
     )
@@ -50,7 +52,7 @@ def fully_connected(offsets: Tensor) -> Graph:
     first_node = (offsets[:-1] - offsets[0]).index_select(0, event_of_node)
     n_senders = nodes_per_event.index_select(0, event_of_node) - 1
     first_edge = n_senders.cumsum(0) - n_senders
-    receiver = torch.repeat_interleave(node, n_senders)
+    receiver = torch.repeat_interleave(node, n_senders, output_size=n_edges)
     rank = torch.arange(len(receiver), device=device) - first_edge.index_select(0, receiver)
     receiver_rank = (node - first_node).index_select(0, receiver)
     sender = first_node.index_select(0, receiver) + rank + (rank >= receiver_rank)

@@ -57,7 +57,7 @@ class Scaling(nn.Module):
 
     def globals(self, nodes_per_event: Tensor) -> Tensor:
         """Standardised number of objects; nodes_per_event: [n_events] int64 -> [n_events, 1]."""
-        return (nodes_per_event[:, None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
+        return (nodes_per_event[..., None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
 
     @torch.no_grad()
     def measure(self, nodes: Tensor, offsets: Tensor) -> None:
@@ -89,9 +89,9 @@ class Scaling(nn.Module):
     def _momenta(self, nodes: Tensor) -> Tensor:
         # Neither a branch on the flag nor a list of columns: both would make a GPU wait at every batch.
         columns = slice(PT, ENERGY + 1, ENERGY - PT)
-        momenta = nodes[:, columns]
+        momenta = nodes[..., columns]
         scaled = nodes.clone()
-        scaled[:, columns] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
+        scaled[..., columns] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
         return scaled
 
 

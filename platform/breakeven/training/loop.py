@@ -5,10 +5,8 @@ files (a hook saves), clusters or tracking.
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,14 +16,14 @@ from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
 from breakeven.training.checkpoint import TrainingState
-from breakeven.training.nonfinite import NonFinite, blame
-from breakeven.training.objectives import Objective, named_objective
-from breakeven.training.plateau import find_plateau
+from breakeven.training.clock import Clock
+from breakeven.training.nonfinite import not_finite
+from breakeven.training.objectives import Objective, named_objective, quality
+from breakeven.training.precision import forward_in
+from breakeven.training.progress import Progress, copy_of_weights
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+from breakeven.training.start import check_device, ready_sample, start_weights
 from breakeven.training.workers import ALONE, Workers
-
-SCALING_EVENTS = 100_000
-"""Most training events the feature statistics are measured on, evenly spread over the sample."""
 
 _BATCHES_BETWEEN_CHECKS = 256
 
@@ -59,55 +57,29 @@ def train(
     WeightsDoNotFit, CannotResume.
     """
     objective = named_objective(recipe.objective, model.n_outputs)
-    training = _on_device(train_sample, events, objective, "training")
-    validation = _on_device(validation_sample, events, objective, "validation")
-    device = next(model.parameters()).device
-    if device != events.device:
-        raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
-    clock = _Clock(device, workers, resume_from.curve[-1] if resume_from else None)
+    training = ready_sample(train_sample, events, objective, "training")
+    validation = ready_sample(validation_sample, events, objective, "validation")
+    check_device(model, events)
+    clock = Clock(events.device, workers, resume_from.curve[-1] if resume_from else None)
 
     adam, progress = _begin(model, events, training, recipe, strategy, backbone, resume_from)
-    curve = progress.curve
     training_outputs = _outputs_of(model, events, training, strategy, recipe, workers)
     validation_outputs = _outputs_of(model, events, validation, strategy, recipe, workers)
-    stopped: Literal["plateau", "epochs", "asked"] = "epochs"
-    for number in range(len(curve), recipe.epochs):
-        if find_plateau([epoch.validation_loss for epoch in curve], recipe.patience, recipe.min_delta).reached:
-            break
+    asked = False
+    while not asked and progress.goes_on(recipe):
+        number = len(progress.curve)
         optimisers.set_rates(adam, recipe, number)
         train_loss = _train_epoch(model, adam, objective, events, training, training_outputs, recipe, number, workers)
-        quality = _quality(objective, validation_outputs, validation.target, recipe, workers)
-        if not math.isfinite(quality["loss"]):
-            why = blame(events, validation.index, model, recipe.rate(number))
-            raise NonFinite(f"epoch {number}: the validation loss is {quality['loss']}: {why}", number, None)
-        wall_seconds, device_seconds = clock.read()
-        epoch = Epoch(
-            epoch=number,
-            wall_seconds=wall_seconds,
-            device_seconds=device_seconds,
-            events_seen=(number + 1) * len(training),
-            train_loss=train_loss,
-            validation_loss=quality["loss"],
-            validation_accuracy=quality["accuracy"],
-            validation_auc=quality["auc"],
-            learning_rate=recipe.rate(number),
-        )
-        curve.append(epoch)
-        if number == 0 or epoch.validation_loss < curve[progress.best_epoch].validation_loss:
-            progress.best_epoch, progress.best_weights = number, _copy_of_weights(model)
+        outputs = _all_rows(validation_outputs, validation, recipe, workers)
+        found = quality(objective, outputs, validation.target)
+        if not math.isfinite(found["loss"]):
+            raise not_finite(found["loss"], events, validation.index, model, recipe, number)
+        epoch = progress.add(model, recipe, len(training), train_loss, found, clock.read())
         if save is not None:
             save(_state(model, adam, recipe, strategy, progress))
-        if on_epoch is not None and on_epoch(epoch):
-            stopped = "asked"
-            break
-    plateau = find_plateau([epoch.validation_loss for epoch in curve], recipe.patience, recipe.min_delta)
+        asked = on_epoch is not None and bool(on_epoch(epoch))
     load_weights(model, progress.best_weights, source="the best epoch")
-    return Result(
-        curve=tuple(curve),
-        best_epoch=progress.best_epoch,
-        plateau_epoch=plateau.last_improving if plateau.reached else None,
-        stopped="plateau" if plateau.reached else stopped,
-    )
+    return progress.result(recipe, asked)
 
 
 def evaluate(
@@ -124,10 +96,10 @@ def evaluate(
     Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
     """
     chosen = named_objective(objective, model.n_outputs)
-    ready = _on_device(sample, events, chosen, "evaluation")
+    ready = ready_sample(sample, events, chosen, "evaluation")
     recipe = Recipe(evaluation_batch_size=batch_size)
-    outputs = _outputs_of(model, events, ready, Strategy(), recipe, workers)
-    return _quality(chosen, outputs, ready.target, recipe, workers)
+    outputs_of = _outputs_of(model, events, ready, Strategy(), recipe, workers)
+    return quality(chosen, _all_rows(outputs_of, ready, recipe, workers), ready.target)
 
 
 def represent(
@@ -142,15 +114,6 @@ def represent(
     return _in_batches(decoded, len(index), events.device, batch_size, workers)
 
 
-@dataclass
-class _Progress:
-    """What grows from epoch to epoch, besides model and optimiser."""
-
-    curve: list[Epoch]
-    best_epoch: int
-    best_weights: dict[str, Tensor]
-
-
 def _begin(
     model: EventNetwork,
     events: EventTensors,
@@ -159,31 +122,29 @@ def _begin(
     strategy: Strategy,
     backbone: Mapping[str, Tensor] | None,
     resume_from: TrainingState | None,
-) -> tuple[torch.optim.Adam, _Progress]:
+) -> tuple[torch.optim.Adam, Progress]:
     """Model and optimiser as the first epoch, or the first after a resumption, finds them."""
     if resume_from is None:
-        optimisers.apply_strategy(model, strategy, recipe.seed, backbone)
-        if strategy.name == "scratch":
-            _measure_scaling(model, events, sample, recipe)
-        return optimisers.make_optimiser(model, recipe, strategy), _Progress([], -1, {})
+        start_weights(model, events, sample, recipe, strategy, backbone)
+        return optimisers.make_optimiser(model, recipe, strategy), Progress()
     _check_resumption(resume_from, recipe, strategy)
     load_weights(model, resume_from.weights, source="the saved training")
     optimisers.mark_learning(model, strategy)
     adam = optimisers.make_optimiser(model, recipe, strategy)
     optimisers.load_moments(adam, model, resume_from.moments)
     best_weights = {name: tensor.to(events.device) for name, tensor in resume_from.best_weights.items()}
-    return adam, _Progress(list(resume_from.curve), resume_from.best_epoch, best_weights)
+    return adam, Progress(list(resume_from.curve), resume_from.best_epoch, best_weights)
 
 
 def _state(
-    model: EventNetwork, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: _Progress
+    model: EventNetwork, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: Progress
 ) -> TrainingState:
     return TrainingState(
         recipe=recipe,
         strategy=strategy,
         curve=tuple(progress.curve),
         best_epoch=progress.best_epoch,
-        weights=_copy_of_weights(model),
+        weights=copy_of_weights(model),
         best_weights=dict(progress.best_weights),
         moments=optimisers.moments(adam, model),
     )
@@ -236,7 +197,9 @@ def _train_epoch(
     for number, batch in enumerate(batches):
         rows = batch[share(len(batch), workers.rank, workers.world)]
         adam.zero_grad(set_to_none=True)
-        loss = objective.loss_sum(outputs_of(rows), sample.target[rows])
+        with forward_in(recipe.precision, events.device):
+            outputs = outputs_of(rows)
+        loss = objective.loss_sum(outputs.to(model.head.weight.dtype), sample.target[rows])
         (loss / len(batch)).backward()
         workers.sum_gradients(parameters)
         adam.step()
@@ -247,22 +210,15 @@ def _train_epoch(
             bad = (~torch.isfinite(summed)).nonzero()
             if len(bad):
                 first = number + 1 - len(losses) + int(bad[0])
-                why = blame(events, sample.index[batches[first]], model, recipe.rate(epoch))
-                raise NonFinite(
-                    f"epoch {epoch}, batch {first}: the loss is {summed[bad[0]].item()}: {why}", epoch, first
-                )
+                index = sample.index[batches[first]]
+                raise not_finite(summed[bad[0]].item(), events, index, model, recipe, epoch, first)
             total += float(summed.sum())
             losses.clear()
     return total / len(sample)
 
 
-def _quality(
-    objective: Objective, outputs_of: _Outputs, target: Tensor, recipe: Recipe, workers: Workers
-) -> dict[str, float]:
-    """loss, accuracy and auc; the same numbers on all workers."""
-    outputs = _in_batches(outputs_of, len(target), target.device, recipe.evaluation_batch_size, workers)
-    loss = float(objective.loss_sum(outputs.double(), target)) / len(target)
-    return {"loss": loss} | objective.metrics(objective.scores(outputs), target)
+def _all_rows(outputs_of: _Outputs, sample: Sample, recipe: Recipe, workers: Workers) -> Tensor:
+    return _in_batches(outputs_of, len(sample), sample.index.device, recipe.evaluation_batch_size, workers)
 
 
 @torch.no_grad()
@@ -270,29 +226,6 @@ def _in_batches(function: _Outputs, n: int, device: torch.device, batch_size: in
     """`function` of all rows 0 to n - 1, each worker doing its share; all rows on all workers."""
     own = torch.arange(n, device=device)[share(n, workers.rank, workers.world)]
     return workers.gather(torch.cat([function(rows) for rows in own.split(batch_size)]))
-
-
-def _on_device(sample: Sample, events: EventTensors, objective: Objective, name: str) -> Sample:
-    """The sample on the events' device with its targets checked and converted."""
-    if len(sample) == 0:
-        raise ValueError(f"the {name} sample is empty; ask for at least one event")
-    lowest, highest = int(sample.index.min()), int(sample.index.max())
-    if lowest < 0 or highest >= events.n_events:
-        raise ValueError(f"the {name} sample asks for the events {lowest} to {highest}, there are {events.n_events:,}")
-    try:
-        target = objective.prepare(sample.target)
-    except ValueError as error:
-        raise ValueError(f"the {name} sample: {error}") from error
-    return Sample(sample.index.to(events.device), target.to(events.device))
-
-
-def _measure_scaling(model: EventNetwork, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
-    spread = sample.index[:: max(1, -(-len(sample) // SCALING_EVENTS))]
-    try:
-        model.measure_scaling(*events.gather(spread))
-    except ValueError as error:
-        why = blame(events, spread, model, recipe.rate(0))
-        raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error
 
 
 def _check_resumption(state: TrainingState, recipe: Recipe, strategy: Strategy) -> None:
@@ -308,33 +241,3 @@ def _check_resumption(state: TrainingState, recipe: Recipe, strategy: Strategy) 
     raise CannotResume(
         f"the saved training is another one: {'; '.join(differences)}; resume with the same, or start anew elsewhere"
     )
-
-
-def _copy_of_weights(model: EventNetwork) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-@dataclass
-class _Clock:
-    """Wall and device seconds since the start of a training, those before a resumption included."""
-
-    device: torch.device
-    workers: Workers
-    before: Epoch | None
-
-    def __post_init__(self) -> None:
-        self._wall, self._device = self._now()
-
-    def read(self) -> tuple[float, float]:
-        wall, on_device = self._now()
-        spent = torch.tensor([on_device - self._device], dtype=torch.float64, device=self.device)
-        total = float(self.workers.sum_scalars(spent))
-        if self.before is None:
-            return wall - self._wall, total
-        return self.before.wall_seconds + wall - self._wall, self.before.device_seconds + total
-
-    def _now(self) -> tuple[float, float]:
-        if self.device.type == "cpu":
-            return time.perf_counter(), time.process_time()
-        torch.cuda.synchronize(self.device)
-        return time.perf_counter(), time.perf_counter()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from breakeven.training.batches import EventTensors
+from breakeven.training.recipe import Recipe
 
 FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
 
@@ -20,6 +21,20 @@ class NonFinite(ValueError):
 
     def __reduce__(self) -> tuple[type["NonFinite"], tuple[str, int, int | None]]:
         return NonFinite, (str(self), self.epoch, self.batch)  # so that it survives the way from a worker
+
+
+def not_finite(
+    loss: float,
+    events: EventTensors,
+    index: Tensor,
+    model: nn.Module,
+    recipe: Recipe,
+    epoch: int,
+    batch: int | None = None,
+) -> NonFinite:
+    """The error for a `loss` over the events `index` that is not finite; batch None means the validation sample."""
+    which = f"epoch {epoch}: the validation loss" if batch is None else f"epoch {epoch}, batch {batch}: the loss"
+    return NonFinite(f"{which} is {loss}: {blame(events, index, model, recipe.rate(epoch))}", epoch, batch)
 
 
 def blame(events: EventTensors, index: Tensor, model: nn.Module, rate: float) -> str:

@@ -43,6 +43,12 @@ def named_objective(name: str, n_outputs: int) -> Objective:
     raise ValueError(f"objective is {name!r}; choose multiclass, multilabel or binary")
 
 
+def quality(objective: Objective, outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """loss (mean over events), accuracy and auc of `outputs` [n, n_outputs] against prepared targets."""
+    loss = float(objective.loss_sum(outputs.double(), target)) / len(target)
+    return {"loss": loss} | objective.metrics(objective.scores(outputs), target)
+
+
 def binary(n_outputs: int = 1) -> Objective:
     """Signal against background: cross-entropy of one logit; targets [n] are 1 for signal and 0 for background."""
     if n_outputs != 1:

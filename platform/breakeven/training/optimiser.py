@@ -54,8 +54,13 @@ def make_optimiser(model: EventNetwork, recipe: Recipe, strategy: Strategy) -> t
     backbone = [parameter for name, parameter in named if not name.startswith(new)]
     groups = [{"params": head, "ratio": 1.0}]
     if backbone:
-        groups.append({"params": backbone, "ratio": 1.0 if strategy.name == "scratch" else recipe.ratio})
+        groups.append({"params": backbone, "ratio": backbone_ratio(recipe, strategy)})
     return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
+
+
+def backbone_ratio(recipe: Recipe, strategy: Strategy) -> float:
+    """The backbone's rate over the head's: the recipe's where it is pretrained, 1 where all layers are new."""
+    return 1.0 if strategy.name == "scratch" else recipe.ratio
 
 
 def set_rates(optimiser: torch.optim.Adam, recipe: Recipe, epoch: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ObjectiveName = Literal["multiclass", "multilabel", "binary"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Recipe:
     (arXiv 2412.10665 section III.3.3).  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
+    precision: of the matrix products in training steps (precision.py); weights, losses and all evaluation stay as the
+    model is.
     """
 
     objective: ObjectiveName = "binary"
@@ -32,10 +35,13 @@ class Recipe:
     min_delta: float = 1e-3
     seed: int = 0
     evaluation_batch_size: int = 1024
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.objective not in ("multiclass", "multilabel", "binary"):
             raise ValueError(f"objective is {self.objective!r}; choose multiclass, multilabel or binary")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {self.precision!r}; choose float32 or bfloat16")
         for name in ("epochs", "batch_size", "evaluation_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")

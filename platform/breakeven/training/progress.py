@@ -1,0 +1,70 @@
+"""A training between its epochs: the curve so far, the best weights, whether it goes on. Never runs a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from breakeven.models.event_network import EventNetwork
+from breakeven.training.plateau import find_plateau
+from breakeven.training.recipe import Epoch, Recipe, Result
+
+
+@dataclass
+class Progress:
+    """What grows from epoch to epoch, besides model and optimiser. best_epoch: -1 before the first."""
+
+    curve: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def goes_on(self, recipe: Recipe) -> bool:
+        """Whether epochs are left and the plateau is not reached."""
+        losses = [epoch.validation_loss for epoch in self.curve]
+        return len(losses) < recipe.epochs and not find_plateau(losses, recipe.patience, recipe.min_delta).reached
+
+    def add(
+        self,
+        model: EventNetwork,
+        recipe: Recipe,
+        n_events: int,
+        train_loss: float,
+        quality: Mapping[str, float],
+        seconds: tuple[float, float],
+    ) -> Epoch:
+        """The next epoch, appended to the curve; the model's weights are copied if its validation loss is the lowest.
+
+        n_events: of the training sample.  quality: loss, accuracy and auc on validation events.
+        seconds: wall and device seconds since the start.
+        """
+        number = len(self.curve)
+        epoch = Epoch(
+            epoch=number,
+            wall_seconds=seconds[0],
+            device_seconds=seconds[1],
+            events_seen=(number + 1) * n_events,
+            train_loss=train_loss,
+            validation_loss=quality["loss"],
+            validation_accuracy=quality["accuracy"],
+            validation_auc=quality["auc"],
+            learning_rate=recipe.rate(number),
+        )
+        self.curve.append(epoch)
+        if number == 0 or epoch.validation_loss < self.curve[self.best_epoch].validation_loss:
+            self.best_epoch, self.best_weights = number, copy_of_weights(model)
+        return epoch
+
+    def result(self, recipe: Recipe, asked: bool) -> Result:
+        """What the training gave. asked: whether it was asked to end."""
+        plateau = find_plateau([epoch.validation_loss for epoch in self.curve], recipe.patience, recipe.min_delta)
+        return Result(
+            curve=tuple(self.curve),
+            best_epoch=self.best_epoch,
+            plateau_epoch=plateau.last_improving if plateau.reached else None,
+            stopped="plateau" if plateau.reached else "asked" if asked else "epochs",
+        )
+
+
+def copy_of_weights(model: EventNetwork) -> dict[str, Tensor]:
+    """The state dict of `model`, in memory of its own."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,62 @@
+"""How a training starts: samples checked and brought to the device, weights set, features standardised."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from breakeven.models.event_network import EventNetwork
+from breakeven.training import optimiser as optimisers
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.nonfinite import NonFinite, blame
+from breakeven.training.objectives import Objective
+from breakeven.training.recipe import Recipe, Strategy
+
+SCALING_EVENTS = 100_000
+"""Most training events the feature statistics are measured on, evenly spread over the sample."""
+
+
+def ready_sample(sample: Sample, events: EventTensors, objective: Objective, name: str) -> Sample:
+    """The sample on the events' device with its targets checked and converted.
+
+    name: of the sample, for errors.  Raises ValueError on an empty sample, rows that are not there, wrong targets.
+    """
+    if len(sample) == 0:
+        raise ValueError(f"the {name} sample is empty; ask for at least one event")
+    lowest, highest = int(sample.index.min()), int(sample.index.max())
+    if lowest < 0 or highest >= events.n_events:
+        raise ValueError(f"the {name} sample asks for the events {lowest} to {highest}, there are {events.n_events:,}")
+    try:
+        target = objective.prepare(sample.target)
+    except ValueError as error:
+        raise ValueError(f"the {name} sample: {error}") from error
+    return Sample(sample.index.to(events.device), target.to(events.device))
+
+
+def check_device(model: EventNetwork, events: EventTensors) -> None:
+    """Raise ValueError where model and events are not on one device."""
+    device = model.head.weight.device
+    if device != events.device:
+        raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
+
+
+def start_weights(
+    model: EventNetwork,
+    events: EventTensors,
+    sample: Sample,
+    recipe: Recipe,
+    strategy: Strategy,
+    backbone: Mapping[str, Tensor] | None,
+) -> None:
+    """Set weights and scaling of `model` for its first epoch on the training sample; see apply_strategy."""
+    optimisers.apply_strategy(model, strategy, recipe.seed, backbone)
+    if strategy.name == "scratch":
+        _measure_scaling(model, events, sample, recipe)
+
+
+def _measure_scaling(model: EventNetwork, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
+    spread = sample.index[:: max(1, -(-len(sample) // SCALING_EVENTS))]
+    try:
+        model.measure_scaling(*events.gather(spread))
+    except ValueError as error:
+        why = blame(events, spread, model, recipe.rate(0))
+        raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

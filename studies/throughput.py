@@ -1,0 +1,116 @@
+"""The throughput study: how fast does the graph network train, against DGL and PyTorch Geometric's idiom?
+
+Times training steps on real events, all engines from the same weights and interleaved in one run: batch sizes, threads,
+the share of loading, the ratio to the measured matrix peak, and packs of small trainings against one after the other.
+Prints a table, writes JSON with every timing and the definition of every figure, and logs the figures to MLflow.
+
+    python studies/throughput.py                                     everything (about ten minutes)
+    python studies/throughput.py --engine                            the engines and loading alone
+    python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: its idle threads spin, and the kernel has its own
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from breakeven import atomic
+from breakeven.benchmarks import engines, loading, report, sample, timing, work
+from breakeven.places import Places, default_runs_dir
+from breakeven.study import provenance
+from breakeven.study.ledger import Ledger
+from breakeven.terminal import complain, console
+from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
+from breakeven.training.batches import EventTensors
+
+NAME = "throughput"
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What to measure, and where results go."""
+
+    engine: bool = False
+    """Measure the engines and loading alone, no packs."""
+    quick: bool = False
+    """Few rounds, and for the engines batch 1024 alone."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Write the JSON here too; it always goes to the runs folder."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
+    """Where the events come from, or go to, and the results."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Where to train."""
+
+
+def main(asked: Throughput) -> None:
+    """Measure, print, write, log."""
+    places = Places(asked.runs_dir, NAME)
+    events, target = sample.real_events(
+        places.datasets, asked.device, on_generation=lambda name: console.print(f"  generating events of {name}")
+    )
+    content: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if asked.device != "cpu" else provenance.processor(),
+        "events": events.n_events,
+        "load_at_start": os.getloadavg()[0],
+    }
+    figures: dict[str, float] = {}
+    figures |= measure_engines(asked, events, target, content)
+    for name, value in figures.items():
+        console.print(f"  {name} = {value:.4g}")
+    content = figures | content | {"definitions": report.DEFINITIONS, "git_commit": provenance.git_commit()}
+    content |= {"host": provenance.host(), "versions": provenance.versions()}
+    written = places.folder / f"{NAME}.json"
+    for path in {written, asked.json or written}:
+        atomic.write_json(path, content)
+    log(places, written, figures)
+
+
+def measure_engines(
+    asked: Throughput, events: EventTensors, target: torch.Tensor, content: dict[str, Any]
+) -> dict[str, float]:
+    """All engines at batch 1024 (or 256, 1024 and 4096), native again in many rounds on one and two threads."""
+    rounds, sizes = (3, (report.BATCH,)) if asked.quick else (5, (256, report.BATCH, 4096))
+    threads = [1] if asked.quick or asked.device != "cpu" else [1, 2]
+    measured = engines.measure(events, target, sizes, threads, rounds)
+    console.print(report.engine_table(measured, asked.device))
+    figures = report.engine_figures(
+        measured,
+        loading.gather_seconds(events, report.BATCH, rounds=50),
+        peaks(asked.device),
+        asked.device,
+    )
+    if asked.device == "cpu":
+        alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=12, engines=["native"])
+        figures |= report.thread_figures(alone)
+        measured += alone
+    content["steps"] = report.rows(measured)
+    return figures
+
+
+def peaks(device: str) -> dict[str, float]:
+    """Operations a second of torch's matrix products on one thread, the least disturbed of several rounds."""
+    torch.set_num_threads(1)
+    found = work.products(device)
+    timings = timing.interleaved({name: multiply for name, (multiply, _) in found.items()}, 10, device)
+    return {name: found[name][1] / timings[name].best_wall for name in found}
+
+
+def log(places: Places, written: Path, figures: dict[str, float]) -> None:
+    """The figures as one run of the MLflow experiment "throughput", with the JSON beside them."""
+    try:
+        uri = resolve_uri(places.root.resolve() / "mlflow.db")
+        tracker = Tracker(uri, NAME, {}, places.folder / "artifacts")
+        tracker.sync(Ledger(places.ledger).frame([]), figures, {})
+        tracker.log_artifacts([written])
+    except TrackingUnavailable as error:
+        complain(error)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Throughput, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))

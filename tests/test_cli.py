@@ -1,0 +1,209 @@
+"""The command line as a user meets it: in a process of its own, without Ray."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from breakeven import cli
+from breakeven.errors import StageFailed
+from breakeven.events.store import CorruptDataset
+
+ROOT = Path(__file__).parents[1]
+STUDY = (sys.executable, "studies/scaling.py")
+TOOL = (sys.executable, "-c", "from breakeven.cli import main; main()")
+HEAVY = ("ray", "torch", "mlflow", "optuna", "scipy", "matplotlib", "pythia8mc", "fastjet")
+
+
+def ask(*command: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    known = {key: value for key, value in os.environ.items() if key != "BREAKEVEN_RUNS"}
+    return subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**known, "COLUMNS": "100", **environment},
+    )  # fmt: skip
+
+
+PRESETS = runpy.run_path(str(ROOT / "studies" / "scaling.py"))["PRESETS"]
+
+
+@pytest.fixture(scope="module")
+def help_page() -> str:
+    asked = ask(*STUDY, "--help")
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout
+
+
+def test_help_teaches(help_page):
+    for preset in ("smoke", "laptop", "paper"):
+        assert preset in help_page
+    for words in ("arXiv 2412.10665", "break-even", "--preset smoke", "--plan", "Events generated for each process",
+                  "Ratios tried in each cell"):  # fmt: skip
+        assert words in re.sub(r"[│\s]+", " ", help_page), words
+
+
+def test_the_command_line_is_frozen(help_page):
+    """A flag that goes, comes or is renamed is a change that users see: it belongs in tests/data/flags.txt too."""
+    flags = sorted(set(re.findall(r"^│ (--.*?) *│$", help_page, re.MULTILINE)))
+    found = sorted({flag for line in flags for flag in re.findall(r"--[a-z][a-z.-]*", line)})
+    assert found == (ROOT / "tests" / "data" / "flags.txt").read_text().split()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_a_plan(preset, tmp_path):
+    asked = ask(*STUDY, "--preset", preset, "--plan", "--runs-dir", tmp_path / "runs")
+    assert asked.returncode == 0, asked.stderr
+    for line in ("processes", "generation", "pretraining", "cells", "trials", "search", "in all", "rates"):
+        assert re.search(rf"^  {line} ", asked.stdout, re.MULTILINE), asked.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fields_are_overridden(tmp_path):
+    asked = ask(*STUDY, "--preset", "smoke", "--plan", "--finetuning.sizes", "20", "40", "80", "--finetuning.seeds", "7",
+                "--name", "mine", "--runs-dir", tmp_path)  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    # two tasks, three sizes, scratch and one finetuning, seven seeds
+    assert "plan of the study mine" in asked.stdout and "trials       84 reported" in asked.stdout
+
+
+def test_a_plan_needs_nothing_heavy(tmp_path):
+    look = f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    asked = ask(
+        sys.executable, "-c",
+        "import sys, runpy; sys.argv = ['studies/scaling.py', '--preset', 'smoke', '--plan']; "
+        f"runpy.run_path('studies/scaling.py', run_name='__main__'); {look}",
+        BREAKEVEN_RUNS=str(tmp_path),
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.splitlines()[-1] == "[]"
+
+
+BAD = {
+    "unknown process": (("--finetuning.tasks", "stop_pairs_vs_ttH"), "'stop_pairs' is not known.*stop_pair"),
+    "unknown task": (("--finetuning.tasks", "stop_ttH"), "'stop_ttH' is not known.*stop_vs_ttH"),
+    "unknown pretraining process": (("--pretraining.processes", "ttH", "wh"), "'wh' is not known.*WH"),
+    "negative size": (("--finetuning.sizes", "-5"), r"finetuning\.sizes\[0\] is -5: it must be above zero"),
+    "zero size": (("--finetuning.sizes", "100", "0"), r"finetuning\.sizes\[1\] is 0: it must be above zero"),
+    "no events": (("--generation.events-per-process", "0"), "events-per-process is 0: it must be above zero"),
+    "size beyond the events": (("--finetuning.sizes", "5000"), "5,000 training events.*raise generation"),
+    "empty process": (("--generation.fewer", "ttH", "0"), "fewer.ttH is 0: it must be above zero"),
+    "empty list": (("--finetuning.sizes",), "must name at least one"),
+    "no such file": (("--generation.lhe", "mine", "/no/such.lhe"), r"/no/such\.lhe.*is no file"),
+    "catalogue name": (("--generation.lhe", "ttH", "README.md"), "'ttH' is in the catalogue"),
+    "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),
+    "markup": (("--name", "[red]loud[/red]"), r"name is '\[red\]loud\[/red\]'"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize("plan", [("--plan",), ()], ids=["plan", "run"])
+def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--preset", "smoke", *words, *plan])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path("studies/scaling.py", run_name="__main__")
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 1 and said.out == ""
+    assert re.search(f"^error InvalidStudy: .*{message}", said.err), said.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_shell_sees_the_same(tmp_path):
+    asked = ask(*STUDY, "--preset", "smoke", "--finetuning.sizes", "0", BREAKEVEN_RUNS=str(tmp_path / "runs"))
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr == "error InvalidStudy: finetuning.sizes[0] is 0: it must be above zero\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--preset", "laptpo"), "invalid choice: 'laptpo'.*laptop.*paper.*smoke"),
+        (("--finetuning.sizes", "many"), "finetuning.sizes.*'many'"),
+        (("--finetuning.seed", "3"), "Perhaps you meant.*--finetuning.seeds"),
+    ],
+)
+def test_words_that_are_no_numbers_or_flags(words, message):
+    asked = ask(*STUDY, *words)
+    assert asked.returncode == 2
+    assert "Traceback" not in asked.stderr
+    assert re.search(message, re.sub(r"[│\s]+", " ", asked.stderr + asked.stdout)), asked.stderr
+
+
+def test_reports_of_studies_that_never_ran(tmp_path):
+    (tmp_path / "known").mkdir()
+    for name in ("study.json", "records.json"):
+        (tmp_path / "known" / name).write_text("{}")
+    for command in ("report", "track"):
+        asked = ask(*TOOL, command, "knwon", "--runs-dir", tmp_path)
+        assert asked.returncode == 2
+        assert asked.stderr == f"error FileNotFoundError: {tmp_path}/knwon: no study that ran; those here: known\n"
+    asked = ask(*TOOL, "report", "known", "--runs-dir", tmp_path / "elsewhere")
+    assert asked.returncode == 2 and asked.stderr.endswith("no study that ran; those here: none\n")
+    asked = ask(*TOOL, "validate", "--runs-dir", tmp_path)
+    assert asked.returncode == 2 and "no datasets; run a study first" in asked.stderr
+
+
+def test_a_runs_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    for place, reason in (
+        (tmp_path / "file" / "runs", "Not a directory"),
+        (Path("/proc/runs"), "No such file or directory"),
+    ):
+        asked = ask(*STUDY, "--preset", "smoke", "--runs-dir", place)
+        assert asked.returncode == 2, asked.stderr
+        assert len(asked.stderr.splitlines()) == 1
+        assert str(place) in asked.stderr and reason in asked.stderr and "--runs-dir" in asked.stderr
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+SANDBOX = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+
+
+@pytest.mark.skipif(subprocess.run([*SANDBOX, "mount -t tmpfs tmpfs /mnt"], capture_output=True).returncode != 0,
+                    reason="this machine lets no user mount a file system of his own")  # fmt: skip
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [
+        ("mount -t tmpfs -o size=64k tmpfs {} && head -c 64k /dev/zero > {}/ballast", "No space left on device"),
+        ("mount -t tmpfs -o ro tmpfs {}", "Read-only file system"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_full_or_read_only_disk(mount, reason, tmp_path):
+    here = mount.format(tmp_path, tmp_path)
+    study = " ".join((*STUDY, "--preset", "smoke", "--runs-dir", str(tmp_path)))
+    asked = ask(*SANDBOX, f"{here}; exec {study}")
+    assert asked.returncode == 2, asked.stderr
+    assert len(asked.stderr.splitlines()) == 1
+    assert reason in asked.stderr and str(tmp_path / "smoke") in asked.stderr
+    assert "free or remount the disk" in asked.stderr or "choose another with --runs-dir" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (StageFailed("workers [bold]kept dying[/bold]"), 1, "error StageFailed: workers [bold]kept dying[/bold]\n"),
+        (OSError(28, "No space left on device", "/full/disk"), 2, "error OSError: [Errno 28] No space left on device"),
+        (CorruptDataset("shard-1: cannot be read"), 2, "error CorruptDataset: shard-1: cannot be read\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_command_ends(error, status, line, capsys):
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        cli._guarded(work)
+    said = capsys.readouterr()
+    assert left.value.code == status and said.err.startswith(line)
+    assert ("the same command goes on" in said.out) == (status == 130)
+
+
+def test_our_own_faults_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli._guarded(lambda: 1 / 0)

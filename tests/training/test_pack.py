@@ -1,0 +1,147 @@
+"""Packs: each member gets what it would get alone, whatever the others do."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from breakeven.models import build
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.loop import train
+from breakeven.training.member import Failed, Member
+from breakeven.training.nonfinite import NonFinite
+from breakeven.training.pack import train_pack
+from breakeven.training.recipe import Recipe, Result, Strategy
+
+RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=1e-3, patience=None, evaluation_batch_size=20)
+FORMS = ["sequential", "stacked"]
+
+
+@pytest.fixture
+def data(make_events: Callable) -> tuple[EventTensors, torch.Tensor]:
+    return make_events(120)
+
+
+def member(data: tuple[EventTensors, torch.Tensor], seed: int, size: int = 40, **options: Any) -> Member:
+    """A small training in float64 on its own `size` events, validated on events 90 to 119."""
+    index = torch.randperm(90, generator=torch.Generator().manual_seed(seed))[:size]
+    samples = [Sample(rows, data[1][rows]) for rows in (index, torch.arange(90, 120))]
+    recipe = replace(options.pop("recipe", RECIPE), seed=seed)
+    return Member(build(1, iterations=2, seed=99).double(), *samples, recipe, **options)
+
+
+def alone(one: Member, events: EventTensors) -> tuple[Result, dict[str, torch.Tensor]]:
+    model = build(1, iterations=2, seed=98).double()
+    arguments = {"strategy": one.strategy, "backbone": one.backbone}
+    return train(model, events, one.training, one.validation, one.recipe, **arguments), model.state_dict()
+
+
+def assert_same(found: Result | Failed, one: Member, events: EventTensors) -> None:
+    """Curve, outcome and weights of a pack's member are those of the same training alone, to 1e-10."""
+    assert isinstance(found, Result), found
+    expected, weights = alone(one, events)
+    facts = ("best_epoch", "plateau_epoch", "stopped")
+    assert [getattr(found, name) for name in facts] == [getattr(expected, name) for name in facts]
+    assert len(found.curve) == len(expected.curve)
+    for epoch, wanted in zip(found.curve, expected.curve, strict=True):
+        assert (epoch.epoch, epoch.events_seen, epoch.learning_rate) == (
+            wanted.epoch, wanted.events_seen, wanted.learning_rate,
+        )  # fmt: skip
+        for name in ("train_loss", "validation_loss", "validation_accuracy", "validation_auc"):
+            assert getattr(epoch, name) == pytest.approx(getattr(wanted, name), rel=1e-10), name
+    for name, tensor in one.model.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], rtol=1e-10, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+    backbone = build(1, iterations=2, seed=7).double().state_dict()
+    members = [
+        member(data, 1),
+        member(data, 2, size=33, recipe=replace(RECIPE, learning_rate=3e-4)),  # a last batch of one event
+        member(data, 3, size=7, recipe=replace(RECIPE, epochs=5, batch_size=3)),
+        member(data, 4, strategy=Strategy("finetune"), backbone=backbone, recipe=replace(RECIPE, ratio=0.1)),
+        member(data, 5, strategy=Strategy("frozen"), backbone=backbone),
+        member(data, 6, recipe=replace(RECIPE, epochs=9, patience=1, min_delta=0.5)),
+    ]
+    outcomes = train_pack(members, data[0], form)
+    for outcome, one in zip(outcomes, members, strict=True):
+        assert_same(outcome, one, data[0])
+    assert outcomes[5].stopped == "plateau"  # while others of the stack went on
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+    events = EventTensors(data[0].nodes.clone(), data[0].offsets)
+    broken = 17
+    events.nodes[int(events.offsets[broken]), 1] = math.nan
+    good = [member(data, seed) for seed in (1, 2)]
+    good = [replace(one, training=_without(one.training, broken)) for one in good]
+    bad_event = replace(good[0], model=build(1, iterations=2).double(), training=_with(good[0].training, broken))
+    backbone = build(1, iterations=2, seed=7).double().state_dict()
+    bad_event_later = replace(bad_event, model=build(1, iterations=2).double(), strategy=Strategy("finetune"),
+                              backbone=backbone)  # fmt: skip
+    diverging = member(data, 3, recipe=replace(RECIPE, learning_rate=1e300))
+    diverging = replace(diverging, training=good[1].training)
+    no_backbone = replace(member(data, 4), strategy=Strategy("finetune"))
+    empty = replace(member(data, 5), validation=Sample(torch.arange(0), torch.zeros(0)))
+    members = [good[0], bad_event, bad_event_later, diverging, no_backbone, empty, good[1]]
+    outcomes = train_pack(members, events, form)
+    assert_same(outcomes[0], good[0], events)
+    assert_same(outcomes[6], good[1], events)
+    messages = [f"event {broken} has eta = nan", rf"epoch 0, batch \d: .*event {broken} has eta = nan",
+                "lower the learning rate", "needs the weights", "validation sample is empty"]  # fmt: skip
+    for outcome, message in zip(outcomes[1:6], messages, strict=True):
+        assert isinstance(outcome, Failed)
+        assert outcome.device_seconds >= 0.0
+        with pytest.raises(ValueError, match=message):
+            raise outcome.error
+    assert [isinstance(outcome.error, NonFinite) for outcome in outcomes[1:6]] == [True, True, True, False, False]
+
+
+def test_only_networks_of_one_shape_share_a_stack(data: tuple[EventTensors, torch.Tensor]) -> None:
+    other = replace(member(data, 2), model=build(1, iterations=1).double())
+    members = [member(data, 1), other, member(data, 3), replace(member(data, 4), model=build(1, "dgl").double())]
+    outcomes = train_pack(members, data[0], "stacked")
+    assert_same(outcomes[0], members[0], data[0])
+    assert_same(outcomes[2], members[2], data[0])
+    assert all(isinstance(outcome, Result) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+    members = [member(data, 1, size=80), member(data, 2, size=10), member(data, 3, size=10)]
+    before = time.process_time()
+    outcomes = train_pack(members, data[0], form)
+    spent = time.process_time() - before
+    seconds = [outcome.curve[-1].device_seconds for outcome in outcomes]
+    assert sum(seconds) == pytest.approx(spent, rel=0.3)
+    assert seconds[0] > seconds[1]
+    for outcome in outcomes:
+        times = [epoch.device_seconds for epoch in outcome.curve]
+        assert times == sorted(times)
+
+
+def test_on_epoch_may_end_one_member(data: tuple[EventTensors, torch.Tensor]) -> None:
+    first = member(data, 1, on_epoch=lambda epoch: epoch.epoch == 0)
+    outcomes = train_pack([first, member(data, 2)], data[0], "stacked")
+    assert [(len(outcome.curve), outcome.stopped) for outcome in outcomes] == [(1, "asked"), (3, "epochs")]
+
+
+def test_an_empty_pack_and_a_cpu_without_a_choice(data: tuple[EventTensors, torch.Tensor]) -> None:
+    assert train_pack([], data[0]) == []
+    one = member(data, 1)
+    assert_same(train_pack([one], data[0])[0], one, data[0])
+
+
+def _without(sample: Sample, event: int) -> Sample:
+    keep = sample.index != event
+    return Sample(sample.index[keep], sample.target[keep])
+
+
+def _with(sample: Sample, event: int) -> Sample:
+    return Sample(torch.cat([sample.index, torch.tensor([event])]), torch.cat([sample.target, sample.target[:1]]))
