@@ -58,6 +58,7 @@ def worker(pipe, folder: Path, driver: int) -> None:
         if not pipe.poll(0.05):
             continue
         pack, records, claims = pipe.recv(), [], []
+        note(folder, "begun", os.getpid(), *(trial.hash for trial in pack))
         for trial in pack:
             claims.append(ledger.claim(trial.hash, share=1 / len(pack)).__enter__())
             time.sleep(dice.uniform(0.0, 0.04))
@@ -196,7 +197,7 @@ def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(tmp_path):
     repeated = dict(frame.loc[frame["wasted_seconds"] > 0, ["record", "wasted_seconds"]].to_numpy())
     assert set(repeated) <= in_flight_at_a_kill
     assert all(float(seconds).is_integer() for seconds in repeated.values())
-    handed = Counter(name for words in read_log(folder) if words[0] == "out" for name in words[2:])
-    assert {name for name, times in handed.items() if times > 1} <= in_flight_at_a_kill
-    print(f"{quiet.total} trials, {dict(kills)}: {sum(handed.values())} handed out, {len(in_flight_at_a_kill)} in flight at "
+    begun = Counter(name for words in read_log(folder) if words[0] == "begun" for name in words[2:])
+    assert {name for name, times in begun.items() if times > 1} <= in_flight_at_a_kill
+    print(f"{quiet.total} trials, {dict(kills)}: {sum(begun.values())} begun, {len(in_flight_at_a_kill)} in flight at "
           f"a kill, {int(sum(repeated.values()))} trained twice")  # fmt: skip
