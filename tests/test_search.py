@@ -1,11 +1,15 @@
 """The queue of trials against a real ledger and a real Optuna journal; the trainer is a formula."""
 
 import math
+import time
+from collections import deque
 from dataclasses import replace
 
 import pytest
 
+from breakeven import search as search_module
 from breakeven.search import MAX_LOST, RatioSearch, TrialQueue, open_storage
+from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
@@ -40,6 +44,20 @@ def work(queue, most=10_000):
         assert queue.came_back(trial.hash)
         trained.append(trial)
     return trained
+
+
+def drivers(folder, monkeypatch, n=2):
+    """Queues of several drivers of one study: the first writes a journal, the others remember nothing."""
+    monkeypatch.setattr(search_module, "LOOK_SECONDS", 0.0)
+    for number in range(n):
+        leases = Leases(folder / "ledger", beat_seconds=0.02).__enter__()
+        storage = open_storage(folder / "optuna.journal" if number == 0 else None)
+        yield TrialQueue(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), storage, leases=leases)
+
+
+def finish(queue, trial):
+    queue.ledger.write([outcome(trial)])
+    assert queue.came_back(trial.hash)
 
 
 def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
@@ -135,3 +153,92 @@ def test_proposals_depend_on_what_was_told_only(tmp_path):
             asked.append(ratio)
         ratios.append(asked)
     assert ratios[0] == ratios[1] and len(set(ratios[0])) == 6
+
+
+def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
+    alone = new_queue(tmp_path / "alone")
+    work(alone)
+    queues = list(drivers(tmp_path, monkeypatch))
+    out, trained = [deque(), deque()], [[], []]
+    for turn in range(10_000):
+        if all(queue.finished for queue in queues):
+            break
+        mine = turn % 2
+        out[mine].extend(queues[mine].take(3))
+        if len(out[mine]) > 2 or (out[mine] and turn % 3 == 0):
+            trial = out[mine].popleft()
+            finish(queues[mine], trial)
+            trained[mine].append(trial.hash)
+    assert all(queue.finished for queue in queues) and queues[0].done == queues[1].done == alone.total
+    assert sorted(trained[0] + trained[1]) == sorted(alone.trials) and min(map(len, trained)) > 10
+    assert queues[0].ratios == queues[1].ratios == alone.ratios
+    assert not list((tmp_path / "ledger" / "leases").iterdir())
+    for queue in queues:
+        queue.leases.__exit__()
+
+
+def test_what_another_driver_has_is_waited_for_and_taken_over_when_it_ends(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    taken = [first.next(), *first.take(4)]
+    known = []
+    second.on_known = known.append
+    rest = []
+    while trial := second.next():
+        finish(second, trial)
+        rest.append(trial.hash)
+    assert second.elsewhere == 5 and not second.finished and not {t.hash for t in taken} & set(rest)
+    finish(first, taken[0])
+    assert second.next() is None or second.elsewhere  # what it did is known here, and leads on
+    assert taken[0].hash in known
+    first.leases.__exit__()
+    time.sleep(0.02)
+    trained = {trial.hash for trial in work(second)}
+    assert {trial.hash for trial in taken[1:]} <= trained and second.finished
+    second.leases.__exit__()
+
+
+def test_a_record_that_appears_before_the_lease_is_not_made_again(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    trial = first.next()
+    finish(first, trial)  # the second has not looked since, and the lease is free again
+    assert trial.hash not in {t.hash for t in second.take(100)}
+    assert trial.hash in second.trials and second.ledger.finished(trial.hash)
+    for queue in (first, second):
+        queue.leases.__exit__()
+
+
+def test_a_lost_trial_stays_with_its_driver(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    trial = first.next()
+    assert first.came_back(trial.hash)  # without a record: its worker died
+    assert trial not in second.take(100)
+    assert first.next() == trial
+    for queue in (first, second):
+        queue.leases.__exit__()
+
+
+def test_the_driver_folds_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_module, "COMPACT_AT", 8)
+    work(new_queue(tmp_path))
+    files = list((tmp_path / "ledger" / "records").iterdir())
+    assert len(files) < 16 and any(file.suffix == ".parquet" for file in files)
+    assert new_queue(tmp_path).finished
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-10], lambda data: data[:200] + b"\0" * 50 + data[250:]])
+def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, damage):
+    first = new_queue(tmp_path)
+    work(first)
+    journal = tmp_path / "optuna.journal"
+    journal.write_bytes(damage(journal.read_bytes()))
+    again = new_queue(tmp_path)
+    assert again.finished and again.ratios == first.ratios
+    assert (tmp_path / "optuna.journal.damaged").exists() and new_queue(tmp_path).finished
+
+
+def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):
+    large = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=1500), search=Search(trials=0))
+    queue = new_queue(tmp_path, large)
+    assert queue.total == len(queue.trials) == 8 * 1500
+    order = [trial.cell.size for trial in queue.take(12_000)]
+    assert order == sorted(order, reverse=True)

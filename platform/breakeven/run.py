@@ -7,10 +7,12 @@ from there.
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from breakeven.physics import processes, validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.study import plan, provenance
+from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
 from breakeven.study.spec import Study, study_from_json, task
 from breakeven.terminal import bar, console
@@ -59,6 +62,7 @@ class Made:
 def run(study: Study, runs_dir: Path) -> Path:
     """Run a study, or go on with it; returns the path of its report.
 
+    Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
     places = _begin(study, runs_dir)
@@ -67,16 +71,16 @@ def run(study: Study, runs_dir: Path) -> Path:
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    with _tracker(study, places, ledger) as tracker, session() as resources:
+    with Leases(places.ledger) as leases, _tracker(study, places, ledger) as tracker, session() as resources:
         console.print(
             f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
             + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
         )
-        datasets, folders, generated = _generate(study, places, ledger)
-        made = _pretrain(study, places, ledger, resources, datasets, folders, generated)
+        datasets, folders, generated = _generate(study, places, ledger, leases)
+        made = _pretrain(study, places, ledger, leases, resources, datasets, folders, generated)
         for name in made.records:
             tracker(name)
-        members = _finetune(study, places, ledger, resources, made, tracker)
+        members = _finetune(study, places, ledger, leases, resources, made, tracker)
     return _finish(study, places, ledger, members)
 
 
@@ -149,12 +153,13 @@ def _recipes(study: Study) -> dict[store.Recipe, int]:
 
 
 def _generate(
-    study: Study, places: Places, ledger: Ledger
+    study: Study, places: Places, ledger: Ledger, leases: Leases
 ) -> tuple[dict[str, store.Dataset], dict[str, Path], tuple[str, ...]]:
     from breakeven.distributed.finetuning import prepare_arrays
     from breakeven.distributed.generation import generate
 
     recipes = _recipes(study)
+    leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
     missing = sum(len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items())
     with bar("events", total, "events", done=total - missing) as progress:
@@ -163,8 +168,9 @@ def _generate(
     prepare_arrays(folders)
     _check_sizes(study, datasets)
     for name, dataset in datasets.items():
-        if not ledger.finished(dataset.hash):
+        if not ledger.refresh(certain=True).finished(dataset.hash):
             ledger.write([_generation_record(name, dataset)])
+    leases.release("generation")
     return datasets, folders, tuple(dataset.hash for dataset in datasets.values())
 
 
@@ -204,6 +210,7 @@ def _pretrain(
     study: Study,
     places: Places,
     ledger: Ledger,
+    leases: Leases,
     resources: Any,
     datasets: Mapping[str, store.Dataset],
     folders: Mapping[str, Path],
@@ -242,9 +249,8 @@ def _pretrain(
             device=resources.device,
         )
         records.append(name)
-        done = ledger.get(name)
         epochs = study.pretraining.epochs
-        if done is None or done["outcome"] != "finished" or not job.backbone.is_dir():
+        if leases.wait(name, partial(_pretrained, ledger, job)):
             with bar(f"{objective} pretraining", epochs, "epochs") as progress:
                 show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
                     note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
@@ -254,17 +260,28 @@ def _pretrain(
             ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                            "processor": provenance.processor(), "seed": study.pretraining.seed,
                            "dataset": "+".join(content)}])  # fmt: skip
-            done = ledger.get(name)
+            leases.release(name)
         else:
             console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
+        done = ledger.get(name)
         assert done is not None
         hashes[objective], backbones[objective] = done["backbone"], job.backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
     return Made(folders, ingredients, backbones, tuple(records))
 
 
+def _pretrained(ledger: Ledger, job: Any) -> bool:
+    return ledger.refresh(certain=True).finished(job.hash) and job.backbone.is_dir()
+
+
 def _finetune(
-    study: Study, places: Places, ledger: Ledger, resources: Any, made: Made, tracker: Callable[[str], None]
+    study: Study,
+    places: Places,
+    ledger: Ledger,
+    leases: Leases,
+    resources: Any,
+    made: Made,
+    tracker: Callable[[str], None],
 ) -> tuple[str, ...]:
     from breakeven.distributed.finetuning import finetune
     from breakeven.distributed.trial import TrialJob
@@ -284,23 +301,34 @@ def _finetune(
             git_commit=commit,
         )
 
-    storage = search.open_storage(places.folder / "optuna.journal")
-    queue = search.TrialQueue(study, made.ingredients, ledger, storage)
+    journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
+    storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
+    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
     for name in list(queue.trials):
         if ledger.get(name) is not None:
             tracker(name)
     try:
         with bar("trials", queue.total, "trials", done=queue.done) as progress:
 
-            def took(record: dict[str, Any]) -> None:
-                tracker(record["record"])
-                progress.advance(note=_one_line(record))
+            def known(name: str) -> None:
+                if (record := ledger.get(name)) is not None:
+                    progress.advance(note=_one_line(record))
 
-            finetune(queue, job_of, resources, places.folder / "tune", took)
+            queue.on_known = known
+            finetune(queue, job_of, resources, _scratch(places, leases), lambda record: tracker(record["record"]))
     finally:
+        leases.release(journal)
         members = (*made.records, *queue.trials)
         atomic.write_json(places.folder / "records.json", list(members))
     return members
+
+
+def _scratch(places: Places, leases: Leases) -> Path:
+    """This driver's folder for Tune's own files; those of drivers that were killed are removed."""
+    for old in places.folder.glob("tune/*"):
+        if not leases.lives(old.name):
+            shutil.rmtree(old)
+    return places.folder / "tune" / leases.owner
 
 
 def _one_line(record: dict[str, Any]) -> str:

@@ -2,11 +2,16 @@
 
 The only room that imports optuna. Search trials are judged on validation events with their own seeds; the ratio that
 wins is then confirmed on fresh seeds and test events. The ledger is the truth: what it holds is never asked for again,
-and a lost or outdated Optuna journal is filled from it. It never trains.
+and a lost or outdated Optuna journal is filled from it. Drivers that share a ledger share the trials, by leases. It never
+trains.
 """
 
+import bisect
+import json
 import math
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +22,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from breakeven.fingerprint import fingerprint
+from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.plan import (
     Cell,
@@ -35,14 +41,36 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MAX_LOST = 3
 """Times a trial may be lost with its worker before it is recorded as failed."""
+COMPACT_AT = 512
+"""Small files in the ledger at which the driver folds them into one."""
+LOOK_SECONDS = 1.0
+"""Time between two looks for what other drivers have done."""
 
 
-def open_storage(path: Path) -> optuna.storages.BaseStorage:
-    """The journal that remembers the proposals of a study, safe on network file systems, written by the driver only."""
+def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
+    """Memory for the proposals of a study: a journal at `path`, safe on network file systems; None: this process only.
+
+    One driver alone may write a journal. Others, on the same ledger, need none: proposals are a function of what was told
+    before, and that is in the ledger. A journal that a kill or a full disk has damaged is put aside, and begun anew.
+    """
+    if path is None:
+        return optuna.storages.InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not _whole(path.read_bytes()):
+        path.replace(path.with_name(f"{path.name}.damaged"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _whole(journal: bytes) -> bool:
+    """Whether every line of a journal is there and can be read."""
+    try:
+        for line in journal.splitlines():
+            json.loads(line)
+    except ValueError:
+        return False
+    return not journal or journal.endswith(b"\n")
 
 
 class RatioSearch:
@@ -76,9 +104,9 @@ class RatioSearch:
     def tell(self, number: int, value: float | None) -> None:
         """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed."""
         if value is None or not math.isfinite(value):
-            self.study.tell(number, state=optuna.trial.TrialState.FAIL)
+            self.study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
         else:
-            self.study.tell(number, value)
+            self.study.tell(number, value, skip_if_finished=True)
 
     def told(self) -> int:
         """Number of proposals that are finished, failed ones included."""
@@ -105,8 +133,10 @@ class _SearchedCell:
 class TrialQueue:
     """Hands out the trials of a study in order and takes their records back.
 
-    Everything already in the ledger is skipped, so a second run of a finished study hands out nothing. `on_known` is
-    called with the hash of every trial of this study that is done (found or newly finished), once.
+    Everything already in the ledger is skipped, so a second run of a finished study hands out nothing. With `leases`,
+    other drivers may work on the same ledger at the same time: a trial that a living one has is not handed out but waited
+    for, and that of a dead one is taken over. `on_known` is called with the hash of every trial of this study that is
+    done (found, newly finished, or finished elsewhere), once.
     """
 
     def __init__(
@@ -116,16 +146,24 @@ class TrialQueue:
         ledger: Ledger,
         storage: optuna.storages.BaseStorage,
         on_known: Callable[[str], Any] = lambda _: None,
+        leases: Leases | None = None,
     ) -> None:
         self.study, self.made_of, self.ledger, self.storage = study, made_of, ledger, storage
-        self.on_known = on_known
+        self.on_known, self.leases = on_known, leases
         self.trials: dict[str, Trial] = {}
         self.ratios: dict[Cell, float] = {}
         self._ready: list[Trial] = []
+        self._again: deque[Trial] = deque()
+        """Trials that were lost with their worker: they come first."""
         self._in_flight: dict[str, Trial] = {}
+        self._elsewhere: dict[str, Trial] = {}
+        """Trials that another driver works on."""
+        self._looked = -math.inf
         self._lost: dict[str, int] = {}
         self._given_up: set[str] = set()
         self._searching: dict[Cell, _SearchedCell] = {}
+        if leases is not None:
+            leases.sweep(ledger.finished)
         for cell in cells(study):
             if searched(study, cell):
                 self._begin_search(cell)
@@ -145,20 +183,39 @@ class TrialQueue:
     @property
     def done(self) -> int:
         """Trials that have a record."""
-        return len(self.trials) - len(self._ready) - len(self._in_flight)
+        return len(self.trials) - sum(map(len, (self._ready, self._again, self._in_flight, self._elsewhere)))
+
+    @property
+    def elsewhere(self) -> int:
+        """Trials that another driver works on, as last seen."""
+        return len(self._elsewhere)
 
     def next(self) -> Trial | None:
         """The next trial to train, or None when there is nothing to hand out at the moment (see `finished`)."""
-        if not self._ready:
-            return None
-        chosen = self._ready.pop(0)
-        self._in_flight[chosen.hash] = chosen
-        return chosen
+        return next(iter(self.take(1)), None)
+
+    def take(self, most: int) -> list[Trial]:
+        """The next trials to train, up to `most`; none when there is nothing to hand out at the moment.
+
+        Each is leased before it is handed out. Raises OSError where leases cannot be written.
+        """
+        if self.ledger.loose >= COMPACT_AT:
+            self.ledger.compact()
+        self._look_elsewhere()
+        taken: list[Trial] = []
+        while len(taken) < most and (chosen := self._leased(most - len(taken))):
+            for one in chosen:
+                if self._record(one.hash) is None:
+                    self._in_flight[one.hash] = one
+                    taken.append(one)
+                else:  # its last owner finished it after this driver had looked
+                    self._settle(one)
+        return taken
 
     @property
     def finished(self) -> bool:
         """Whether every trial has a record."""
-        return not (self._ready or self._in_flight or self._searching)
+        return not (self._ready or self._again or self._in_flight or self._elsewhere or self._searching)
 
     def came_back(self, trial_hash: str) -> bool:
         """A worker is done with a trial: take its record from the ledger, or queue the trial again if there is none.
@@ -169,18 +226,51 @@ class TrialQueue:
             self._lost[trial_hash] = self._lost.get(trial_hash, 0) + 1
             if self._lost[trial_hash] >= MAX_LOST:
                 return False
-            self._ready.insert(0, self._in_flight.pop(trial_hash))
+            self._again.append(self._in_flight.pop(trial_hash))
             return True
-        chosen = self._in_flight.pop(trial_hash)
-        self.on_known(trial_hash)
-        if chosen.phase == "search":
-            self._advance(chosen.cell)
+        self._settle(self._in_flight.pop(trial_hash))
         return True
 
     def give_up(self, trial_hash: str) -> None:
         """Take the recorded failure of a lost trial as its outcome for this run; the next run tries it again."""
         self._given_up.add(trial_hash)
         self.came_back(trial_hash)
+
+    def _leased(self, most: int) -> list[Trial]:
+        """Up to `most` trials that this driver alone may work on, removed from those that are ready."""
+        chosen: list[Trial] = []
+        while len(chosen) < most and (self._again or self._ready):
+            one = self._again.popleft() if self._again else self._ready.pop(0)
+            if self.leases is None or self.leases.take(one.hash):
+                chosen.append(one)
+            else:
+                self._elsewhere[one.hash] = one
+        if self.leases is not None and chosen:
+            # A lease may have been free because the work was done a moment ago: look after taking it, never before.
+            self.ledger.refresh(certain=True)
+        return chosen
+
+    def _look_elsewhere(self) -> None:
+        """Take what other drivers have finished, and have back what they left when they died."""
+        if self.leases is None or not self._elsewhere or time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self.ledger.refresh()
+        for name, one in list(self._elsewhere.items()):
+            if self._record(name) is not None:
+                del self._elsewhere[name]
+                self._settle(one)
+            elif self.leases.take(name):
+                del self._elsewhere[name]
+                self._again.append(one)
+        self._looked = time.monotonic()
+
+    def _settle(self, done: Trial) -> None:
+        """Take the record of a trial for its outcome, and go on in its cell."""
+        if self.leases is not None:
+            self.leases.release(done.hash)
+        self.on_known(done.hash)
+        if done.phase == "search":
+            self._advance(done.cell)
 
     def _record(self, trial_hash: str) -> dict[str, Any] | None:
         """The record of a trial; a failure that is worth another try, from an earlier run, counts as none."""
@@ -245,9 +335,7 @@ class TrialQueue:
             self.on_known(new.hash)
             return
         # Largest samples first, and a search before the confirmation that waits for it.
-        order: Callable[[Trial], tuple[int, bool]] = lambda t: (-t.cell.size, t.phase == "confirm")  # noqa: E731
-        place = next((i for i, other in enumerate(self._ready) if order(other) > order(new)), len(self._ready))
-        self._ready.insert(place, new)
+        bisect.insort(self._ready, new, key=lambda found: (-found.cell.size, found.phase == "confirm"))
 
     def _search_name(self, cell: Cell) -> str:
         """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""

@@ -131,7 +131,9 @@ def _worker(config: dict[str, Any]) -> None:
         initialisation=job.network.initialisation,
     ).to(device)
     state, done_before = _resume(alone)
-    claim = Ledger(job.ledger).claim(job.hash) if context.get_world_rank() == 0 else None
+    claim = None
+    if context.get_world_rank() == 0:  # it speaks for all workers, which do the same work
+        claim = Ledger(job.ledger).claim(job.hash, job.device, share=context.get_world_size())
     started = now()
     if claim is not None:
         claim.__enter__()

@@ -18,7 +18,7 @@ from breakeven.events.sampling import Split, subset
 from breakeven.events.store import open_dataset
 from breakeven.models import build
 from breakeven.study import provenance
-from breakeven.study.ledger import Claim, Ledger, now
+from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Trial
 from breakeven.study.spec import Finetuning, Network, task
 from breakeven.training.batches import EventTensors, Sample
@@ -56,7 +56,7 @@ def run_trial(job: TrialJob) -> dict[str, Any]:
     makes a record with outcome "failed" and the reason; the same trial is not tried again.
     """
     ledger = Ledger(job.ledger)
-    with ledger.claim(job.trial.hash) as claim:
+    with ledger.claim(job.trial.hash, job.device) as claim:
         started, wall, cpu = now(), time.perf_counter(), time.process_time()
         try:
             result = _train_and_judge(job)
@@ -78,7 +78,7 @@ def run_trial(job: TrialJob) -> dict[str, Any]:
 
 def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
     """The record of a trial whose worker died again and again before it could write one."""
-    with Claim(job.ledger / "claims" / f"{job.trial.hash}.json") as claim:
+    with Ledger(job.ledger).claim(job.trial.hash) as claim:
         wasted = claim.wasted_seconds
         claim.release()
     body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}

@@ -6,6 +6,7 @@ Pure functions of the specification: needs neither Ray nor a GPU nor events. It 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
@@ -56,7 +57,7 @@ class Trial:
     identity: dict[str, Any] = field(repr=False)
     """All that defines its result."""
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Hash of the identity: the name of its record in the ledger."""
         return fingerprint(self.identity)

@@ -1,0 +1,223 @@
+"""Leases: which of several drivers works on what, so that no two do the same.
+
+A lease is a file that one driver alone can create; the driver's one heartbeat file says that all its leases are alive.
+No locks, as NFS and Lustre may lack them, and no clock of another machine is believed: a driver is dead when its
+heartbeat has not changed for a while on the watcher's own clock. It never looks into the ledger: who takes a lease must
+look there afterwards, as the work may just have been finished.
+
+Files: `drivers/<owner>` is a driver's heartbeat. `leases/<name>.<n>` holds the owner of the n-th lease of a name; the
+highest counts. A dead driver's lease is taken over by creating the next number, which only one can do, and no number
+is freed before the work is done, so that a driver that slept through a takeover cannot undo it.
+"""
+
+import json
+import math
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+BEAT_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
+"""How long the heartbeat of a driver on another machine may stand still: NFS shows what is up to a minute old."""
+
+_NAMELESS = "?"
+
+
+class Leases:
+    """The leases of one driver. As a context manager its heartbeat beats until the end, and then others may take over.
+
+    folder: shared by all drivers of a ledger.  beat_seconds: between two beats.
+    patience_seconds: how long another driver's heartbeat may stand still, on this driver's monotonic clock.
+    """
+
+    def __init__(
+        self, folder: Path, *, beat_seconds: float = BEAT_SECONDS, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self.folder, self.beat_seconds, self.patience_seconds = folder, beat_seconds, patience_seconds
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._mine: dict[str, int] = {}
+        self._watched: dict[str, tuple[bytes, float]] = {}
+        """Heartbeat of other drivers as last seen to change, and when, on this machine's monotonic clock."""
+        self._looked: dict[str, tuple[bool, float]] = {}
+        """Whether each driver lived at the last look, and when that was."""
+        self._beats = 0
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Leases":
+        for folder in (self.folder / "drivers", self.folder / "leases"):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._beat()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="leases")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._heartbeat(self.owner).unlink(missing_ok=True)
+
+    def take(self, name: str) -> bool:
+        """Take the lease of `name`, or keep it; False where another driver that lives has it.
+
+        Whoever gets True for the first time looks into the ledger next: the last owner may have finished the work.
+        Raises OSError where neither leases nor the heartbeat can be written.
+        """
+        if time.monotonic() - self._beaten > self.patience_seconds / 2:
+            self._beat()
+        if name in self._mine:
+            if not self._path(name, self._mine[name] + 1).exists():
+                return True
+            del self._mine[name]  # this driver stood still for so long that another took over
+        if self._create(name, 1):  # nearly always: nobody had it before
+            return True
+        number, owner = self._highest(name)
+        return not self.lives(owner) and self._create(name, number + 1)
+
+    def wait(self, name: str, done: Callable[[], bool], look_seconds: float = 1.0) -> bool:
+        """Take the lease of `name`, or wait while a living driver has it; whether the work is left to this driver.
+
+        done: whether the work is done; asked again and again.
+        """
+        while True:
+            taken = self.take(name)
+            if done():
+                if taken:
+                    self.release(name)
+                return False
+            if taken:
+                return True
+            time.sleep(look_seconds)
+
+    def release(self, name: str) -> None:
+        """Remove the lease of `name`, whose work is done: its record is in the ledger.
+
+        Work that is not done stays leased until this driver ends.
+        """
+        for number in range(1, self._mine.pop(name, 0) + 1):
+            self._path(name, number).unlink(missing_ok=True)
+
+    def sweep(self, done: Callable[[str], bool]) -> None:
+        """Remove what killed drivers left: leases of work that is done, and the heartbeats of dead drivers."""
+        for path in (self.folder / "leases").iterdir():
+            name = path.name.rpartition(".")[0]
+            if name not in self._mine and done(name):
+                path.unlink(missing_ok=True)
+        for path in (self.folder / "drivers").iterdir():
+            if path.name != self.owner and not self.lives(path.name):
+                path.unlink(missing_ok=True)
+
+    def lives(self, owner: str) -> bool:
+        """Whether a driver lives. One that ended has no heartbeat; one killed on this machine has no process."""
+        if owner == self.owner:
+            return True
+        alive, when = self._looked.get(owner, (False, -math.inf))
+        if time.monotonic() - when < self.beat_seconds / 2:
+            return alive
+        alive = self._look(owner)
+        self._looked[owner] = (alive, time.monotonic())
+        return alive
+
+    def _create(self, name: str, number: int) -> bool:
+        """Create the lease with this number; False where another driver was first."""
+        path = self._path(name, number)
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            os.write(file, self.owner.encode())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+        self._mine[name] = number
+        return True
+
+    def _highest(self, name: str) -> tuple[int, str]:
+        """Number and owner of the lease that counts; 0 and "" where it has just been removed."""
+        number, owner = 0, ""
+        while True:
+            try:
+                found = self._path(name, number + 1).read_text()
+            except FileNotFoundError:
+                return number, owner
+            number += 1
+            # A lease without a name is about to get one, or its driver was killed before: it is watched by itself.
+            owner = found or f"{_NAMELESS}{name}.{number}"
+
+    def _look(self, owner: str) -> bool:
+        if not owner:
+            return False
+        try:
+            seen = b"" if owner.startswith(_NAMELESS) else self._heartbeat(owner).read_bytes()
+        except FileNotFoundError:
+            return False
+        if _gone(seen):
+            return False
+        before, since = self._watched.get(owner, (None, 0.0))
+        if seen != before:
+            self._watched[owner] = (seen, time.monotonic())
+            return True
+        return time.monotonic() - since < self.patience_seconds
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.beat_seconds):
+            with suppress(OSError):  # a disk in trouble must not end the thread; `take` raises what lasts
+                self._beat()
+
+    def _beat(self) -> None:
+        """Write the heartbeat in place: one small write, opened anew so that NFS sends it on closing."""
+        self._beats += 1
+        text = json.dumps({**_process(), "beats": f"{self._beats:016d}"}) + "\n"
+        file = os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
+        self._beaten = time.monotonic()
+
+    def _heartbeat(self, owner: str) -> Path:
+        return self.folder / "drivers" / owner
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.folder / "leases" / f"{name}.{number}"
+
+
+@cache
+def machine() -> str:
+    """What tells where a process number means something: this boot of this kernel and its process namespace; or ""."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""  # no Linux: heartbeats alone decide
+
+
+def _process() -> dict[str, str | int]:
+    return {"machine": machine(), "pid": os.getpid(), "born": _born(os.getpid())}
+
+
+def _born(pid: int) -> str:
+    """When a process started, in ticks of the kernel since its boot; "" where it is gone or this is no Linux."""
+    try:
+        # The name of the program, in brackets, may hold spaces; state and start time are the 1st and 20th field after it.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _gone(heartbeat: bytes) -> bool:
+    """Whether a heartbeat is that of a process of this machine that is certainly dead."""
+    try:
+        found = json.loads(heartbeat)
+        return bool(machine()) and found["machine"] == machine() and _born(found["pid"]) != found["born"]
+    except (ValueError, KeyError, TypeError):
+        return False
