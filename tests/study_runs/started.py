@@ -40,10 +40,11 @@ class Command:
         return self.popen.returncode
 
     def until(self, happens: Callable[[], object]) -> None:
-        """Wait until `happens` is true; fails when it takes longer than any study may."""
+        """Wait until `happens` is true; fails when the command ends before, or takes longer than any study may."""
         begun = time.monotonic()
         while not happens():
             self.family()
+            assert self.popen.poll() is None or happens(), f"it ended too early:\n{self.said}"
             assert time.monotonic() - begun < LONGEST, f"nothing came of it:\n{self.said}"
             time.sleep(0.05)
 

@@ -9,7 +9,10 @@ pytestmark = pytest.mark.slow
 
 
 def shards(runs):
-    return {path.name: path.stat().st_mtime_ns for path in (runs / "shared" / "datasets").glob("*/*/*.parquet")}
+    return {
+        str(path.relative_to(runs)): path.stat().st_mtime_ns
+        for path in (runs / "shared" / "datasets").glob("*/*/*.parquet")
+    }
 
 
 def datasets(runs):

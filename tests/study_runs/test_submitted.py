@@ -1,0 +1,106 @@
+"""A study as a job on a running Ray cluster: `ray start --head`, then `ray job submit`, as the README writes it."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from study_runs.started import ROOT, Command, assert_each_once, trials
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
+
+RAY = str(Path(sys.executable).with_name("ray"))
+MOST_UPLOADED_BYTES = 30_000_000
+
+WHERE = """
+import json, os
+from pathlib import Path
+from breakeven.places import default_runs_dir
+from breakeven.study import provenance
+files = [path for path in Path.cwd().rglob("*") if path.is_file()]
+print("found", json.dumps({
+    "runs": str(default_runs_dir()), "commit": provenance.git_commit(), "top": os.listdir(),
+    "bytes": sum(path.stat().st_size for path in files),
+}))
+"""
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Ray head of our own, beside any other, and the environment to reach it."""
+    gcs, dashboard, client, agent, metrics = free_ports(5)
+    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # short: a socket's path has 107 characters at most
+    reach = {
+        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_ADDRESS": "", "BREAKEVEN_RUNS": "",
+        "MLFLOW_TRACKING_URI": "", "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    head = Command(
+        (RAY, "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1", "--port", str(gcs),
+         "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--ray-client-server-port", str(client),
+         "--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics),
+         "--temp-dir", temporary), tmp_path_factory.mktemp("head") / "head.log", reach,
+    )  # fmt: skip
+    head.until(lambda: "Ray runtime started" in head.said or head.popen.poll() is not None)
+    yield reach | {"RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    head.family()
+    head.popen.terminate()
+    head.popen.wait()
+    head.clean()
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def submit(cluster, output, *entrypoint, variables=None):
+    environment = ("--runtime-env-json", json.dumps({"env_vars": variables})) if variables else ()
+    return Command((RAY, "job", "submit", "--working-dir", ".", *environment, "--", *entrypoint), output, cluster)
+
+
+def test_what_a_job_carries_and_where_it_writes(cluster, tmp_path, starting):
+    job = starting(submit(cluster, tmp_path / "job.log", "python", "-c", WHERE))
+    assert job.ends() == 0, job.said
+    (line,) = [line for line in job.said.splitlines() if line.startswith("found ")]
+    found = json.loads(line.removeprefix("found "))
+    assert Path(found["runs"]) == ROOT / "runs"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert found["commit"][:12] == head[:12]
+    assert found["bytes"] < MOST_UPLOADED_BYTES
+    assert {"studies", "platform"} <= set(found["top"]) and not {".venv", "runs", ".git"} & set(found["top"])
+
+
+def test_a_submitted_study_ends_in_nested_runs(cluster, prepared, tmp_path, starting):
+    job = starting(
+        submit(cluster, tmp_path / "job.log", "python", "studies/scaling.py", "--preset", "smoke",
+               variables={"BREAKEVEN_RUNS": str(prepared), "BREAKEVEN_GIT_COMMIT": "0123abc"}),
+    )  # fmt: skip
+    assert job.ends() == 0, job.said
+    assert "Break-even" in job.said and "Traceback" not in job.said
+    assert_each_once(prepared)
+    assert {record["git_commit"] for record in trials(prepared)} == {"0123abc"}
+    assert (prepared / "smoke" / "report.md").exists()
+    client = MlflowClient(f"sqlite:///{prepared / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("smoke").experiment_id], max_results=1000)
+    level = {run.info.run_id: run.data.tags["level"] for run in runs}
+    nested = {(run.data.tags["level"], level.get(run.data.tags.get("mlflow.parentRunId"), "")) for run in runs}
+    assert nested == {
+        ("study", ""),
+        ("generation", "study"),
+        ("pretraining", "study"),
+        ("cell", "study"),
+        ("trial", "cell"),
+    }
