@@ -1,6 +1,9 @@
 """kill -9 at any stage, then the same command: it goes on, and nothing that was finished is made again."""
 
 import json
+import os
+import shutil
+import signal
 
 import pytest
 from study_runs.started import assert_each_once, files, study, trials
@@ -60,6 +63,21 @@ def test_a_killed_worker_is_survived(prepared, starting):
     assert command.ends() == 0, command.said
     assert "a worker died in" in command.said and "Traceback" not in command.said
     assert_each_once(prepared)
+
+
+def test_ctrl_c_leaves_in_a_line(prepared, starting):
+    shutil.rmtree(prepared / "shared" / "backbones")
+    shutil.rmtree(prepared / "shared" / "pretraining")
+    pretraining = prepared / "shared" / "pretraining"
+    for begun in (lambda: list(pretraining.glob("*/progress.json")), lambda: trials(prepared)):
+        command = starting(study(prepared))
+        command.until(begun)
+        os.killpg(command.popen.pid, signal.SIGINT)  # as a terminal does
+        assert command.ends() == 130, command.said
+        last = command.said.splitlines()[-1]
+        assert last == "interrupted; nothing finished is lost: the same command goes on from here"
+        assert "Traceback" not in command.said
+    assert 1 <= len(trials(prepared)) < 24
 
 
 def test_a_killed_raylet_ends_the_run_and_loses_nothing(prepared, starting):

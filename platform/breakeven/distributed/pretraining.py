@@ -5,9 +5,11 @@ training/loop.py; results do not depend on the number of workers beyond floating
 """
 
 import json
+import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,7 @@ def pretrain(
             ),
         )
         try:
-            with watcher:
+            with watcher, _ctrl_c():
                 trainer.fit()
             break
         except ray.train.ControllerError as error:  # a group that could not be set up: not retried by Ray itself
@@ -110,6 +112,19 @@ def pretrain(
             raise PretrainingFailed(f"{job.objective} pretraining: {error}") from error
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
     return Pretrained(job.backbone, checkpoints.content_hash(job.backbone), facts)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt as everywhere: Ray Train takes it over, leaves silently, and keeps it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as left:
+        raise KeyboardInterrupt from left
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _worker(config: dict[str, Any]) -> None:
