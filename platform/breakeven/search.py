@@ -5,9 +5,10 @@ wins is then confirmed on fresh seeds and test events. The ledger is the truth: 
 and a lost or outdated Optuna journal is filled from it. It never trains.
 """
 
+import bisect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study.ledger import Ledger
+from breakeven.study.pace import Pace
 from breakeven.study.plan import (
     Cell,
     Ingredients,
@@ -35,6 +37,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MAX_LOST = 3
 """Times a trial may be lost with its worker before it is recorded as failed."""
+
+PACK_TRIALS = 16
+"""Most trials in a pack."""
+PACK_SECONDS = 20.0
+"""Time that a pack should last: long against the 50 ms that Tune takes for each, short against what is left to do."""
+_SHORTEST_PACK_SECONDS = 1.0
+"""Below this a pack is not made shorter to spread the last trials: Tune's own time would be felt."""
 
 
 def open_storage(path: Path) -> optuna.storages.BaseStorage:
@@ -119,6 +128,8 @@ class TrialQueue:
     ) -> None:
         self.study, self.made_of, self.ledger, self.storage = study, made_of, ledger, storage
         self.on_known = on_known
+        self.packs = 0
+        """Packs handed out."""
         self.trials: dict[str, Trial] = {}
         self.ratios: dict[Cell, float] = {}
         self._ready: list[Trial] = []
@@ -126,6 +137,7 @@ class TrialQueue:
         self._lost: dict[str, int] = {}
         self._given_up: set[str] = set()
         self._searching: dict[Cell, _SearchedCell] = {}
+        self._pace = Pace(study)
         for cell in cells(study):
             if searched(study, cell):
                 self._begin_search(cell)
@@ -155,6 +167,58 @@ class TrialQueue:
         self._in_flight[chosen.hash] = chosen
         return chosen
 
+    def next_pack(self, most: int = PACK_TRIALS, workers: int = 1) -> list[Trial]:
+        """The next trials for one worker; empty when there is nothing to hand out at the moment (see `finished`).
+
+        They share a task, so that a worker reads two datasets, and sizes within a factor of two; only a pack too short
+        to be worth its handling takes others too. It lasts about PACK_SECONDS, and less when little is left, so that
+        all `workers` end at about the same time. A trial that was lost with its worker is handed out alone: it may have
+        been the reason.
+        """
+        if not self._ready:
+            return []
+        first = self._ready[0]
+        longest = self._pack_seconds(workers)
+        lasts = self._pace.seconds(first)
+        pack = {first.hash: first}
+        alike: tuple[Callable[[Trial], bool], ...] = (
+            lambda other: other.cell.task == first.cell.task and 2 * other.cell.size >= first.cell.size,
+            lambda other: lasts < _SHORTEST_PACK_SECONDS,
+        )
+        for fits in alike if first.hash not in self._lost else ():
+            for other in self._ready:
+                if len(pack) == most:
+                    break
+                if fits(other) and other.hash not in pack and other.hash not in self._lost:
+                    seconds = self._pace.seconds(other)
+                    if lasts + seconds <= longest:
+                        pack[other.hash] = other
+                        lasts += seconds
+        self.packs += 1
+        self._in_flight |= pack
+        self._ready = [waiting for waiting in self._ready if waiting.hash not in pack]
+        return list(pack.values())
+
+    def pack_came_back(self, hashes: Sequence[str], alive: bool) -> list[str]:
+        """A worker is done with a pack, or dead: see `came_back`. Returns those that were lost for the third time.
+
+        A worker trains a pack in its order, so the first without a record was at work when it died; the others had not
+        begun and are queued again as if they had never been handed out.
+        """
+        lost, suspect = [], not alive
+        for name in hashes:
+            if alive or self.settled(name) or suspect:
+                suspect = suspect and self.settled(name)
+                if not self.came_back(name):
+                    lost.append(name)
+            else:
+                self._wait(self._in_flight.pop(name))
+        return lost
+
+    def settled(self, trial_hash: str) -> bool:
+        """Whether the ledger, as last refreshed, has an outcome of this trial that stands."""
+        return self._record(trial_hash) is not None
+
     @property
     def finished(self) -> bool:
         """Whether every trial has a record."""
@@ -165,13 +229,14 @@ class TrialQueue:
 
         Returns False when the trial was lost for the third time: the caller records a failure and calls `give_up`.
         """
-        if self._record(trial_hash) is None:
+        if (record := self._record(trial_hash)) is None:
             self._lost[trial_hash] = self._lost.get(trial_hash, 0) + 1
             if self._lost[trial_hash] >= MAX_LOST:
                 return False
             self._ready.insert(0, self._in_flight.pop(trial_hash))
             return True
         chosen = self._in_flight.pop(trial_hash)
+        self._pace.learn(chosen, record)
         self.on_known(trial_hash)
         if chosen.phase == "search":
             self._advance(chosen.cell)
@@ -188,11 +253,26 @@ class TrialQueue:
         if (
             record is not None
             and record["outcome"] != "finished"
-            and record.get("retry")
+            and self._worth_another_try(record)
             and trial_hash not in self._given_up
         ):
             return None
         return record
+
+    def _worth_another_try(self, record: dict[str, Any]) -> bool:
+        """Whether a failure may end otherwise: its reason may be gone, or its time limit has been raised since."""
+        limit = self.study.finetuning.trial_seconds or math.inf
+        return bool(record.get("retry")) or (record.get("time_limit") or math.inf) < limit
+
+    def _pack_seconds(self, workers: int) -> float:
+        """How long the next pack should last: half of each worker's part of what is ready, within bounds."""
+        enough = 2 * workers * PACK_SECONDS
+        ready = 0.0
+        for waiting in self._ready:
+            ready += self._pace.seconds(waiting)
+            if ready >= enough:
+                return PACK_SECONDS
+        return max(ready / (2 * workers), _SHORTEST_PACK_SECONDS)
 
     def _begin_search(self, cell: Cell) -> None:
         name = self._search_name(cell)
@@ -241,13 +321,15 @@ class TrialQueue:
         if new.hash in self.trials:
             return
         self.trials[new.hash] = new
-        if self._record(new.hash) is not None:
+        if (record := self._record(new.hash)) is not None:
+            self._pace.learn(new, record)
             self.on_known(new.hash)
             return
+        self._wait(new)
+
+    def _wait(self, new: Trial) -> None:
         # Largest samples first, and a search before the confirmation that waits for it.
-        order: Callable[[Trial], tuple[int, bool]] = lambda t: (-t.cell.size, t.phase == "confirm")  # noqa: E731
-        place = next((i for i, other in enumerate(self._ready) if order(other) > order(new)), len(self._ready))
-        self._ready.insert(place, new)
+        bisect.insort_right(self._ready, new, key=lambda waiting: (-waiting.cell.size, waiting.phase == "confirm"))
 
     def _search_name(self, cell: Cell) -> str:
         """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""

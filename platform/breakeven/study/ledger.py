@@ -62,10 +62,15 @@ class Ledger:
 
     def refresh(self) -> "Ledger":
         """Read what other processes have written since the last look; returns itself."""
-        for path in sorted((self.folder / "records").glob("*.json")):
-            if path.name in self._files:
+        return self.read(sorted(path.name for path in (self.folder / "records").glob("*.json")))
+
+    def read(self, names: Iterable[str]) -> "Ledger":
+        """Read these files, as `write` named them, without a look at all others that there are; returns itself."""
+        for name in names:
+            if name in self._files:
                 continue
-            self._files.add(path.name)
+            self._files.add(name)
+            path = self.folder / "records" / name
             try:
                 found = _parse(path)
             except (OSError, ValueError, KeyError, TypeError) as error:
