@@ -267,7 +267,7 @@ def _finetune(
     study: Study, places: Places, ledger: Ledger, resources: Any, made: Made, tracker: Callable[[str], None]
 ) -> tuple[str, ...]:
     from breakeven.distributed.finetuning import finetune
-    from breakeven.distributed.trial import TrialJob
+    from breakeven.distributed.job import TrialJob
 
     commit = provenance.git_commit()
 

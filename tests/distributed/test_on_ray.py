@@ -11,8 +11,8 @@ import pytest
 from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.distributed import finetuning, generation, pretraining
+from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import session
-from breakeven.distributed.trial import TrialJob
 from breakeven.events import store
 from breakeven.physics.processes import from_lhe
 from breakeven.search import TrialQueue, open_storage

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from breakeven.distributed import finetuning, plain_tune
 from breakeven.distributed.deadline import Check
+from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import Resources
-from breakeven.distributed.trial import TrialJob, training_facts
 from breakeven.search import TrialQueue, open_storage
 from breakeven.study import plan, spec
 from breakeven.study.ledger import Ledger
@@ -92,6 +92,8 @@ def table(figures: Mapping[str, float]) -> Table:
 
 def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
     """The facts of a trial that took no training: ten epochs towards a loss that only seed and ratio decide."""
+    from breakeven.distributed.trial import training_facts  # in the worker: a driver never trains
+
     begun = time.perf_counter(), time.process_time()
     end = 0.3 + 0.05 * math.log10(job.trial.ratio / 0.3) ** 2 + 1e-3 * (job.trial.seed % 7)
     curve = []

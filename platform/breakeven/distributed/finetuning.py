@@ -14,8 +14,8 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from breakeven.distributed.job import Train, TrialJob, lost_record
 from breakeven.distributed.session import Resources
-from breakeven.distributed.trial import Train, TrialJob, lost_record, run_pack
 from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
 from breakeven.study.plan import Trial
@@ -87,10 +87,13 @@ class TrialWorker(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Called once for each process, and by `reset_config` for each later pack."""
+        """Called once for each process; the imports are here, so that no trial is charged for them, nor the driver."""
         import torch
 
+        from breakeven.distributed.trial import run_pack
+
         torch.set_num_threads(1)
+        self.run_pack = run_pack
         self.pack: Pack = config["pack"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -100,7 +103,7 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train the pack to its end; the records are in the ledger when this returns."""
-        files = run_pack(self.pack.jobs, self.pack.train)
+        files = self.run_pack(self.pack.jobs, self.pack.train)
         return {"done_trials": len(files), "files": files, tune.result.DONE: True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -6,8 +6,8 @@ Holds the translation between the study's words and training's: which events, wh
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import numpy as np
 import torch
 
 from breakeven.distributed.deadline import Check, OutOfTime, deadline
+from breakeven.distributed.job import Train, TrialJob, about
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.events.store import open_dataset
 from breakeven.models import build
-from breakeven.study import provenance
 from breakeven.study.ledger import Ledger, now
-from breakeven.study.plan import Trial
-from breakeven.study.spec import Finetuning, Network, task
+from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import evaluate, train
@@ -32,28 +31,6 @@ from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 
 EVALUATION_SEED = 0
 """Validation and test subsets, where capped, are the same for every trial of a task."""
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """All that a worker needs to train one trial: plain values and paths on shared storage."""
-
-    trial: Trial
-    network: Network
-    settings: Finetuning
-    folders: dict[str, Path]
-    """Dataset folder of the signal and of the background process, by name."""
-    backbone: Path | None
-    ledger: Path
-    device: str
-    git_commit: str
-
-    def __repr__(self) -> str:
-        return f"TrialJob({self.trial.hash})"
-
-
-Train = Callable[[TrialJob, Check], dict[str, Any]]
-"""Trains and judges one trial and returns its facts; it calls the check now and then, which ends one that takes too long."""
 
 
 def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> list[str]:
@@ -89,7 +66,7 @@ def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
 
         def whole(result: dict[str, Any]) -> dict[str, Any]:
             times = {"started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
-            return {**_about(job), **result, **times}
+            return {**about(job), **result, **times}
 
         def failure(error: Exception) -> dict[str, Any]:
             # One trial's failure is a result too; whether another try can help depends on the reason.
@@ -115,15 +92,6 @@ def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
 
 def _write(ledger: Ledger, record: dict[str, Any]) -> Path:
     return ledger.write([record])
-
-
-def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
-    """The record of a trial whose worker died again and again before it could write one."""
-    with Ledger(job.ledger).claim(job.trial.hash) as claim:
-        wasted = claim.wasted_seconds
-        claim.release()
-    body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}
-    return {**_about(job), **body, "wasted_seconds": wasted, "started": now(), "ended": now()}
 
 
 def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
@@ -219,34 +187,6 @@ def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.nda
     """At most `most` rows of a split, the same for everyone."""
     rows = arrays.rows(split)
     return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
-
-
-def _about(job: TrialJob) -> dict[str, Any]:
-    """Who a record is: identity, names, provenance."""
-    trial = job.trial
-    wanted = task(trial.cell.task)
-    return {
-        "level": "trial",
-        "record": trial.hash,
-        "phase": trial.phase,
-        "cell": trial.cell.name,
-        "task": trial.cell.task,
-        "signal": wanted.signal,
-        "background": wanted.background,
-        "pretraining": trial.cell.pretraining,
-        "strategy": trial.cell.strategy,
-        "size": trial.cell.size,
-        "seed": trial.seed,
-        "ratio": trial.ratio,
-        "identity": trial.identity,
-        "dataset": f"{trial.identity['signal']}+{trial.identity['background']}",
-        "backbone": trial.identity["backbone"],
-        "device": job.device,
-        "git_commit": job.git_commit,
-        "host": provenance.host(),
-        "processor": provenance.processor(),
-        "versions": provenance.versions(),
-    }
 
 
 @lru_cache(maxsize=64)
