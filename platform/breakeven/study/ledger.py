@@ -19,6 +19,7 @@ import pandas as pd
 
 from breakeven import atomic
 from breakeven.fingerprint import fingerprint
+from breakeven.study import compact_json
 
 VERSION = 1
 HEARTBEAT_SECONDS = 1.0
@@ -199,7 +200,7 @@ def now() -> str:
 
 
 def _parse(path: Path) -> list[dict[str, Any]]:
-    records = json.loads(path.read_text())
+    records = compact_json.loads(path.read_text())
     for record in records:
         if record["ledger"] > VERSION:
             raise LedgerError(

@@ -232,7 +232,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "search.trials": study.search.trials,
     }.items():
         if not math.isfinite(value) or value < 0:
-            raise InvalidStudy(f"{name} is {value}: it must not be negative")
+            raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
     if study.finetuning.gpu_share > 1:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
