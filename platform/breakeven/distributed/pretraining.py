@@ -112,7 +112,7 @@ def pretrain(
 
 def _worker(config: dict[str, Any]) -> None:
     """One rank of the data-parallel training."""
-    # Imported here as a driver, which never trains, is spared 140 MB by it.
+    # Imported here, as a driver, which never trains, is spared 140 MB by it.
     from breakeven.distributed.trial import epoch_line, training_facts
     from breakeven.training.loop import train
 
