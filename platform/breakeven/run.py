@@ -7,7 +7,9 @@ from there.
 import dataclasses
 import json
 import math
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -131,6 +133,10 @@ def _begin(study: Study, runs_dir: Path) -> Places:
             str(places.folder),
         ) from error
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
+    program, *arguments = sys.argv
+    atomic.write_text(
+        places.folder / "command.txt", shlex.join(["python", f"studies/{Path(program).name}", *arguments])
+    )
     price = preview.price_of(study, Ledger(places.ledger).refresh())
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
@@ -435,7 +441,7 @@ def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
         "versions": provenance.versions(),
         "processor": provenance.processor(),
         "datasets": manifests,
-        "command": f"python studies/scaling.py --preset {study.name}",
+        "command": (places.folder / "command.txt").read_text().strip(),
     }
 
 
