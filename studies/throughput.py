@@ -7,12 +7,14 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py                                     everything (five minutes, ten on a busy machine)
     python studies/throughput.py --engine                            the engines and loading alone
     python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
+    python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
 """
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: its idle threads spin, and the kernel has its own
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +23,7 @@ import torch
 import tyro
 
 from breakeven import atomic
-from breakeven.benchmarks import engines, loading, packs, report, sample, timing, work
+from breakeven.benchmarks import engines, loading, packs, report, sample, scheduler, timing, work
 from breakeven.places import Places, default_runs_dir
 from breakeven.study import provenance
 from breakeven.study.ledger import Ledger
@@ -42,6 +44,10 @@ class Throughput:
     """Measure packs alone, no engines."""
     quick: bool = False
     """Few rounds, and for the engines batch 1024 alone."""
+    scheduler: bool = False
+    """Measure in their place what the bookkeeping of a trial costs."""
+    trials: int = 5000
+    """Trials of the study that --scheduler measures."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Write the JSON here too; it always goes to the runs folder."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
@@ -53,27 +59,45 @@ class Throughput:
 def main(asked: Throughput) -> None:
     """Measure, print, write, log."""
     places = Places(asked.runs_dir, NAME)
+    content: dict[str, Any] = {"load_at_start": os.getloadavg()[0]}
+    figures = measure_scheduler(asked, content) if asked.scheduler else measure_training(asked, places, content)
+    for name, value in figures.items():
+        console.print(f"  {name} = {value:.4g}")
+    content |= figures | {"git_commit": provenance.git_commit()}
+    content |= {"host": provenance.host(), "versions": provenance.versions()}
+    written = places.folder / ("scheduler.json" if asked.scheduler else f"{NAME}.json")
+    for path in {written, asked.json or written}:
+        atomic.write_json(path, content)
+    log(places, written, figures)
+
+
+def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, float]:
+    """A study of trials that only keep their books, on Ray, in a folder that is removed."""
+    from breakeven.distributed.session import session
+
+    with tempfile.TemporaryDirectory(prefix="scheduler-") as folder, session() as resources:
+        figures = scheduler.measure(asked.trials, resources, Path(folder))
+    console.print(scheduler.table(figures))
+    content |= {"device": provenance.processor(), "definitions": scheduler.DEFINITIONS}
+    return figures
+
+
+def measure_training(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
+    """Training steps on real events."""
     events, target = sample.real_events(
         places.datasets, asked.device, on_generation=lambda name: console.print(f"  generating events of {name}")
     )
-    content: dict[str, Any] = {
+    content |= {
         "device": torch.cuda.get_device_name() if asked.device != "cpu" else provenance.processor(),
         "events": events.n_events,
-        "load_at_start": os.getloadavg()[0],
+        "definitions": report.DEFINITIONS,
     }
     figures: dict[str, float] = {}
     if asked.engine or not asked.packs:
         figures |= measure_engines(asked, events, target, content)
     if asked.packs or not asked.engine:
         figures |= measure_packs(asked, events, target)
-    for name, value in figures.items():
-        console.print(f"  {name} = {value:.4g}")
-    content = figures | content | {"definitions": report.DEFINITIONS, "git_commit": provenance.git_commit()}
-    content |= {"host": provenance.host(), "versions": provenance.versions()}
-    written = places.folder / f"{NAME}.json"
-    for path in {written, asked.json or written}:
-        atomic.write_json(path, content)
-    log(places, written, figures)
+    return figures
 
 
 def measure_engines(

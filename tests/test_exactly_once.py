@@ -88,22 +88,23 @@ def drive(folder: Path) -> None:
         workers, busy = [start_worker(folder) for _ in range(2)], {}
         while not queue.finished:
             for pipe, process in workers:
-                if pipe not in busy and (pack := queue.take(PACK)):
+                if pipe not in busy and (pack := queue.next_pack(PACK, workers=2)):
                     note(folder, "out", me, *(trial.hash for trial in pack))
                     busy[pipe] = pack
                     if process.is_alive():
                         pipe.send(pack)
             for pipe in wait(list(busy), timeout=0.02):
+                alive = True
                 try:
                     pipe.recv()
                 except (EOFError, ConnectionResetError):
+                    alive = False
                     [dead] = [one for one in workers if one[0] is pipe]
                     dead[1].join()
                     workers[workers.index(dead)] = start_worker(folder)
                 pack = busy.pop(pipe)
                 queue.ledger.refresh()
-                for trial in pack:
-                    assert queue.came_back(trial.hash), "lost three times"
+                assert not queue.pack_came_back([trial.hash for trial in pack], alive), "lost three times"
                 note(folder, "back", me, *(trial.hash for trial in pack))
         for _, process in workers:
             process.kill()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from breakeven import search as search_module
-from breakeven.search import MAX_LOST, RatioSearch, TrialQueue, open_storage
+from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, TrialQueue, open_storage
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
@@ -242,3 +242,145 @@ def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):
     assert queue.total == len(queue.trials) == 8 * 1500
     order = [trial.cell.size for trial in queue.take(12_000)]
     assert order == sorted(order, reverse=True)
+
+
+def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch):
+    queues = list(drivers(tmp_path, monkeypatch))
+    out, trained = [deque(), deque()], [[], []]
+    for turn in range(10_000):
+        if all(queue.finished for queue in queues):
+            break
+        mine = turn % 2
+        if pack := queues[mine].next_pack(most=5, workers=2):
+            out[mine].append(pack)
+        if len(out[mine]) > 1 or (out[mine] and turn % 3 == 0):
+            names = [trial.hash for trial in out[mine][0]]
+            written = [queues[mine].ledger.write([outcome(trial)]).name for trial in out[mine].popleft()]
+            assert len(written) == len(names) and queues[mine].pack_came_back(names, alive=True) == []
+            trained[mine] += names
+    assert all(queue.finished for queue in queues)
+    assert sorted(trained[0] + trained[1]) == sorted(queues[0].trials) and min(map(len, trained)) > 5
+    assert queues[0].ratios == queues[1].ratios and not list((tmp_path / "ledger" / "leases").iterdir())
+    for queue in queues:
+        queue.leases.__exit__()
+
+
+def test_a_pack_leaves_out_what_another_driver_has_and_what_it_has_done(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    theirs = first.next_pack(most=4)
+    finish(first, theirs[0])  # the second has not looked since, and its lease is free again
+    pack = second.next_pack(most=100)
+    assert pack and not {trial.hash for trial in theirs} & {trial.hash for trial in pack}
+    assert second.settled(theirs[0].hash) and second.elsewhere == len(theirs) - 1
+    for queue in (first, second):
+        queue.leases.__exit__()
+
+
+def test_a_pack_whose_worker_died_stays_with_its_driver(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    pack = first.next_pack(most=4)
+    names = [trial.hash for trial in pack]
+    first.ledger.write([outcome(pack[0])])
+    assert len(pack) > 2 and first.pack_came_back(names, alive=False) == []
+    assert not set(names) & {trial.hash for trial in second.take(100)}
+    assert first.next_pack() == [pack[1]]  # it may have been the reason
+    assert set(names[2:]) <= {trial.hash for trial in first.next_pack()}
+    for queue in (first, second):
+        queue.leases.__exit__()
+
+
+def test_what_a_dead_driver_had_comes_in_packs(tmp_path, monkeypatch):
+    first, second = drivers(tmp_path, monkeypatch)
+    theirs = {trial.hash for trial in first.next_pack(most=4)}
+    while trial := second.next():
+        finish(second, trial)
+    first.leases.__exit__()
+    time.sleep(0.02)
+    assert second.elsewhere == len(theirs) == 4
+    packs = [second.next_pack(), second.next_pack()]  # of two: less time is left than a pack may take
+    assert [len(pack) for pack in packs] == [2, 1] and {trial.hash for pack in packs for trial in pack} < theirs
+    second.leases.__exit__()
+
+
+def work_in_packs(queue, workers=2, seconds=0.01):
+    """Train everything, `workers` packs at a time, the oldest back first; returns the packs."""
+    packs, out = [], []
+    while not queue.finished:
+        while len(out) < workers and (pack := queue.next_pack(workers=workers)):
+            out.append(pack)
+        packs.append(out.pop(0))
+        for trial in packs[-1]:
+            queue.ledger.write([outcome(trial) | {"wall_seconds": seconds}])
+        assert queue.pack_came_back([trial.hash for trial in packs[-1]], alive=True) == []
+    return packs
+
+
+def test_packs_hold_every_trial_once(tmp_path):
+    queue = new_queue(tmp_path)
+    packs = work_in_packs(queue)
+    trained = [trial.hash for pack in packs for trial in pack]
+    assert len(trained) == len(set(trained)) == queue.total == queue.done
+    assert queue.packs == len(packs) < len(trained) and max(map(len, packs)) <= PACK_TRIALS
+
+
+def test_a_pack_has_one_task_and_like_sizes_and_lasts_a_sensible_time(tmp_path):
+    study = replace(
+        STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, sizes=(100, 180, 1000), seeds=40)
+    )
+    packs = work_in_packs(new_queue(tmp_path, study), seconds=2.5)
+    for pack in packs:
+        sizes = [trial.cell.size for trial in pack]
+        assert len({trial.cell.task for trial in pack}) == 1 and 2 * min(sizes) >= max(sizes) == sizes[0]
+    assert [len(pack) for pack in packs[5:10]] == [8] * 5  # of 2.5 s in 20, once the queue has seen how long they take
+    largest = [max(trial.cell.size for trial in pack) for pack in packs]
+    assert largest[0] == 1000 and largest[-1] < 1000
+
+
+def test_the_last_trials_are_spread_over_the_workers(tmp_path):
+    study = replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, sizes=(100,), seeds=16))
+    packs = work_in_packs(new_queue(tmp_path, study), workers=4, seconds=2.0)
+    lengths = [len(pack) for pack in packs]
+    assert sum(lengths) == 64 and lengths[-4:] == [1, 1, 1, 1] and max(lengths[4:]) <= 8
+
+
+def test_a_pack_too_short_to_be_worth_its_handling_takes_other_tasks(tmp_path):
+    study = replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, sizes=(100, 1000), seeds=2))
+    queue = new_queue(tmp_path, study)
+    work_in_packs(queue, seconds=1e-3)
+    more = new_queue(tmp_path, replace(study, finetuning=replace(study.finetuning, seeds=4)))
+    assert len({trial.cell for trial in more.next_pack()}) == 8  # it has learned from the ledger how short they are
+
+
+def test_a_dead_worker_costs_the_trial_it_was_at_a_try_and_no_other(tmp_path):
+    short = replace(STUDY.finetuning, sizes=(100,), seeds=8, epochs=1, steps=0)
+    queue = new_queue(tmp_path, replace(STUDY, search=Search(trials=0), finetuning=short))
+    culprit, tries, trained = None, 0, []
+    while not queue.finished:
+        pack = queue.next_pack()
+        culprit = culprit or pack[1]
+        for trial in pack:
+            if trial == culprit:
+                tries += 1
+                break
+            queue.ledger.write([outcome(trial)])
+            trained.append(trial.hash)
+        lost = queue.pack_came_back([trial.hash for trial in pack], alive=culprit not in pack)
+        assert tries < 2 or culprit not in pack or pack == [culprit]  # a suspect is handed out alone
+        for name in lost:
+            assert name == culprit.hash
+            queue.ledger.write([{**outcome(culprit), "outcome": "failed", "reason": "worker died", "retry": True}])
+            queue.give_up(name)
+    assert tries == MAX_LOST and len(trained) == len(set(trained)) == queue.total - 1
+
+
+def test_a_trial_out_of_time_runs_again_only_where_the_limit_is_raised(tmp_path):
+    def limited(seconds):
+        return replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, trial_seconds=seconds))
+
+    queue = new_queue(tmp_path, limited(5.0))
+    slow = queue.next()
+    failure = {**outcome(slow), "outcome": "failed", "reason": "OutOfTime", "retry": False, "time_limit": 5.0}
+    queue.ledger.write([failure])
+    assert queue.came_back(slow.hash) and slow.hash not in {trial.hash for trial in work(queue)}
+    assert new_queue(tmp_path, limited(5.0)).finished and new_queue(tmp_path, limited(2.0)).finished
+    assert new_queue(tmp_path, limited(9.0)).next() == slow == new_queue(tmp_path, limited(0.0)).next()

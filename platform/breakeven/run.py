@@ -290,7 +290,7 @@ def _finetune(
     tracker: Callable[[str], None],
 ) -> tuple[str, ...]:
     from breakeven.distributed.finetuning import finetune
-    from breakeven.distributed.trial import TrialJob
+    from breakeven.distributed.job import TrialJob
 
     commit = provenance.git_commit()
 

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend
 from breakeven.fingerprint import fingerprint
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.pace import Pace
 from breakeven.study.plan import (
     Cell,
     Ingredients,
@@ -45,6 +46,13 @@ COMPACT_AT = 512
 """Small files in the ledger at which the driver folds them into one."""
 LOOK_SECONDS = 1.0
 """Time between two looks for what other drivers have done."""
+
+PACK_TRIALS = 16
+"""Most trials in a pack."""
+PACK_SECONDS = 20.0
+"""Time that a pack should last: long against the 50 ms that Tune takes for each, short against what is left to do."""
+_SHORTEST_PACK_SECONDS = 1.0
+"""Below this a pack is not made shorter to spread the last trials: Tune's own time would be felt."""
 
 
 def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
@@ -150,6 +158,8 @@ class TrialQueue:
     ) -> None:
         self.study, self.made_of, self.ledger, self.storage = study, made_of, ledger, storage
         self.on_known, self.leases = on_known, leases
+        self.packs = 0
+        """Packs handed out."""
         self.trials: dict[str, Trial] = {}
         self.ratios: dict[Cell, float] = {}
         self._ready: list[Trial] = []
@@ -162,6 +172,7 @@ class TrialQueue:
         self._lost: dict[str, int] = {}
         self._given_up: set[str] = set()
         self._searching: dict[Cell, _SearchedCell] = {}
+        self._pace = Pace(study)
         if leases is not None:
             leases.sweep(ledger.finished)
         for cell in cells(study):
@@ -199,18 +210,52 @@ class TrialQueue:
 
         Each is leased before it is handed out. Raises OSError where leases cannot be written.
         """
-        if self.ledger.loose >= COMPACT_AT:
-            self.ledger.compact()
-        self._look_elsewhere()
+        self._look_around()
         taken: list[Trial] = []
-        while len(taken) < most and (chosen := self._leased(most - len(taken))):
-            for one in chosen:
-                if self._record(one.hash) is None:
-                    self._in_flight[one.hash] = one
-                    taken.append(one)
-                else:  # its last owner finished it after this driver had looked
-                    self._settle(one)
+        while len(taken) < most and (self._again or self._ready):
+            more = most - len(taken)
+            again = [self._again.popleft() for _ in range(min(more, len(self._again)))]
+            ready, self._ready = self._ready[: more - len(again)], self._ready[more - len(again) :]
+            taken += self._leased([*again, *ready])
         return taken
+
+    def next_pack(self, most: int = PACK_TRIALS, workers: int = 1) -> list[Trial]:
+        """The next trials for one worker; empty when there is nothing to hand out at the moment (see `finished`).
+
+        They share a task, so that a worker reads two datasets, and sizes within a factor of two; only a pack too short
+        to be worth its handling takes others too. It lasts about PACK_SECONDS, and less when little is left, so that
+        all `workers` end at about the same time. A trial that was lost with its worker is handed out alone: it may have
+        been the reason. Each is leased before, so a pack is shorter where another driver has some of it.
+        Raises OSError where leases cannot be written.
+        """
+        self._look_around()
+        while chosen := self._choose_pack(most, workers):
+            self._again = deque(waiting for waiting in self._again if waiting.hash not in chosen)
+            self._ready = [waiting for waiting in self._ready if waiting.hash not in chosen]
+            if pack := self._leased(list(chosen.values())):
+                self.packs += 1
+                return pack
+        return []
+
+    def pack_came_back(self, hashes: Sequence[str], alive: bool) -> list[str]:
+        """A worker is done with a pack, or dead: see `came_back`. Returns those that were lost for the third time.
+
+        A worker trains a pack in its order, so the first without a record was at work when it died; the others had not
+        begun and are queued again as if they had never been handed out.
+        """
+        lost, suspect = [], not alive
+        for name in hashes:
+            if alive or self.settled(name) or suspect:
+                suspect = suspect and self.settled(name)
+                if not self.came_back(name):
+                    lost.append(name)
+            else:
+                self._wait(self._in_flight.pop(name))
+        return lost
+
+    def settled(self, trial_hash: str) -> bool:
+        """Whether the ledger, as last refreshed, has an outcome of this trial that stands."""
+        return self._record(trial_hash) is not None
 
     @property
     def finished(self) -> bool:
@@ -222,13 +267,13 @@ class TrialQueue:
 
         Returns False when the trial was lost for the third time: the caller records a failure and calls `give_up`.
         """
-        if self._record(trial_hash) is None:
+        if (record := self._record(trial_hash)) is None:
             self._lost[trial_hash] = self._lost.get(trial_hash, 0) + 1
             if self._lost[trial_hash] >= MAX_LOST:
                 return False
             self._again.append(self._in_flight.pop(trial_hash))
             return True
-        self._settle(self._in_flight.pop(trial_hash))
+        self._settle(self._in_flight.pop(trial_hash), record)
         return True
 
     def give_up(self, trial_hash: str) -> None:
@@ -236,19 +281,59 @@ class TrialQueue:
         self._given_up.add(trial_hash)
         self.came_back(trial_hash)
 
-    def _leased(self, most: int) -> list[Trial]:
-        """Up to `most` trials that this driver alone may work on, removed from those that are ready."""
-        chosen: list[Trial] = []
-        while len(chosen) < most and (self._again or self._ready):
-            one = self._again.popleft() if self._again else self._ready.pop(0)
+    def _choose_pack(self, most: int, workers: int) -> dict[str, Trial]:
+        """What would make a good pack of all that waits, by hash; nothing where nothing does."""
+        waiting = [*self._again, *self._ready]
+        if not waiting:
+            return {}
+        first = waiting[0]
+        longest = self._pack_seconds(waiting, workers)
+        lasts = self._pace.seconds(first)
+        pack = {first.hash: first}
+        alike: tuple[Callable[[Trial], bool], ...] = (
+            lambda other: (
+                other.cell.task == first.cell.task
+                and first.cell.size <= 2 * other.cell.size <= 4 * first.cell.size  # those of `_again` come in any order
+            ),
+            lambda other: lasts < _SHORTEST_PACK_SECONDS,
+        )
+        for fits in alike if first.hash not in self._lost else ():
+            for other in waiting:
+                if len(pack) == most:
+                    break
+                if fits(other) and other.hash not in pack and other.hash not in self._lost:
+                    seconds = self._pace.seconds(other)
+                    if lasts + seconds <= longest:
+                        pack[other.hash] = other
+                        lasts += seconds
+        return pack
+
+    def _leased(self, chosen: Sequence[Trial]) -> list[Trial]:
+        """Those that this driver alone may work on and that nobody has finished, from now on in flight.
+
+        chosen: wait nowhere any more. Those that another driver has are waited for.
+        """
+        mine: list[Trial] = []
+        for one in chosen:
             if self.leases is None or self.leases.take(one.hash):
-                chosen.append(one)
+                mine.append(one)
             else:
                 self._elsewhere[one.hash] = one
-        if self.leases is not None and chosen:
+        if self.leases is not None and mine:
             # A lease may have been free because the work was done a moment ago: look after taking it, never before.
             self.ledger.refresh(certain=True)
-        return chosen
+        handed_out = [one for one in mine if self._record(one.hash) is None]
+        self._in_flight |= {one.hash: one for one in handed_out}
+        for one in mine:
+            if one.hash not in self._in_flight and (record := self._record(one.hash)) is not None:
+                self._settle(one, record)  # its last owner finished it after this driver had looked
+        return handed_out
+
+    def _look_around(self) -> None:
+        """Fold the ledger where it has grown, and see what other drivers have done."""
+        if self.ledger.loose >= COMPACT_AT:
+            self.ledger.compact()
+        self._look_elsewhere()
 
     def _look_elsewhere(self) -> None:
         """Take what other drivers have finished, and have back what they left when they died."""
@@ -256,16 +341,17 @@ class TrialQueue:
             return
         self.ledger.refresh()
         for name, one in list(self._elsewhere.items()):
-            if self._record(name) is not None:
+            if (record := self._record(name)) is not None:
                 del self._elsewhere[name]
-                self._settle(one)
+                self._settle(one, record)
             elif self.leases.take(name):
                 del self._elsewhere[name]
                 self._again.append(one)
         self._looked = time.monotonic()
 
-    def _settle(self, done: Trial) -> None:
-        """Take the record of a trial for its outcome, and go on in its cell."""
+    def _settle(self, done: Trial, record: dict[str, Any]) -> None:
+        """Take the record of a trial for its outcome, learn from it how long trials take, and go on in its cell."""
+        self._pace.learn(done, record)
         if self.leases is not None:
             self.leases.release(done.hash)
         self.on_known(done.hash)
@@ -278,11 +364,26 @@ class TrialQueue:
         if (
             record is not None
             and record["outcome"] != "finished"
-            and record.get("retry")
+            and self._worth_another_try(record)
             and trial_hash not in self._given_up
         ):
             return None
         return record
+
+    def _worth_another_try(self, record: dict[str, Any]) -> bool:
+        """Whether a failure may end otherwise: its reason may be gone, or its time limit has been raised since."""
+        limit = self.study.finetuning.trial_seconds or math.inf
+        return bool(record.get("retry")) or (record.get("time_limit") or math.inf) < limit
+
+    def _pack_seconds(self, waiting: Sequence[Trial], workers: int) -> float:
+        """How long the next pack should last: half of each worker's part of what is waiting, within bounds."""
+        enough = 2 * workers * PACK_SECONDS
+        left = 0.0
+        for one in waiting:
+            left += self._pace.seconds(one)
+            if left >= enough:
+                return PACK_SECONDS
+        return max(left / (2 * workers), _SHORTEST_PACK_SECONDS)
 
     def _begin_search(self, cell: Cell) -> None:
         name = self._search_name(cell)
@@ -331,11 +432,15 @@ class TrialQueue:
         if new.hash in self.trials:
             return
         self.trials[new.hash] = new
-        if self._record(new.hash) is not None:
+        if (record := self._record(new.hash)) is not None:
+            self._pace.learn(new, record)
             self.on_known(new.hash)
             return
+        self._wait(new)
+
+    def _wait(self, new: Trial) -> None:
         # Largest samples first, and a search before the confirmation that waits for it.
-        bisect.insort(self._ready, new, key=lambda found: (-found.cell.size, found.phase == "confirm"))
+        bisect.insort_right(self._ready, new, key=lambda waiting: (-waiting.cell.size, waiting.phase == "confirm"))
 
     def _search_name(self, cell: Cell) -> str:
         """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""

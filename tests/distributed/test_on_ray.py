@@ -2,8 +2,6 @@
 
 import os
 import signal
-import threading
-import time
 from dataclasses import replace
 
 import psutil
@@ -11,8 +9,8 @@ import pytest
 from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.distributed import finetuning, generation, pretraining
+from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import session
-from breakeven.distributed.trial import TrialJob
 from breakeven.events import store
 from breakeven.physics.processes import from_lhe
 from breakeven.search import TrialQueue, open_storage
@@ -114,24 +112,45 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
     def job_of(trial):
         return TrialJob(trial, study.network, study.finetuning, folders, None, tmp_path / "ledger", "cpu", "abc")
 
-    killed, over = [], threading.Event()
+    def killed_at_the_first_try(job, check):
+        from breakeven.distributed.trial import train_and_judge
 
-    def kill_two():
-        while len(killed) < 2 and not over.wait(0.2):
-            for process in psutil.process_iter(["cmdline"]):
-                if "TrialWorker" in " ".join(process.info["cmdline"] or []) and process.pid not in killed:
-                    killed.append(process.pid)
-                    process.send_signal(signal.SIGKILL)
-                    time.sleep(1.0)
-                    break
+        mark = tmp_path / f"tried-{job.trial.seed}"
+        if job.trial.seed in (3, 6) and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return train_and_judge(job, check)
 
-    killer = threading.Thread(target=kill_two)
-    killer.start()
     records = []
-    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append)
-    over.set()
-    killer.join()
-    assert len(killed) == 2 and queue.finished
+    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append, killed_at_the_first_try)
+    assert len(list(tmp_path.glob("tried-*"))) == 2 and queue.finished
     frame = Ledger(tmp_path / "ledger").refresh().frame()
     assert len(frame) == len(records) == 8 and (frame["outcome"] == "finished").all()
     assert len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 8  # nothing was recorded twice
+
+
+def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
+    settings = replace(FINETUNING, seeds=24, epochs=1, steps=0, trial_seconds=1.0)
+    study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
+    ledger = Ledger(tmp_path / "ledger")
+    made_of = Ingredients({"WH": "a", "ZH": "b"}, {})
+    queue = TrialQueue(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"))
+
+    def job_of(trial):
+        return TrialJob(trial, study.network, settings, {}, None, tmp_path / "ledger", "cpu", "abc")
+
+    def train(job, check):
+        import signal
+        import time
+
+        if job.trial.seed == 7:  # hangs where no alarm reaches it
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        if job.trial.seed in (3, 7):
+            time.sleep(1000.0)
+        return {"outcome": "finished", "wall_seconds": 0.01, "device_seconds": 0.01}
+
+    records = []
+    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append, train)
+    failed = {record["seed"]: record["reason"] for record in records if record["outcome"] == "failed"}
+    assert len(records) == 24 and set(failed) == {3, 7} and all("not done after 1 s" in why for why in failed.values())
+    assert queue.packs < 12 and len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 24

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from breakeven.distributed.trial import TrialJob, lost_record, run_trial
+from breakeven.distributed.job import TrialJob, lost_record
+from breakeven.distributed.trial import run_trial
 from breakeven.models import build
 from breakeven.study.ledger import Ledger
 from breakeven.study.plan import Cell, Ingredients, trial

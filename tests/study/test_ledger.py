@@ -172,6 +172,21 @@ def test_folding_again_and_again_keeps_few_files(tmp_path):
     assert len(os.listdir(tmp_path / "records")) <= 6 and len(Ledger(tmp_path).refresh().records()) == 64
 
 
+def test_named_files_are_read_alone(tmp_path, monkeypatch):
+    writer, reader = Ledger(tmp_path), Ledger(tmp_path)
+    files = [writer.write([record(name)]).name for name in ("a", "b", "c")]
+    monkeypatch.setattr(reader, "_names", lambda: pytest.fail("the folder was listed"))
+    assert reader.read(files[:2]).read(files[:1]) is reader
+    assert reader.finished("a") and reader.finished("b") and reader.get("c") is None and reader.loose == 2
+
+
+def test_a_named_file_that_was_folded_in_meanwhile_is_found(tmp_path):
+    writer, reader = Ledger(tmp_path), Ledger(tmp_path)
+    files = [writer.write([record(name)]).name for name in ("a", "b")]
+    writer.compact()
+    assert reader.read(files[:1]).finished("a") and reader.problems == []
+
+
 def test_files_that_keep_vanishing_are_told(tmp_path, monkeypatch):
     Ledger(tmp_path).write([record("a")])
     monkeypatch.setattr(Ledger, "_content", lambda self, name: None)

@@ -14,8 +14,8 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from breakeven.distributed.job import Train, TrialJob, lost_record
 from breakeven.distributed.session import Resources
-from breakeven.distributed.trial import TrialJob, lost_record, run_trial
 from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
 from breakeven.study.plan import Trial
@@ -33,18 +33,20 @@ def finetune(
     resources: Resources,
     scratch: Path,
     on_record: Callable[[dict[str, Any]], None] = lambda record: None,
+    train: Train | None = None,
 ) -> None:
-    """Train all trials of `queue` on the cluster.
+    """Train all trials of `queue` on the cluster, in packs.
 
     job_of: turns a trial into a worker's job.  scratch: folder for Tune's own files, removed at the end.
     on_record: called in the driver with each new record, finished or failed.
-    A worker that dies gives its trial back; a trial lost three times is recorded as failed.
+    train: what a worker does for one trial, where it is not the training of trial.py.
+    A worker that dies gives its trials back; one that was at work three times when it died is recorded as failed.
     """
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, job_of, on_record)
-    share = {"gpu": 1.0, "cpu": 1.0} if resources.gpus else {"cpu": 1.0}
+    workers, share = shares(resources, queue.study.finetuning.gpu_share)
+    searcher = QueueSearcher(queue, job_of, on_record, workers, train)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, share),
         tune_config=tune.TuneConfig(
@@ -52,7 +54,7 @@ def finetune(
             metric="done_trials",
             mode="max",
             num_samples=-1,
-            max_concurrent_trials=resources.workers,
+            max_concurrent_trials=workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -72,25 +74,40 @@ def finetune(
     shutil.rmtree(scratch, ignore_errors=True)
 
 
+def shares(resources: Resources, gpu_share: float) -> tuple[int, dict[str, float]]:
+    """How many packs are trained at once, and what Tune reserves for each: a core, or a part of a GPU and of the cores."""
+    if not resources.gpus:
+        return max(1, resources.cpus), {"cpu": 1.0}
+    workers = resources.gpus * int(1 / gpu_share + 1e-9)
+    return workers, {"gpu": gpu_share, "cpu": min(1.0, resources.cpus / workers)}
+
+
 class TrialWorker(tune.Trainable):
-    """A worker process that trains one pack after another without starting anew."""
+    """A worker process that trains one pack after another without starting anew.
+
+    Tune gives a pack to whichever worker is free. What it needs lies in this process already where an earlier pack had
+    the same task (the event arrays are kept, and mapped from the page cache else), so that no more is to be gained.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Called once for each process, and by `reset_config` for each later pack."""
+        """Called once for each process; the imports are here, so that no trial is charged for them, nor the driver."""
         import torch
 
+        from breakeven.distributed.trial import run_pack
+
         torch.set_num_threads(1)
-        self.jobs: list[TrialJob] = config["pack"].jobs
+        self.run_pack = run_pack
+        self.pack: Pack = config["pack"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack; nothing of the last one is kept but open files."""
-        self.jobs = new_config["pack"].jobs
+        self.pack = new_config["pack"]
         return True
 
     def step(self) -> dict[str, Any]:
         """Train the pack to its end; the records are in the ledger when this returns."""
-        records = [run_trial(job) for job in self.jobs]
-        return {"done_trials": len(records), tune.result.DONE: True}
+        files = self.run_pack(self.pack.jobs, self.pack.train)
+        return {"done_trials": len(files), "files": files, tune.result.DONE: True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: the ledger has it."""
@@ -102,8 +119,8 @@ class TrialWorker(tune.Trainable):
 class Pack:
     """Jobs that one worker trains together; opaque to Tune, which would otherwise flatten and print them."""
 
-    def __init__(self, jobs: list[TrialJob]) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: list[TrialJob], train: Train | None) -> None:
+        self.jobs, self.train = jobs, train
 
     def __repr__(self) -> str:
         return f"Pack({len(self.jobs)})"
@@ -113,37 +130,46 @@ class Pack:
 
 
 _LOST = "its worker died three times; look at the Ray logs for out of memory"
+_UNREADABLE = "its record could not be read back three times; look at the ledger's folder and its disk"
 
 
 class QueueSearcher(Searcher):
     """What Tune asks for the next configuration; the answers come from the queue."""
 
     def __init__(
-        self, queue: TrialQueue, job_of: Callable[[Trial], TrialJob], on_record: Callable[[dict[str, Any]], None]
+        self,
+        queue: TrialQueue,
+        job_of: Callable[[Trial], TrialJob],
+        on_record: Callable[[dict[str, Any]], None],
+        workers: int,
+        train: Train | None,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
         self.queue, self.job_of, self.on_record = queue, job_of, on_record
+        self.workers, self.train = workers, train
         self.error: Exception | None = None
-        self._packs: dict[str, list[TrialJob]] = {}
+        self._packs: dict[str, Pack] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        trial = self.queue.next()
-        if trial is None:
+        trials = self.queue.next_pack(workers=self.workers)
+        if not trials:
             return None
-        self._packs[trial_id] = [self.job_of(trial)]
-        return {"pack": Pack(self._packs[trial_id])}
+        self._packs[trial_id] = Pack([self.job_of(trial) for trial in trials], self.train)
+        return {"pack": self._packs[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take the records of a pack from the ledger, whether its worker lived or died."""
-        self.queue.ledger.refresh()
-        for job in self._packs.pop(trial_id, []):
-            try:
-                self._take(job)
-            except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
-                self.error = problem
+        if (pack := self._packs.pop(trial_id, None)) is None:
+            return
+        try:
+            files = result.get("files") if result and not error else None
+            self._take(pack, files)
+        except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
+            self.error = problem
+        pack.jobs = []  # Tune keeps the configurations of all its trials
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher beside its own state, which nobody reads: a queue and a progress bar cannot be."""
@@ -156,16 +182,29 @@ class QueueSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the queue was filled from the ledger."""
 
-    def _take(self, job: TrialJob) -> None:
-        name = job.trial.hash
-        if not self.queue.came_back(name):
-            self.queue.ledger.write([lost_record(job, _LOST)])
-            self.queue.give_up(name)
-        if (record := self.queue.ledger.get(name)) is not None:
-            self.on_record(record)
+    def _take(self, pack: "Pack", files: list[str] | None) -> None:
+        """files: what the worker wrote, so that the driver need not look through the ledger; None: it died."""
+        queue, ledger = self.queue, self.queue.ledger
+        alive = files is not None
+        if files is None:
+            ledger.refresh(certain=True)  # what it finished before must be seen, or it is trained again
         else:
-            cell = f"{job.trial.cell.name} seed {job.trial.seed}"
-            console.print(f"[yellow]warning[/] a worker died in {cell}; it is trained again")
+            ledger.read(files)
+        jobs = {job.trial.hash: job for job in pack.jobs}
+        open_before = [name for name in jobs if not queue.settled(name)]
+        lost = queue.pack_came_back(list(jobs), alive)
+        for name in lost:
+            if not alive or ledger.get(name) is None:  # else its last failure stands
+                ledger.write([lost_record(jobs[name], _UNREADABLE if alive else _LOST)])
+            queue.give_up(name)
+        for name in jobs:
+            if queue.settled(name) and (record := ledger.get(name)) is not None:
+                self.on_record(record)
+        if not alive and open_before and open_before[0] not in lost:
+            trial = jobs[open_before[0]].trial
+            console.print(
+                f"[yellow]warning[/] a worker died in {trial.cell.name} seed {trial.seed}; it is trained again"
+            )
 
 
 def prepare_arrays(folders: dict[str, Path]) -> None:

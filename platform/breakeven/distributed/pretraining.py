@@ -22,7 +22,6 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from breakeven import atomic
 from breakeven.distributed.session import Resources
-from breakeven.distributed.trial import capped, epoch_line, training_facts
 from breakeven.errors import StageFailed
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
@@ -33,7 +32,6 @@ from breakeven.study.ledger import Ledger, now
 from breakeven.study.spec import Network, Pretraining
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
-from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
 from breakeven.training.workers import ALONE, TorchWorkers
 
@@ -129,6 +127,10 @@ def _ctrl_c() -> Iterator[None]:
 
 def _worker(config: dict[str, Any]) -> None:
     """One rank of the data-parallel training."""
+    # Imported here, as a driver, which never trains, is spared 140 MB by it.
+    from breakeven.distributed.trial import epoch_line, training_facts
+    from breakeven.training.loop import train
+
     torch.set_num_threads(1)
     job: PretrainingJob = config["job"]
     context = ray.train.get_context()
@@ -212,6 +214,8 @@ def recipe_of(job: PretrainingJob) -> Recipe:
 
 def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample, Sample, int]:
     """Training and validation events of all processes on one device, their samples, and the number of outputs."""
+    from breakeven.distributed.trial import capped
+
     arrays = [open_arrays(open_dataset(folder)) for folder in job.folders]
     rows = []
     for found in arrays:

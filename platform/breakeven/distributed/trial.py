@@ -1,11 +1,13 @@
-"""One trial or one pretraining, from a plain job to what the ledger keeps. Needs no Ray, so it is tested without.
+"""A pack of trials or one pretraining, from plain jobs to what the ledger keeps. Needs no Ray, so it is tested without.
 
 Holds the translation between the study's words and training's: which events, which weights, which numbers.
 """
 
+import gc
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from breakeven.distributed.deadline import Check, OutOfTime, deadline
+from breakeven.distributed.job import Train, TrialJob, about
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.events.store import open_dataset
 from breakeven.models import build
-from breakeven.study import provenance
 from breakeven.study.ledger import Ledger, now
-from breakeven.study.plan import Trial
-from breakeven.study.spec import Finetuning, Network, task
+from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import evaluate, train
@@ -31,63 +33,69 @@ EVALUATION_SEED = 0
 """Validation and test subsets, where capped, are the same for every trial of a task."""
 
 
-@dataclass(frozen=True)
-class TrialJob:
-    """All that a worker needs to train one trial: plain values and paths on shared storage."""
+def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> list[str]:
+    """Train the trials of a pack one after another; returns the names of their files in the ledger, in that order.
 
-    trial: Trial
-    network: Network
-    settings: Finetuning
-    folders: dict[str, Path]
-    """Dataset folder of the signal and of the background process, by name."""
-    backbone: Path | None
-    ledger: Path
-    device: str
-    git_commit: str
-
-    def __repr__(self) -> str:
-        return f"TrialJob({self.trial.hash})"
+    Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
+    fails in whatever way leaves the others as they are.
+    """
+    files = []
+    for job in jobs:
+        record, path = _recorded(job, train or train_and_judge)
+        files.append(path.name)
+        if record["outcome"] != "finished" and job.device != "cpu":
+            gc.collect()  # what an out-of-memory error left must not be in the way of the next
+            torch.cuda.empty_cache()
+    return files
 
 
-def run_trial(job: TrialJob) -> dict[str, Any]:
+def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
     """Train and judge one trial and write its record; returns the record.
 
     A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite
-    makes a record with outcome "failed" and the reason; the same trial is not tried again.
+    makes a record with outcome "failed" and the reason, and so does a trial that takes longer than it may; neither is
+    tried again, unless the limit is raised.
     """
+    return _recorded(job, train or train_and_judge)[0]
+
+
+def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
     ledger = Ledger(job.ledger)
-    with ledger.claim(job.trial.hash, job.device) as claim:
-        started, wall, cpu = now(), time.perf_counter(), time.process_time()
-        try:
-            result = _train_and_judge(job)
-        except Exception as error:
+    # The members of a pack are trained one after another, so each has all that its worker holds: a whole core, or the
+    # part of a GPU that workers share.
+    with ledger.claim(job.trial.hash, job.device, _share(job)) as claim:
+        started, wall, begun = now(), time.perf_counter(), _device_now(job)
+
+        def write(result: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+            times = {"started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
+            record = {**about(job), **result, **times}
+            path = ledger.write([record])
+            claim.release()
+            return record, path
+
+        def failure(error: Exception) -> dict[str, Any]:
             # One trial's failure is a result too; whether another try can help depends on the reason.
-            spent = time.process_time() - cpu if job.device == "cpu" else time.perf_counter() - wall
-            result = {
+            return {
                 "outcome": "failed",
                 "reason": f"{type(error).__name__}: {error}",
-                "retry": not isinstance(error, NonFinite | ValueError),
+                "retry": not isinstance(error, NonFinite | ValueError | OutOfTime),
+                "time_limit": job.settings.trial_seconds if isinstance(error, OutOfTime) else None,
                 "wall_seconds": time.perf_counter() - wall,
-                "device_seconds": spent,
+                "device_seconds": _device_now(job) - begun,
             }
-        record = {**_about(job), **result, "started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
-        ledger.write([record])
-        claim.release()
-    return record
+
+        try:
+            with deadline(job.settings.trial_seconds, lambda error: write(failure(error))) as check:
+                result = train(job, check)
+        except Exception as error:
+            result = failure(error)
+        return write(result)
 
 
-def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
-    """The record of a trial whose worker died again and again before it could write one."""
-    with Ledger(job.ledger).claim(job.trial.hash) as claim:
-        wasted = claim.wasted_seconds
-        claim.release()
-    body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}
-    return {**_about(job), **body, "wasted_seconds": wasted, "started": now(), "ended": now()}
-
-
-def training_facts(result: Result) -> dict[str, Any]:
-    """What the ledger keeps of a training, NaN-free."""
+def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
+    """What the ledger keeps of a training, NaN-free. share: part of the device that it held, which scales its seconds."""
     best, last = result.best, result.curve[-1]
+    plateau = result.plateau_seconds
     return {
         "outcome": "finished",
         "validation_loss": best.validation_loss,
@@ -97,13 +105,17 @@ def training_facts(result: Result) -> dict[str, Any]:
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
         "events_seen": last.events_seen,
-        "plateau_seconds": _finite(result.plateau_seconds),
-        "curve": [{key: _finite(value) for key, value in asdict(epoch).items()} for epoch in result.curve],
+        "plateau_seconds": _finite(plateau * share) if plateau is not None else None,
+        "curve": [epoch_line(replace(epoch, device_seconds=epoch.device_seconds * share)) for epoch in result.curve],
     }
 
 
-def _train_and_judge(job: TrialJob) -> dict[str, Any]:
-    wall, begun = time.perf_counter(), _device_now(job.device)
+def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
+    """Train and judge one trial; what it gave, without who it is. check: called after every epoch; it ends what it raises in.
+
+    Raises NonFinite, and ValueError where events or weights do not fit.
+    """
+    wall, begun = time.perf_counter(), _device_now(job)
     trial, settings = job.trial, job.settings
     arrays, rows = _events_of(job)
     chosen = select(arrays, rows)
@@ -141,15 +153,16 @@ def _train_and_judge(job: TrialJob) -> dict[str, Any]:
         recipe,
         strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         backbone=backbone,
+        on_epoch=lambda _: check(),
     )
-    facts = training_facts(result)
+    facts = training_facts(result, _share(job))
     if trial.phase == "confirm":
         judged = evaluate(model, events, samples[Split.TEST], "binary")
         facts |= {"test_accuracy": judged["accuracy"], "test_auc": _finite(judged["auc"]), "test_loss": judged["loss"]}
         facts["test_events"] = len(samples[Split.TEST])
     facts["validation_events"] = len(samples[Split.VALIDATION])
     facts["wall_seconds"] = time.perf_counter() - wall
-    facts["device_seconds"] = _device_now(job.device) - begun
+    facts["device_seconds"] = _device_now(job) - begun
     return facts
 
 
@@ -174,45 +187,21 @@ def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.nda
     return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
 
 
-def _about(job: TrialJob) -> dict[str, Any]:
-    """Who a record is: identity, names, provenance."""
-    trial = job.trial
-    wanted = task(trial.cell.task)
-    return {
-        "level": "trial",
-        "record": trial.hash,
-        "phase": trial.phase,
-        "cell": trial.cell.name,
-        "task": trial.cell.task,
-        "signal": wanted.signal,
-        "background": wanted.background,
-        "pretraining": trial.cell.pretraining,
-        "strategy": trial.cell.strategy,
-        "size": trial.cell.size,
-        "seed": trial.seed,
-        "ratio": trial.ratio,
-        "identity": trial.identity,
-        "dataset": f"{trial.identity['signal']}+{trial.identity['background']}",
-        "backbone": trial.identity["backbone"],
-        "device": job.device,
-        "git_commit": job.git_commit,
-        "host": provenance.host(),
-        "processor": provenance.processor(),
-        "versions": provenance.versions(),
-    }
-
-
 @lru_cache(maxsize=64)
 def _arrays(folder: Path) -> EventArrays:
     return open_arrays(open_dataset(folder))
 
 
-def _device_now(device: str) -> float:
-    """Device-seconds: CPU time of the process, or the wall time that a GPU is held."""
-    if device == "cpu":
+def _device_now(job: TrialJob) -> float:
+    """Device-seconds: CPU time of the process, or the wall time that a GPU is held, times the part of it that is."""
+    if job.device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
-    return time.perf_counter()
+    return time.perf_counter() * _share(job)
+
+
+def _share(job: TrialJob) -> float:
+    return job.settings.gpu_share if job.device != "cpu" else 1.0
 
 
 def _finite(value: Any) -> Any:

@@ -94,6 +94,15 @@ class Ledger:
             time.sleep(min(0.004 * 2**look, 8.0))
         raise LedgerError(f"{self._folder}: files vanish while they are read; look for a program that removes them")
 
+    def read(self, names: Iterable[str]) -> "Ledger":
+        """Read these files, as `write` named them, without a look at all others that there are; returns itself.
+
+        Where another driver has folded one of them in meanwhile, all that is new is read. Raises LedgerError as `refresh`.
+        """
+        if not self._read(list(names)):
+            self.refresh(certain=True)
+        return self
+
     def get(self, record: str) -> dict[str, Any] | None:
         """The record with this hash as last refreshed: a finished one if there is one, else a failed one, else None."""
         return kept.record if (kept := self._records.get(record)) else None

@@ -140,6 +140,20 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
     return Trial(cell, phase, seed, float(ratio), identity)
 
 
+def event_passes(study: Study, cell: Cell, phase: Phase) -> float:
+    """Event passes (forward, backward, step) of one trial at its epoch limit; judging an event costs a third of one.
+
+    A frozen backbone looks at each event once.
+    """
+    settings = study.finetuning
+    rounds = 1 if cell.strategy == "frozen" else epochs(settings, cell.size)
+    trained = 2 * cell.size * (1 / 3 if cell.strategy == "frozen" else rounds)
+    judged = 2 * settings.validation_events * rounds
+    if phase == "confirm":
+        judged += 2 * min(settings.test_events, study.generation.events_per_process // 4)
+    return trained + judged / 3
+
+
 @dataclass(frozen=True)
 class Rates:
     """Measured speeds that turn a plan into hours."""
@@ -216,14 +230,11 @@ def price(study: Study, pretraining_default: tuple[str, ...], rates: Rates, trai
     trials = {"search": 0, "confirm": 0}
     settings = study.finetuning
     for cell in cells(study):
-        cost = 2 * cell.size * epochs(settings, cell.size) if cell.strategy != "frozen" else 2 * cell.size / 3
-        judged = settings.validation_events * (epochs(settings, cell.size) if cell.strategy != "frozen" else 1)
-        tested = min(settings.test_events, study.generation.events_per_process // 4)
         trials["confirm"] += settings.seeds
-        passes["confirm"] += settings.seeds * (cost + 2 * (judged + tested) / 3)
+        passes["confirm"] += settings.seeds * event_passes(study, cell, "confirm")
         if searched(study, cell):
             trials["search"] += study.search.trials * study.search.seeds
-            passes["search"] += study.search.trials * study.search.seeds * (cost + 2 * judged / 3)
+            passes["search"] += study.search.trials * study.search.seeds * event_passes(study, cell, "search")
     to_hours = 1.0 / rates.trained / 3600
     return Price(
         cells=len(cells(study)),

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven.fingerprint import encode, fingerprint
+from breakeven.study import compact_json
 
 VERSION = 2
 """Schema of what is written; version 1 (a checksum in every record, none in the file's name) is still read."""
@@ -77,11 +78,11 @@ def parse(name: str, content: bytes) -> list[Kept]:
     if found := _LOOSE.fullmatch(name):
         if _digest(content) != found["digest"]:
             raise LedgerError("it is cut short, or was changed after it was written")
-        records = json.loads(content)
+        records = compact_json.loads(content)
         for record in records:
             _check_version(record)
     elif _LOOSE_1.fullmatch(name):
-        records = [_parse_1(record) for record in json.loads(content)]
+        records = [_parse_1(record) for record in compact_json.loads(content)]
     else:
         raise LedgerError("its name is not that of a record file, so its content cannot be verified")
     return [Kept(name, place, record) for place, record in enumerate(records)]
@@ -115,7 +116,7 @@ def unfold(content: bytes) -> tuple[list[Kept], list[str]]:
         try:
             if _digest(text.encode()) != digest:
                 raise LedgerError("it was changed after it was written")
-            record = json.loads(text)
+            record = compact_json.loads(text)
             _check_version(record)
             kept.append(Kept(file, place, record))
         except ValueError as error:

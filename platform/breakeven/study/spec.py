@@ -154,6 +154,10 @@ class Finetuning:
     """Most validation events of each class."""
     test_events: int = 2_000_000
     """Most test events of each class."""
+    trial_seconds: float = 0.0
+    """Most seconds that a trial may take: one that takes longer is recorded as failed; 0: no limit."""
+    gpu_share: float = 1.0
+    """Part of a GPU that a worker holds: with 0.25 four workers train on one GPU at a time."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "finetuning.patience": study.finetuning.patience,
         "finetuning.validation-events": study.finetuning.validation_events,
         "finetuning.test-events": study.finetuning.test_events,
+        "finetuning.gpu-share": study.finetuning.gpu_share,
         "search.low": study.search.low,
         "search.published": study.search.published,
         "search.seeds": study.search.seeds,
@@ -223,10 +228,15 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "pretraining.events-per-process": study.pretraining.events_per_process,
         "pretraining.workers": study.pretraining.workers,
         "finetuning.steps": study.finetuning.steps,
+        "finetuning.trial-seconds": study.finetuning.trial_seconds,
         "search.trials": study.search.trials,
     }.items():
-        if value < 0:
-            raise InvalidStudy(f"{name} is {value}: it must not be negative")
+        if not math.isfinite(value) or value < 0:
+            raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
+    if study.finetuning.gpu_share > 1:
+        raise InvalidStudy(
+            f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
+        )
     if study.search.high < study.search.low:
         raise InvalidStudy(f"search.high is {study.search.high}, below search.low {study.search.low}: swap them")
     if not study.finetuning.tasks or not study.finetuning.sizes:

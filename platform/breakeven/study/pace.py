@@ -1,0 +1,41 @@
+"""How long a trial takes: estimated by event passes, and learned from the trials that came back. It never runs any."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from breakeven.study.plan import MEASURED, Phase, Trial, event_passes
+from breakeven.study.spec import Study
+
+
+class Pace:
+    """Estimates the seconds of a trial of `study`.
+
+    Trials of one strategy, size and phase take about the same time. One of a kind that has not come back yet is
+    estimated by its event passes, at the rate of all that have; before any has, at that of one core.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._passes, self._seconds = 0.0, 0.0
+        self._kinds: dict[tuple[str, int, Phase], tuple[int, float]] = {}
+
+    def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
+        """Take the time of a finished trial into account; failed ones say nothing."""
+        if record["outcome"] != "finished":
+            return
+        seconds = float(record.get("wall_seconds") or record["device_seconds"])
+        number, total = self._kinds.get(_kind(trial), (0, 0.0))
+        self._kinds[_kind(trial)] = number + 1, total + seconds
+        self._passes += event_passes(self.study, trial.cell, trial.phase)
+        self._seconds += seconds
+
+    def seconds(self, trial: Trial) -> float:
+        """Expected wall seconds of `trial` on one worker."""
+        if known := self._kinds.get(_kind(trial)):
+            return known[1] / known[0]
+        rate = self._passes / self._seconds if self._seconds > 0 else MEASURED.trained
+        return event_passes(self.study, trial.cell, trial.phase) / rate
+
+
+def _kind(trial: Trial) -> tuple[str, int, Phase]:
+    return trial.cell.strategy, trial.cell.size, trial.phase

@@ -1,0 +1,137 @@
+"""A pack of trials in a worker, without Ray: each member is recorded, fails and runs out of time alone."""
+
+import multiprocessing
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from breakeven.distributed.deadline import OutOfTime, deadline
+from breakeven.distributed.finetuning import shares
+from breakeven.distributed.job import TrialJob
+from breakeven.distributed.session import Resources
+from breakeven.distributed.trial import run_pack, run_trial, train_and_judge
+from breakeven.study.ledger import Ledger
+from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.spec import Finetuning, Study
+
+STUDY = Study(
+    finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
+)
+
+
+def job_for(datasets, ledger, seed, **settings):
+    study = replace(STUDY, finetuning=replace(STUDY.finetuning, **settings))
+    made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
+    made = trial(study, Cell("WH_vs_ZH", "none", "scratch", 20), "confirm", seed, 1.0, made_of)
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
+    return TrialJob(made, study.network, study.finetuning, folders, None, ledger, "cpu", "abc")
+
+
+def facts(job, check):
+    return {"outcome": "finished", "wall_seconds": 0.0, "device_seconds": 0.0, "seed": job.trial.seed}
+
+
+def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp_path):
+    jobs = [job_for(datasets, tmp_path / "pack", 1), job_for(datasets, tmp_path / "pack", 2, learning_rate=1e30),
+            job_for(datasets, tmp_path / "pack", 3)]  # fmt: skip
+    files = run_pack(jobs)
+    ledger = Ledger(tmp_path / "pack").read(files)
+    found = [ledger.get(job.trial.hash) for job in jobs]
+    assert [record["outcome"] for record in found] == ["finished", "failed", "finished"]
+    assert found[1]["reason"].startswith("NonFinite") and not found[1]["retry"]
+    for job, record in zip(jobs, found, strict=True):
+        if record["outcome"] == "finished":
+            alone = run_trial(replace(job, ledger=tmp_path / "alone"))
+            assert alone["test_loss"] == record["test_loss"]
+    assert ledger.refresh().records() == found  # nothing else was written
+
+
+def test_running_out_of_memory_is_one_members_own(datasets, tmp_path):
+    jobs = [job_for(datasets, tmp_path, seed) for seed in (1, 2, 3)]
+
+    def train(job, check):
+        if job.trial.seed == 2:
+            np.ones(1 << 50)
+        return facts(job, check)
+
+    ledger = Ledger(tmp_path).read(run_pack(jobs, train))
+    assert [ledger.get(job.trial.hash)["outcome"] for job in jobs] == ["finished", "failed", "finished"]
+    lost = ledger.get(jobs[1].trial.hash)
+    assert "Memory" in lost["reason"] and lost["retry"]  # on another worker there may be room
+
+
+def test_every_record_is_there_before_the_next_member_begins(datasets, tmp_path):
+    seen = []
+
+    def train(job, check):
+        seen.append(len(Ledger(tmp_path).refresh().records()))
+        return facts(job, check)
+
+    run_pack([job_for(datasets, tmp_path, seed) for seed in (1, 2, 3)], train)
+    assert seen == [0, 1, 2]
+
+
+def test_a_training_that_takes_too_long_ends_and_says_so(datasets, tmp_path):
+    slow = job_for(datasets, tmp_path, 1, epochs=100_000, patience=100_000, trial_seconds=1.5)
+    quick = job_for(datasets, tmp_path, 2)
+    ledger = Ledger(tmp_path).read(run_pack([slow, quick]))
+    found = ledger.get(slow.trial.hash)
+    assert found["outcome"] == "failed" and "not done after 1.5 s (finetuning.trial-seconds)" in found["reason"]
+    assert found["time_limit"] == 1.5 and not found["retry"] and found["device_seconds"] > 0.0
+    assert ledger.finished(quick.trial.hash)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_time_runs_out_in_sleep_and_between_epochs(asks):
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(OutOfTime), deadline(0.2, lambda error: pytest.fail("it could be interrupted")) as check:
+        for _ in range(10_000):
+            time.sleep(0.001 if asks else 1000.0)
+            check()
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_what_is_done_in_time_is_left_alone():
+    with deadline(0.3, lambda error: pytest.fail(str(error))) as check:
+        check()
+    time.sleep(0.5)
+
+
+def hang(job, check):
+    """As a call into a library that never comes back: no alarm reaches it."""
+    if job.trial.seed == 2:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        time.sleep(1000.0)
+    return facts(job, check)
+
+
+def test_a_call_that_never_comes_back_takes_its_process_but_no_record(datasets, tmp_path):
+    jobs = [job_for(datasets, tmp_path, seed, trial_seconds=0.5) for seed in (1, 2, 3)]
+    worker = multiprocessing.get_context("fork").Process(target=run_pack, args=(jobs, hang))
+    worker.start()
+    worker.join(60.0)
+    assert worker.exitcode == 1
+    ledger = Ledger(tmp_path).refresh()
+    assert ledger.finished(jobs[0].trial.hash) and ledger.get(jobs[2].trial.hash) is None
+    found = ledger.get(jobs[1].trial.hash)
+    assert found["outcome"] == "failed" and "not done after 0.5 s" in found["reason"] and found["wall_seconds"] > 0.5
+
+
+def test_a_limit_changes_no_number(datasets, tmp_path):
+    free, limited = (train_and_judge(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
+    assert free["test_loss"] == limited["test_loss"]
+    assert job_for(datasets, tmp_path, 1).trial.hash == job_for(datasets, tmp_path, 1, trial_seconds=9.0).trial.hash
+
+
+def test_workers_fit_the_cluster():
+    def offers(cpus, gpus):
+        return Resources(cpus=cpus, gpus=gpus, nodes=1, dashboard="", local=True)
+
+    assert shares(offers(4, 0), 0.25) == (4, {"cpu": 1.0})
+    assert shares(offers(8, 2), 1.0) == (2, {"gpu": 1.0, "cpu": 1.0})
+    assert shares(offers(8, 2), 0.25) == (8, {"gpu": 0.25, "cpu": 1.0})
+    assert shares(offers(8, 2), 0.1) == (20, {"gpu": 0.1, "cpu": 0.4})
+    assert shares(offers(8, 1), 0.4)[0] == 2
