@@ -101,9 +101,11 @@ class Ui:
     """Port on 127.0.0.1."""
 
     def __call__(self) -> None:
+        from breakeven.publish import tracking_uri
+
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
-        os.execv(sys.executable, [*server, "--backend-store-uri", _run().tracking_uri(self.runs_dir)])
+        os.execv(sys.executable, [*server, "--backend-store-uri", tracking_uri(self.runs_dir)])
 
 
 def main() -> None:

@@ -77,7 +77,9 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
         assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
         assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)
     weights = read_weights(made.folder)
-    assert max(float((weights[k] - v).abs().max()) for k, v in alone.state_dict().items() if v.is_floating_point()) < 1e-2
+    assert (
+        max(float((weights[k] - v).abs().max()) for k, v in alone.state_dict().items() if v.is_floating_point()) < 1e-2
+    )
 
 
 def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
@@ -86,7 +88,9 @@ def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
 
     def kill_once(epoch):
         if not killed and epoch["epoch"] >= 1:
-            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])]
+            workers = [
+                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
+            ]
             if workers:
                 killed.append(workers[0].pid)
                 os.kill(workers[0].pid, signal.SIGKILL)
@@ -122,7 +126,7 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
         return train_and_judge(job, check)
 
     records = []
-    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append, killed_at_the_first_try)
+    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.extend, killed_at_the_first_try)
     assert len(list(tmp_path.glob("tried-*"))) == 2 and queue.finished
     frame = Ledger(tmp_path / "ledger").refresh().frame()
     assert len(frame) == len(records) == 8 and (frame["outcome"] == "finished").all()
@@ -150,7 +154,7 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
         return {"outcome": "finished", "wall_seconds": 0.01, "device_seconds": 0.01}
 
     records = []
-    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.append, train)
+    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.extend, train)
     failed = {record["seed"]: record["reason"] for record in records if record["outcome"] == "failed"}
     assert len(records) == 24 and set(failed) == {3, 7} and all("not done after 1 s" in why for why in failed.values())
     assert queue.packs < 12 and len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 24

@@ -46,7 +46,17 @@ def test_objects_and_truth_survive_the_way_to_disk_and_back(datasets):
 
 def test_the_manifest_tells_what_a_reader_needs(datasets):
     manifest = store.open_dataset(datasets["ZH"].folder).manifest
-    for key in ("process", "settings", "seed", "versions", "events", "cross_section_pb", "hash", "source", "cpu_seconds"):
+    for key in (
+        "process",
+        "settings",
+        "seed",
+        "versions",
+        "events",
+        "cross_section_pb",
+        "hash",
+        "source",
+        "cpu_seconds",
+    ):
         assert manifest[key] not in (None, "", []), key
     assert manifest["events"] == 2 * SHARD_EVENTS
 

@@ -71,7 +71,9 @@ def test_a_trial_is_what_defines_its_result():
 def test_a_trial_from_scratch_does_not_know_the_backbone():
     scratch = Cell("WH_vs_ZH", "none", "scratch", 100)
     other = replace(MADE_OF, backbones={"multiclass": "backbone-2"})
-    assert trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
+    assert (
+        trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
+    )
 
 
 def test_small_samples_make_more_passes():

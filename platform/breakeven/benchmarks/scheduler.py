@@ -125,7 +125,7 @@ def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str
     with Leases(folder / "ledger") as leases:
         queue = TrialQueue(study, made_of, ledger, open_storage(folder / "optuna.journal"), leases=leases)
         finetuning.finetune(
-            queue, job_of, resources, folder / "tune", lambda record: memory.append(_most_memory()), bookkeeping
+            queue, job_of, resources, folder / "tune", lambda records: memory.append(_most_memory()), bookkeeping
         )
     return {
         "trials": float(len(queue.trials)),

@@ -32,13 +32,13 @@ def finetune(
     job_of: Callable[[Trial], TrialJob],
     resources: Resources,
     scratch: Path,
-    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_records: Callable[[list[dict[str, Any]]], None] = lambda records: None,
     train: Train | None = None,
 ) -> None:
     """Train all trials of `queue` on the cluster, in packs.
 
     job_of: turns a trial into a worker's job.  scratch: folder for Tune's own files, removed at the end.
-    on_record: called in the driver with each new record, finished or failed.
+    on_records: called in the driver with the new records of each pack, finished or failed.
     train: what a worker does for one trial, where it is not the training of trial.py.
     A worker that dies gives its trials back; one that was at work three times when it died is recorded as failed.
     """
@@ -46,7 +46,7 @@ def finetune(
         return
     shutil.rmtree(scratch, ignore_errors=True)
     workers, share = shares(resources, queue.study.finetuning.gpu_share)
-    searcher = QueueSearcher(queue, job_of, on_record, workers, train)
+    searcher = QueueSearcher(queue, job_of, on_records, workers, train)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, share),
         tune_config=tune.TuneConfig(
@@ -140,12 +140,12 @@ class QueueSearcher(Searcher):
         self,
         queue: TrialQueue,
         job_of: Callable[[Trial], TrialJob],
-        on_record: Callable[[dict[str, Any]], None],
+        on_records: Callable[[list[dict[str, Any]]], None],
         workers: int,
         train: Train | None,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
-        self.queue, self.job_of, self.on_record = queue, job_of, on_record
+        self.queue, self.job_of, self.on_records = queue, job_of, on_records
         self.workers, self.train = workers, train
         self.error: Exception | None = None
         self._packs: dict[str, Pack] = {}
@@ -197,9 +197,7 @@ class QueueSearcher(Searcher):
             if not alive or ledger.get(name) is None:  # else its last failure stands
                 ledger.write([lost_record(jobs[name], _UNREADABLE if alive else _LOST)])
             queue.give_up(name)
-        for name in jobs:
-            if queue.settled(name) and (record := ledger.get(name)) is not None:
-                self.on_record(record)
+        self.on_records([record for name in jobs if queue.settled(name) and (record := ledger.get(name)) is not None])
         if not alive and open_before and open_before[0] not in lost:
             trial = jobs[open_before[0]].trial
             console.print(

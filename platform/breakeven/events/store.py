@@ -152,9 +152,7 @@ def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise CorruptDataset(
-            f"{path}: cannot be read ({error}); delete it and run again: it is made anew"
-        ) from error
+        raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
     schema.check_schema(table.schema, str(schema.VERSION), str(path))
     if (found := schema.content_hash(table)) != facts["content"]:
         raise CorruptDataset(

@@ -1,0 +1,85 @@
+"""Third stage: the trials of every cell, searched, confirmed or found."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from breakeven import atomic, search
+from breakeven.places import Places
+from breakeven.stages.pretraining import Made
+from breakeven.study import plan, provenance
+from breakeven.study.lease import Leases
+from breakeven.study.ledger import Ledger
+from breakeven.study.spec import Study, task
+from breakeven.terminal import bar
+
+
+def finetune_tasks(
+    study: Study,
+    places: Places,
+    ledger: Ledger,
+    leases: Leases,
+    resources: Any,
+    made: Made,
+    tracker: Callable[[Sequence[str]], None],
+) -> tuple[str, ...]:
+    from breakeven.distributed.finetuning import finetune
+    from breakeven.distributed.job import TrialJob
+
+    commit = provenance.git_commit()
+
+    def job_of(trial: plan.Trial) -> TrialJob:
+        wanted = task(trial.cell.task)
+        return TrialJob(
+            trial=trial,
+            network=study.network,
+            settings=study.finetuning,
+            folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
+            backbone=made.backbones.get(trial.cell.pretraining),
+            ledger=places.ledger,
+            device=resources.device,
+            git_commit=commit,
+        )
+
+    journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
+    storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
+    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
+    tracker([name for name in queue.trials if ledger.get(name) is not None])
+    try:
+        with bar("trials", queue.total, "trials", done=queue.done) as progress:
+
+            def known(name: str) -> None:
+                if (record := ledger.get(name)) is not None:
+                    progress.advance(note=_one_line(record))
+
+            queue.on_known = known
+            finetune(
+                queue,
+                job_of,
+                resources,
+                _scratch(places, leases),
+                lambda records: tracker([record["record"] for record in records]),
+            )
+    finally:
+        leases.release(journal)
+        members = (*made.records, *queue.trials)
+        atomic.write_json(places.folder / "records.json", list(members))
+    return members
+
+
+def _scratch(places: Places, leases: Leases) -> Path:
+    """This driver's folder for Tune's own files; those of drivers that were killed are removed."""
+    for old in places.folder.glob("tune/*"):
+        if not leases.lives(old.name):
+            shutil.rmtree(old)
+    return places.folder / "tune" / leases.owner
+
+
+def _one_line(record: dict[str, Any]) -> str:
+    if record["outcome"] != "finished":
+        return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
+    judged = record.get("test_accuracy") or record["validation_accuracy"]
+    return f"{record['cell']} seed {record['seed']}: {judged:.3f}"

@@ -1,0 +1,81 @@
+"""First stage: the events of every process, made or found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from breakeven.events import sampling, store
+from breakeven.events.arrays import open_arrays
+from breakeven.physics import processes
+from breakeven.places import Places
+from breakeven.study import plan, provenance
+from breakeven.study.lease import Leases
+from breakeven.study.ledger import Ledger, now
+from breakeven.study.spec import Study, task
+from breakeven.terminal import bar
+
+
+def generate_events(
+    study: Study, places: Places, ledger: Ledger, leases: Leases
+) -> tuple[dict[str, store.Dataset], dict[str, Path], tuple[str, ...]]:
+    from breakeven.distributed.finetuning import prepare_arrays
+    from breakeven.distributed.generation import generate
+
+    recipes = recipes_of(study)
+    leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
+    total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
+    missing = sum(len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items())
+    with bar("events", total, "events", done=total - missing) as progress:
+        datasets = generate(recipes, places.datasets, lambda process, events: progress.advance(events, process))
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
+    prepare_arrays(folders)
+    check_sizes(study, datasets)
+    for name, dataset in datasets.items():
+        if not ledger.refresh(certain=True).finished(dataset.hash):
+            ledger.write([_generation_record(name, dataset)])
+    leases.release("generation")
+    return datasets, folders, tuple(dataset.hash for dataset in datasets.values())
+
+
+def recipes_of(study: Study) -> dict[store.Recipe, int]:
+    """The recipe of each process and its number of shards."""
+    wanted = {}
+    settings = study.generation
+    for name in plan.processes(study, processes.PRETRAINING):
+        lhe = settings.lhe.get(name)
+        process = processes.from_lhe(name, [lhe]) if lhe else processes.process(name)
+        recipe = store.Recipe(process, settings.seed, settings.multiparton_interactions, settings.shard_events)
+        wanted[recipe] = recipe.shards_for(settings.events(name))
+    return wanted
+
+
+def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
+    """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
+    largest = max(study.finetuning.sizes)
+    for name in study.finetuning.tasks:
+        for process in (task(name).signal, task(name).background):
+            there = len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN))
+            if largest > there:
+                raise sampling.TooFewEvents(
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} has {there:,}; raise "
+                    "generation.events-per-process (what is there is kept) or drop the size"
+                )
+
+
+def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+    return {
+        "level": "generation",
+        "record": dataset.hash,
+        "outcome": "finished",
+        "process": name,
+        "source": dataset.manifest["source"],
+        "events": dataset.n_events,
+        "dataset": dataset.hash,
+        "device": "cpu",
+        "device_seconds": dataset.manifest["cpu_seconds"],
+        "wall_seconds": dataset.manifest["cpu_seconds"],
+        "git_commit": provenance.git_commit(),
+        "host": provenance.host(),
+        "started": now(),
+        "ended": now(),
+    }

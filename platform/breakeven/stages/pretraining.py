@@ -1,0 +1,111 @@
+"""Second stage: the backbones, one for each objective, trained or found."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from breakeven import models, training
+from breakeven.events import store
+from breakeven.fingerprint import fingerprint
+from breakeven.physics import processes
+from breakeven.places import Places
+from breakeven.study import plan, provenance
+from breakeven.study.lease import Leases
+from breakeven.study.ledger import Ledger
+from breakeven.study.spec import Study
+from breakeven.terminal import bar, console
+
+
+@dataclass(frozen=True)
+class Made:
+    """What generation and pretraining gave, by name."""
+
+    folders: Mapping[str, Path]
+    """Dataset folder of each process."""
+    ingredients: plan.Ingredients
+    backbones: Mapping[str, Path]
+    """Backbone folder of each objective."""
+    records: tuple[str, ...]
+    """Ledger records of generation and pretraining."""
+
+
+def pretrain_backbones(
+    study: Study,
+    places: Places,
+    ledger: Ledger,
+    leases: Leases,
+    resources: Any,
+    datasets: Mapping[str, store.Dataset],
+    folders: Mapping[str, Path],
+    generated: tuple[str, ...],
+) -> Made:
+    from breakeven.distributed.pretraining import PretrainingJob, pretrain
+
+    names = plan.pretraining_processes(study, processes.PRETRAINING)
+    hashes: dict[str, str] = {}
+    backbones: dict[str, Path] = {}
+    records = list(generated)
+    content = [datasets[name].hash for name in names]
+    for objective in study.pretraining.objectives:
+        identity = {
+            "kind": "pretraining",
+            "objective": objective,
+            "datasets": content,
+            "network": dataclasses.asdict(study.network),
+            "training": {
+                key: getattr(study.pretraining, key)
+                for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
+            },
+            "validation_events": study.finetuning.validation_events,
+            "versions": _versions(),
+        }
+        name = fingerprint(identity)
+        job = PretrainingJob(
+            hash=name,
+            objective=objective,
+            network=study.network,
+            settings=study.pretraining,
+            folders=tuple(folders[process] for process in names),
+            validation_events=study.finetuning.validation_events,
+            ledger=places.ledger,
+            backbone=places.backbones / name,
+            device=resources.device,
+        )
+        records.append(name)
+        epochs = study.pretraining.epochs
+        if leases.wait(name, partial(_pretrained, ledger, job)):
+            with bar(f"{objective} pretraining", epochs, "epochs") as progress:
+                show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
+                    note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
+                )
+                result = pretrain(job, resources, places.pretraining, show)
+            about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
+            ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
+                           "processor": provenance.processor(), "seed": study.pretraining.seed,
+                           "dataset": "+".join(content)}])  # fmt: skip
+            leases.release(name)
+        else:
+            console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
+        done = ledger.get(name)
+        assert done is not None
+        hashes[objective], backbones[objective] = done["backbone"], job.backbone
+    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
+    return Made(folders, ingredients, backbones, tuple(records))
+
+
+def _pretrained(ledger: Ledger, job: Any) -> bool:
+    return ledger.refresh(certain=True).finished(job.hash) and job.backbone.is_dir()
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what decides a training's result."""
+    import torch
+
+    return {
+        "network": str(models.NETWORK_VERSION),
+        "training": str(training.TRAINING_VERSION),
+        "torch": torch.__version__.split(".")[0],
+    }
