@@ -5,7 +5,6 @@ from there.
 """
 
 import dataclasses
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -24,7 +23,8 @@ from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
-from breakeven.study.spec import Study, study_from_json
+from breakeven.study.remembered import remember
+from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
 
@@ -51,14 +51,18 @@ def run(study: Study, runs_dir: Path) -> Path:
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    with Leases(places.ledger) as leases, tracked(study, places, ledger) as tracker, session() as resources:
+    mine = Leases(places.ledger, study=study.name)
+    with mine as leases, tracked(study, places, ledger) as tracker, session() as resources:
         console.print(
             f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
             + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
         )
+        leases.doing = "generation"
         datasets, folders, generated = generate_events(study, places, ledger, leases)
+        leases.doing = "pretraining"
         made = pretrain_backbones(study, places, ledger, leases, resources, datasets, folders, generated)
         tracker(made.records)
+        leases.doing = "finetuning"
         members = finetune_tasks(study, places, ledger, leases, resources, made, tracker)
     return publish(study, places, ledger, members)
 
@@ -118,9 +122,7 @@ def _begin(study: Study, runs_dir: Path) -> Places:
 
 
 def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
-    places = Places(runs_dir.resolve(), name)
-    spec, records = places.folder / "study.json", places.folder / "records.json"
-    if not spec.exists() or not records.exists():
-        known = sorted(path.parent.name for path in runs_dir.glob("*/records.json"))
-        raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {', '.join(known) or 'none'}")
-    return places, study_from_json(json.loads(spec.read_text())), tuple(json.loads(records.read_text()))
+    found = remember(name, runs_dir)
+    if not found.members:
+        raise FileNotFoundError(f"{found.places.folder}: this study has not come to its trials yet; start it again")
+    return found.places, found.study, found.members

@@ -35,6 +35,7 @@ from breakeven.study.plan import (
     search_seeds,
     searched,
     trial,
+    trials_of,
 )
 from breakeven.study.spec import Search, Study
 
@@ -185,11 +186,7 @@ class TrialQueue:
     @property
     def total(self) -> int:
         """Trials of the whole study, known from the start."""
-        found = 0
-        for cell in cells(self.study):
-            found += self.study.finetuning.seeds
-            found += self.study.search.trials * self.study.search.seeds if searched(self.study, cell) else 0
-        return found
+        return sum(sum(trials_of(self.study, cell).values()) for cell in cells(self.study))
 
     @property
     def done(self) -> int:

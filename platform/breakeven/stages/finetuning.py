@@ -1,20 +1,22 @@
 """Third stage: the trials of every cell, searched, confirmed or found."""
 
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
-from breakeven import atomic, search
+from breakeven import board, search
 from breakeven.places import Places
 from breakeven.stages.pretraining import Made
 from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.progress import Progress
+from breakeven.study.remembered import Members
 from breakeven.study.spec import Study, task
-from breakeven.terminal import bar
+from breakeven.terminal import console, live
 
 
 def finetune_tasks(
@@ -48,26 +50,49 @@ def finetune_tasks(
     storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
     queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
+    remembered = Members(places)
+
+    def taken(records: list[dict[str, Any]]) -> None:
+        remembered.keep((*made.records, *queue.trials))
+        tracker([record["record"] for record in records])
+
     try:
-        with bar("trials", queue.total, "trials", done=queue.done) as progress:
-
-            def known(name: str) -> None:
-                if (record := ledger.get(name)) is not None:
-                    progress.advance(note=_one_line(record))
-
-            queue.on_known = known
-            finetune(
-                queue,
-                job_of,
-                resources,
-                _scratch(places, leases),
-                lambda records: tracker([record["record"] for record in records]),
-            )
+        remembered.keep((*made.records, *queue.trials))
+        with _shown(queue, ledger, made.records):
+            finetune(queue, job_of, resources, _scratch(places, leases), taken)
     finally:
         leases.release(journal)
         members = (*made.records, *queue.trials)
-        atomic.write_json(places.folder / "records.json", list(members))
+        remembered.close(members)
     return members
+
+
+@contextmanager
+def _shown(queue: search.TrialQueue, ledger: Ledger, before: Sequence[str]) -> Iterator[None]:
+    """Show how the study stands while `queue` is worked through. before: its records that are no trials."""
+    if queue.finished:
+        console.print(f"  trials: all {queue.total:,} trials are there already")
+        yield
+        return
+    progress = Progress(queue.study)
+
+    def count(name: str) -> None:
+        if (record := ledger.get(name)) is not None:
+            progress.add(record, ledger.wasted_seconds(name))
+
+    known = [*before, *(name for name in queue.trials if queue.settled(name))]
+    for name in sorted(known, key=lambda name: (ledger.get(name) or {}).get("ended", "")):
+        count(name)
+    queue.on_known = count
+
+    def notes() -> list[str]:
+        return [f"{queue.elsewhere:,} with other drivers"] if queue.elsewhere else []
+
+    with live(
+        lambda: board.picture(progress.standing(time.time()), notes()),
+        lambda: board.line(progress.standing(time.time()), notes()),
+    ):
+        yield
 
 
 def _scratch(places: Places, leases: Leases) -> Path:
@@ -76,10 +101,3 @@ def _scratch(places: Places, leases: Leases) -> Path:
         if not leases.lives(old.name):
             shutil.rmtree(old)
     return places.folder / "tune" / leases.owner
-
-
-def _one_line(record: dict[str, Any]) -> str:
-    if record["outcome"] != "finished":
-        return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
-    judged = record.get("test_accuracy") or record["validation_accuracy"]
-    return f"{record['cell']} seed {record['seed']}: {judged:.3f}"

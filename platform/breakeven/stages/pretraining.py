@@ -1,7 +1,7 @@
 """Second stage: the backbones, one for each objective, trained or found."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.spec import Study
-from breakeven.terminal import bar, console
+from breakeven.terminal import Bar, bar, console
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,9 @@ def pretrain_backbones(
         records.append(name)
         epochs = study.pretraining.epochs
         if leases.wait(name, partial(_pretrained, ledger, job)):
+            leases.doing = f"{objective} pretraining"
             with bar(f"{objective} pretraining", epochs, "epochs") as progress:
-                show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
-                    note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
-                )
-                result = pretrain(job, resources, places.pretraining, show)
+                result = pretrain(job, resources, places.pretraining, partial(_show, progress, leases))
             about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
             ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                            "processor": provenance.processor(), "seed": study.pretraining.seed,
@@ -94,6 +92,11 @@ def pretrain_backbones(
         hashes[objective], backbones[objective] = done["backbone"], job.backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
     return Made(folders, ingredients, backbones, tuple(records))
+
+
+def _show(progress: Bar, leases: Leases, epoch: dict[str, Any]) -> None:
+    progress.advance(note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
+    leases.doing = f"{progress.title}, {progress.count} of {progress.total} epochs"
 
 
 def _pretrained(ledger: Ledger, job: Any) -> bool:

@@ -92,6 +92,12 @@ def searched(study: Study, cell: Cell) -> bool:
     return cell.strategy == "finetune" and study.search.trials > 0
 
 
+def trials_of(study: Study, cell: Cell) -> dict[Phase, int]:
+    """Number of trials of `cell` in each phase, known from the start; pruned and failed ones count."""
+    proposed = study.search.trials * study.search.seeds if searched(study, cell) else 0
+    return {"search": proposed, "confirm": study.finetuning.seeds}
+
+
 def confirm_seeds(study: Study) -> range:
     """Seeds of the reported trials."""
     return range(1, study.finetuning.seeds + 1)
@@ -226,15 +232,12 @@ def price(study: Study, pretraining_default: tuple[str, ...], rates: Rates, trai
             there = study.generation.events(name) * train_fraction
             used = min(there, study.pretraining.events_per_process or there)
             pretraining_passes += study.pretraining.epochs * used
-    passes = {"search": 0.0, "confirm": 0.0}
-    trials = {"search": 0, "confirm": 0}
-    settings = study.finetuning
+    passes: dict[Phase, float] = {"search": 0.0, "confirm": 0.0}
+    trials: dict[Phase, int] = {"search": 0, "confirm": 0}
     for cell in cells(study):
-        trials["confirm"] += settings.seeds
-        passes["confirm"] += settings.seeds * event_passes(study, cell, "confirm")
-        if searched(study, cell):
-            trials["search"] += study.search.trials * study.search.seeds
-            passes["search"] += study.search.trials * study.search.seeds * event_passes(study, cell, "search")
+        for phase, count in trials_of(study, cell).items():
+            trials[phase] += count
+            passes[phase] += count * event_passes(study, cell, phase)
     to_hours = 1.0 / rates.trained / 3600
     return Price(
         cells=len(cells(study)),
