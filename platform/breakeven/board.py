@@ -21,7 +21,7 @@ def picture(standing: Standing, notes: Sequence[str] = ()) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     head.add_column(no_wrap=True)
     head.add_column(ratio=1)
-    head.add_column(no_wrap=True)
+    head.add_column(overflow="fold")
     bar = ProgressBar(total=max(standing.total, 1), completed=standing.done)
     head.add_row("  trials", bar, f"{standing.done:,} of {standing.total:,}, {left_text(standing)}")
     head.expand = True
@@ -57,7 +57,9 @@ def hours_lines(spent: Mapping[str, Spent]) -> list[str]:
 def hours(seconds: float) -> str:
     """Seconds as hours: three significant figures, and no exponent."""
     found = seconds / 3600
-    return f"{found:,.0f}" if found >= 100 or not found else f"{found:#.3g}" if found >= 1e-4 else "under 0.0001"
+    if found >= 99.95 or not found:
+        return f"{found:,.0f}"
+    return f"{found:#.3g}" if found >= 1e-4 else "under 0.0001"
 
 
 def left_text(standing: Standing) -> str:

@@ -203,15 +203,30 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, level: float) -> dict[str,
     if min(len(a), len(b)) < 2:
         return {**about, "note": "one seed only: no uncertainty"}
     if _level(changes) if paired else _level(a) and _level(b):
-        return {**about, "note": "no spread over seeds: no test"}
-    test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)
-    interval = test.confidence_interval(level)
-    return {**about, "low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue), "note": ""}
+        same = paired and abs(difference) < _ROUNDING
+        return {**about, "note": "same results" if same else "no spread over seeds: no test"}
+    if paired:
+        error, freedom = float(changes.sem()), float(len(changes) - 1)
+    else:
+        error, freedom = _welch(a, b)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return {**about, "low": difference - half, "high": difference + half, "p": p, "note": ""}
+
+
+def _welch(a: pd.Series, b: pd.Series) -> tuple[float, float]:
+    """Standard error of the difference of two means with variances of their own, and its degrees of freedom.
+
+    B. L. Welch, Biometrika 34 (1947) 28.
+    """
+    parts = [float(side.var()) / len(side) for side in (a, b)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
+    return math.sqrt(sum(parts)), freedom
 
 
 def _same_trials(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether the smaller set of trials is a part of the larger one, results included."""
-    sides = [set(zip(side["record"], side["test_accuracy"], strict=True)) for side in (one, other)]
+    """Whether the smaller set of trials is a part of the larger one: trained once, counted in both studies."""
+    sides = [set(zip(side["record"], side["started"], strict=True)) for side in (one, other)]
     return sides[0] <= sides[1] or sides[1] <= sides[0]
 
 
