@@ -33,20 +33,23 @@ EVALUATION_SEED = 0
 """Validation and test subsets, where capped, are the same for every trial of a task."""
 
 
-def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> list[str]:
-    """Train the trials of a pack one after another; returns the names of their files in the ledger, in that order.
+def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list[str], float]:
+    """Train the trials of a pack one after another.
+
+    Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
 
     Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
     fails in whatever way leaves the others as they are.
     """
-    files = []
+    files, used = [], 0.0
     for job in jobs:
         record, path = _recorded(job, train or train_and_judge)
         files.append(path.name)
+        used += record["device_seconds"]
         if record["outcome"] != "finished" and job.device != "cpu":
             gc.collect()  # what an out-of-memory error left must not be in the way of the next
             torch.cuda.empty_cache()
-    return files
+    return files, used
 
 
 def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ _COLUMNS = (
     "size", "seed", "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss",
     "epochs", "events_seen", "device", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve",
     "dataset", "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
+    "reservation",
 )  # fmt: skip
 _NUMBERS = (
     "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss", "wall_seconds",
@@ -187,7 +188,11 @@ class Ledger:
 
         device, share: see Claim.
         """
-        return Claim(self.folder / "claims" / f"{record}.json", device, share)
+        return Claim(self.claim_path(record), device, share)
+
+    def claim_path(self, record: str) -> Path:
+        """File of the claim of a record."""
+        return self.folder / "claims" / f"{record}.json"
 
     @property
     def _folder(self) -> Path:
