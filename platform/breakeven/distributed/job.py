@@ -27,6 +27,8 @@ class TrialJob:
     git_commit: str
     reservation: str = ""
     """Name of the reservation that its device time is part of."""
+    limits: tuple[float, ...] = ()
+    """Validation losses, by epoch, above which the trial is stopped as hopeless."""
 
     def __repr__(self) -> str:
         return f"TrialJob({self.trial.hash})"

@@ -148,6 +148,14 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         seed=trial.seed,
     )
     backbone = read_weights(job.backbone) if job.backbone is not None else None
+    best = math.inf
+
+    def hopeless(epoch: Epoch) -> bool:
+        nonlocal best
+        check()
+        best = min(best, epoch.validation_loss)
+        return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
+
     result = train(
         model,
         events,
@@ -156,10 +164,14 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         recipe,
         strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         backbone=backbone,
-        on_epoch=lambda _: check(),
+        on_epoch=hopeless,
     )
     facts = training_facts(result, _share(job))
-    if trial.phase == "confirm":
+    if result.stopped == "asked":
+        last = len(result.curve) - 1
+        reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
+        facts |= {"outcome": "stopped", "reason": reason}
+    elif trial.phase == "confirm":
         judged = evaluate(model, events, samples[Split.TEST], "binary")
         facts |= {"test_accuracy": judged["accuracy"], "test_auc": _finite(judged["auc"]), "test_loss": judged["loss"]}
         facts["test_events"] = len(samples[Split.TEST])

@@ -83,6 +83,7 @@ def _train(
                 device=resources.device,
                 git_commit=commit,
                 reservation=reservation.name,
+                limits=queue.limits(trial.hash),
             )
 
         def on_records(records: Sequence[dict[str, Any]]) -> None:
@@ -100,6 +101,8 @@ def _scratch(places: Places, leases: Leases) -> Path:
 
 
 def _one_line(record: dict[str, Any]) -> str:
+    if record["outcome"] == "stopped":
+        return f"{record['cell']} ratio {record['ratio']:.3g}: pruned"
     if record["outcome"] != "finished":
         return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
     judged = record.get("test_accuracy") or record["validation_accuracy"]
