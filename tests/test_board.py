@@ -94,6 +94,17 @@ def test_time_left_in_words():
     assert "pruned" not in board.line(STANDING) and "3 pruned" in board.line(replace(STANDING, stopped=3))
 
 
+def test_the_last_failure_is_told():
+    failed = replace(STANDING, failure="a/b/c/100 seed 3: NonFinite: the loss is [nan] " + 100 * "x ")
+    for page in (drawn(board.picture(failed)), board.line(failed)):
+        shown = " ".join(page.split())
+        assert (
+            "last failure: a/b/c/100 seed 3: NonFinite: the loss is [nan] x x x" in shown
+            and 50 < shown.count("x") < 100
+        )
+    assert "last failure" not in board.line(STANDING)
+
+
 def test_nothing_yet():
     page = drawn(board.picture(replace(STANDING, total=0, done=0, spent={}, latest=())))
     assert "0 of 0, all done" in page and "last results" not in page

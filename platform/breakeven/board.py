@@ -15,6 +15,9 @@ from rich.text import Text
 from breakeven.analysis.frame import hours_unit
 from breakeven.study.progress import Spent, Standing
 
+_REASON = 200
+"""Most letters of a failure that are shown; the report has all."""
+
 
 def picture(standing: Standing, notes: Sequence[str] = ()) -> RenderableType:
     """A bar, the figures, and a table of the last results. notes: more figures, for the line of the trials."""
@@ -26,6 +29,8 @@ def picture(standing: Standing, notes: Sequence[str] = ()) -> RenderableType:
     head.add_row("  trials", bar, f"{standing.done:,} of {standing.total:,}, {left_text(standing)}")
     head.expand = True
     lines: list[RenderableType] = [head, *(Text(f"  {line}", overflow="fold") for line in figures(standing, notes))]
+    if standing.failure:
+        lines.append(Text(f"  last failure: {standing.failure[:_REASON]}", style="red", overflow="fold"))
     return Group(*lines, *([last_results(standing.latest)] if standing.latest else []))
 
 
@@ -41,6 +46,7 @@ def line(standing: Standing, notes: Sequence[str] = ()) -> str:
             f"trials: {standing.done:,} of {standing.total:,}, {', '.join([*_counts(standing), *notes])}",
             *hours_lines(standing.spent),
             left_text(standing),
+            *([f"last failure: {standing.failure[:_REASON]}"] if standing.failure else []),
         ]
     )
 

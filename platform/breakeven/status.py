@@ -88,10 +88,10 @@ class Observer:
         """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
         progress = Progress(found.study)
         at_work = self._taken & set(found.members)
-        records = [record for name in found.members if (record := self.ledger.get(name)) is not None]
-        for record in sorted(records, key=lambda record: record["ended"]):
-            if record["outcome"] != "failed" or record["record"] not in at_work:  # else it is being tried again
-                progress.add(record, self.ledger.wasted_seconds(record["record"]))
+        for name in found.members:
+            record = self.ledger.get(name)
+            if record is not None and (record["outcome"] != "failed" or name not in at_work):  # else it is tried again
+                progress.add(record, self.ledger.wasted_seconds(name))
         drivers = tuple(driver for driver in self._drivers if driver.study == found.places.study)
         standing = progress.standing(time.time())
         if not any(driver.alive for driver in drivers):

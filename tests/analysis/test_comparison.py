@@ -188,7 +188,7 @@ def test_what_specifications_differ_in():
     a = dataclasses.asdict(Study(name="a"))
     b = dataclasses.asdict(Study(name="b", finetuning=Finetuning(sizes=(10,), seeds=5)))
     b["generation"]["fewer"] = {"ttH": 3}
-    b["search"] = {**b["search"], "pruning": True}
+    b["search"] = {**b["search"], "unheard": True}
     del b["network"]["engine"]
     assert comparison.specifications(a, b) == [
         Difference("name", "a", "b"),
@@ -197,7 +197,7 @@ def test_what_specifications_differ_in():
         Difference("finetuning.sizes", (100, 300, 1000), (10,)),
         Difference("finetuning.seeds", 3, 5),
         Difference("generation.fewer.ttH", ABSENT, 3),
-        Difference("search.pruning", ABSENT, True),
+        Difference("search.unheard", ABSENT, True),
     ]
     assert comparison.specifications(a, a) == []
 

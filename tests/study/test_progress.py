@@ -1,5 +1,6 @@
 """Counts, pace, cost and time left over records whose figures are known."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,11 +117,12 @@ def test_a_worker_whose_clock_is_ahead():
 def test_failed_and_pruned_trials_are_done_and_no_result():
     (scratch, finetune, *_) = cells(STUDY)
     found = standing(
-        record(scratch, "confirm", 1, 0, 8, "failed"), record(scratch, "confirm", 2, 8, 16),
+        record(scratch, "confirm", 1, 0, 8, "failed", reason="NonFinite: loss"), record(scratch, "confirm", 2, 8, 16),
         record(finetune, "search", 1, 16, 18, "stopped"),
     )  # fmt: skip
     assert (found.done, found.failed, found.stopped, found.cells_done) == (3, 1, 1, 1)
     assert found.spent == {"cpu": Spent(useful=8.0, wasted=8.0, search=2.0)}
+    assert found.failure == f"{scratch.name} seed 1: NonFinite: loss"
 
 
 def test_what_records_cost():
@@ -142,9 +144,16 @@ def test_other_cells_and_other_ratios_cost_but_are_no_progress():
     assert found.done == 2 and found.spent == {"cpu": Spent(useful=30.0), "cuda": Spent(useful=10.0)}
 
 
+def test_records_may_come_in_any_order():
+    records = all_records()
+    shuffled = random.Random(1).sample(records[:9], 9)
+    assert standing(*shuffled, now=100) == standing(*records[:9], now=100)
+
+
 def test_memory_stays_flat():
     counted = Progress(STUDY)
-    one = record(cells(STUDY)[0], "confirm", 1, 0, 10)
-    for _ in range(2 * progress_module._RECENT):
-        counted.add(one)
-    assert len(counted._recent) <= progress_module._RECENT and len(counted._latest) <= 5
+    for cell in cells(STUDY):
+        counted._open[cell.name, "confirm"] = 10_000
+        for number in range(progress_module._RECENT):
+            counted.add({**record(cell, "confirm", 1, number, number + 10), "record": f"{cell.name} {number}"})
+    assert len(counted._recent) == progress_module._RECENT and len(counted._latest) == progress_module._SHOWN

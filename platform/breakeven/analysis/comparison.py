@@ -206,7 +206,7 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, level: float) -> dict[str,
         same = paired and abs(difference) < _ROUNDING
         return {**about, "note": "same results" if same else "no spread over seeds: no test"}
     if paired:
-        error, freedom = float(changes.sem()), float(len(changes) - 1)
+        error, freedom = estimate(changes).sd / math.sqrt(len(changes)), float(len(changes) - 1)
     else:
         error, freedom = _welch(a, b)
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error

@@ -9,6 +9,7 @@ from typing import Any
 
 from breakeven import board, search
 from breakeven.places import Places
+from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
 from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
@@ -24,42 +25,31 @@ def finetune_tasks(
     places: Places,
     ledger: Ledger,
     leases: Leases,
-    resources: Any,
+    cluster: Cluster,
     made: Made,
     tracker: Callable[[Sequence[str]], None],
 ) -> tuple[str, ...]:
-    from breakeven.distributed.finetuning import finetune
-    from breakeven.distributed.job import TrialJob
+    """Train all trials that have no record yet; the hashes of all records that the study consists of.
 
-    commit = provenance.git_commit()
-
-    def job_of(trial: plan.Trial) -> TrialJob:
-        wanted = task(trial.cell.task)
-        return TrialJob(
-            trial=trial,
-            network=study.network,
-            settings=study.finetuning,
-            folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
-            backbone=made.backbones.get(trial.cell.pretraining),
-            ledger=places.ledger,
-            device=resources.device,
-            git_commit=commit,
-        )
-
+    tracker: called with the hashes of records that are new to this driver.
+    """
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
     storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
     queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
     remembered = Members(places)
 
-    def taken(records: list[dict[str, Any]]) -> None:
+    def taken(names: Sequence[str]) -> None:
         remembered.keep((*made.records, *queue.trials))
-        tracker([record["record"] for record in records])
+        tracker(names)
 
     try:
         remembered.keep((*made.records, *queue.trials))
-        with _shown(queue, ledger, made.records):
-            finetune(queue, job_of, resources, _scratch(places, leases), taken)
+        if queue.finished:
+            console.print(f"  trials: all {queue.total:,} trials are there already")
+        else:
+            with _shown(queue, ledger, made.records):
+                _train(study, places, leases, cluster, made, queue, taken)
     finally:
         leases.release(journal)
         members = (*made.records, *queue.trials)
@@ -70,19 +60,15 @@ def finetune_tasks(
 @contextmanager
 def _shown(queue: search.TrialQueue, ledger: Ledger, before: Sequence[str]) -> Iterator[None]:
     """Show how the study stands while `queue` is worked through. before: its records that are no trials."""
-    if queue.finished:
-        console.print(f"  trials: all {queue.total:,} trials are there already")
-        yield
-        return
     progress = Progress(queue.study)
 
     def count(name: str) -> None:
         if (record := ledger.get(name)) is not None:
             progress.add(record, ledger.wasted_seconds(name))
 
-    known = [*before, *(name for name in queue.trials if queue.settled(name))]
-    for name in sorted(known, key=lambda name: (ledger.get(name) or {}).get("ended", "")):
-        count(name)
+    for name in (*before, *queue.trials):
+        if name in before or queue.settled(name):
+            count(name)
     queue.on_known = count
 
     def notes() -> list[str]:
@@ -93,6 +79,46 @@ def _shown(queue: search.TrialQueue, ledger: Ledger, before: Sequence[str]) -> I
         lambda: board.line(progress.standing(time.time()), notes()),
     ):
         yield
+
+
+def _train(
+    study: Study,
+    places: Places,
+    leases: Leases,
+    cluster: Cluster,
+    made: Made,
+    queue: search.TrialQueue,
+    tracker: Callable[[Sequence[str]], None],
+) -> None:
+    from breakeven.distributed.finetuning import finetune, slots_of
+    from breakeven.distributed.job import TrialJob
+
+    commit = provenance.git_commit()
+    resources = cluster.resources
+    slots, held = slots_of(resources, study.finetuning.gpu_share)
+    devices = slots.workers * slots.share
+    with cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
+        reservation.idle = slots.idle
+
+        def job_of(trial: plan.Trial) -> TrialJob:
+            wanted = task(trial.cell.task)
+            return TrialJob(
+                trial=trial,
+                network=study.network,
+                settings=study.finetuning,
+                folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
+                backbone=made.backbones.get(trial.cell.pretraining),
+                ledger=places.ledger,
+                device=resources.device,
+                git_commit=commit,
+                reservation=reservation.name,
+                limits=queue.limits(trial.hash),
+            )
+
+        def on_records(records: Sequence[dict[str, Any]]) -> None:
+            tracker([record["record"] for record in records])
+
+        finetune(queue, job_of, slots, held, _scratch(places, leases), on_records)
 
 
 def _scratch(places: Places, leases: Leases) -> Path:

@@ -4,9 +4,10 @@ Counts over the records of one study, kept up in a few microseconds a record, so
 works; another program counts the same from the ledger. It reads no file and prints nothing.
 """
 
+import heapq
 import math
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,7 @@ def charged(record: Mapping[str, Any], wasted_seconds: float) -> Spent:
     seconds = float(record["device_seconds"])
     if record["outcome"] == "failed":
         return Spent(wasted=seconds + wasted_seconds)
-    if record.get("phase") == "search":
+    if record.get("phase") == "search" or record["outcome"] == "stopped":
         return Spent(search=seconds, wasted=wasted_seconds)
     return Spent(useful=seconds, wasted=wasted_seconds)
 
@@ -76,6 +77,8 @@ class Standing:
     """How the time left was estimated."""
     latest: tuple[Mapping[str, Any], ...]
     """Records of the last trials, newest first."""
+    failure: str = ""
+    """The last failure: its cell, seed and reason."""
 
     @property
     def left(self) -> int:
@@ -83,12 +86,12 @@ class Standing:
         return self.total - self.done
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class _Ended:
-    """When a trial ran, in seconds since the epoch by its worker's clock."""
+    """When a trial ran, in seconds since the epoch by its worker's clock; the order is that of the ends."""
 
-    started: float
     ended: float
+    started: float
 
 
 class Progress:
@@ -109,13 +112,15 @@ class Progress:
             self._left[kind] += n
         self._done, self._cells_done, self._failed, self._stopped = 0, 0, 0, 0
         self._pace = Pace(study)
-        self._recent: deque[_Ended] = deque(maxlen=_RECENT)
-        self._latest: deque[Mapping[str, Any]] = deque(maxlen=_SHOWN)
+        self._recent: list[_Ended] = []
+        self._latest: list[tuple[float, str, Mapping[str, Any]]] = []
+        """Both are heaps, the first to end on top."""
+        self._failure = 0.0, ""
         self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
 
     def add(self, record: Mapping[str, Any], wasted_seconds: float = 0.0) -> None:
-        """Count a record of the study, in the order in which they ended.
+        """Count a record of the study; they may come in any order.
 
         wasted_seconds: device-seconds of its other tries. Trials of cells that the study no longer has only cost.
         """
@@ -143,7 +148,8 @@ class Progress:
                 work_seconds=work,
                 left_seconds=work / at_once if at_once else None,
                 how=_how(self._total - self._done, new, at_once, span),
-                latest=tuple(reversed(self._latest)),
+                latest=tuple(record for *_, record in sorted(self._latest, key=lambda one: one[:2], reverse=True)),
+                failure=self._failure[1],
             )
 
     def _add_trial(self, cell: Cell, record: Mapping[str, Any]) -> None:
@@ -158,8 +164,10 @@ class Progress:
         self._stopped += record["outcome"] == "stopped"
         self._pace.learn(Trial(cell, phase, record["seed"], record["ratio"], record.get("identity", {})), record)
         started, ended = (datetime.fromisoformat(record[name]).timestamp() for name in ("started", "ended"))
-        self._recent.append(_Ended(started, ended))
-        self._latest.append(record)
+        _push(self._recent, _Ended(ended, started), _RECENT)
+        if record["outcome"] == "failed" and ended >= self._failure[0]:
+            self._failure = ended, f"{record['cell']} seed {record['seed']}: {record.get('reason', '')}"
+        _push(self._latest, (ended, record["record"], record), _SHOWN)
 
     def _speed(self, now: float) -> tuple[float, float, float]:
         """Trials a minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
@@ -180,11 +188,19 @@ class Progress:
         return 60 * len(recent) / max(now - begin, 1e-3), busy / seen, seen
 
 
+def _push(heap: list[Any], new: Any, most: int) -> None:
+    """Put `new` on the heap, and take the least off it where there are more than `most`."""
+    if len(heap) < most:
+        heapq.heappush(heap, new)
+    else:
+        heapq.heappushpop(heap, new)
+
+
 def _without_break(trials: Iterable[_Ended]) -> list[_Ended]:
     """Those since the last break, the last to end first."""
     found: list[_Ended] = []
     begun = math.inf
-    for one in sorted(trials, key=lambda one: one.ended, reverse=True):
+    for one in sorted(trials, reverse=True):
         if found and one.ended < begun - IDLE_SECONDS:
             break
         found.append(one)
