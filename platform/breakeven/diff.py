@@ -6,7 +6,7 @@ The figures are those of analysis/comparison.py; here is how they look. It chang
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,10 @@ def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, 
 
 def compare(a: Remembered, b: Remembered) -> Comparison:
     """The comparison of two studies, from their ledgers."""
-    ledgers = [Ledger(study.places.ledger).refresh() for study in (a, b)]
-    one, other = (ledger.frame(study.members) for ledger, study in zip(ledgers, (a, b), strict=True))
-    records = [
-        [record for name in study.members if (record := ledger.get(name)) is not None]
-        for ledger, study in zip(ledgers, (a, b), strict=True)
-    ]
+    folders = {study.places.ledger for study in (a, b)}
+    ledgers = {folder: Ledger(folder).refresh() for folder in folders}
+    one, other = (ledgers[study.places.ledger].frame(study.members) for study in (a, b))
+    records = (_records(ledgers[study.places.ledger], study) for study in (a, b))
     return Comparison(
         a=a,
         b=b,
@@ -103,6 +101,10 @@ def _remembered(name: str, runs_dir: Path) -> Remembered:
             f"{found.places.folder}: this study has not come to its trials yet; see breakeven status {name}"
         )
     return found
+
+
+def _records(ledger: Ledger, study: Remembered) -> Iterator[dict[str, Any]]:
+    return (record for name in study.members if (record := ledger.get(name)) is not None)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,7 +18,7 @@ from breakeven.analysis.frame import hours_unit
 from breakeven.places import Places
 from breakeven.study.lease import Driver, Leases
 from breakeven.study.ledger import Ledger
-from breakeven.study.progress import Progress, Spent, Standing
+from breakeven.study.progress import FACTS, Progress, Spent, Standing
 from breakeven.study.remembered import Remembered, began, remember
 from breakeven.terminal import live, show
 
@@ -75,6 +76,7 @@ class Observer:
         self.ledger, self._leases = Ledger(places.ledger), Leases(places.ledger)
         self._drivers: list[Driver] = []
         self._taken: set[str] = set()
+        self._finished: dict[str, dict[str, Any]] = {}
 
     def look(self) -> "Observer":
         """See what has happened since; returns itself."""
@@ -89,7 +91,7 @@ class Observer:
         progress = Progress(found.study)
         at_work = self._taken & set(found.members)
         for name in found.members:
-            record = self.ledger.get(name)
+            record = self._facts(name)
             if record is not None and (record["outcome"] != "failed" or name not in at_work):  # else it is tried again
                 progress.add(record, self.ledger.wasted_seconds(name))
         drivers = tuple(driver for driver in self._drivers if driver.study == found.places.study)
@@ -97,6 +99,17 @@ class Observer:
         if not any(driver.alive for driver in drivers):
             standing = replace(standing, left_seconds=None)
         return View(found, standing, drivers, len(at_work))
+
+    def _facts(self, name: str) -> dict[str, Any] | None:
+        """What is counted of a record; one that finished stays as it is, so it is read once."""
+        if (known := self._finished.get(name)) is not None:
+            return known
+        if (record := self.ledger.get(name)) is None:
+            return None
+        facts = {fact: record.get(fact) for fact in FACTS}
+        if record["outcome"] == "finished":
+            self._finished[name] = facts
+        return facts
 
 
 def _page(observer: Observer, name: str, runs_dir: Path) -> tuple[RenderableType, str, bool]:

@@ -74,17 +74,16 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, level: float = 0.9) -> pd.DataFra
     nothing is to be tested. Else "Welch", a t-test of independent samples with their own variances. `note` says why
     difference or p has no uncertainty. Raises ValueError where a frame lacks the ledger's columns.
     """
-    done_a, done_b = ledger_frame.confirmed(a), ledger_frame.confirmed(b)
+    done_a, done_b = _by_cell(ledger_frame.confirmed(a)), _by_cell(ledger_frame.confirmed(b))
     failed_a, failed_b = _failed(a), _failed(b)
+    all_a, all_b = _by_cell(a[a["level"] == "trial"]), _by_cell(b[b["level"] == "trial"])
     rows = []
-    for key in _in_both(done_a, done_b):
-        one, other = _select(done_a, key), _select(done_b, key)
+    for key in (key for key in done_a if key in done_b):
+        one, other = done_a[key], done_b[key]
         row: dict[str, Any] = dict(zip(_KEYS, key, strict=True))
-        row |= _side(one, "a", len(_select(failed_a, key)), level) | _side(
-            other, "b", len(_select(failed_b, key)), level
-        )
+        row |= _side(one, "a", failed_a.get(key, 0), level) | _side(other, "b", failed_b.get(key, 0), level)
         row |= _compared(one, other, level)
-        rows.append(row | _hours(_select(a, key), _select(b, key)))
+        rows.append(row | _hours(all_a[key], all_b[key]))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_adjusted"] = holm(table["p"])
     return table
@@ -167,20 +166,15 @@ def _origins(records: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     return found
 
 
-def _failed(frame: pd.DataFrame) -> pd.DataFrame:
-    return ledger_frame.trials(frame, phase="confirm", outcome="failed")
+def _by_cell(trials: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """The rows of each cell, in the order in which cells first appear."""
+    return {key: rows for key, rows in trials.groupby(_KEYS, sort=False) if isinstance(key, tuple)}
 
 
-def _in_both(a: pd.DataFrame, b: pd.DataFrame) -> list[tuple[Any, ...]]:
-    there = set(b[_KEYS].itertuples(index=False, name=None))
-    return [key for key in dict.fromkeys(a[_KEYS].itertuples(index=False, name=None)) if key in there]
-
-
-def _select(frame: pd.DataFrame, key: Sequence[Any]) -> pd.DataFrame:
-    chosen = frame["level"] == "trial"
-    for name, value in zip(_KEYS, key, strict=True):
-        chosen &= frame[name] == value
-    return frame[chosen]
+def _failed(frame: pd.DataFrame) -> dict[tuple[Any, ...], int]:
+    """Number of reported trials of each cell that failed and that no later record finished."""
+    found = _by_cell(ledger_frame.trials(frame, phase="confirm", outcome="failed"))
+    return {key: len(rows) for key, rows in found.items()}
 
 
 def _side(done: pd.DataFrame, side: str, failed: int, level: float) -> dict[str, Any]:

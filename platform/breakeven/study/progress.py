@@ -51,6 +51,13 @@ def charged(record: Mapping[str, Any], wasted_seconds: float) -> Spent:
     return Spent(useful=seconds, wasted=wasted_seconds)
 
 
+FACTS = (
+    "level", "record", "outcome", "reason", "phase", "cell", "strategy", "seed", "ratio", "device", "device_seconds",
+    "wall_seconds", "test_accuracy", "validation_accuracy", "started", "ended",
+)  # fmt: skip
+"""What is counted, kept or shown of a record: whoever counts it again and again need not hold the rest."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """A study at one moment."""
@@ -162,7 +169,7 @@ class Progress:
         self._cells_done += phase == "confirm" and self._open[cell.name, phase] == 0
         self._failed += record["outcome"] == "failed"
         self._stopped += record["outcome"] == "stopped"
-        self._pace.learn(Trial(cell, phase, record["seed"], record["ratio"], record.get("identity", {})), record)
+        self._pace.learn(Trial(cell, phase, record["seed"], record["ratio"], {}), record)
         started, ended = (datetime.fromisoformat(record[name]).timestamp() for name in ("started", "ended"))
         _push(self._recent, _Ended(ended, started), _RECENT)
         if record["outcome"] == "failed" and ended >= self._failure[0]:
