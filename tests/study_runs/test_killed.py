@@ -95,7 +95,7 @@ def test_a_killed_raylet_ends_the_run_and_loses_nothing(prepared, starting):
     kept = files(prepared)
     assert status in (0, 1) and "Traceback" not in command.said, command.said
     if status:
-        assert "start the same command again" in command.said
+        assert "start the same command again" in command.said, command.said
     last = starting(study(prepared))
     assert last.ends() == 0, last.said
     assert_each_once(prepared, kept)

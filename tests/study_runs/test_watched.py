@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`
 
 def test_a_study_is_watched_and_outlives_its_driver(prepared, starting, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    command = starting(study(prepared, "--finetuning.seeds", "60"))  # 248 trials: more than end before the look
+    command = starting(study(prepared, "--finetuning.seeds", "60"))  # 488 trials: more than end before the look
     observer = status.Observer(prepared)
 
     def seen():
@@ -20,7 +20,7 @@ def test_a_study_is_watched_and_outlives_its_driver(prepared, starting, monkeypa
     command.until(lambda: (prepared / "smoke" / "records.json").exists() and len(trials(prepared)) >= 5)
     running = seen()
     assert running.state == "running" and running.at_work > 0
-    assert running.standing.total == 248 and 5 <= running.standing.done < 248
+    assert running.standing.total == 488 and 5 <= running.standing.done < 488
     (driver,) = running.drivers
     assert driver.alive and driver.study == "smoke" and driver.doing == "finetuning"
     command.kill()
