@@ -58,7 +58,7 @@ def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
     held = reservations(places.ledger, study.name)
-    facts = _facts(study, places, frame) | _price(places, ledger, members)
+    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places)
     path = report.write_report(frame, places.folder, facts, accounts(ledger.frame(), held))
     try:
         sync(places, study, frame)
@@ -135,6 +135,11 @@ def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, 
         return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
     except (OSError, ValueError, KeyError):
         return {"price": [], "price_origin": ""}
+
+
+def _missing(places: Places) -> dict[str, Any]:
+    path = places.folder / "missing.json"
+    return {"missing": json.loads(path.read_text()) if path.exists() else {}}
 
 
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:

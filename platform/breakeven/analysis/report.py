@@ -26,7 +26,8 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
     """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
 
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made.
+    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made;
+    missing (trials that a budget left out, by cell).
     accounts: where the reserved time went, as accounts.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
         *_ratios(tables["accuracy"]),
         *_method(facts),
         *_provenance(frame, facts),
+        *_missing(facts),
         *_failures(frame),
     ]
     path = folder / "report.md"
@@ -208,6 +210,15 @@ def _accounts(accounts: pd.DataFrame) -> list[str]:
     return [*lines, "", "Reserved is what this study's own drivers held, by their clocks; the rest by the workers' clocks. Idle "
             "is time held and not used: starting, waiting, reading, a core that other programs took. What was reused from "
             "other studies is in no row.", ""]  # fmt: skip
+
+
+def _missing(facts: Mapping[str, Any]) -> list[str]:
+    """Cells whose trials did not fit into the budget of the run."""
+    if not (missing := facts.get("missing")):
+        return []
+    lines = [f"- `{cell}`: {number}" for cell, number in missing.items()]
+    return ["## Missing", "", f"{sum(missing.values())} trials of {len(missing)} cells did not fit into the budget; the same "
+            "command goes on with them. Trials missing, by cell:", "", *lines, ""]  # fmt: skip
 
 
 def _price(facts: Mapping[str, Any]) -> list[str]:
