@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -82,7 +83,7 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
         treated = _by_seed(of_cell.get(_name(key), nothing))
         baseline = _by_seed(of_cell.get((key["task"], "none", "scratch", key["size"]), nothing))
         difference, paired = _difference(treated, baseline, level)
-        pairs = (treated - baseline).dropna().to_numpy() if paired else []
+        pairs = (treated - baseline).dropna().to_numpy() if paired else np.empty(0)
         reference = _published(key) if cell["strategy"] == "finetune" else (math.nan, math.nan)
         broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(

@@ -21,7 +21,8 @@ def time_to_accuracy(curve: Iterable[Mapping[str, float]], target: float) -> flo
     curve: one mapping an epoch, with validation_accuracy (fraction) and device_seconds since the start of training.
     """
     for epoch in curve:
-        if float(epoch["validation_accuracy"]) >= target:
+        accuracy = epoch["validation_accuracy"]
+        if accuracy is not None and accuracy >= target:
             return float(epoch["device_seconds"])
     return math.inf
 

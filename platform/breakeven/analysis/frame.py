@@ -84,7 +84,11 @@ def hardware(rows: pd.DataFrame) -> dict[str, str]:
 def hardware_note(rows: pd.DataFrame) -> str:
     """A sentence where hours of several processors are in one figure, else nothing."""
     processors = sorted(set(rows["processor"].dropna()) - {""})
-    return f"hours of {len(processors)} kinds of processor together: {'; '.join(processors)}" if len(processors) > 1 else ""
+    return (
+        f"hours of {len(processors)} kinds of processor together: {'; '.join(processors)}"
+        if len(processors) > 1
+        else ""
+    )
 
 
 def notes(*sentences: str) -> str:

@@ -37,11 +37,6 @@ class SizeMeans:
     freedom: np.ndarray
     spread: float
 
-    def only(self, kept: np.ndarray) -> SizeMeans:
-        """These sizes alone, kept: [n_sizes] bool; the spread stays what all said."""
-        parts = (self.sizes, self.mean, self.error, self.n, self.freedom)
-        return SizeMeans(*(part[kept] for part in parts), self.spread)
-
     @property
     def n_text(self) -> str:
         """`5`, or `3 to 5` where sizes differ."""

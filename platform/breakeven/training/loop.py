@@ -94,7 +94,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Loss (mean over events), accuracy and auc (fractions, see metrics.py) of `model` on `sample`.
 
-    With the binary objective also metrics.working_points, those that the sample is large enough for. Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
+    With the binary objective also metrics.working_points, those that the sample is large enough for.
+    Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
     """
     chosen = named_objective(objective, model.n_outputs)
     ready = ready_sample(sample, events, chosen, "evaluation")
