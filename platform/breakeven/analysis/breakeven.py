@@ -92,12 +92,12 @@ def study_break_even(
     generation: what is charged on top (see charges.Charge). Only tasks with both a scratch and a `strategy` training
     count, each with the same weight.
 
-    Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor, pretraining_hours,
-    scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low, high (interval of N* over
-    tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds alone: for exactly these tasks),
-    published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau, n_below (pairs where finetuning ended below
-    scratch; equal accuracy only), text, note. Hours of two kinds of device are not mixed: such a row has no figure and a
-    note. The one pretraining's time is held for exact.
+    Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
+    pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
+    high (interval of N* over tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds
+    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau, n_below
+    (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
+    not mixed: such a row has no figure and a note. The one pretraining's time is held for exact.
     """
     charge = Charge(time, search, wasted, generation)
     charged = charge.text
@@ -109,11 +109,15 @@ def study_break_even(
     for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
         of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
         tuned_trials = confirmed[(confirmed["strategy"] == strategy) & (confirmed["pretraining"] == pretraining)]
-        scratch, tuned = paired_seconds(scratch_trials, tuned_trials, time)
+        arms = _common(*paired_seconds(scratch_trials, tuned_trials, time))
+        hours = [arm_hours(arm, extras) for arm in arms]
+        spent = _spent(frame, of_pretraining, charge)
         sizes = sorted(set(scratch_trials["size"]) & set(tuned_trials["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
-            at_size = [rows_of[rows_of["size"].isin(sizes if size is None else [size])] for rows_of in (scratch, tuned)]
-            figures = _row(frame, at_size[0], at_size[1], of_pretraining, charge, extras, level, resamples)
+            wanted = sizes if size is None else [size]
+            at_size = [arm[arm["size"].isin(wanted)] for arm in arms]
+            hours_at_size = [found[found.index.isin(wanted, level="size")] for found in hours]
+            figures = _row(at_size, hours_at_size, of_pretraining, spent, charge, level, resamples)
             rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
     table = pd.DataFrame(rows, columns=["pretraining", "size", "charged", *_FIGURES])
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
@@ -168,24 +172,46 @@ def used_pretrainings(frame: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFr
     return finished
 
 
+def _common(scratch: pd.DataFrame, tuned: pd.DataFrame) -> list[pd.DataFrame]:
+    """What is needed of the trials of tasks and sizes that both have."""
+    keys = ["task", "size"]
+    common = pd.merge(scratch[keys].drop_duplicates(), tuned[keys].drop_duplicates(), on=keys)
+    return [arm[_NEEDED].merge(common, on=keys) for arm in (scratch, tuned)]
+
+
+def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float | str:
+    """Hours of one pretraining, or why there is no figure."""
+    if pretrainings.empty:
+        return "the ledger has no finished pretraining of this kind"
+    try:
+        hours = pretraining_seconds(frame, pretrainings, charge) / 3600
+        on = set(events_of(frame, pretrainings)["device"]) if charge.generation else set()
+    except UnknownEvents as error:
+        return str(error)
+    trained = set(pretrainings["device"])
+    if on - trained:
+        return (
+            f"events were generated on {' and '.join(sorted(on))} and trained with on {' and '.join(sorted(trained))}: "
+            "hours of two kinds of device are not mixed"
+        )
+    return hours
+
+
 def _row(
-    frame: pd.DataFrame,
-    scratch: pd.DataFrame,
-    tuned: pd.DataFrame,
+    trials: Sequence[pd.DataFrame],
+    arms: Sequence[pd.DataFrame],
     pretrainings: pd.DataFrame,
+    spent: float | str,
     charge: Charge,
-    extras: pd.Series | None,
     level: float,
     resamples: int,
 ) -> dict[str, object]:
-    """The figures of one selection of trials, which has a column `seconds`."""
-    keys = ["task", "size"]
-    common = pd.merge(scratch[keys].drop_duplicates(), tuned[keys].drop_duplicates(), on=keys)
-    scratch, tuned = scratch.merge(common, on=keys), tuned.merge(common, on=keys)
-    charged = pd.concat([scratch, tuned, pretrainings])
+    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent."""
+    scratch, tuned = trials
+    charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
     row: dict[str, object] = {
         **ledger_frame.hardware(charged),
-        "n_tasks": common["task"].nunique(),
+        "n_tasks": scratch["task"].nunique(),
         "n_scratch": len(scratch),
         "n_finetuning": len(tuned),
         "n_without_plateau": int(charged["plateau_seconds"].isna().sum()),
@@ -194,21 +220,12 @@ def _row(
         "note": "",
     }
     kinds = sorted(charged["device"].dropna().unique())
-    if pretrainings.empty:
-        return {**row, "note": "the ledger has no finished pretraining of this kind"}
-    if common.empty:
+    if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
     if len(kinds) > 1:
         return {**row, "note": f"trained on {' and '.join(kinds)}: hours of two kinds of device are not mixed"}
-    try:
-        on = set(events_of(frame, pretrainings)["device"]) if charge.generation else set()
-        spent = pretraining_seconds(frame, pretrainings, charge) / 3600
-    except UnknownEvents as error:
-        return {**row, "note": str(error)}
-    if on - set(kinds):
-        return {**row, "note": f"events were generated on {' and '.join(sorted(on))}, and trained with on {kinds[0]}: "
-                               "hours of two kinds of device are not mixed"}  # fmt: skip
-    arms = [arm_hours(rows, extras) for rows in (scratch, tuned)]
+    if isinstance(spent, str):
+        return {**row, "note": spent}
     by_task = pd.DataFrame({name: arm["mean"].groupby("task").mean() for name, arm in zip(_ARMS, arms, strict=True)})
     result = break_even(spent, float(by_task["scratch"].mean()), float(by_task["finetuning"].mean()))
     savings = (by_task["scratch"] - by_task["finetuning"]).to_numpy()
@@ -234,6 +251,8 @@ def _row(
 
 
 _ARMS = ("scratch", "finetuning")
+_CHARGED = ["device", "processor", "plateau_seconds"]
+_NEEDED = [*ledger_frame.CELL, "seed", "seconds", "validation_accuracy", *_CHARGED]
 
 
 def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:

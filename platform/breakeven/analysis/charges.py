@@ -100,8 +100,8 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
 def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float:
     """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras.
 
-    Its clock stops at its plateau, or at its end for time "total". Raises UnknownEvents where generated events are to be
-    charged and the ledger has not the records of those that the pretraining read.
+    Its clock stops at its plateau, or at its end for time "total". Raises UnknownEvents where generated events are to
+    be charged and the ledger has not the records of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"
     seconds = float(ledger_frame.training_seconds(pretrainings, until).mean())

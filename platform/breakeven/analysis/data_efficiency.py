@@ -21,11 +21,12 @@ _GRID = 256
 def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test accuracies of confirming trials.
 
-    Columns: task, pretraining, strategy, size, factor, low, high, matched_size (where scratch is as accurate), accuracy
-    (the one to match, percent), n, n_scratch (seeds a size, as text), text, note. factor = matched_size / size: 3 means
-    that scratch needs three times the events, below 1 that finetuning is the worse choice. It is infinite, or 0, where
-    scratch is less accurate at its largest, or more accurate at its smallest size: the text then names the bound that is
-    known. The interval resamples all means of both strategies (see resampling.py), as if their seeds were independent.
+    Columns: task, pretraining, strategy, size, factor, low, high, matched_size (where scratch is as accurate),
+    accuracy (the one to match, percent), n, n_scratch (seeds a size, as text), text, note. factor = matched_size /
+    size: 3 means that scratch needs three times the events, below 1 that finetuning is the worse choice. It is
+    infinite, or 0, where scratch is less accurate at its largest, or more accurate at its smallest size: the text
+    then names the bound that is known. The interval resamples all means of both strategies (see resampling.py), as if
+    their seeds were independent.
     """
     confirmed = ledger_frame.confirmed(frame)
     families = ledger_frame.families_of(confirmed)
@@ -48,7 +49,7 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
                 continue
             baseline, baseline_drawn = scratch[task]
             found = matched_sizes(baseline.sizes, baseline.mean[None, :], treated.mean[place : place + 1])[0] / size
-            known = not (math.isnan(baseline.spread) or math.isnan(treated.spread))
+            known = not (np.isnan(baseline.error).any() or np.isnan(treated.error).any())
             low, high = math.nan, math.nan
             if known:
                 matched = matched_sizes(baseline.sizes, baseline_drawn, drawn[:, place])
@@ -72,8 +73,9 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
 def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The size at which each curve, accuracies [n_curves, n_sizes] at sizes [n_sizes], reaches wanted [n_curves].
 
-    Accuracies that fall with size are first averaged with their neighbours until none does (isotonic regression), then
-    interpolated against log(size) by monotone cubics. 0 below what the smallest size gives, infinite above the largest's.
+    Accuracies that fall with size are first averaged with their neighbours until none does (isotonic regression),
+    then interpolated against log(size) by monotone cubics. 0 below what the smallest size gives, infinite above the
+    largest's.
     """
     rising = isotonic(accuracies)
     x = np.log(sizes)

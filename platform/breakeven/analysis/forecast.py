@@ -59,10 +59,10 @@ def accuracy_forecast(laws: Mapping[Family, Law], *, factor: float = DECADE, lev
 def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.1, level: float = 0.9) -> pd.DataFrame:
     """The size from which training from scratch is as good as each treatment, to `tolerance` percentage points.
 
-    Columns: task, pretraining, strategy, largest (size measured by both), size, low, high, text, note. size is the one
-    from which on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size measured
-    to four decades beyond the largest; infinite where there is none, as where the floors differ. What lies more than a
-    decade beyond the largest size is given, but its text says only that: no law is known that far.
+    Columns: task, pretraining, strategy, largest (size measured by both), size, low, high, text, note. size is the
+    one from which on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size
+    measured to four decades beyond the largest; infinite where there is none, as where the floors differ. What lies
+    more than a decade beyond the largest size is given, but its text says only that: no law is known that far.
     """
     rows = []
     for family, treated in laws.items():
@@ -89,9 +89,9 @@ def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.1, level: float
 def back_test(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """Each law fitted without its largest size, and how well it predicts that one.
 
-    Columns: task, pretraining, strategy, size (the one left out), predicted, prediction_low, prediction_high (of the mean
-    over the n seeds measured), measured (all test accuracy in percent), error (predicted - measured, percentage points),
-    inside (<NA> without an interval), n, text, note. Needs six sizes, as five are left.
+    Columns: task, pretraining, strategy, size (the one left out), predicted, prediction_low, prediction_high (of the
+    mean over the n seeds measured), measured (all test accuracy in percent), error (predicted - measured, percentage
+    points), inside (<NA> without an interval), n, text, note. Needs six sizes, as five are left.
     """
     rows = []
     for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
@@ -118,9 +118,7 @@ def back_test(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000)
                 "error": predicted - measured,
                 "inside": inside,
                 "n": len(last),
-                "text": "no back-test"
-                if law.law is None
-                else f"{predicted - measured:+.1f} points{'' if inside is pd.NA else ', inside' if inside else ', outside'}",
+                "text": "no back-test" if law.law is None else _miss(predicted - measured, inside),
                 "note": law.note,
             }
         )
@@ -145,7 +143,8 @@ def fit_hours(frame: pd.DataFrame, *, time: str = "plateau", resamples: int = 10
 def hours_forecast(
     frame: pd.DataFrame, hours: Mapping[Family, Law], *, factor: float = DECADE, level: float = 0.9
 ) -> pd.DataFrame:
-    """Device-hours of one training at `factor` times the largest size: hours, low, high, prediction_low, prediction_high.
+    """Device-hours of one training at `factor` times the largest size: hours, low, high, prediction_low,
+    prediction_high.
 
     The prediction interval is that of one training. Beside them task, pretraining, strategy, largest, size, unit,
     device, processor, text, note.
@@ -163,8 +162,8 @@ def hours_forecast(
         text = f"{format_hours(found.at(size))}{_between(low, high, level, format_hours)}"
         rows.append(
             {
-                **_about(family), **where, "largest": found.largest, "size": round(size), "hours": found.at(size), "low": low,
-                "high": high, "prediction_low": one_low, "prediction_high": one_high,
+                **_about(family), **where, "largest": found.largest, "size": round(size), "hours": found.at(size),
+                "low": low, "high": high, "prediction_low": one_low, "prediction_high": one_high,
                 "unit": "mixed" if " + " in where["device"] else ledger_frame.hours_unit(where["device"]),
                 "text": text if found.law is not None else "no forecast", "note": ledger_frame.notes(found.note, note),
             }
@@ -183,9 +182,9 @@ def break_even_forecast(
 ) -> pd.DataFrame:
     """Break-even at `factor` times the largest size, with the pretraining as it is.
 
-    Columns: pretraining, size, unit, device, processor, pretraining_hours, scratch_hours, finetuning_hours, exact, tasks
-    (<NA>: never), low, high (inf: never), n_tasks, text, note. The forecast saving of each task counts the same; the
-    interval is over tasks, as for the measured break-even, and with one task over its resampled laws.
+    Columns: pretraining, size, unit, device, processor, pretraining_hours, scratch_hours, finetuning_hours, exact,
+    tasks (<NA>: never), low, high (inf: never), n_tasks, text, note. The forecast saving of each task counts the
+    same; the interval is over tasks, as for the measured break-even, and with one task over its resampled laws.
     """
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = breakeven.used_pretrainings(frame, confirmed)
@@ -221,10 +220,11 @@ def break_even_forecast(
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
         rows.append(
             {
-                **row, "size": round(size), "unit": ledger_frame.hours_unit(where["device"]), "pretraining_hours": spent,
-                "scratch_hours": result.scratch, "finetuning_hours": result.finetuning,
+                **row, "size": round(size), "unit": ledger_frame.hours_unit(where["device"]),
+                "pretraining_hours": spent, "scratch_hours": result.scratch, "finetuning_hours": result.finetuning,
                 "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
-                "low": breakeven.tasks_for_saving(spent, saving[1]), "high": breakeven.tasks_for_saving(spent, saving[0]),
+                "low": breakeven.tasks_for_saving(spent, saving[1]),
+                "high": breakeven.tasks_for_saving(spent, saving[0]),
                 "text": result.text,
                 "note": ledger_frame.notes(left_out, "one task: interval of its laws alone" if len(usable) == 1 else "",
                                            ledger_frame.hardware_note(charged)),
@@ -234,8 +234,8 @@ def break_even_forecast(
 
 
 _ACCURACY_COLUMNS = [
-    "task", "pretraining", "strategy", "largest", "size", "accuracy", "low", "high", "prediction_low", "prediction_high",
-    "n", "text", "note",
+    "task", "pretraining", "strategy", "largest", "size", "accuracy", "low", "high", "prediction_low",
+    "prediction_high", "n", "text", "note",
 ]  # fmt: skip
 _CATCH_UP_COLUMNS = ["task", "pretraining", "strategy", "largest", "size", "low", "high", "text", "note"]
 _BACK_TEST_COLUMNS = [
@@ -264,11 +264,14 @@ def _interval(drawn: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _with_noise(law: Law, drawn: np.ndarray, n: int, name: object) -> np.ndarray:
-    """What the mean of `n` new trainings could be: the law with the scatter of that mean, in logarithms."""
+    """What the mean of `n` new trainings could be: the law with the scatter of that mean, in logarithms.
+
+    New ones are taken to scatter as those at the largest size did.
+    """
     if not len(drawn) or not n:
         return drawn[:0]
-    freedom = float((law.means.n - 1).sum())
-    return drawn * np.exp(law.means.spread / math.sqrt(n) * generator(name).standard_t(freedom, len(drawn)))
+    noise = generator(name).standard_t(law.means.freedom[-1], len(drawn))
+    return drawn * np.exp(law.means.spread[-1] / math.sqrt(n) * noise)
 
 
 def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np.ndarray:
@@ -277,6 +280,11 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
     last = beyond.shape[1] - 1 - beyond[:, ::-1].argmax(axis=1)
     following = np.append(sizes, math.inf)[last + 1]
     return np.where(beyond.any(axis=1), following, sizes[0])
+
+
+def _miss(error: float, inside: object) -> str:
+    """`+0.1 points, inside`."""
+    return f"{error:+.1f} points" + ("" if inside is pd.NA else ", inside" if inside else ", outside")
 
 
 def _between(low: float, high: float, level: float, form: object = None) -> str:

@@ -104,7 +104,9 @@ def cells_of(selected: pd.DataFrame) -> dict[tuple[str, str, str, int], pd.DataF
 
 
 def families_of(selected: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """The rows of each cell family, all sizes of (task, pretraining, strategy), in the order in which they first appear."""
+    """The rows of each cell family, all sizes of (task, pretraining, strategy), in the order in which they first
+    appear.
+    """
     if selected.empty:
         return {}
     return {key: rows for key, rows in selected.groupby(CELL[:3], sort=False)}  # type: ignore[misc]

@@ -1,10 +1,10 @@
 """The learning-rate ratio (backbone rate / head rate): its optimum, how sure that is, and what the published 0.1 loses.
 
-From search trials alone, their validation losses: a quadratic in log10(ratio) for each group of cells, after the mean of
-each cell and seed is taken out. Never looks at a test event or at a reported seed.
+From search trials alone, their validation losses: a quadratic in log10(ratio) for each group of cells, after the mean
+of each cell and seed is taken out. Never looks at a test event or at a reported seed.
 
-Intervals are Fieller's (Biometrika 27 (1935) 250) for the ratio -q1 / (2 q2) of two coefficients, in place of a
-bootstrap: a search has one to three seeds, too few to draw from, while the scatter about the curve is known from all its
+Intervals are Fieller's (Biometrika 27 (1935) 250) for the ratio -q1 / (2 q2) of two coefficients, not a bootstrap's: a
+search has one to three seeds, too few to draw from, while the scatter about the curve is known from all its
 trials. Where the curvature is not beyond its uncertainty that interval has no end, and the optimum is not identified.
 """
 
@@ -30,9 +30,10 @@ _DRAWS = 2000
 
 @dataclass(frozen=True)
 class Response:
-    """loss = level + q1 x + q2 x^2, x = log10(ratio). coefficients: [q1, q2], covariance: [2, 2] (NaN where freedom is 0).
+    """loss = level + q1 x + q2 x^2, x = log10(ratio). coefficients: [q1, q2], covariance: [2, 2].
 
-    accuracy: [q1, q2] of the validation accuracy likewise.
+    covariance is NaN where freedom is 0. accuracy: [q1, q2] of the validation accuracy likewise. tried: least and
+    largest x.
     """
 
     coefficients: np.ndarray
@@ -71,8 +72,8 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
             "text": "no figure",
         }
         if row["n_ratios"] < 3:
-            several = "s" if row["n_ratios"] != 1 else ""
-            rows.append({**row, "note": f"{row['n_ratios']} ratio{several} tried: an optimum needs three, or more cells together"})  # fmt: skip
+            note = f"{row['n_ratios']} different ratios tried: an optimum needs three, or more cells pooled"
+            rows.append({**row, "note": note})
             continue
         response = fit_response(finished)
         rows.append(row | _optimum(response, level) | _cost_of(response, PUBLISHED, level, key))
@@ -84,31 +85,25 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
 def responses(frame: pd.DataFrame) -> pd.DataFrame:
     """What was measured: one row for each searched cell and ratio.
 
-    Columns: task, pretraining, strategy, size, ratio, loss, loss_sd, accuracy (validation, percent), n, n_stopped, n_failed.
+    Columns: task, pretraining, strategy, size, ratio, loss, loss_sd, accuracy (validation, percent), n, n_stopped,
+    n_failed.
     """
-    rows = []
-    for key, group in _groups(frame, BY_CELL):
-        for ratio, at_ratio in group.groupby("ratio"):
-            finished = _finished(at_ratio)
-            rows.append(
-                {
-                    **key,
-                    "ratio": ratio,
-                    "loss": finished["validation_loss"].mean(),
-                    "loss_sd": finished["validation_loss"].std(ddof=1) if len(finished) > 1 else math.nan,
-                    "accuracy": 100 * finished["validation_accuracy"].astype(float).mean(),
-                    "n": len(finished),
-                    "n_stopped": int((at_ratio["outcome"] == "stopped").sum()),
-                    "n_failed": int((at_ratio["outcome"] == "failed").sum()),
-                }
-            )
-    return pd.DataFrame(rows, columns=[*ledger_frame.CELL, *_RESPONSE])
+    searched = pd.concat([rows for _, rows in _groups(frame, BY_CELL)] or [ledger_frame.trials(frame)[:0]])
+    finished = _finished(searched)
+    by_ratio = finished.groupby([*ledger_frame.CELL, "ratio"], sort=False)
+    found = by_ratio["validation_loss"].agg(["mean", "std", "size"]).set_axis(["loss", "loss_sd", "n"], axis=1)
+    found["accuracy"] = 100 * by_ratio["validation_accuracy"].mean()
+    cells = [searched[name] for name in (*ledger_frame.CELL, "ratio")]
+    without = {f"n_{name}": searched["outcome"].eq(name).groupby(cells, sort=False).sum() for name in _WITHOUT}
+    every = pd.DataFrame(without).join(found)
+    return every.fillna({"n": 0}).astype({"n": int}).reset_index()[[*ledger_frame.CELL, *_RESPONSE]]
 
 
 def response_curves(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0.9) -> pd.DataFrame:
     """The fitted curves: those of `by`, strategy, ratio (33 over the range tried), excess, low, high.
 
-    excess: loss above that of the fitted optimum; low, high: its interval at each ratio. Groups of two ratios have none.
+    excess: loss above that of the fitted optimum; low, high: its interval at each ratio. Groups of two ratios have
+    none.
     """
     rows = []
     for key, group in _groups(frame, by):
@@ -159,6 +154,7 @@ _FIGURES = [
     "ratio", "low", "high", "best_tried", "loss_excess", "loss_excess_low", "loss_excess_high", "accuracy_lost",
     "n_trials", "n_ratios", "n_seeds", "n_stopped", "n_failed", "text", "note",
 ]  # fmt: skip
+_WITHOUT = ("stopped", "failed")
 _RESPONSE = ["ratio", "loss", "loss_sd", "accuracy", "n", "n_stopped", "n_failed"]
 
 
@@ -187,7 +183,8 @@ def _best_tried(finished: pd.DataFrame) -> float:
     if finished.empty:
         return math.nan
     levels = finished.groupby("cell")["validation_loss"].transform("mean")
-    return float((finished["validation_loss"] - levels).groupby(finished["ratio"]).mean().idxmin())
+    mean = (finished["validation_loss"] - levels).groupby(finished["ratio"]).mean()
+    return float(mean.index.to_numpy()[mean.to_numpy().argmin()])
 
 
 def _within(x: float, tried: tuple[float, float]) -> float:

@@ -3,8 +3,8 @@
 Residuals are differences of logarithms over their standard errors, so that each size counts by its relative error.
 For a fixed exponent c the law is linear in a and b: a start on every point of a grid of exponents costs one small
 linear solution each, so the search for the best start is exhaustive; Levenberg and Marquardt's steps with Huber's
-weights end it. scipy.optimize.least_squares gives the same result (a test holds that), for one fit in the time that this
-takes for hundreds. Decides nothing about what a fit may be used for.
+weights end it. scipy.optimize.least_squares gives the same result (a test holds that), for one fit in the time that
+this takes for hundreds. Decides nothing about what a fit may be used for.
 """
 
 from __future__ import annotations

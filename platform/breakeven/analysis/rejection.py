@@ -69,8 +69,8 @@ def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    "task", "pretraining", "strategy", "size", "quantity", "value", "sd", "low", "high", "n", "n_without", "improvement",
-    "improvement_low", "improvement_high", "n_pairs", "text", "note",
+    "task", "pretraining", "strategy", "size", "quantity", "value", "sd", "low", "high", "n", "n_without",
+    "improvement", "improvement_low", "improvement_high", "n_pairs", "text", "note",
 ]  # fmt: skip
 
 
@@ -78,5 +78,5 @@ def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, column: str
     """Logarithm of the ratio to scratch over shared seeds; rejections scatter by factors, not by amounts."""
     if scratch is None:
         return estimate(())
-    arms = [np.log(rows.groupby("seed")[column].mean().astype(float)) for rows in (trials, scratch)]
-    return estimate((arms[0] - arms[1]).dropna(), level=level)
+    arms = [rows.groupby("seed")[column].mean() for rows in (trials, scratch)]
+    return estimate(np.log((arms[0] / arms[1]).dropna().to_numpy(dtype=float)), level=level)

@@ -5,8 +5,9 @@ The one place that decides how the spread of three to five seeds becomes an inte
 Drawing seeds with replacement gives intervals that are far too narrow here: of three seeds it sees two thirds of the
 variance, and nothing of how badly three values know their own spread. In place of that, each mean is moved by its
 standard error times a Student t variate, and the standard error takes part of its information from the other sizes
-(moderated variance: Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3), since seeds scatter alike at neighbouring sizes.
-Whatever is computed from the means is then computed from each draw, and its quantiles are the interval.
+(moderated variance: Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3), along the trend of the scatter with size, as
+small samples often scatter more. Whatever is computed from the means is then computed from each draw, and its
+quantiles are the interval.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
+from scipy import special
 
 # Degrees of freedom that the pooled variance is worth beside a size's own.
 _PRIOR = 4.0
@@ -24,10 +26,10 @@ _PRIOR = 4.0
 
 @dataclass(frozen=True)
 class SizeMeans:
-    """Means at increasing sizes. sizes, mean, error (standard error), n, freedom: [n_sizes].
+    """Means at increasing sizes, all [n_sizes].
 
-    spread: standard deviation of one value, pooled over sizes. error and spread are NaN where no size has two values:
-    then nothing is known of uncertainty.
+    error: standard error of the mean.  freedom: degrees of freedom of that.  spread: standard deviation of one value.
+    error and spread are NaN where no size has two values: then nothing is known of uncertainty.
     """
 
     sizes: np.ndarray
@@ -35,7 +37,7 @@ class SizeMeans:
     error: np.ndarray
     n: np.ndarray
     freedom: np.ndarray
-    spread: float
+    spread: np.ndarray
 
     @property
     def n_text(self) -> str:
@@ -53,12 +55,35 @@ def size_means(sizes: Sequence[float] | np.ndarray, values: Sequence[float] | np
     mean = np.bincount(position, value, len(each)) / np.maximum(n, 1)
     squares = np.bincount(position, (value - mean[position]) ** 2, len(each))
     own = n - 1
-    pooled = float(squares.sum() / own.sum()) if own.sum() else math.nan
     # The pool knows no more than all values together.
     prior = min(_PRIOR, float(own.sum()))
     freedom = own + prior
-    variance = (prior * pooled + squares) / np.where(freedom > 0, freedom, math.nan)
-    return SizeMeans(each, mean, np.sqrt(variance / np.maximum(n, 1)), n, freedom, math.sqrt(pooled))
+    variance = (prior * _trend(each, squares, own) + squares) / np.where(freedom > 0, freedom, math.nan)
+    return SizeMeans(each, mean, np.sqrt(variance / np.maximum(n, 1)), n, freedom, np.sqrt(variance))
+
+
+def _trend(sizes: np.ndarray, squares: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Variance of one value at each size, as all sizes together tell it: level times a power of the size, [n_sizes].
+
+    squares, freedom: sums of squared deviations and their degrees of freedom. The power is shrunk towards 0 by what of
+    it may be chance, since three seeds tell a variance to a factor of three. NaN where no size has two values.
+    """
+    if not freedom.sum():
+        return np.full(len(sizes), math.nan)
+    pooled = float(squares.sum() / freedom.sum())
+    known = (freedom > 0) & (squares > 1e-9 * squares.sum())
+    if known.sum() < 3:
+        return np.full(len(sizes), pooled)
+    d, x = freedom[known], np.log(sizes[known])
+    # The logarithm of a variance of d degrees of freedom has this mean and variance about that of the truth.
+    y = np.log(squares[known] / d) - special.digamma(d / 2) + np.log(d / 2)
+    weight = 1.0 / special.polygamma(1, d / 2)
+    centre = float(weight @ x / weight.sum())
+    information = float(weight @ (x - centre) ** 2)
+    slope = float(weight @ ((x - centre) * y)) / information
+    slope *= max(0.0, 1.0 - 1.0 / max(slope**2 * information, 1e-12))
+    shape = (sizes / np.exp(centre)) ** slope
+    return shape * float((squares / shape).sum() / freedom.sum())
 
 
 def draws(means: SizeMeans, resamples: int, name: object) -> np.ndarray:

@@ -149,8 +149,8 @@ def refused(means: SizeMeans, refusal: Refusal, why: str) -> Law:
 
 
 def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
-    """One row a family: task, pretraining, strategy, n_sizes, smallest, largest, n (seeds a size, as text), a, b, c with
-    _low and _high, misfit (p-value), refusal, text, note.
+    """One row a family: task, pretraining, strategy, n_sizes, smallest, largest, n (seeds a size, as text), a, b, c
+    with _low and _high, misfit (p-value), refusal, text, note.
 
     a is the error with endless data, b and c say how fast the rest falls (n events per class, errors as fractions).
     a may be a little below zero where it is not known to be above: see power_law.
