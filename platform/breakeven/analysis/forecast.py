@@ -7,7 +7,7 @@ forecasts from a law that was refused: such a row says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -184,7 +184,7 @@ def break_even_forecast(
 
     Columns: pretraining, size, unit, device, processor, pretraining_hours, scratch_hours, finetuning_hours, exact,
     tasks (<NA>: never), low, high (inf: never), n_tasks, text, note. The forecast saving of each task counts the
-    same; the interval is over tasks, as for the measured break-even, and with one task over its resampled laws.
+    same; the interval is the wider of two: over tasks, as for the measured break-even, and over the resampled laws.
     """
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = breakeven.used_pretrainings(frame, confirmed)
@@ -212,11 +212,7 @@ def break_even_forecast(
         spent = float(ledger_frame.training_seconds(of_kind, time).mean()) / 3600
         each = np.array([[law.at(size) for law in pair] for pair in usable])
         result = breakeven.break_even(spent, *each.mean(axis=0))
-        if len(usable) > 1:
-            saving = breakeven.saving_interval(each[:, 0] - each[:, 1], level=level)
-        else:
-            drawn = [law.drawn_at(size)[:, 0] for law in usable[0]]
-            saving = _interval(drawn[0] - drawn[1], level) if all(map(len, drawn)) else (math.nan, math.nan)
+        saving = _saving(usable, each[:, 0] - each[:, 1], size, level)
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
         rows.append(
             {
@@ -280,6 +276,17 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
     last = beyond.shape[1] - 1 - beyond[:, ::-1].argmax(axis=1)
     following = np.append(sizes, math.inf)[last + 1]
     return np.where(beyond.any(axis=1), following, sizes[0])
+
+
+def _saving(
+    pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float
+) -> tuple[float, float]:
+    """Interval of the mean of `savings` [n_tasks]: the wider of what the tasks' differences and the laws' draws say."""
+    over_tasks = breakeven.saving_interval(savings, level=level)
+    drawn = [scratch.drawn_at(size)[:, 0] - tuned.drawn_at(size)[:, 0] for scratch, tuned in pairs
+             if scratch.drawn is not None and tuned.drawn is not None]  # fmt: skip
+    over_laws = _interval(np.mean(drawn, axis=0), level) if len(drawn) == len(pairs) else (math.nan, math.nan)
+    return float(np.fmin(over_tasks[0], over_laws[0])), float(np.fmax(over_tasks[1], over_laws[1]))
 
 
 def _miss(error: float, inside: object) -> str:

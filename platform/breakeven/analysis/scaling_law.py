@@ -118,8 +118,9 @@ def fit_growth(
     the means are scaled up by the root of chi2 per degree of freedom, as the Particle Data Group does.
     """
     value = np.asarray(values, dtype=float)
-    positive = np.where(value > 0, value, np.nan)
-    means = size_means(sizes, np.log(positive))
+    means = size_means(sizes, np.log(np.where(value > 0, value, np.nan)))
+    zeros = int((value <= 0).sum())
+    left_out = f"{zeros} of {len(value)} values are zero and left out: the law is one of logarithms" if zeros else ""
     if len(means.sizes) < LEAST_SIZES:
         return refused(
             means,
@@ -131,7 +132,7 @@ def fit_growth(
     law = fit_power_law(means.sizes, means.mean[None, :], errors, exponents)
     if not known:
         why = "n=1: no uncertainty" if means.n.max() < 2 else "no spread between seeds: no uncertainty"
-        return Law(means, law, None, math.nan, None, why)
+        return Law(means, law, None, math.nan, None, ledger_frame.notes(left_out, why))
     freedom = len(means.sizes) - 3
     scatter = 2.0 * float(law.loss[0]) / freedom
     misfit = float(stats.f.sf(scatter, freedom, means.freedom.sum()))
@@ -140,7 +141,7 @@ def fit_growth(
         means = replace(means, error=means.error * math.sqrt(max(scatter, 1.0)))
         note = f"the law misses the means by more than the seeds' spread (p = {misfit:.2g}): intervals are widened"
     drawn = fit_power_law(means.sizes, draws(means, resamples, name), means.error, exponents)
-    return Law(means, law, drawn, misfit, None, note)
+    return Law(means, law, drawn, misfit, None, ledger_frame.notes(left_out, note))
 
 
 def refused(means: SizeMeans, refusal: Refusal, why: str) -> Law:
