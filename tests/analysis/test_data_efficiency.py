@@ -60,7 +60,11 @@ def test_without_scratch_there_is_a_reason(ledger) -> None:
 def test_accuracies_that_fall_are_averaged_first() -> None:
     found = matched_sizes(np.array([100.0, 1000.0, 10_000.0]), np.array([[0.6, 0.8, 0.7]]), np.array([0.74]))
     assert 100 < found[0] < 1000
-    assert matched_sizes(np.array([100.0]), np.full((3, 1), 0.6), np.array([0.5, 0.6, 0.7])).tolist() == [0, 100, math.inf]
+    assert matched_sizes(np.array([100.0]), np.full((3, 1), 0.6), np.array([0.5, 0.6, 0.7])).tolist() == [
+        0,
+        100,
+        math.inf,
+    ]
 
 
 def test_isotonic_rows_are_scipys() -> None:

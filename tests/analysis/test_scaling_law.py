@@ -12,7 +12,9 @@ from breakeven.analysis.scaling_law import Refusal
 SIZES = (100, 300, 1000, 3000, 10_000)
 
 
-def fill(ledger, strategy="scratch", sizes=SIZES, law=(0.1, 1.0, 0.5), seeds=3, noise=0.01, task="stop_vs_ttH", **fields):
+def fill(
+    ledger, strategy="scratch", sizes=SIZES, law=(0.1, 1.0, 0.5), seeds=3, noise=0.01, task="stop_vs_ttH", **fields
+):
     random = np.random.default_rng(len(strategy))
     for size in sizes:
         for seed in range(seeds):

@@ -50,8 +50,8 @@ class Charge:
         if self.time not in TIMES:
             raise ValueError(f"time={self.time!r}: choose {', '.join(map(repr, TIMES))}")
         extras = {"search": self.search, "waste": self.wasted, "generation": self.generation}
-        named = " and ".join(name for name, on in extras.items() if on)
-        return TIMES[self.time] + (f", with {named}" if named else "")
+        *most, last = [name for name, on in extras.items() if on] or [""]
+        return TIMES[self.time] + (f", with {' and '.join(filter(None, [', '.join(most), last]))}" if last else "")
 
 
 def paired_seconds(scratch: pd.DataFrame, tuned: pd.DataFrame, time: str) -> tuple[pd.DataFrame, pd.DataFrame]:

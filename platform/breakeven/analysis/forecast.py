@@ -278,9 +278,7 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
     return np.where(beyond.any(axis=1), following, sizes[0])
 
 
-def _saving(
-    pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float
-) -> tuple[float, float]:
+def _saving(pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float) -> tuple[float, float]:
     """Interval of the mean of `savings` [n_tasks]: the wider of what the tasks' differences and the laws' draws say."""
     over_tasks = breakeven.saving_interval(savings, level=level)
     drawn = [scratch.drawn_at(size)[:, 0] - tuned.drawn_at(size)[:, 0] for scratch, tuned in pairs
