@@ -15,11 +15,13 @@ import pandas as pd
 from rich.markup import escape
 
 from breakeven.analysis import accuracy, breakeven, cost, report
+from breakeven.analysis.accounts import accounts
 from breakeven.events import store
 from breakeven.places import Places
 from breakeven.stages.generation import recipes_of
 from breakeven.study import provenance
 from breakeven.study.ledger import Ledger
+from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
@@ -54,7 +56,8 @@ def tracked(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[[
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    path = report.write_report(frame, places.folder, facts=_facts(study, places, frame))
+    held = reservations(places.ledger, study.name)
+    path = report.write_report(frame, places.folder, _facts(study, places, frame), accounts(ledger.frame(), held))
     try:
         sync(places, study, frame)
     except TrackingUnavailable as error:

@@ -19,6 +19,7 @@ from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import publish, sync, tracked
+from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
@@ -46,20 +47,18 @@ def run(study: Study, runs_dir: Path) -> Path:
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
     places = _begin(study, runs_dir)
-    from breakeven.distributed.session import session
-
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    with Leases(places.ledger) as leases, tracked(study, places, ledger) as tracker, session() as resources:
-        console.print(
-            f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
-            + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
-        )
-        datasets, folders, generated = generate_events(study, places, ledger, leases)
-        made = pretrain_backbones(study, places, ledger, leases, resources, datasets, folders, generated)
+    with (
+        Leases(places.ledger) as leases,
+        tracked(study, places, ledger) as tracker,
+        _cluster(study, places, leases) as cluster,
+    ):
+        datasets, generated = generate_events(study, places, ledger, leases, cluster)
+        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated)
         tracker(made.records)
-        members = finetune_tasks(study, places, ledger, leases, resources, made, tracker)
+        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker)
     return publish(study, places, ledger, members)
 
 
@@ -115,6 +114,10 @@ def _begin(study: Study, runs_dir: Path) -> Places:
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
     return places
+
+
+def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:
+    return Cluster(places.ledger, study.name, leases.owner)
 
 
 def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
