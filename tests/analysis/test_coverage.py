@@ -33,7 +33,8 @@ def test_gains(ledger, seeds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "seeds", "between_tasks", "between_seeds"), [(5, 3, 0.3, 0.1), (5, 5, 0.05, 0.3), (3, 3, 0.3, 0.3)]
+    ("tasks", "seeds", "between_tasks", "between_seeds"),
+    [(5, 3, 0.3, 0.1), (5, 5, 0.05, 0.3), (5, 3, 0.6, 0.1), (3, 3, 0.3, 0.3)],
 )
 def test_break_even(ledger, tasks: int, seeds: int, between_tasks: float, between_seeds: float) -> None:
     """Times of tasks and seeds scatter by factors; 100 s from scratch and 40 s finetuned on average: 25 tasks."""

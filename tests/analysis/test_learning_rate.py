@@ -76,7 +76,7 @@ def test_stopped_and_failed_trials_are_counted_and_never_fitted(ledger) -> None:
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.9, ratio=0.02, validation_loss=0.0)  # confirm
     row = only(optima(ledger.frame()))
     assert row["ratio"] == pytest.approx(0.3, rel=0.02) and (row["n_stopped"], row["n_failed"]) == (1, 1)
-    assert row["note"].startswith("trials without a loss because they were stopped: 1")
+    assert row["note"].startswith("1 stopped without a loss")
     measured = responses(ledger.frame())
     assert measured["n"].tolist() == [1] * 6 + [0] and measured["n_stopped"].tolist() == [0] * 6 + [1]
 

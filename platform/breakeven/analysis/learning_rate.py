@@ -77,7 +77,7 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
             continue
         response = fit_response(finished)
         rows.append(row | _optimum(response, level) | _cost_of(response, PUBLISHED, level, key))
-        stopped = f"trials without a loss because they were stopped: {row['n_stopped']}; away from the optimum the curve may be too flat"
+        stopped = f"{row['n_stopped']} stopped without a loss: far from the optimum the curve may be too flat"
         rows[-1]["note"] = ledger_frame.notes(
             rows[-1]["note"], rows[-1].pop("cost_note"), stopped if row["n_stopped"] else ""
         )
