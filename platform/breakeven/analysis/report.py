@@ -175,6 +175,7 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
                 "stage": row["stage"],
                 "unit": row["unit"],
                 "useful": format_hours(row["useful"]),
+                "stopped": format_hours(row["stopped"]) if row["n_stopped"] else "",
                 "wasted": format_hours(row["wasted"]),
                 "n": row["n"],
                 "failed": row["n_failed"] or "",
@@ -187,7 +188,8 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [
         "## Cost",
         "",
-        "Device-hours as charged in the ledger. Useful: finished work. Wasted: failed, interrupted or repeated work. "
+        "Device-hours as charged in the ledger. Useful: finished work. Stopped: search trials ended "
+        "early because they were losing. Wasted: failed, interrupted or repeated work. "
         "Published values are at 1e7 events per class on other hardware."
         + (" Hours on processors and on GPUs are summed apart, never together." if len(units) > 1 else ""),
         "",
