@@ -51,7 +51,7 @@ def run(study: Study, runs_dir: Path) -> Path:
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    with Leases(places.ledger) as leases, tracked(study, places, ledger) as tracker, session() as resources:
+    with Leases(places.ledger) as leases, tracked(study, places, ledger, leases) as tracker, session() as resources:
         console.print(
             f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
             + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
