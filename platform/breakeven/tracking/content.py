@@ -84,11 +84,14 @@ def digest_of(row: pd.Series) -> str:
 
 
 def of_cell(rows: pd.DataFrame, figures: Mapping[str, float], study: str) -> Content:
-    """The summary run of one cell. rows: its trials.  figures: by metric; those that are not finite are named in a tag."""
+    """The summary run of one cell. rows: its trials.  figures: by metric; those that are not finite are named in a tag.
+
+    The sample size is the step of its figures, so that MLflow draws cells of one strategy as a line over the sizes.
+    """
     first = rows.iloc[0]
     tags = cell_tags(first, study) | _shared(rows)
     params = {name: text(first[name]) for name in _CELL if present(first[name])}
-    return _summary(cell_record(first, study), first["cell"], rows, tags, params, figures)
+    return _summary(cell_record(first, study), first["cell"], rows, tags, params, figures, step=int(first["size"]))
 
 
 def of_study(frame: pd.DataFrame, figures: Mapping[str, float], study: str) -> Content:
@@ -148,6 +151,7 @@ def _summary(
     tags: dict[str, str],
     params: dict[str, str],
     figures: Mapping[str, float],
+    step: int = 0,
 ) -> Content:
     now = int(time.time() * 1000)  # only where nothing has run
     start = milliseconds(min(rows["started"])) if len(rows) else now
@@ -157,7 +161,7 @@ def _summary(
         tags = tags | {"not_finite": ", ".join(not_finite)}
     shown = {key: value for key, value in tags.items() if key not in ("record", "study")}
     digest = fingerprint([LAYOUT, start, end, shown, params, finite])
-    metrics = tuple(Metric(key, value, end, 0) for key, value in finite.items())
+    metrics = tuple(Metric(key, value, end, step) for key, value in finite.items())
     return Content(record, name, "FINISHED", start, end, tags | {DIGEST: digest}, params, metrics)
 
 
