@@ -108,12 +108,8 @@ def measure_engines(
     threads = [1] if asked.quick or asked.device != "cpu" else [1, 2]
     measured = engines.measure(events, target, sizes, threads, rounds)
     console.print(report.engine_table(measured, asked.device))
-    figures = report.engine_figures(
-        measured,
-        loading.gather_seconds(events, report.BATCH, rounds=50),
-        peaks(asked.device),
-        asked.device,
-    )
+    gather = loading.gather_seconds(events, report.BATCH, rounds=50)
+    figures = report.engine_figures(measured, gather, peaks(asked.device), asked.device)
     if asked.device == "cpu":
         alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])
         figures |= report.thread_figures(alone)

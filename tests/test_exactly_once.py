@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from breakeven import search
 from breakeven.search import TrialQueue, open_storage
+from breakeven.search import queue as search
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients

@@ -26,6 +26,7 @@ from breakeven.terminal import bar
 from breakeven.tracking import prepare
 
 STUDY = Study(name="tiny")
+ALL = ["a" * 16, "b" * 16]
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_records_reach_mlflow_beside_the_work(ledger, leases, experiment):
             tracker(["a" * 16])
             tracker(["b" * 16])
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
-    assert publish.sync(experiment.places, STUDY, ledger.frame()) == 0
+    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 0
 
 
 def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, experiment, capsys):
@@ -81,7 +82,7 @@ def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, 
         with publish.tracked(STUDY, experiment.places, ledger, others) as second:
             second(["a" * 16, "b" * 16])
         assert "b" * 16 not in experiment.runs()
-    assert publish.sync(experiment.places, STUDY, ledger.frame()) == 1
+    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 1
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
 
 
@@ -106,7 +107,7 @@ def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, lea
         tracker(["a" * 16, "b" * 16])
     assert {run.info.status for record, run in experiment.runs().items() if len(record) == 16} == {"FINISHED"}
     monkeypatch.setattr(publish, "bar", bar)
-    publish.sync(experiment.places, STUDY, ledger.frame())
+    publish.sync(STUDY, experiment.places, ledger, ALL)
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
 
 
@@ -155,7 +156,7 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
             ledger.write([tried])
             tracker(["a" * 16, "b" * 16, tried["record"]])
     remember(experiment.places, members)
-    assert publish.sync(experiment.places, STUDY, ledger.refresh().frame(members)) <= 1
+    assert publish.sync(STUDY, experiment.places, ledger.refresh(), members) <= 1
 
     uri = Path(shutil.copy(new_database, tmp_path / "later.db"))
     run.track_again("tiny", tmp_path, f"sqlite:///{uri}")
@@ -183,7 +184,7 @@ sys.stdin.readline()
 with Leases(places.ledger) as leases, publish.tracked(study, places, ledger, leases) as tracker:
     for name in members:
         tracker([name])
-publish.sync(places, study, ledger.frame(members))
+publish.sync(study, places, ledger, members)
 """
 RECORDS = [f"{number:016x}" for number in range(60)]
 

@@ -14,6 +14,7 @@ import pandas as pd
 from rich.markup import escape
 
 from breakeven.analysis import report, summary
+from breakeven.analysis.accounts import accounts
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.places import Places
@@ -21,6 +22,7 @@ from breakeven.stages.generation import recipes_of
 from breakeven.study import provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, Writer, resolve_uri
@@ -59,9 +61,10 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    path = report.write_report(frame, places.folder, facts=_facts(study, places, frame))
+    spent = _accounts(study, places, ledger)
+    path = report.write_report(frame, places.folder, _facts(study, places, frame), spent)
     try:
-        sync(places, study, frame)
+        sync(study, places, ledger, members)
     except TrackingUnavailable as error:
         _warn_tracking(study, error)
     console.print()
@@ -72,7 +75,7 @@ def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     return path
 
 
-def sync(places: Places, study: Study, frame: pd.DataFrame, uri: str = "") -> int:
+def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], uri: str = "") -> int:
     """Bring MLflow up to the ledger: missing records, summaries of cells and study, the report's files.
 
     Returns the number of records written. Waits while another driver writes the study. Raises TrackingUnavailable.
@@ -84,7 +87,10 @@ def sync(places: Places, study: Study, frame: pd.DataFrame, uri: str = "") -> in
             console.print(f"  MLflow: another driver writes {study.name} to it; waiting for that, Ctrl-C loses nothing")
         leases.wait(lease, lambda: False)
         try:
-            return _bring_up(Tracker(uri, study.name, places.root / "mlartifacts"), places, frame)
+            tracker = Tracker(uri, study.name, places.root / "mlartifacts")
+            written = _bring_up(tracker, ledger.frame(members), _accounts(study, places, ledger))
+            tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
+            return written
         finally:
             leases.release(lease)
 
@@ -95,7 +101,7 @@ def tracking_uri(runs_dir: Path) -> str:
     return resolve_uri(runs_dir.resolve() / "mlflow.db")
 
 
-def _bring_up(tracker: Tracker, places: Places, frame: pd.DataFrame) -> int:
+def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int:
     missing = sum(not tracker.holds(row) for _, row in frame.iterrows())
     with bar("MLflow", missing, "runs") if missing else nullcontext() as progress:
 
@@ -103,9 +109,11 @@ def _bring_up(tracker: Tracker, places: Places, frame: pd.DataFrame) -> int:
             if written and progress is not None:
                 progress.advance()
 
-        written = tracker.sync(frame, summary.study_figures(frame), summary.cell_figures(frame), each)
-    tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
-    return written
+        return tracker.sync(frame, summary.study_figures(frame, spent), summary.cell_figures(frame), each)
+
+
+def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
+    return accounts(ledger.frame(), reservations(places.ledger, study.name))
 
 
 def _wait_for(writer: Writer) -> None:

@@ -19,6 +19,7 @@ from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import publish, sync, tracked
+from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
@@ -46,20 +47,18 @@ def run(study: Study, runs_dir: Path) -> Path:
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
     places = _begin(study, runs_dir)
-    from breakeven.distributed.session import session
-
     ledger = Ledger(places.ledger).refresh()
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    with Leases(places.ledger) as leases, tracked(study, places, ledger, leases) as tracker, session() as resources:
-        console.print(
-            f"  Ray: {resources.cpus} cores, {resources.gpus} GPUs, {resources.nodes} node(s)"
-            + (f", dashboard {resources.dashboard}" if resources.dashboard else "")
-        )
-        datasets, folders, generated = generate_events(study, places, ledger, leases)
-        made = pretrain_backbones(study, places, ledger, leases, resources, datasets, folders, generated)
+    with (
+        Leases(places.ledger) as leases,
+        tracked(study, places, ledger, leases) as tracker,
+        _cluster(study, places, leases) as cluster,
+    ):
+        datasets, generated = generate_events(study, places, ledger, leases, cluster)
+        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated)
         tracker(made.records)
-        members = finetune_tasks(study, places, ledger, leases, resources, made, tracker)
+        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker)
     return publish(study, places, ledger, members)
 
 
@@ -72,9 +71,9 @@ def report_again(name: str, runs_dir: Path) -> None:
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
     places, study, members = _remembered(name, runs_dir)
-    frame = Ledger(places.ledger).refresh().frame(members)
-    written = sync(places, study, frame, uri)
-    console.print(f"{len(frame)} records of {study.name} are in MLflow, {written} of them new")
+    ledger = Ledger(places.ledger).refresh()
+    written = sync(study, places, ledger, members, uri)
+    console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
 
 
 def draw_physics(runs_dir: Path) -> None:
@@ -115,6 +114,10 @@ def _begin(study: Study, runs_dir: Path) -> Places:
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
     return places
+
+
+def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:
+    return Cluster(places.ledger, study.name, leases.owner)
 
 
 def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:

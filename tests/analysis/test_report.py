@@ -59,7 +59,16 @@ def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
     assert gains["gain"].tolist() == pytest.approx([5.2] * 3)
     assert pd.read_csv(tmp_path / "break_even.csv")["tasks"].tolist() == [10]
     names = {path.stem for path in tmp_path.glob("*.csv")}
-    assert names == {"accuracy", "gains", "cost", "break_even", "break_even_total", "convergence", "plateau"}
+    assert names == {
+        "accuracy",
+        "gains",
+        "cost",
+        "accounts",
+        "break_even",
+        "break_even_total",
+        "convergence",
+        "plateau",
+    }
 
 
 def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts, tmp_path: Path) -> None:

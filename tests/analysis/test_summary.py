@@ -1,5 +1,6 @@
 """Figures of cells and study, against sums and means taken by hand."""
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -55,6 +56,14 @@ def test_the_accounts_of_a_study_add_up_by_stage_and_device(frame):
     assert charged == pytest.approx((frame["device_seconds"].sum() + frame["wasted_seconds"].sum()) / 3600)
     trials = {name: value for name, value in figures.items() if name.startswith("trials/")}
     assert trials == {"trials/confirm": 4.0, "trials/search": 1.0, "trials/failed": 2.0, "trials/stopped": 1.0}
+
+
+def test_what_was_reserved_stands_beside_what_was_charged(frame):
+    row = {"unit": "cpu_hours", "reserved": 5.0, "useful": 3.0, "search": 1.0, "wasted": 0.5, "idle": 0.4,
+           "unaccounted": 0.1, "n_reservations": 1}  # fmt: skip
+    figures = study_figures(frame, pd.DataFrame([{"stage": "finetuning", **row}, {"stage": "all", **row}]))
+    assert figures["accounts/cpu_hours/finetuning/idle"] == figures["accounts/cpu_hours/idle"] == 0.4
+    assert figures["cpu_hours/useful"] == study_figures(frame)["cpu_hours/useful"]
 
 
 def test_a_study_that_never_pays_says_so_by_an_infinite_number(frame):

@@ -47,7 +47,8 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datas
     store.make_shard(small_recipe("WH"), tmp_path, 1)
     there = store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns
     counted = []
-    made = generation.generate(recipes, tmp_path, lambda process, events: counted.append((process, events)))
+    generation.generate(recipes, tmp_path, lambda process, events, seconds: counted.append((process, events)))
+    made = {recipe.process.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
     assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
     assert sorted(counted) == [("WH", SHARD_EVENTS), ("ZH", SHARD_EVENTS), ("ZH", SHARD_EVENTS)]
     assert store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns == there
@@ -126,7 +127,8 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
         return train_and_judge(job, check)
 
     records = []
-    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.extend, killed_at_the_first_try)
+    slots, held = finetuning.slots_of(resources, gpu_share=1.0)
+    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", records.extend, killed_at_the_first_try)
     assert len(list(tmp_path.glob("tried-*"))) == 2 and queue.finished
     frame = Ledger(tmp_path / "ledger").refresh().frame()
     assert len(frame) == len(records) == 8 and (frame["outcome"] == "finished").all()
@@ -154,7 +156,8 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
         return {"outcome": "finished", "wall_seconds": 0.01, "device_seconds": 0.01}
 
     records = []
-    finetuning.finetune(queue, job_of, resources, tmp_path / "tune", records.extend, train)
+    slots, held = finetuning.slots_of(resources, gpu_share=1.0)
+    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", records.extend, train)
     failed = {record["seed"]: record["reason"] for record in records if record["outcome"] == "failed"}
     assert len(records) == 24 and set(failed) == {3, 7} and all("not done after 1 s" in why for why in failed.values())
     assert queue.packs < 12 and len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 24

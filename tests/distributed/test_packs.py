@@ -37,7 +37,7 @@ def facts(job, check):
 def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp_path):
     jobs = [job_for(datasets, tmp_path / "pack", 1), job_for(datasets, tmp_path / "pack", 2, learning_rate=1e30),
             job_for(datasets, tmp_path / "pack", 3)]  # fmt: skip
-    files = run_pack(jobs)
+    files, _ = run_pack(jobs)
     ledger = Ledger(tmp_path / "pack").read(files)
     found = [ledger.get(job.trial.hash) for job in jobs]
     assert [record["outcome"] for record in found] == ["finished", "failed", "finished"]
@@ -57,7 +57,7 @@ def test_running_out_of_memory_is_one_members_own(datasets, tmp_path):
             np.ones(1 << 50)
         return facts(job, check)
 
-    ledger = Ledger(tmp_path).read(run_pack(jobs, train))
+    ledger = Ledger(tmp_path).read(run_pack(jobs, train)[0])
     assert [ledger.get(job.trial.hash)["outcome"] for job in jobs] == ["finished", "failed", "finished"]
     lost = ledger.get(jobs[1].trial.hash)
     assert "Memory" in lost["reason"] and lost["retry"]  # on another worker there may be room
@@ -77,7 +77,7 @@ def test_every_record_is_there_before_the_next_member_begins(datasets, tmp_path)
 def test_a_training_that_takes_too_long_ends_and_says_so(datasets, tmp_path):
     slow = job_for(datasets, tmp_path, 1, epochs=100_000, patience=100_000, trial_seconds=1.5)
     quick = job_for(datasets, tmp_path, 2)
-    ledger = Ledger(tmp_path).read(run_pack([slow, quick]))
+    ledger = Ledger(tmp_path).read(run_pack([slow, quick])[0])
     found = ledger.get(slow.trial.hash)
     assert found["outcome"] == "failed" and "not done after 1.5 s (finetuning.trial-seconds)" in found["reason"]
     assert found["time_limit"] == 1.5 and not found["retry"] and found["device_seconds"] > 0.0

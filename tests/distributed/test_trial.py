@@ -66,6 +66,15 @@ def test_a_search_trial_never_sees_a_test_event(datasets, tmp_path):
     assert not [key for key in record if key.startswith("test_")]
 
 
+def test_a_hopeless_search_trial_stops_and_is_no_result(datasets, tmp_path):
+    job = job_for(datasets, tmp_path, phase="search", epochs=6)
+    record = run_trial(replace(job, limits=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)))
+    assert record["outcome"] == "stopped" and "pruned after epoch 2" in record["reason"]
+    assert len(record["curve"]) == record["epochs"] == 2 and record["device_seconds"] > 0
+    whole = run_trial(replace(job, ledger=tmp_path / "whole", limits=(math.inf,) * 5 + (0.0,)))
+    assert whole["outcome"] == "finished" and whole["epochs"] == 6  # at the last epoch there is nothing to save
+
+
 def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
     record = run_trial(job_for(datasets, tmp_path, learning_rate=1e30))
     assert record["outcome"] == "failed" and record["reason"].startswith("NonFinite") and not record["retry"]

@@ -92,13 +92,9 @@ def _die(*_args, **_more):
     os._exit(9)
 
 
-def _die_half_way(table, path, **more):
-    pq_write_table(table, path, **more)
-    os.truncate(path, path.stat().st_size // 2)
+def _die_half_way(writer, part):
+    writer.file_handle.write(b"PAR1 and half of a column")
     os._exit(9)
-
-
-pq_write_table = pq.write_table
 
 
 def _after(n, function):
@@ -108,7 +104,7 @@ def _after(n, function):
 
 
 CRASHES = {
-    "while the Parquet file is written": lambda m: m.setattr(pq, "write_table", _die_half_way),
+    "while the Parquet file is written": lambda m: m.setattr(pq.ParquetWriter, "write_table", _die_half_way),
     "before it is renamed": lambda m: m.setattr(os, "replace", _die),
     "after it is renamed": lambda m: m.setattr(ledger_module, "_flush_folder", _die),
     "before the first removal": lambda m: m.setattr(Path, "unlink", _after(1, Path.unlink)),

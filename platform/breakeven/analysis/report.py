@@ -15,17 +15,18 @@ import pandas as pd
 from breakeven import atomic
 from breakeven.analysis import accuracy, breakeven, convergence, cost, plots
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accounts import NONE
 from breakeven.analysis.statistics import Estimate, format_hours
 
 _MARKS = {"hard_events": "shipped parton-level sample", "matrix_element": "matrix-element weight", "lhe": "your LHE files",
           "surrogate": "**surrogate**", "pythia": "Pythia"}  # fmt: skip
 
 
-def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) -> Path:
+def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], accounts: pd.DataFrame = NONE) -> Path:
     """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
 
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process).
+    datasets (manifest by process).  accounts: where the reserved time went, as accounts.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = plots.accuracy_against_size(frame, folder)
@@ -33,6 +34,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) ->
         "accuracy": accuracy.cells(frame),
         "gains": accuracy.gains(frame),
         "cost": cost.cost_table(frame),
+        "accounts": accounts,
         "break_even": breakeven.study_break_even(frame),
         "break_even_total": breakeven.study_break_even(frame, time="total"),
         "convergence": convergence.time_ratios(frame),
@@ -48,6 +50,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any]) ->
         *(["![Test accuracy against training events per class](accuracy.png)", ""] if pictures else []),
         *_evidence(frame),
         *_cost(tables),
+        *_accounts(accounts),
         *_break_even(tables),
         *_convergence(tables["convergence"]),
         *_ratios(tables["accuracy"]),
@@ -187,6 +190,22 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         *_markdown(pd.DataFrame(rows)),
         "",
     ]
+
+
+def _accounts(accounts: pd.DataFrame) -> list[str]:
+    """Where the time that was reserved went; nothing for a study whose drivers wrote no reservations."""
+    if not len(accounts):
+        return []
+    lines = ["### Where the reserved time went", "", "| stage | reserved (h) | useful | search | wasted | idle | unaccounted |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for row in accounts.to_dict("records"):
+        unit = row["unit"].split("_")[0].upper()
+        parts = (row[name] / row["reserved"] for name in ("useful", "search", "wasted", "idle", "unaccounted"))
+        shares = " | ".join(f"{part:.1%}" if abs(part) >= 5e-4 else "0" for part in parts)
+        lines.append(f"| {row['stage']}, {unit} | {row['reserved']:.3g} | {shares} |")
+    return [*lines, "", "Reserved is what this study's own drivers held, by their clocks; the rest by the workers' clocks. Idle "
+            "is time held and not used: starting, waiting, reading, a core that other programs took. What was reused from "
+            "other studies is in no row.", ""]  # fmt: skip
 
 
 def _break_even(tables: Mapping[str, pd.DataFrame]) -> list[str]:

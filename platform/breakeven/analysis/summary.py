@@ -11,6 +11,7 @@ import pandas as pd
 
 from breakeven.analysis import breakeven
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accounts import NONE
 from breakeven.analysis.statistics import Estimate, estimate
 
 
@@ -40,8 +41,12 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
     return found
 
 
-def study_figures(frame: pd.DataFrame) -> dict[str, float]:
+def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, float]:
     """Break-even by pretraining, the accounts, and the number of trials by phase.
+
+    spent: accounts of the study, as accounts.py gives them: `accounts/cpu_hours/idle`, and by stage as
+    `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
+    those that other studies paid for.
 
     break_even/tasks is that of multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
     Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
@@ -60,7 +65,11 @@ def study_figures(frame: pd.DataFrame) -> dict[str, float]:
         found[f"trials/{phase}"] = float((rows["outcome"] == "finished").sum())
     found |= {f"trials/{outcome}": float((trials["outcome"] == outcome).sum()) for outcome in ("failed", "stopped")}
     stages = frame["level"].where(frame["level"] != "trial", frame["phase"])
-    return found | hours(frame.assign(stage=stages), "stage")
+    found |= hours(frame.assign(stage=stages), "stage")
+    for row in spent.to_dict("records"):
+        account = f"accounts/{row['unit']}" + ("" if row["stage"] == "all" else f"/{row['stage']}")
+        found |= {f"{account}/{name}": float(row[name]) for name in _ACCOUNTS}
+    return found
 
 
 def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
@@ -84,6 +93,9 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
             found[f"{unit}/{kind}"] = math.fsum(of_unit[kind])
             found |= {f"{unit}/{part}/{kind}": math.fsum(some[kind]) for part, some in of_unit.groupby("by")}
     return found
+
+
+_ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 
 def _estimated(name: str, value: Estimate) -> dict[str, float]:

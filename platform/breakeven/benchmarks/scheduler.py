@@ -124,8 +124,9 @@ def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str
     memory: list[float] = []
     with Leases(folder / "ledger") as leases:
         queue = TrialQueue(study, made_of, ledger, open_storage(folder / "optuna.journal"), leases=leases)
+        slots, held = finetuning.slots_of(resources, gpu_share=1.0)
         finetuning.finetune(
-            queue, job_of, resources, folder / "tune", lambda records: memory.append(_most_memory()), bookkeeping
+            queue, job_of, slots, held, folder / "tune", lambda records: memory.append(_most_memory()), bookkeeping
         )
     return {
         "trials": float(len(queue.trials)),

@@ -5,19 +5,24 @@ own state is disposable: the ledger says what is done. Holds no physics and no t
 """
 
 import logging
+import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from breakeven.distributed.job import Train, TrialJob, lost_record
 from breakeven.distributed.session import Resources
+from breakeven.distributed.slots import PackTimes, Slots
 from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
+from breakeven.study import provenance
+from breakeven.study.claim import spent
 from breakeven.study.plan import Trial
 from breakeven.terminal import console
 
@@ -30,14 +35,16 @@ for _room in ("analysis.experiment_analysis", "execution.tune_controller", "util
 def finetune(
     queue: TrialQueue,
     job_of: Callable[[Trial], TrialJob],
-    resources: Resources,
+    slots: Slots,
+    reserve: dict[str, float],
     scratch: Path,
     on_records: Callable[[list[dict[str, Any]]], None] = lambda records: None,
     train: Train | None = None,
 ) -> None:
     """Train all trials of `queue` on the cluster, in packs.
 
-    job_of: turns a trial into a worker's job.  scratch: folder for Tune's own files, removed at the end.
+    job_of: turns a trial into a worker's job.  slots: one for each worker, told of all that they do.
+    reserve: what Tune holds for each, see `shares`.  scratch: folder for Tune's own files, removed at the end.
     on_records: called in the driver with the new records of each pack, finished or failed.
     train: what a worker does for one trial, where it is not the training of trial.py.
     A worker that dies gives its trials back; one that was at work three times when it died is recorded as failed.
@@ -45,16 +52,15 @@ def finetune(
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    workers, share = shares(resources, queue.study.finetuning.gpu_share)
-    searcher = QueueSearcher(queue, job_of, on_records, workers, train)
+    searcher = QueueSearcher(queue, job_of, on_records, slots, train)
     tuner = tune.Tuner(
-        tune.with_resources(TrialWorker, share),
+        tune.with_resources(TrialWorker, reserve),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             metric="done_trials",
             mode="max",
             num_samples=-1,
-            max_concurrent_trials=workers,
+            max_concurrent_trials=slots.workers,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -72,6 +78,12 @@ def finetune(
     if not queue.finished:
         raise StageFailed("Ray Tune ended before the trials did; nothing is lost: start the same command again")
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def slots_of(resources: Resources, gpu_share: float) -> tuple[Slots, dict[str, float]]:
+    """The slots that a cluster offers, and what Tune holds for each; their time begins to count now."""
+    workers, held = shares(resources, gpu_share)
+    return Slots(workers, held.get("gpu", 1.0)), held
 
 
 def shares(resources: Resources, gpu_share: float) -> tuple[int, dict[str, float]]:
@@ -98,6 +110,8 @@ class TrialWorker(tune.Trainable):
         torch.set_num_threads(1)
         self.run_pack = run_pack
         self.pack: Pack = config["pack"]
+        self.name = f"{provenance.host()} {os.getpid()}"
+        self.free_since: float | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack; nothing of the last one is kept but open files."""
@@ -106,8 +120,13 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train the pack to its end; the records are in the ledger when this returns."""
-        files = self.run_pack(self.pack.jobs, self.pack.train)
-        return {"done_trials": len(files), "files": files, tune.result.DONE: True}
+        began, start = time.time(), time.monotonic()
+        files, used = self.run_pack(self.pack.jobs, self.pack.train)
+        end = time.monotonic()
+        waited = start - self.free_since if self.free_since is not None else 0.0
+        self.free_since = end
+        times = PackTimes(self.name, began, time.time(), waited, end - start, used)
+        return {"done_trials": len(files), "files": files, "times": astuple(times), tune.result.DONE: True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: the ledger has it."""
@@ -121,6 +140,7 @@ class Pack:
 
     def __init__(self, jobs: list[TrialJob], train: Train | None) -> None:
         self.jobs, self.train = jobs, train
+        self.handed_out = time.time()
 
     def __repr__(self) -> str:
         return f"Pack({len(self.jobs)})"
@@ -141,12 +161,12 @@ class QueueSearcher(Searcher):
         queue: TrialQueue,
         job_of: Callable[[Trial], TrialJob],
         on_records: Callable[[list[dict[str, Any]]], None],
-        workers: int,
+        slots: Slots,
         train: Train | None,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
         self.queue, self.job_of, self.on_records = queue, job_of, on_records
-        self.workers, self.train = workers, train
+        self.slots, self.train = slots, train
         self.error: Exception | None = None
         self._packs: dict[str, Pack] = {}
 
@@ -154,7 +174,7 @@ class QueueSearcher(Searcher):
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        trials = self.queue.next_pack(workers=self.workers)
+        trials = self.queue.next_pack(workers=self.slots.workers)
         if not trials:
             return None
         self._packs[trial_id] = Pack([self.job_of(trial) for trial in trials], self.train)
@@ -166,6 +186,8 @@ class QueueSearcher(Searcher):
             return
         try:
             files = result.get("files") if result and not error else None
+            if result and files is not None:
+                self.slots.came_back(PackTimes(*result["times"]))
             self._take(pack, files)
         except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
             self.error = problem
@@ -192,6 +214,8 @@ class QueueSearcher(Searcher):
             ledger.read(files)
         jobs = {job.trial.hash: job for job in pack.jobs}
         open_before = [name for name in jobs if not queue.settled(name)]
+        if not alive:
+            self.slots.died(pack.handed_out, self._accounted(jobs, open_before))
         lost = queue.pack_came_back(list(jobs), alive)
         for name in lost:
             if not alive or ledger.get(name) is None:  # else its last failure stands
@@ -204,18 +228,9 @@ class QueueSearcher(Searcher):
                 f"[yellow]warning[/] a worker died in {trial.cell.name} seed {trial.seed}; it is trained again"
             )
 
-
-def prepare_arrays(folders: dict[str, Path]) -> None:
-    """Build the flat arrays of all datasets, each once, before many workers want them at the same time."""
-    try:
-        ray.get([_prepare.remote(str(folder)) for folder in folders.values()])
-    except ray.exceptions.RayTaskError as error:
-        raise (error.cause if isinstance(error.cause, Exception) else error) from None
-
-
-@ray.remote(num_cpus=1, max_retries=3)
-def _prepare(folder: str) -> None:
-    from breakeven.events.arrays import open_arrays
-    from breakeven.events.store import open_dataset
-
-    open_arrays(open_dataset(Path(folder)))
+    def _accounted(self, jobs: Mapping[str, TrialJob], open_before: Sequence[str]) -> float:
+        """Device-seconds of a pack that died: of its records, and those that its last trial's next try will charge."""
+        ledger = self.queue.ledger
+        done = [record for name in jobs if name not in open_before and (record := ledger.get(name)) is not None]
+        lost = spent(ledger.claim_path(open_before[0])) if open_before else 0.0
+        return sum(record["device_seconds"] for record in done) + lost

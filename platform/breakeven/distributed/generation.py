@@ -6,13 +6,14 @@ generation goes on and re-does at most one shard a worker.
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import ray
 
 from breakeven.errors import StageFailed
 from breakeven.events import store
+from breakeven.events.arrays import open_arrays
 
 _IN_FLIGHT_A_CPU = 3
 
@@ -24,12 +25,12 @@ class GenerationFailed(StageFailed):
 def generate(
     wanted: Mapping[store.Recipe, int],
     root: Path,
-    on_shard: Callable[[str, int], None] = lambda process, events: None,
-) -> dict[str, store.Dataset]:
-    """Make the missing shards of all recipes on the cluster; the complete datasets by process name.
+    on_shard: Callable[[str, int, float], None] = lambda process, events, seconds: None,
+) -> None:
+    """Make the missing shards of all recipes on the cluster.
 
     wanted: number of shards of each recipe.  root: folder on storage that all nodes share.
-    on_shard: called in the driver with process and number of events whenever a shard is written.
+    on_shard: called in the driver with process, number of events and CPU seconds whenever a shard is written.
     Raises GenerationFailed with the worker's error when a process cannot be generated.
     """
     missing = [
@@ -39,10 +40,17 @@ def generate(
     # One shard of each process in turn: every process is complete at about the same time, and errors show early.
     queue = [job for turn in itertools.zip_longest(*missing) for job in turn if job is not None]
     _run(queue, root, on_shard)
-    return {recipe.process.name: store.complete(recipe, root, n_shards) for recipe, n_shards in wanted.items()}
 
 
-def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callable[[str, int], None]) -> None:
+def prepare_arrays(folders: Iterable[Path]) -> None:
+    """Build the flat arrays of datasets, each once, before many workers want them at the same time."""
+    try:
+        ray.get([_prepare.remote(str(folder)) for folder in folders])
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+
+
+def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callable[[str, int, float], None]) -> None:
     at_once = _IN_FLIGHT_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = list(reversed(queue))
     running: dict[ray.ObjectRef, store.Recipe] = {}
@@ -54,13 +62,13 @@ def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callab
         for reference in ready:
             recipe = running.pop(reference)
             try:
-                ray.get(reference)
+                seconds = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 for other in running:
                     ray.cancel(other)
                 cause = error.cause if isinstance(error.cause, Exception) else error
                 raise GenerationFailed(f"process {recipe.process.name}: {cause}") from cause
-            on_shard(recipe.process.name, recipe.shard_events)
+            on_shard(recipe.process.name, recipe.shard_events, seconds)
 
 
 @ray.remote(num_cpus=1, max_retries=5)
@@ -68,3 +76,8 @@ def _make_shard(recipe: store.Recipe, root: str, shard: int) -> float:
     start = time.process_time()
     store.make_shard(recipe, Path(root), shard)
     return time.process_time() - start
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def _prepare(folder: str) -> None:
+    open_arrays(store.open_dataset(Path(folder)))

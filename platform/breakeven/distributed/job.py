@@ -25,6 +25,10 @@ class TrialJob:
     ledger: Path
     device: str
     git_commit: str
+    reservation: str = ""
+    """Name of the reservation that its device time is part of."""
+    limits: tuple[float, ...] = ()
+    """Validation losses, by epoch, above which the trial is stopped as hopeless."""
 
     def __repr__(self) -> str:
         return f"TrialJob({self.trial.hash})"
@@ -65,6 +69,7 @@ def about(job: TrialJob) -> dict[str, Any]:
         "backbone": trial.identity["backbone"],
         "device": job.device,
         "git_commit": job.git_commit,
+        "reservation": job.reservation,
         "host": provenance.host(),
         "processor": provenance.processor(),
         "versions": provenance.versions(),

@@ -78,7 +78,7 @@ def pretrain(
     storage: folder on storage that all nodes share.  on_epoch: called in the driver with each new epoch.
     Raises PretrainingFailed after three failures in a row.
     """
-    workers = job.settings.workers or (resources.gpus or min(resources.cpus, _MOST_CPU_WORKERS))
+    workers = workers_of(job.settings, resources)
     progress = storage.resolve() / job.hash / "progress.json"
     share = {"GPU": 1, "CPU": 1} if resources.gpus else {"CPU": 1}
     watcher = _Watcher(progress, on_epoch)
@@ -88,7 +88,7 @@ def pretrain(
             train_loop_config={"job": job, "progress": str(progress)},
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo", timeout_s=300),
             scaling_config=ScalingConfig(
-                num_workers=min(workers, resources.gpus or resources.cpus),
+                num_workers=workers,
                 use_gpu=bool(resources.gpus),
                 resources_per_worker=share,
             ),
@@ -110,6 +110,12 @@ def pretrain(
             raise PretrainingFailed(f"{job.objective} pretraining: {error}") from error
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
     return Pretrained(job.backbone, checkpoints.content_hash(job.backbone), facts)
+
+
+def workers_of(settings: Pretraining, resources: Resources) -> int:
+    """Data-parallel workers: as many as asked for and there, else one for each GPU, or for each core up to four."""
+    asked = settings.workers or resources.gpus or min(resources.cpus, _MOST_CPU_WORKERS)
+    return min(asked, resources.gpus or resources.cpus)
 
 
 @contextmanager

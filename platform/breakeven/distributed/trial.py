@@ -33,20 +33,23 @@ EVALUATION_SEED = 0
 """Validation and test subsets, where capped, are the same for every trial of a task."""
 
 
-def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> list[str]:
-    """Train the trials of a pack one after another; returns the names of their files in the ledger, in that order.
+def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list[str], float]:
+    """Train the trials of a pack one after another.
+
+    Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
 
     Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
     fails in whatever way leaves the others as they are.
     """
-    files = []
+    files, used = [], 0.0
     for job in jobs:
         record, path = _recorded(job, train or train_and_judge)
         files.append(path.name)
+        used += record["device_seconds"]
         if record["outcome"] != "finished" and job.device != "cpu":
             gc.collect()  # what an out-of-memory error left must not be in the way of the next
             torch.cuda.empty_cache()
-    return files
+    return files, used
 
 
 def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
@@ -145,6 +148,14 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         seed=trial.seed,
     )
     backbone = read_weights(job.backbone) if job.backbone is not None else None
+    best = math.inf
+
+    def hopeless(epoch: Epoch) -> bool:
+        nonlocal best
+        check()
+        best = min(best, epoch.validation_loss)
+        return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
+
     result = train(
         model,
         events,
@@ -153,10 +164,14 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         recipe,
         strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         backbone=backbone,
-        on_epoch=lambda _: check(),
+        on_epoch=hopeless,
     )
     facts = training_facts(result, _share(job))
-    if trial.phase == "confirm":
+    if result.stopped == "asked":
+        last = len(result.curve) - 1
+        reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
+        facts |= {"outcome": "stopped", "reason": reason}
+    elif trial.phase == "confirm":
         judged = evaluate(model, events, samples[Split.TEST], "binary")
         facts |= {"test_accuracy": judged["accuracy"], "test_auc": _finite(judged["auc"]), "test_loss": judged["loss"]}
         facts["test_events"] = len(samples[Split.TEST])

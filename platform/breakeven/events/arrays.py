@@ -50,11 +50,16 @@ class EventArrays:
 
 def open_arrays(dataset: store.Dataset) -> EventArrays:
     """Memory-mapped arrays of a dataset; the first call checks every shard's content and builds the cache."""
-    cache = dataset.folder / f"arrays-{dataset.hash}"
+    cache = _cache(dataset)
     if not cache.is_dir():
         _build(dataset, cache)
     parts = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in _FILES}
     return EventArrays(**parts, process_names=(dataset.process,))
+
+
+def is_flat(dataset: store.Dataset) -> bool:
+    """Whether the arrays of a dataset are there, so that opening them takes no time."""
+    return _cache(dataset).is_dir()
 
 
 def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventArrays:
@@ -97,6 +102,10 @@ def nodes_of(table: pa.Table, where: str) -> tuple[np.ndarray, np.ndarray]:
             "delete the file and make it again, or mend the events you brought"
         )
     return nodes, objects.counts
+
+
+def _cache(dataset: store.Dataset) -> Path:
+    return dataset.folder / f"arrays-{dataset.hash}"
 
 
 def _build(dataset: store.Dataset, cache: Path) -> None:

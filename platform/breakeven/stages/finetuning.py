@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from breakeven import atomic, search
 from breakeven.places import Places
+from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
 from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
@@ -22,28 +23,14 @@ def finetune_tasks(
     places: Places,
     ledger: Ledger,
     leases: Leases,
-    resources: Any,
+    cluster: Cluster,
     made: Made,
     tracker: Callable[[Sequence[str]], None],
 ) -> tuple[str, ...]:
-    from breakeven.distributed.finetuning import finetune
-    from breakeven.distributed.job import TrialJob
+    """Train all trials that have no record yet; the hashes of all records that the study consists of.
 
-    commit = provenance.git_commit()
-
-    def job_of(trial: plan.Trial) -> TrialJob:
-        wanted = task(trial.cell.task)
-        return TrialJob(
-            trial=trial,
-            network=study.network,
-            settings=study.finetuning,
-            folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
-            backbone=made.backbones.get(trial.cell.pretraining),
-            ledger=places.ledger,
-            device=resources.device,
-            git_commit=commit,
-        )
-
+    tracker: called with the hashes of records that are new to this driver.
+    """
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
     storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
     queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
@@ -56,18 +43,53 @@ def finetune_tasks(
                     progress.advance(note=_one_line(record))
 
             queue.on_known = known
-            finetune(
-                queue,
-                job_of,
-                resources,
-                _scratch(places, leases),
-                lambda records: tracker([record["record"] for record in records]),
-            )
+            if not queue.finished:
+                _train(study, places, leases, cluster, made, queue, tracker)
     finally:
         leases.release(journal)
         members = (*made.records, *queue.trials)
         atomic.write_json(places.folder / "records.json", list(members))
     return members
+
+
+def _train(
+    study: Study,
+    places: Places,
+    leases: Leases,
+    cluster: Cluster,
+    made: Made,
+    queue: search.TrialQueue,
+    tracker: Callable[[Sequence[str]], None],
+) -> None:
+    from breakeven.distributed.finetuning import finetune, slots_of
+    from breakeven.distributed.job import TrialJob
+
+    commit = provenance.git_commit()
+    resources = cluster.resources
+    slots, held = slots_of(resources, study.finetuning.gpu_share)
+    devices = slots.workers * slots.share
+    with cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
+        reservation.idle = slots.idle
+
+        def job_of(trial: plan.Trial) -> TrialJob:
+            wanted = task(trial.cell.task)
+            return TrialJob(
+                trial=trial,
+                network=study.network,
+                settings=study.finetuning,
+                folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
+                backbone=made.backbones.get(trial.cell.pretraining),
+                ledger=places.ledger,
+                device=resources.device,
+                git_commit=commit,
+                reservation=reservation.name,
+                limits=queue.limits(trial.hash),
+            )
+
+        def on_records(records: Sequence[dict[str, Any]]) -> None:
+            tracker([record["record"] for record in records])
+
+        finetune(queue, job_of, slots, held, _scratch(places, leases), on_records)
 
 
 def _scratch(places: Places, leases: Leases) -> Path:
@@ -79,6 +101,8 @@ def _scratch(places: Places, leases: Leases) -> Path:
 
 
 def _one_line(record: dict[str, Any]) -> str:
+    if record["outcome"] == "stopped":
+        return f"{record['cell']} ratio {record['ratio']:.3g}: pruned"
     if record["outcome"] != "finished":
         return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
     judged = record.get("test_accuracy") or record["validation_accuracy"]

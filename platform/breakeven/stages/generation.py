@@ -1,13 +1,13 @@
 """First stage: the events of every process, made or found."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from breakeven.events import sampling, store
-from breakeven.events.arrays import open_arrays
+from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.physics import processes
 from breakeven.places import Places
+from breakeven.stages.cluster import Cluster
 from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
@@ -16,25 +16,39 @@ from breakeven.terminal import bar
 
 
 def generate_events(
-    study: Study, places: Places, ledger: Ledger, leases: Leases
-) -> tuple[dict[str, store.Dataset], dict[str, Path], tuple[str, ...]]:
-    from breakeven.distributed.finetuning import prepare_arrays
-    from breakeven.distributed.generation import generate
+    study: Study, places: Places, ledger: Ledger, leases: Leases, cluster: Cluster
+) -> tuple[dict[str, store.Dataset], tuple[str, ...]]:
+    """The datasets of all processes, by name, and the hashes of their records; makes what is missing.
 
+    Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small.
+    """
     recipes = recipes_of(study)
     leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
     missing = sum(len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items())
     with bar("events", total, "events", done=total - missing) as progress:
-        datasets = generate(recipes, places.datasets, lambda process, events: progress.advance(events, process))
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
-    prepare_arrays(folders)
+        if missing:
+            from breakeven.distributed.generation import generate
+
+            with cluster.reserved("generation", "generation", cluster.resources.cpus, "cpu") as reservation:
+
+                def done(process: str, events: int, seconds: float) -> None:
+                    reservation.used_seconds += seconds
+                    progress.advance(events, process)
+
+                generate(recipes, places.datasets, done)
+    datasets = {recipe.process.name: store.complete(recipe, places.datasets, n) for recipe, n in recipes.items()}
+    if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
+        from breakeven.distributed.generation import prepare_arrays
+
+        assert cluster.resources.cpus
+        prepare_arrays(flat)
     check_sizes(study, datasets)
     for name, dataset in datasets.items():
         if not ledger.refresh(certain=True).finished(dataset.hash):
             ledger.write([_generation_record(name, dataset)])
     leases.release("generation")
-    return datasets, folders, tuple(dataset.hash for dataset in datasets.values())
+    return datasets, tuple(dataset.hash for dataset in datasets.values())
 
 
 def recipes_of(study: Study) -> dict[store.Recipe, int]:

@@ -1,6 +1,7 @@
 """Second stage: the backbones, one for each objective, trained or found."""
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.physics import processes
 from breakeven.places import Places
+from breakeven.stages.cluster import Cluster
 from breakeven.study import plan, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
@@ -37,13 +39,12 @@ def pretrain_backbones(
     places: Places,
     ledger: Ledger,
     leases: Leases,
-    resources: Any,
+    cluster: Cluster,
     datasets: Mapping[str, store.Dataset],
-    folders: Mapping[str, Path],
     generated: tuple[str, ...],
 ) -> Made:
-    from breakeven.distributed.pretraining import PretrainingJob, pretrain
-
+    """The backbone of each objective, trained where it is missing. Raises PretrainingFailed."""
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
     names = plan.pretraining_processes(study, processes.PRETRAINING)
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
@@ -63,49 +64,53 @@ def pretrain_backbones(
             "versions": _versions(),
         }
         name = fingerprint(identity)
-        job = PretrainingJob(
-            hash=name,
-            objective=objective,
-            network=study.network,
-            settings=study.pretraining,
-            folders=tuple(folders[process] for process in names),
-            validation_events=study.finetuning.validation_events,
-            ledger=places.ledger,
-            backbone=places.backbones / name,
-            device=resources.device,
-        )
+        backbone = places.backbones / name
         records.append(name)
         epochs = study.pretraining.epochs
-        if leases.wait(name, partial(_pretrained, ledger, job)):
+        if leases.wait(name, partial(_pretrained, ledger, name, backbone)):
+            from breakeven.distributed.pretraining import PretrainingJob, pretrain, workers_of
+
+            resources = cluster.resources
+            job = PretrainingJob(
+                hash=name,
+                objective=objective,
+                network=study.network,
+                settings=study.pretraining,
+                folders=tuple(folders[process] for process in names),
+                validation_events=study.finetuning.validation_events,
+                ledger=places.ledger,
+                backbone=backbone,
+                device=resources.device,
+            )
+            held = workers_of(job.settings, resources)
             with bar(f"{objective} pretraining", epochs, "epochs") as progress:
                 show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
                     note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
                 )
-                result = pretrain(job, resources, places.pretraining, show)
+                with cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation:
+                    result = pretrain(job, resources, places.pretraining, show)
             about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
             ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                            "processor": provenance.processor(), "seed": study.pretraining.seed,
-                           "dataset": "+".join(content)}])  # fmt: skip
+                           "dataset": "+".join(content), "reservation": reservation.name}])  # fmt: skip
             leases.release(name)
         else:
             console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
         done = ledger.get(name)
         assert done is not None
-        hashes[objective], backbones[objective] = done["backbone"], job.backbone
+        hashes[objective], backbones[objective] = done["backbone"], backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
     return Made(folders, ingredients, backbones, tuple(records))
 
 
-def _pretrained(ledger: Ledger, job: Any) -> bool:
-    return ledger.refresh(certain=True).finished(job.hash) and job.backbone.is_dir()
+def _pretrained(ledger: Ledger, name: str, backbone: Path) -> bool:
+    return ledger.refresh(certain=True).finished(name) and backbone.is_dir()
 
 
 def _versions() -> dict[str, str]:
     """Versions of what decides a training's result."""
-    import torch
-
     return {
         "network": str(models.NETWORK_VERSION),
         "training": str(training.TRAINING_VERSION),
-        "torch": torch.__version__.split(".")[0],
+        "torch": importlib.metadata.version("torch").split(".")[0],
     }

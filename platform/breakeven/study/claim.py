@@ -30,11 +30,8 @@ class Claim:
     def __enter__(self) -> "Claim":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            left = json.loads(os.pread(self._file, 200, 0) or b"{}")
-            self.wasted_seconds = float(left.get("wasted_seconds", 0.0)) + float(left.get("device_seconds", 0.0))
-        except (ValueError, AttributeError, TypeError):
-            self.wasted_seconds = 0.0  # cut short when a disk was full: an estimate less, no result lost
+        now_spent, before = _read(os.pread(self._file, 200, 0))
+        self.wasted_seconds = now_spent + before
         self._start = self._clock()
         self._stop = threading.Event()
         self._beat()
@@ -70,3 +67,20 @@ class Claim:
         spent = (self._clock() - self._start) * self.share
         text = f'{{"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}}}\n'
         os.pwrite(self._file, text.encode(), 0)
+
+
+def spent(path: Path) -> float:
+    """Device-seconds that the last try of a claim has spent so far; 0 where there is none."""
+    try:
+        return _read(path.read_bytes())[0]
+    except OSError:
+        return 0.0
+
+
+def _read(content: bytes) -> tuple[float, float]:
+    """Device-seconds of the last try and of those before; 0 where a full disk has cut them short: an estimate less."""
+    try:
+        left = json.loads(content or b"{}")
+        return float(left.get("device_seconds", 0.0)), float(left.get("wasted_seconds", 0.0))
+    except (ValueError, AttributeError, TypeError):
+        return 0.0, 0.0

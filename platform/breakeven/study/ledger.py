@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven import atomic
 from breakeven.study import records as at_rest
 from breakeven.study.claim import Claim
-from breakeven.study.records import Kept, LedgerError, is_folded
+from breakeven.study.records import FOLDED, Kept, LedgerError, is_folded
 
 __all__ = ["Ledger", "LedgerError", "now"]
 
@@ -30,11 +31,14 @@ _COLUMNS = (
     "size", "seed", "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss",
     "epochs", "events_seen", "device", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve",
     "dataset", "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
+    "reservation",
 )  # fmt: skip
 _NUMBERS = (
     "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss", "wall_seconds",
     "device_seconds", "plateau_seconds", "wasted_seconds",
 )  # fmt: skip
+_PARSED = 256
+"""Records kept as Python objects at a time."""
 _LOOKS = 14
 """Looks at a folder that others are folding, the last after half a minute: as long as NFS shows an old listing."""
 
@@ -58,6 +62,8 @@ class Ledger:
         self._folded: dict[str, int] = {}
         """Parquet files that are there and wholly trusted, with the number of their records."""
         self._records: dict[str, Kept] = {}
+        self._parsed: dict[str, tuple[Kept, dict[str, Any]]] = {}
+        """The records that were asked for last: a driver asks for each a few times when it comes back."""
         self._spent: dict[str, float] = {}
         """Device-seconds of the other tries of each record: failed before it, or done a second time."""
 
@@ -105,11 +111,18 @@ class Ledger:
 
     def get(self, record: str) -> dict[str, Any] | None:
         """The record with this hash as last refreshed: a finished one if there is one, else a failed one, else None."""
-        return kept.record if (kept := self._records.get(record)) else None
+        if (kept := self._records.get(record)) is None:
+            return None
+        known = self._parsed.get(record)
+        if known is None or known[0] is not kept:
+            while len(self._parsed) >= _PARSED:
+                del self._parsed[next(iter(self._parsed))]
+            known = self._parsed[record] = kept, kept.record
+        return known[1]
 
     def finished(self, record: str) -> bool:
         """Whether a finished record with this hash is known."""
-        return (found := self.get(record)) is not None and found["outcome"] == "finished"
+        return (kept := self._records.get(record)) is not None and kept.outcome == "finished"
 
     def records(self) -> list[dict[str, Any]]:
         """All records as last refreshed."""
@@ -130,7 +143,7 @@ class Ledger:
         self._files.add(name)
         self._loose.add(name)
         for place, record in enumerate(stamped):
-            self._take(Kept(name, place, record))
+            self._take(at_rest.kept(name, place, record))
         return path
 
     def compact(self) -> Path | None:
@@ -157,16 +170,18 @@ class Ledger:
                     kept += merged
                     sources.append(name)
         kept = list({(one.file, one.place): one for one in kept}.values())
-        name, table = at_rest.fold(kept)
+        name, parts = at_rest.fold(kept)
         path = self._folder / name
-        with atomic.replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with atomic.replacing(path) as temporary, pq.ParquetWriter(temporary, FOLDED, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(part)
         _flush_folder(self._folder)
         if len(at_rest.unfold(path.read_bytes())[0]) != len(kept):
             raise LedgerError(f"{path}: not what was written to it; nothing was removed; check the disk")
         for source in sources:
             if source != name:
                 (self._folder / source).unlink(missing_ok=True)
+        pa.default_memory_pool().release_unused()
         self._files.add(name)
         self._loose -= set(sources)
         self._folded = {old: rows for old, rows in self._folded.items() if old not in sources} | {name: len(kept)}
@@ -175,8 +190,12 @@ class Ledger:
     def frame(self, records: Iterable[str] | None = None) -> pd.DataFrame:
         """One row a record, with the columns of every level; `records` restricts to these hashes, in this order."""
         chosen = self._records if records is None else [name for name in records if name in self._records]
-        rows = [self._records[name].record for name in chosen]
-        frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in _COLUMNS}, columns=list(_COLUMNS))
+        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        for record in chosen:
+            row = self._records[record].record
+            for name, column in columns.items():
+                column.append(row.get(name))
+        frame = pd.DataFrame(columns, columns=list(_COLUMNS))
         frame[list(_NUMBERS)] = frame[list(_NUMBERS)].astype(float)
         spent = pd.Series([self._spent.get(name, 0.0) for name in chosen], index=frame.index, dtype=float)
         frame["wasted_seconds"] = frame["wasted_seconds"].fillna(0.0) + spent
@@ -187,7 +206,11 @@ class Ledger:
 
         device, share: see Claim.
         """
-        return Claim(self.folder / "claims" / f"{record}.json", device, share)
+        return Claim(self.claim_path(record), device, share)
+
+    def claim_path(self, record: str) -> Path:
+        """File of the claim of a record."""
+        return self.folder / "claims" / f"{record}.json"
 
     @property
     def _folder(self) -> Path:
@@ -278,15 +301,15 @@ class Ledger:
         if (new.file, new.place) in self._seen:
             return
         self._seen.add((new.file, new.place))
-        name = new.record["record"]
+        name = new.name
         if (old := self._records.get(name)) is None:
             self._records[name] = new
             return
         better, other = (new, old) if _better(new, old) else (old, new)
         self._records[name] = better
-        lost = other.record["device_seconds"]
-        if other.record["outcome"] != "finished":
-            lost += other.record["wasted_seconds"]  # a finished repeat counted the same interrupted tries as the first
+        lost = other.device_seconds
+        if other.outcome != "finished":
+            lost += other.wasted_seconds  # a finished repeat counted the same interrupted tries as the first
         self._spent[name] = self._spent.get(name, 0.0) + lost
 
 
@@ -300,10 +323,10 @@ def _better(one: Kept, other: Kept) -> bool:
 
     Clocks that differ or jump change which of two equal tries is kept, but never that all readers keep the same.
     """
-    done = one.record["outcome"] == "finished"
-    if done != (other.record["outcome"] == "finished"):
+    done = one.outcome == "finished"
+    if done != (other.outcome == "finished"):
         return done
-    ended, before = ((kept.record["ended"], kept.file, kept.place) for kept in (one, other))
+    ended, before = ((kept.ended, kept.file, kept.place) for kept in (one, other))
     return ended < before if done else ended > before
 
 

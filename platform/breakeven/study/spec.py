@@ -174,6 +174,8 @@ class Search:
     """Highest ratio."""
     seeds: int = 1
     """Trials averaged for one ratio; their seeds are never those that are reported."""
+    pruning: bool = True
+    """Stop a trial whose validation loss is above the median of earlier ratios at the same epoch (from the third on)."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ _BATCH = 1000
 """Metrics that MLflow takes at once."""
 _PAGE = 500
 _PARENT = "mlflow.parentRunId"
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's pages open at the runs; otherwise they open at traces of language models."""
 
 
 @dataclass
@@ -120,14 +118,11 @@ class Tracker:
             return self.reach.call(self._create_experiment, location)
         if found.lifecycle_stage == "deleted":
             self.reach.call(self._client.restore_experiment, found.experiment_id)
-        if _KIND.keys() - found.tags.keys():
-            for name, value in _KIND.items():
-                self.reach.call(self._client.set_experiment_tag, found.experiment_id, name, value)
         return found.experiment_id
 
     def _create_experiment(self, location: str | None) -> str:
         try:
-            return self._client.create_experiment(self.study, artifact_location=location, tags=_KIND)
+            return self._client.create_experiment(self.study, artifact_location=location)
         except MlflowException:
             if found := self._client.get_experiment_by_name(self.study):
                 return found.experiment_id  # a driver of another ledger was first

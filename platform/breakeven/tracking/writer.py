@@ -18,6 +18,9 @@ from breakeven.tracking.tracker import Tracker
 AGAIN_SECONDS = 300.0
 """Pause after which an MLflow that did not answer is tried again."""
 
+_ROWS = 64
+"""Records that are held at a time."""
+
 
 class Writer:
     """Writes records in the order in which they are named. As a context manager it ends at the record that it is at.
@@ -69,13 +72,15 @@ class Writer:
             self._write_all(self._names.get())
 
     def _write_all(self, names: Sequence[str]) -> None:
-        rows = self._frame(names)
-        self._done += len(names) - len(rows)
-        for _, row in rows.sort_values("started", kind="stable").iterrows():
-            if self._end.is_set():
-                return
-            self._write(row)
-            self._done += 1
+        for start in range(0, len(names), _ROWS):
+            part = names[start : start + _ROWS]
+            rows = self._frame(part)
+            self._done += len(part) - len(rows)
+            for _, row in rows.sort_values("started", kind="stable").iterrows():
+                if self._end.is_set():
+                    return
+                self._write(row)
+                self._done += 1
 
     def _write(self, row: pd.Series | None) -> None:
         if time.monotonic() < self._again:

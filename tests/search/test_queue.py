@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from breakeven import search as search_module
 from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, TrialQueue, open_storage
+from breakeven.search import queue as search_module
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients

@@ -1,27 +1,23 @@
-"""The search: one Optuna study a cell proposes learning-rate ratios, and the queue says which trials come next.
+"""The queue of a study's trials: which come next, in which packs, and what becomes of their records.
 
-The only room that imports optuna. Search trials are judged on validation events with their own seeds; the ratio that
-wins is then confirmed on fresh seeds and test events. The ledger is the truth: what it holds is never asked for again,
-and a lost or outdated Optuna journal is filled from it. Drivers that share a ledger share the trials, by leases. It never
-trains.
+Search trials are judged on validation events with their own seeds; the ratio that wins is then confirmed on fresh seeds
+and test events. The ledger is the truth: what it holds is never asked for again. Drivers that share a ledger share the
+trials, by leases. It never trains.
 """
 
 import bisect
-import json
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from breakeven.fingerprint import fingerprint
+from breakeven.search.pruning import limits
+from breakeven.search.ratio import RatioSearch
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.pace import Pace
@@ -36,9 +32,7 @@ from breakeven.study.plan import (
     searched,
     trial,
 )
-from breakeven.study.spec import Search, Study
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+from breakeven.study.spec import Study
 
 MAX_LOST = 3
 """Times a trial may be lost with its worker before it is recorded as failed."""
@@ -55,79 +49,6 @@ _SHORTEST_PACK_SECONDS = 1.0
 """Below this a pack is not made shorter to spread the last trials: Tune's own time would be felt."""
 
 
-def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
-    """Memory for the proposals of a study: a journal at `path`, safe on network file systems; None: this process only.
-
-    One driver alone may write a journal. Others, on the same ledger, need none: proposals are a function of what was told
-    before, and that is in the ledger. A journal that a kill or a full disk has damaged is put aside, and begun anew.
-    """
-    if path is None:
-        return optuna.storages.InMemoryStorage()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not _whole(path.read_bytes()):
-        path.replace(path.with_name(f"{path.name}.damaged"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _whole(journal: bytes) -> bool:
-    """Whether every line of a journal is there and can be read."""
-    try:
-        for line in journal.splitlines():
-            json.loads(line)
-    except ValueError:
-        return False
-    return not journal or journal.endswith(b"\n")
-
-
-class RatioSearch:
-    """Proposes learning-rate ratios for one cell, the published one first, then by TPE on the logarithm.
-
-    `name` is the identity of what is searched: equal names share their history in the journal.
-    """
-
-    def __init__(self, storage: optuna.storages.BaseStorage, name: str, space: Search) -> None:
-        self.name, self.space = name, space
-        self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-        if not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial({"ratio": space.published})
-
-    def proposals(self) -> list[tuple[int, float, bool]]:
-        """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
-        found = self.study.get_trials(deepcopy=False)
-        return [(one.number, one.params["ratio"], one.state.is_finished()) for one in found if "ratio" in one.params]
-
-    def ask(self) -> tuple[int, float]:
-        """A new proposal: its number and ratio, a function of what was told before and of nothing else.
-
-        The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
-        """
-        seed = int(fingerprint([self.name, self.told()]), 16) % 2**32
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
-        proposal = self.study.ask()
-        low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
-        return proposal.number, proposal.suggest_float("ratio", low, high, log=True)
-
-    def tell(self, number: int, value: float | None) -> None:
-        """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed."""
-        if value is None or not math.isfinite(value):
-            self.study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-        else:
-            self.study.tell(number, value, skip_if_finished=True)
-
-    def told(self) -> int:
-        """Number of proposals that are finished, failed ones included."""
-        return sum(found.state.is_finished() for found in self.study.get_trials(deepcopy=False))
-
-    def best(self) -> float:
-        """The ratio with the lowest validation loss; the published one where every proposal failed."""
-        done = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        if not done:
-            return self.space.published
-        return min(done, key=lambda found: found.value if found.value is not None else math.inf).params["ratio"]
-
-
 @dataclass
 class _SearchedCell:
     """Progress of the search in one cell."""
@@ -136,6 +57,8 @@ class _SearchedCell:
     search: RatioSearch
     waiting: dict[int, list[Trial]] = field(default_factory=dict)
     """Trials of each open proposal."""
+    curves: dict[int, list[list[float]]] = field(default_factory=dict)
+    """Validation losses by epoch of the finished trials of all proposals that were told, by seed."""
 
 
 class TrialQueue:
@@ -172,6 +95,7 @@ class TrialQueue:
         self._lost: dict[str, int] = {}
         self._given_up: set[str] = set()
         self._searching: dict[Cell, _SearchedCell] = {}
+        self._limits: dict[str, tuple[float, ...]] = {}
         self._pace = Pace(study)
         if leases is not None:
             leases.sweep(ledger.finished)
@@ -252,6 +176,10 @@ class TrialQueue:
             else:
                 self._wait(self._in_flight.pop(name))
         return lost
+
+    def limits(self, trial_hash: str) -> tuple[float, ...]:
+        """Validation losses above which a trial is to be stopped, by epoch; empty for all that is not pruned."""
+        return self._limits.get(trial_hash, ())
 
     def settled(self, trial_hash: str) -> bool:
         """Whether the ledger, as last refreshed, has an outcome of this trial that stands."""
@@ -371,7 +299,9 @@ class TrialQueue:
         return record
 
     def _worth_another_try(self, record: dict[str, Any]) -> bool:
-        """Whether a failure may end otherwise: its reason may be gone, or its time limit has been raised since."""
+        """Whether a trial may end otherwise: the reason of its failure may be gone, its limit raised, pruning turned off."""
+        if record["outcome"] == "stopped":
+            return not (self.study.search.pruning and record["phase"] == "search")
         limit = self.study.finetuning.trial_seconds or math.inf
         return bool(record.get("retry")) or (record.get("time_limit") or math.inf) < limit
 
@@ -392,7 +322,7 @@ class TrialQueue:
         for number, ratio, told in search.proposals():
             self._hand_out(cell, number, ratio)
             if told:
-                del self._searching[cell].waiting[number]
+                self._keep_curves(self._searching[cell], self._searching[cell].waiting.pop(number))
         self._advance(cell)
 
     def _advance(self, cell: Cell) -> None:
@@ -407,8 +337,9 @@ class TrialQueue:
                         record["validation_loss"] for record in records if record and record["outcome"] == "finished"
                     ]
                     whole = len(losses) == len(waiting)
-                    progress.search.tell(number, sum(losses) / len(losses) if whole else None)
-                    del progress.waiting[number]
+                    pruned = any(record["outcome"] == "stopped" for record in records if record)
+                    progress.search.tell(number, sum(losses) / len(losses) if whole else None, pruned)
+                    self._keep_curves(progress, progress.waiting.pop(number))
             if progress.waiting:
                 return
             if progress.search.told() >= self.study.search.trials:
@@ -419,9 +350,20 @@ class TrialQueue:
 
     def _hand_out(self, cell: Cell, number: int, ratio: float) -> None:
         proposed = [trial(self.study, cell, "search", seed, ratio, self.made_of) for seed in search_seeds(self.study)]
-        self._searching[cell].waiting[number] = proposed
+        progress = self._searching[cell]
+        progress.waiting[number] = proposed
+        for new in proposed if self.study.search.pruning else ():
+            if found := limits(progress.curves.get(new.seed, []), new.identity["epochs"]):
+                self._limits[new.hash] = found
         for new in proposed:
             self._enqueue(new)
+
+    def _keep_curves(self, progress: _SearchedCell, done: Sequence[Trial]) -> None:
+        for one in done if self.study.search.pruning else ():
+            record = self.ledger.get(one.hash)
+            if record is not None and record["outcome"] == "finished" and record.get("curve"):
+                losses = [epoch["validation_loss"] for epoch in record["curve"]]
+                progress.curves.setdefault(one.seed, []).append(losses)
 
     def _confirm(self, cell: Cell, ratio: float) -> None:
         self.ratios[cell] = ratio
@@ -448,4 +390,5 @@ class TrialQueue:
         sample = trial(self.study, cell, phase, search_seeds(self.study)[0], 1.0, self.made_of).identity
         space = self.study.search
         bounds = {"published": space.published, "low": space.low, "high": space.high}
-        return fingerprint({**sample, "seed": space.seeds, "space": bounds})
+        pruned = {} if space.pruning else {"pruning": False}  # what was pruned is trained to its end in a search anew
+        return fingerprint({**sample, "seed": space.seeds, "space": bounds, **pruned})

@@ -1,0 +1,96 @@
+"""One Optuna study a cell proposes learning-rate ratios, and remembers what became of them.
+
+The only room that imports optuna is this folder. It knows no ledger, no lease and no worker.
+"""
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from breakeven.fingerprint import fingerprint
+from breakeven.study.spec import Search
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
+    """Memory for the proposals of a study: a journal at `path`, safe on network file systems; None: this process only.
+
+    One driver alone may write a journal. Others, on the same ledger, need none: proposals are a function of what was told
+    before, and that is in the ledger. A journal that a kill or a full disk has damaged is put aside, and begun anew.
+    """
+    if path is None:
+        return optuna.storages.InMemoryStorage()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not _whole(path.read_bytes()):
+        path.replace(path.with_name(f"{path.name}.damaged"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _whole(journal: bytes) -> bool:
+    """Whether every line of a journal is there and can be read."""
+    try:
+        for line in journal.splitlines():
+            json.loads(line)
+    except ValueError:
+        return False
+    return not journal or journal.endswith(b"\n")
+
+
+class RatioSearch:
+    """Proposes learning-rate ratios for one cell, the published one first, then by TPE on the logarithm.
+
+    `name` is the identity of what is searched: equal names share their history in the journal.
+    """
+
+    def __init__(self, storage: optuna.storages.BaseStorage, name: str, space: Search) -> None:
+        self.name, self.space = name, space
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+        if not self.study.get_trials(deepcopy=False):
+            self.study.enqueue_trial({"ratio": space.published})
+
+    def proposals(self) -> list[tuple[int, float, bool]]:
+        """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
+        found = self.study.get_trials(deepcopy=False)
+        return [(one.number, one.params["ratio"], one.state.is_finished()) for one in found if "ratio" in one.params]
+
+    def ask(self) -> tuple[int, float]:
+        """A new proposal: its number and ratio, a function of what was told before and of nothing else.
+
+        The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
+        """
+        seed = int(fingerprint([self.name, self.told()]), 16) % 2**32
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
+        proposal = self.study.ask()
+        low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
+        return proposal.number, proposal.suggest_float("ratio", low, high, log=True)
+
+    def tell(self, number: int, value: float | None, pruned: bool = False) -> None:
+        """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed.
+
+        pruned: it was stopped as hopeless: not a result, but a place that the sampler avoids.
+        """
+        if pruned:
+            self.study.tell(number, state=optuna.trial.TrialState.PRUNED, skip_if_finished=True)
+        elif value is None or not math.isfinite(value):
+            self.study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+        else:
+            self.study.tell(number, value, skip_if_finished=True)
+
+    def told(self) -> int:
+        """Number of proposals that are finished, failed ones included."""
+        return sum(found.state.is_finished() for found in self.study.get_trials(deepcopy=False))
+
+    def best(self) -> float:
+        """The ratio with the lowest validation loss; the published one where every proposal failed."""
+        done = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if not done:
+            return self.space.published
+        return min(done, key=lambda found: found.value if found.value is not None else math.inf).params["ratio"]

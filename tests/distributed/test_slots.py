@@ -1,0 +1,35 @@
+import pytest
+
+from breakeven.distributed.slots import PackTimes, Slots
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_all_the_time_of_all_slots_is_somewhere():
+    clock = Clock()
+    slots = Slots(3, 1.0, clock)
+    slots.came_back(PackTimes("a", began=103.0, ended=108.0, waited=0.0, lasted=5.0, used=4.5))
+    slots.came_back(PackTimes("b", began=104.0, ended=106.0, waited=0.0, lasted=2.0, used=2.0))
+    slots.came_back(PackTimes("a", began=109.0, ended=111.0, waited=1.0, lasted=2.0, used=2.0))
+    clock.now = 112.0  # the third never began
+    idle = slots.idle()
+    assert idle == pytest.approx({"starting": 7.0, "waiting": 1.0, "stalled": 0.5, "lost": 0.0, "ending": 1 + 6 + 12})
+    assert sum(idle.values()) + 4.5 + 2.0 + 2.0 == pytest.approx(3 * 12.0)
+
+
+def test_a_worker_that_dies_leaves_its_slot_to_the_next():
+    clock = Clock()
+    slots = Slots(1, 0.5, clock)
+    slots.came_back(PackTimes("a", began=101.0, ended=103.0, waited=0.0, lasted=2.0, used=1.0))
+    clock.now = 110.0
+    slots.died(handed_out=104.0, accounted=2.0)  # of its 6 seconds on half a device, 2 of 3 device-seconds are known
+    slots.came_back(PackTimes("b", began=112.0, ended=116.0, waited=0.0, lasted=4.0, used=2.0))
+    clock.now = 116.0
+    idle = slots.idle()
+    assert idle == pytest.approx({"starting": 1.5, "waiting": 0.5, "stalled": 0.0, "lost": 1.0, "ending": 0.0})
+    assert sum(idle.values()) + 1.0 + 2.0 + 2.0 == pytest.approx(0.5 * 16.0)
