@@ -16,7 +16,7 @@ import tyro
 
 from breakeven import preview
 from breakeven.errors import StageFailed
-from breakeven.places import default_runs_dir
+from breakeven.places import Places, default_runs_dir
 from breakeven.study.spec import Study
 from breakeven.terminal import complain, console
 
@@ -37,19 +37,31 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """The numbers to start from; every field below then shows this preset's value and can be overridden."""
         plan: tyro.conf.FlagCreatePairsOff[bool] = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
+        calibrate: bool = True
+        """Before a plan on a machine without history, measure it for 20 seconds, once."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
-    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan))
+    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan, command.calibrate))
 
 
-def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool) -> None:
+def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool, calibrate: bool) -> None:
     if only_plan:
+        preview.check_study(study)
+        if calibrate and not preview.price_of(study, Places(runs_dir, study.name).ledger).speeds.trusted:
+            _calibrate(study, runs_dir)
         preview.show_plan(study, runs_dir)
         return
     preview.check_study(study)  # bad input is told before the rooms that work are imported
     _run().run(study, runs_dir)
+
+
+def _calibrate(study: Study, runs_dir: Path) -> None:
+    from breakeven.calibration import calibrate
+
+    console.print("no history of this network on this machine: measuring it for 20 seconds (--no-calibrate: do not)")
+    calibrate(study, Places(runs_dir.resolve(), study.name).ledger, lambda word: console.print(f"  {word}"))
 
 
 @dataclass(frozen=True)

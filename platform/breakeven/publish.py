@@ -4,6 +4,7 @@ Nothing here is needed for a study to go on, and nothing here is lost with it.
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,7 +20,7 @@ from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.places import Places
 from breakeven.stages.generation import recipes_of
-from breakeven.study import provenance
+from breakeven.study import price, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.reservation import reservations
@@ -61,8 +62,8 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    spent = _accounts(study, places, ledger)
-    path = report.write_report(frame, places.folder, _facts(study, places, frame), spent)
+    facts = _facts(study, places, frame) | _price(places, ledger, members)
+    path = report.write_report(frame, places.folder, facts, _accounts(study, places, ledger))
     try:
         sync(study, places, ledger, members)
     except TrackingUnavailable as error:
@@ -70,6 +71,12 @@ def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     console.print()
     for line in report.summary_lines(frame):
         console.print(line, markup=False)
+    for row in facts["price"]:
+        if row["stage"] == "all trainings":
+            console.print(
+                f"Price: {row['expected'] * 60:.1f} device-minutes expected ({row['low'] * 60:.1f} to {row['high'] * 60:.1f}), "
+                f"{row['taken'] * 60:.1f} taken, {row['off']:+.0%}"
+            )
     console.print(f"\nreport   {path}")
     console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
     return path
@@ -144,6 +151,16 @@ def _warn_tracking(study: Study, error: Exception) -> None:
 
 _QUIET_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 _ARTIFACTS = (".md", ".csv", ".png", ".svg", ".pdf")
+
+
+def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, Any]:
+    """What the study was expected to take, held against what it took; no rows for a study that has no price."""
+    try:
+        kept = json.loads((places.folder / "price.json").read_text())
+        records = [record for name in members if (record := ledger.get(name)) is not None]
+        return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
+    except (OSError, ValueError, KeyError):
+        return {"price": [], "price_origin": ""}
 
 
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:

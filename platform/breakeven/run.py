@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from breakeven import atomic, preview
 from breakeven.events import sampling, schema, store
+from breakeven.fingerprint import fingerprint
 from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
@@ -25,6 +26,7 @@ from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.price import Price, to_keep
 from breakeven.study.spec import Study, study_from_json
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
@@ -107,13 +109,25 @@ def _begin(study: Study, runs_dir: Path) -> Places:
     atomic.write_text(
         places.folder / "command.txt", shlex.join(["python", f"studies/{Path(program).name}", *arguments])
     )
-    price = preview.price_of(study, Ledger(places.ledger).refresh())
+    price = preview.price_of(study, places.ledger)
+    _keep_price(study, places, price)
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
         f"{len(study.pretraining.objectives)} pretraining(s), {price.cells} cells, "
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
+    console.print(
+        f"  from nothing: {preview.hours(price.generation)} of one core and {preview.hours(price.device_hours)} of one device"
+        + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
+    )
     return places
+
+
+def _keep_price(study: Study, places: Places, price: Price) -> None:
+    """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
+    spec, path = fingerprint(dataclasses.asdict(study)), places.folder / "price.json"
+    if not path.exists() or json.loads(path.read_text()).get("spec") != spec:
+        atomic.write_json(path, {"spec": spec, **to_keep(price)})
 
 
 def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:

@@ -26,7 +26,8 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
     """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
 
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process).  accounts: where the reserved time went, as accounts.py gives it.
+    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made.
+    accounts: where the reserved time went, as accounts.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = plots.accuracy_against_size(frame, folder)
@@ -51,6 +52,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
         *_evidence(frame),
         *_cost(tables),
         *_accounts(accounts),
+        *_price(facts),
         *_break_even(tables),
         *_convergence(tables["convergence"]),
         *_ratios(tables["accuracy"]),
@@ -206,6 +208,20 @@ def _accounts(accounts: pd.DataFrame) -> list[str]:
     return [*lines, "", "Reserved is what this study's own drivers held, by their clocks; the rest by the workers' clocks. Idle "
             "is time held and not used: starting, waiting, reading, a core that other programs took. What was reused from "
             "other studies is in no row.", ""]  # fmt: skip
+
+
+def _price(facts: Mapping[str, Any]) -> list[str]:
+    """What was expected before the study began, beside what came."""
+    if not facts.get("price"):
+        return []
+    rows = [
+        {"stage": row["stage"], "expected": format_hours(row["expected"]),
+         "likely": f"{format_hours(row['low'])} to {format_hours(row['high'])}", "taken": format_hours(row["taken"]),
+         "off by": f"{row['off']:+.0%}" + ("" if row["within"] else ", outside")}
+        for row in facts["price"]
+    ]  # fmt: skip
+    return ["### Price and outcome", "", f"Expected before the study began ({facts['price_origin']}), beside what its records "
+            "were charged, in device-hours.", "", *_markdown(pd.DataFrame(rows)), ""]  # fmt: skip
 
 
 def _break_even(tables: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+import breakeven.distributed.pretraining  # noqa: F401  as in any study: it brings torch, which counts in the driver's memory
 from breakeven.distributed import finetuning, plain_tune
 from breakeven.distributed.deadline import Check
 from breakeven.distributed.job import TrialJob

@@ -90,6 +90,8 @@ def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
         "wall_seconds": dataset.manifest["cpu_seconds"],
         "git_commit": provenance.git_commit(),
         "host": provenance.host(),
+        "processor": provenance.processor(),
+        "mpi": dataset.manifest["mpi"],
         "started": now(),
         "ended": now(),
     }

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from breakeven.study.plan import MEASURED, Phase, Trial, event_passes
+from breakeven.study.plan import Phase, Trial, event_passes
 from breakeven.study.spec import Study
+from breakeven.study.speeds import ELSEWHERE
 
 
 class Pace:
@@ -33,7 +34,7 @@ class Pace:
         """Expected wall seconds of `trial` on one worker."""
         if known := self._kinds.get(_kind(trial)):
             return known[1] / known[0]
-        rate = self._passes / self._seconds if self._seconds > 0 else MEASURED.trained
+        rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
         return event_passes(self.study, trial.cell, trial.phase) / rate
 
 
