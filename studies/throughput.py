@@ -91,7 +91,7 @@ def log(places: Places, written: Path, figures: dict[str, float]) -> None:
     """The figures as one run of the MLflow experiment "throughput", with the JSON beside them."""
     try:
         uri = resolve_uri(places.root.resolve() / "mlflow.db")
-        tracker = Tracker(uri, NAME, {}, places.folder / "artifacts")
+        tracker = Tracker(uri, NAME, places.folder / "artifacts")
         tracker.sync(Ledger(places.ledger).frame([]), figures, {})
         tracker.log_artifacts([written])
     except TrackingUnavailable as error:

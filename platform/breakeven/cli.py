@@ -120,10 +120,13 @@ class Ui:
 
     def __call__(self) -> None:
         from breakeven.publish import tracking_uri
+        from breakeven.tracking import prepare
 
+        uri = tracking_uri(self.runs_dir)
+        prepare(uri)
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
-        os.execv(sys.executable, [*server, "--backend-store-uri", tracking_uri(self.runs_dir)])
+        os.execv(sys.executable, [*server, "--backend-store-uri", uri])
 
 
 def main() -> None:

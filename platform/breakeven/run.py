@@ -59,7 +59,7 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
         console.print(f"[yellow]warning[/] {escape(problem)}")
     with (
         Leases(places.ledger) as leases,
-        tracked(study, places, ledger) as tracker,
+        tracked(study, places, ledger, leases) as tracker,
         _cluster(study, places, leases) as cluster,
     ):
         datasets, generated = generate_events(study, places, ledger, leases, cluster, budget)
@@ -78,9 +78,9 @@ def report_again(name: str, runs_dir: Path) -> None:
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
     places, study, members = _remembered(name, runs_dir)
-    frame = Ledger(places.ledger).refresh().frame(members)
-    written = sync(places, study, frame, uri)
-    console.print(f"{len(frame)} records of {study.name} are in MLflow, {written} of them new")
+    ledger = Ledger(places.ledger).refresh()
+    written = sync(study, places, ledger, members, uri)
+    console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
 
 
 def draw_physics(runs_dir: Path) -> None:

@@ -56,7 +56,7 @@ def measure(trials: int, resources: Resources, folder: Path) -> dict[str, float]
         raise RuntimeError(
             f"{folder}: {len(frame)} records of {figures['trials']:.0f} trials, or failed ones among them"
         )
-    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, {}, folder / "artifacts")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "artifacts")
     rows = [row for _, row in frame.head(200).iterrows()]
     begun = time.process_time()
     for row in rows:
