@@ -19,17 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from breakeven import atomic
-from breakeven.benchmarks import engines, loading, packs, report, sample, scheduler, timing, work
 from breakeven.places import Places, default_runs_dir
 from breakeven.study import provenance
 from breakeven.study.ledger import Ledger
 from breakeven.terminal import complain, console
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
-from breakeven.training.batches import EventTensors
 
 NAME = "throughput"
 
@@ -52,8 +49,8 @@ class Throughput:
     """Write the JSON here too; it always goes to the runs folder."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
     """Where the events come from, or go to, and the results."""
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    """Where to train."""
+    device: str = ""
+    """Where to train: "cpu" or "cuda"; empty: on a GPU where there is one."""
 
 
 def main(asked: Throughput) -> None:
@@ -73,6 +70,7 @@ def main(asked: Throughput) -> None:
 
 def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, float]:
     """A study of trials that only keep their books, on Ray, in a folder that is removed."""
+    from breakeven.benchmarks import scheduler
     from breakeven.distributed.session import session
 
     with tempfile.TemporaryDirectory(prefix="scheduler-") as folder, session() as resources:
@@ -84,60 +82,16 @@ def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, f
 
 def measure_training(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
     """Training steps on real events."""
-    events, target = sample.real_events(
-        places.datasets, asked.device, on_generation=lambda name: console.print(f"  generating events of {name}")
-    )
-    content |= {
-        "device": torch.cuda.get_device_name() if asked.device != "cpu" else provenance.processor(),
-        "events": events.n_events,
-        "definitions": report.DEFINITIONS,
-    }
-    figures: dict[str, float] = {}
-    if asked.engine or not asked.packs:
-        figures |= measure_engines(asked, events, target, content)
-    if asked.packs or not asked.engine:
-        figures |= measure_packs(asked, events, target)
-    return figures
+    from breakeven.benchmarks import training
 
-
-def measure_engines(
-    asked: Throughput, events: EventTensors, target: torch.Tensor, content: dict[str, Any]
-) -> dict[str, float]:
-    """All engines at batch 1024 (or 256, 1024 and 4096), native again in many rounds on one and two threads."""
-    rounds, sizes = (3, (report.BATCH,)) if asked.quick else (5, (256, report.BATCH, 4096))
-    threads = [1] if asked.quick or asked.device != "cpu" else [1, 2]
-    measured = engines.measure(events, target, sizes, threads, rounds)
-    console.print(report.engine_table(measured, asked.device))
-    gather = loading.gather_seconds(events, report.BATCH, rounds=50)
-    figures = report.engine_figures(measured, gather, peaks(asked.device), asked.device)
-    if asked.device == "cpu":
-        alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])
-        figures |= report.thread_figures(alone)
-        measured += alone
-    content["steps"] = report.rows(measured)
-    return figures
-
-
-def measure_packs(asked: Throughput, events: EventTensors, target: torch.Tensor) -> dict[str, float]:
-    """K small trainings one after the other and stacked, for K = 1, 4 and 16."""
-    measured = packs.measure(events, target, (1, 4) if asked.quick else (1, 4, 16), rounds=1 if asked.quick else 3)
-    console.print(packs.table(measured, asked.device))
-    return packs.figures(measured, asked.device) | {"pack_start_seconds": packs.start_seconds()}
-
-
-def peaks(device: str) -> dict[str, float]:
-    """Operations a second of torch's matrix products on one thread, the least disturbed of several rounds."""
-    torch.set_num_threads(1)
-    found = work.products(device)
-    timings = timing.interleaved({name: multiply for name, (multiply, _) in found.items()}, 10, device)
-    return {name: found[name][1] / timings[name].best_wall for name in found}
+    return training.measure(places.datasets, asked.device, asked.engine, asked.packs, asked.quick, content)
 
 
 def log(places: Places, written: Path, figures: dict[str, float]) -> None:
     """The figures as one run of the MLflow experiment "throughput", with the JSON beside them."""
     try:
         uri = resolve_uri(places.root.resolve() / "mlflow.db")
-        tracker = Tracker(uri, NAME, {}, places.folder / "artifacts")
+        tracker = Tracker(uri, NAME, places.folder / "artifacts")
         tracker.sync(Ledger(places.ledger).frame([]), figures, {})
         tracker.log_artifacts([written])
     except TrackingUnavailable as error:

@@ -55,15 +55,16 @@ def test_the_command_line_is_frozen(help_page):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_has_a_plan(preset, tmp_path):
-    asked = ask(*STUDY, "--preset", preset, "--plan", "--runs-dir", tmp_path / "runs")
+    asked = ask(*STUDY, "--preset", preset, "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs")
     assert asked.returncode == 0, asked.stderr
-    for line in ("processes", "generation", "pretraining", "cells", "trials", "search", "in all", "rates"):
+    for line in ("processes", "generation", "pretraining", "cells", "trials", "search", "in all", "speeds"):
         assert re.search(rf"^  {line} ", asked.stdout, re.MULTILINE), asked.stdout
     assert not (tmp_path / "runs").exists()
 
 
 def test_fields_are_overridden(tmp_path):
-    asked = ask(*STUDY, "--preset", "smoke", "--plan", "--finetuning.sizes", "20", "40", "80", "--finetuning.seeds", "7",
+    asked = ask(*STUDY, "--preset", "smoke", "--plan", "--no-calibrate", "--finetuning.sizes", "20", "40", "80",
+                "--finetuning.seeds", "7",
                 "--name", "mine", "--runs-dir", tmp_path)  # fmt: skip
     assert asked.returncode == 0, asked.stderr
     # two tasks, three sizes, scratch and one finetuning, seven seeds
@@ -74,7 +75,7 @@ def test_a_plan_needs_nothing_heavy(tmp_path):
     look = f"print([name for name in {HEAVY!r} if name in sys.modules])"
     asked = ask(
         sys.executable, "-c",
-        "import sys, runpy; sys.argv = ['studies/scaling.py', '--preset', 'smoke', '--plan']; "
+        "import sys, runpy; sys.argv = ['studies/scaling.py', '--preset', 'smoke', '--plan', '--no-calibrate']; "
         f"runpy.run_path('studies/scaling.py', run_name='__main__'); {look}",
         BREAKEVEN_RUNS=str(tmp_path),
     )  # fmt: skip
@@ -94,6 +95,7 @@ BAD = {
     "empty list": (("--finetuning.sizes",), "must name at least one"),
     "no such file": (("--generation.lhe", "mine", "/no/such.lhe"), r"/no/such\.lhe.*is no file"),
     "catalogue name": (("--generation.lhe", "ttH", "README.md"), "'ttH' is in the catalogue"),
+    "bad budget": (("--budget", "20"), r"--budget is '20': write a time"),
     "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),
     "markup": (("--name", "[red]loud[/red]"), r"name is '\[red\]loud\[/red\]'"),
 }
@@ -110,7 +112,7 @@ def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, monkeypatch
     assert left.value.code == 2
     said = capsys.readouterr()
     assert len(said.err.splitlines()) == 1 and said.out == ""
-    assert re.search(f"^error InvalidStudy: .*{message}", said.err), said.err
+    assert re.search(f"^error (InvalidStudy|OverBudget): .*{message}", said.err), said.err
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,7 +16,8 @@ import tyro
 
 from breakeven import preview
 from breakeven.errors import StageFailed
-from breakeven.places import default_runs_dir
+from breakeven.places import Places, default_runs_dir
+from breakeven.study.budget import budget_of
 from breakeven.study.spec import Study
 from breakeven.terminal import complain, console
 
@@ -37,19 +38,36 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """The numbers to start from; every field below then shows this preset's value and can be overridden."""
         plan: tyro.conf.FlagCreatePairsOff[bool] = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
+        calibrate: bool = True
+        """Before a plan on a machine without history, measure it for 20 seconds, once."""
+        budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = ""
+        """Most device time that this run may spend, such as 20h or 90m: it ends there, with what tells most done first."""
+        optuna_storage: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
+        """Database for Optuna's proposals, as sqlite:///ratios.db; empty: a journal in the study's folder."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
-    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan))
+
+    def plan_or_run() -> None:
+        budget = budget_of(command.budget) if command.budget else None
+        preview.check_study(command.study)  # bad input is told before the rooms that work are imported
+        if not command.plan:
+            _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
+            return
+        ledger = Places(command.runs_dir.resolve(), command.study.name).ledger
+        if command.calibrate and not preview.price_of(command.study, ledger).speeds.trusted:
+            _calibrate(command.study, ledger)
+        preview.show_plan(command.study, command.runs_dir)
+
+    _guarded(plan_or_run)
 
 
-def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool) -> None:
-    if only_plan:
-        preview.show_plan(study, runs_dir)
-        return
-    preview.check_study(study)  # bad input is told before the rooms that work are imported
-    _run().run(study, runs_dir)
+def _calibrate(study: Study, ledger: Path) -> None:
+    from breakeven.calibration import calibrate
+
+    console.print("no history of this network on this machine: measuring it for 20 seconds (--no-calibrate: do not)")
+    calibrate(study, ledger, lambda word: console.print(f"  {word}"))
 
 
 @dataclass(frozen=True)
@@ -140,10 +158,13 @@ class Ui:
 
     def __call__(self) -> None:
         from breakeven.publish import tracking_uri
+        from breakeven.tracking import prepare
 
+        uri = tracking_uri(self.runs_dir)
+        prepare(uri)
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
-        os.execv(sys.executable, [*server, "--backend-store-uri", tracking_uri(self.runs_dir)])
+        os.execv(sys.executable, [*server, "--backend-store-uri", uri])
 
 
 def main() -> None:

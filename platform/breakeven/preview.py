@@ -8,56 +8,60 @@ from pathlib import Path
 from breakeven.events import sampling
 from breakeven.physics import processes
 from breakeven.places import Places
-from breakeven.study import plan
+from breakeven.study.budget import OverBudget
 from breakeven.study.ledger import Ledger, LedgerError
+from breakeven.study.price import Price, Range, price
 from breakeven.study.spec import InvalidStudy, Study, check, task
+from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import console
 
-EXPECTED = (InvalidStudy, processes.UnknownProcess, LedgerError, OSError)
+EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSError)
 """Errors that name what to do about them; run.py knows some more."""
-
-TRAIN_FRACTION = 1.0 - sampling.TEST_FRACTION - sampling.VALIDATION_FRACTION
 
 
 def show_plan(study: Study, runs_dir: Path) -> None:
     """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
     check_study(study)
-    price = price_of(study, Ledger(Places(runs_dir, study.name).ledger).refresh())
-    hours = price.pretraining_hours + price.finetuning_hours + price.search_hours
+    price = price_of(study, Places(runs_dir, study.name).ledger)
     settings = study.finetuning
     each = 1 + len(study.pretraining.objectives) * len(settings.strategies)
+    trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events, {_bytes(price.disk_bytes)} on disk"),
-        ("generation", f"{_hours(price.generation_hours)} of one core"),
+        ("generation", f"{hours(price.generation)} of one core"),
         (
             "pretraining",
-            f"{', '.join(study.pretraining.objectives) or 'none'}: {_hours(price.pretraining_hours)} of one device",
+            f"{', '.join(study.pretraining.objectives) or 'none'}: {hours(price.pretraining)} of one device",
         ),
         (
             "cells",
             f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x {each} (scratch and backbones)",
         ),
-        ("trials", f"{price.trials:,} reported: at most {_hours(price.finetuning_hours)} of one device"),
-        ("search", f"{price.search_trials:,} trials for ratios: at most {_hours(price.search_hours)} of one device"),
-        ("in all", f"{_hours(price.generation_hours)} of one core and at most {_hours(hours)} of one device"),
+        ("trials", f"{price.trials:,} reported: {hours(price.finetuning)} of one device"),
+        ("search", f"{price.search_trials:,} trials for ratios: {hours(price.search)} of one device"),
+        ("in all", f"{hours(price.generation)} of one core and {hours(price.device_hours)} of one device"),
         (
-            "rates",
-            f"{price.rates.generated:,.0f} events generated and {price.rates.trained:,.0f} trained on, a second "
-            f"({price.rates.origin})",
+            "speeds",
+            f"{generated.value:,.0f} events generated, {pretrained.value:,.0f} pretrained on and {trained.value:,.0f} "
+            f"finetuned on, a device-second ({price.speeds.origin})",
         ),
     ]
-    console.print(f"plan of the study [bold]{study.name}[/]")
+    console.print(f"plan of the study [bold]{study.name}[/]; in brackets: where the truth is likely")
     for name, text in lines:
         console.print(f"  {name:12} {text}", markup=False)
     if (before := Places(runs_dir, study.name).folder / "study.json").exists():
         console.print(
-            f"  note         a study with this name ran before ({before}); what it finished is reused", markup=False
+            f"  note         a study with this name ran before ({before}); what it finished is reused, at no cost",
+            markup=False,
         )
 
 
-def price_of(study: Study, ledger: Ledger) -> plan.Price:
-    """What a study takes, at the rates that the ledger has measured."""
-    return plan.price(study, processes.PRETRAINING, plan.rates(ledger.records()), TRAIN_FRACTION)
+def price_of(study: Study, ledger: Path) -> Price:
+    """What a study takes on this machine, by what its ledger knows of it."""
+    records = Ledger(ledger).refresh().records()
+    return price(
+        study, processes.PRETRAINING, speeds(study, records, read_calibration(ledger, study)), sampling.TRAIN_FRACTION
+    )
 
 
 def check_study(study: Study) -> None:
@@ -75,16 +79,20 @@ def check_study(study: Study) -> None:
     for name in study.finetuning.tasks:
         for process in (task(name).signal, task(name).background):
             events = study.generation.events(process)
-            if largest > events * TRAIN_FRACTION:
+            if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(
                     f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
-                    f"{events * TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
+                    f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
+def hours(time: Range) -> str:
+    """A time for people, with its range."""
+    unit, factor = ("hours", 1.0) if time.expected >= 1 else ("minutes", 60.0)
+    digits = 1 if time.high * factor < 100 else 0
+    low, expected, high = (f"{part * factor:,.{digits}f}" for part in (time.low, time.expected, time.high))
+    return f"{expected} {unit} ({low} to {high})"
 
 
 def _bytes(count: int) -> str:

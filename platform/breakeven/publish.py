@@ -4,92 +4,142 @@ Nothing here is needed for a study to go on, and nothing here is lost with it.
 """
 
 import dataclasses
-import math
+import json
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.markup import escape
 
-from breakeven.analysis import accuracy, breakeven, cost, report
+from breakeven.analysis import report, summary
 from breakeven.analysis.accounts import accounts
 from breakeven.events import store
+from breakeven.fingerprint import fingerprint
 from breakeven.places import Places
 from breakeven.stages.generation import recipes_of
-from breakeven.study import provenance
+from breakeven.study import price, provenance
+from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
-from breakeven.terminal import console
-from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
+from breakeven.terminal import bar, console
+from breakeven.tracking import Tracker, TrackingUnavailable, Writer, resolve_uri
 
 
 @contextmanager
-def tracked(study: Study, places: Places, ledger: Ledger) -> Iterator[Callable[[Sequence[str]], None]]:
-    """A function that has the records with these hashes written to MLflow; a study never stops because MLflow does.
+def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Iterator[Callable[[Sequence[str]], None]]:
+    """A function that has the records with these names written to MLflow; a study never stops because MLflow does.
 
-    One thread opens MLflow and writes, so neither the start of Ray nor a trial waits for a database or a server.
+    One thread opens MLflow and writes, and of several drivers of a study one. At the end what was named is waited for,
+    unless an error or Ctrl-C ends it: the ledger has all that MLflow lacks.
     """
     uri = tracking_uri(places.root)
-    lost: list[Exception] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="mlflow") as pool:
-        opened = pool.submit(Tracker, uri, study.name, _study_tags(), places.root / "mlartifacts")
+    lease = _lease(uri, study)
 
-        def write(rows: pd.DataFrame) -> None:
-            try:
-                if not lost:
-                    for _, row in rows.iterrows():
-                        opened.result().record(row)
-            except TrackingUnavailable as error:
-                lost.append(error)
-                _warn_tracking(study, error)
+    def ours() -> bool:
+        try:
+            return leases.take(lease)
+        except OSError as error:
+            raise TrackingUnavailable(f"{uri} is not written to, as the ledger takes no lease ({error})") from error
 
-        written: list[Future[None]] = []
-        yield lambda names: written.append(pool.submit(write, ledger.frame(names)))
-        for one in written:
-            one.result()
+    writer = Writer(
+        connect=lambda: Tracker(uri, study.name, places.root / "mlartifacts"),
+        frame=ledger.frame,
+        ours=ours,
+        lost=lambda error: _warn_tracking(study, error),
+    )
+    try:
+        with writer:
+            yield writer.put
+            _wait_for(writer)
+    finally:
+        leases.release(lease)
 
 
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    held = reservations(places.ledger, study.name)
-    path = report.write_report(frame, places.folder, _facts(study, places, frame), accounts(ledger.frame(), held))
+    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places)
+    path = report.write_report(frame, places.folder, facts, _accounts(study, places, ledger))
     try:
-        sync(places, study, frame)
+        sync(study, places, ledger, members)
     except TrackingUnavailable as error:
         _warn_tracking(study, error)
     console.print()
     for line in report.summary_lines(frame):
         console.print(line, markup=False)
+    for row in facts["price"]:
+        if row["stage"] == "all trainings":
+            console.print(
+                f"Price: {row['expected'] * 60:.1f} device-minutes expected ({row['low'] * 60:.1f} to {row['high'] * 60:.1f}), "
+                f"{row['taken'] * 60:.1f} taken, {row['off']:+.0%}"
+            )
     console.print(f"\nreport   {path}")
     console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
     return path
 
 
-def sync(places: Places, study: Study, frame: pd.DataFrame, uri: str = "") -> int:
-    """Bring MLflow up to the ledger: missing records, figures of cells and study, the report's files."""
-    tracker = Tracker(uri or tracking_uri(places.root), study.name, _study_tags(), places.root / "mlartifacts")
-    cells = accuracy.cells(frame)
-    figures = {"accuracy": "test/accuracy", "accuracy_sd": "test/accuracy_sd", "accuracy_low": "test/accuracy_low",
-               "accuracy_high": "test/accuracy_high", "auc": "test/auc", "auc_sd": "test/auc_sd"}  # fmt: skip
-    by_cell = {
-        row["cell"]: {name: row[column] / 100 for column, name in figures.items()}
-        | {"n": row["n"], "size": row["size"]}
-        for row in cells[cells["n"] > 0].to_dict("records")
-    }
-    written = tracker.sync(frame, _study_metrics(frame), by_cell)
-    tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
-    return written
+def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], uri: str = "") -> int:
+    """Bring MLflow up to the ledger: missing records, summaries of cells and study, the report's files.
+
+    Returns the number of records written. Waits while another driver writes the study. Raises TrackingUnavailable.
+    """
+    uri = uri or tracking_uri(places.root)
+    lease = _lease(uri, study)
+    with Leases(places.ledger) as leases:
+        if not leases.take(lease):
+            console.print(f"  MLflow: another driver writes {study.name} to it; waiting for that, Ctrl-C loses nothing")
+        leases.wait(lease, lambda: False)
+        try:
+            tracker = Tracker(uri, study.name, places.root / "mlartifacts")
+            written = _bring_up(tracker, ledger.frame(members), _accounts(study, places, ledger))
+            tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
+            return written
+        finally:
+            leases.release(lease)
 
 
 def tracking_uri(runs_dir: Path) -> str:
     """`MLFLOW_TRACKING_URI` where set, else a SQLite file in the runs folder."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     return resolve_uri(runs_dir.resolve() / "mlflow.db")
+
+
+def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int:
+    missing = sum(not tracker.holds(row) for _, row in frame.iterrows())
+    with bar("MLflow", missing, "runs") if missing else nullcontext() as progress:
+
+        def each(written: bool) -> None:
+            if written and progress is not None:
+                progress.advance()
+
+        return tracker.sync(frame, summary.study_figures(frame, spent), summary.cell_figures(frame), each)
+
+
+def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
+    return accounts(ledger.frame(), reservations(places.ledger, study.name))
+
+
+def _wait_for(writer: Writer) -> None:
+    """Wait until the thread has written what was named to it, with a line of progress where that takes long."""
+    until = time.monotonic() + _QUIET_SECONDS
+    while writer.left and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    if not (total := writer.left):
+        return
+    with bar("MLflow", total, "runs") as progress:
+        while left := writer.left:
+            time.sleep(_LOOK_SECONDS)
+            progress.advance(total - left - progress.count)
+        progress.advance(total - progress.count)
+
+
+def _lease(uri: str, study: Study) -> str:
+    """Who holds this writes the experiment of the study at this place."""
+    return f"mlflow-{fingerprint([uri, study.name])}"
 
 
 def _warn_tracking(study: Study, error: Exception) -> None:
@@ -99,24 +149,23 @@ def _warn_tracking(study: Study, error: Exception) -> None:
     )
 
 
+_QUIET_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 _ARTIFACTS = (".md", ".csv", ".png", ".svg", ".pdf")
 
 
-def _study_metrics(frame: pd.DataFrame) -> dict[str, float]:
-    """What the study run shows: break-even by pretraining (multiclass without a suffix, as in the paper) and hours."""
-    found: dict[str, float] = {}
-    even = breakeven.study_break_even(frame)
-    for pretraining, rows in even.groupby("pretraining", sort=False):
-        last = rows.iloc[-1]  # all sizes, or the only one
-        if last["text"] != "no figure":
-            tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
-            found[f"break_even/tasks_{pretraining}"] = tasks
-            if "break_even/tasks" not in found or pretraining == "multiclass":
-                found["break_even/tasks"] = tasks
-    for row in cost.cost_table(frame).to_dict("records"):
-        if row["stage"] == "all":
-            found |= {f"{row['unit']}/useful": row["useful"], f"{row['unit']}/wasted": row["wasted"]}
-    return found
+def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, Any]:
+    """What the study was expected to take, held against what it took; no rows for a study that has no price."""
+    try:
+        kept = json.loads((places.folder / "price.json").read_text())
+        records = [record for name in members if (record := ledger.get(name)) is not None]
+        return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
+    except (OSError, ValueError, KeyError):
+        return {"price": [], "price_origin": ""}
+
+
+def _missing(places: Places) -> dict[str, Any]:
+    path = places.folder / "missing.json"
+    return {"missing": json.loads(path.read_text()) if path.exists() else {}}
 
 
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
@@ -135,7 +184,3 @@ def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
         "datasets": manifests,
         "command": (places.folder / "command.txt").read_text().strip(),
     }
-
-
-def _study_tags() -> dict[str, str]:
-    return {"git_commit": provenance.git_commit(), "processor": provenance.processor()}

@@ -5,6 +5,7 @@ from there.
 """
 
 import dataclasses
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,16 +15,20 @@ from rich.markup import escape
 
 from breakeven import atomic, preview
 from breakeven.events import sampling, schema, store
+from breakeven.fingerprint import fingerprint
 from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import publish, sync, tracked
+from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.price import Price, to_keep
 from breakeven.study.remembered import remember
 from breakeven.study.spec import Study
 from breakeven.terminal import console
@@ -36,14 +41,17 @@ EXPECTED = (
     store.CorruptDataset,
     sampling.TooFewEvents,
     TrackingUnavailable,
+    StorageUnavailable,
 )
 """Bad input, bad files and full disks: the command line shows them as one line."""
 
 
-def run(study: Study, runs_dir: Path) -> Path:
+def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: str = "") -> Path:
     """Run a study, or go on with it; returns the path of its report.
 
     Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
+    database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
+    budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
     places = _begin(study, runs_dir)
@@ -52,16 +60,16 @@ def run(study: Study, runs_dir: Path) -> Path:
         console.print(f"[yellow]warning[/] {escape(problem)}")
     with (
         Leases(places.ledger, study=study.name) as leases,
-        tracked(study, places, ledger) as tracker,
+        tracked(study, places, ledger, leases) as tracker,
         _cluster(study, places, leases) as cluster,
     ):
         leases.doing = "generation"
-        datasets, generated = generate_events(study, places, ledger, leases, cluster)
+        datasets, generated = generate_events(study, places, ledger, leases, cluster, budget)
         leases.doing = "pretraining"
-        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated)
+        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated, budget)
         tracker(made.records)
         leases.doing = "finetuning"
-        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker)
+        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget, database)
     return publish(study, places, ledger, members)
 
 
@@ -74,9 +82,9 @@ def report_again(name: str, runs_dir: Path) -> None:
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
     places, study, members = _remembered(name, runs_dir)
-    frame = Ledger(places.ledger).refresh().frame(members)
-    written = sync(places, study, frame, uri)
-    console.print(f"{len(frame)} records of {study.name} are in MLflow, {written} of them new")
+    ledger = Ledger(places.ledger).refresh()
+    written = sync(study, places, ledger, members, uri)
+    console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
 
 
 def draw_physics(runs_dir: Path) -> None:
@@ -110,13 +118,25 @@ def _begin(study: Study, runs_dir: Path) -> Places:
     atomic.write_text(
         places.folder / "command.txt", shlex.join(["python", f"studies/{Path(program).name}", *arguments])
     )
-    price = preview.price_of(study, Ledger(places.ledger).refresh())
+    price = preview.price_of(study, places.ledger)
+    _keep_price(study, places, price)
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
         f"{len(study.pretraining.objectives)} pretraining(s), {price.cells} cells, "
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
+    console.print(
+        f"  from nothing: {preview.hours(price.generation)} of one core and {preview.hours(price.device_hours)} of one device"
+        + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
+    )
     return places
+
+
+def _keep_price(study: Study, places: Places, price: Price) -> None:
+    """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
+    spec, path = fingerprint(dataclasses.asdict(study)), places.folder / "price.json"
+    if not path.exists() or json.loads(path.read_text()).get("spec") != spec:
+        atomic.write_json(path, {"spec": spec, **to_keep(price)})
 
 
 def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:

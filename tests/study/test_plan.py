@@ -1,20 +1,16 @@
 from dataclasses import replace
 
-import pytest
-
 from breakeven.study.plan import (
     Cell,
     Ingredients,
-    Rates,
     cells,
     confirm_seeds,
     epochs,
-    price,
     processes,
     search_seeds,
     trial,
 )
-from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
 
 DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
@@ -81,18 +77,3 @@ def test_small_samples_make_more_passes():
     assert epochs(settings, 10_000) == 10
     assert epochs(settings, 32) == 100
     assert epochs(settings, 100) == 25  # 200 events are four batches
-
-
-def test_the_price_counts_trials_and_grows_with_the_work():
-    rates = Rates(generated=250.0, trained=1000.0, origin="test")
-    first = price(STUDY, DEFAULT, rates, 0.6)
-    assert (first.cells, first.trials, first.search_trials) == (12, 36, 4 * 2)
-    assert first.events == 4 * STUDY.generation.events_per_process
-    assert first.generation_hours == pytest.approx(first.events / 250 / 3600)
-    used = STUDY.generation.events_per_process * 0.6 * 3 * STUDY.pretraining.epochs
-    assert first.pretraining_hours == pytest.approx(used / 1000 / 3600)
-    slower = price(STUDY, DEFAULT, replace(rates, trained=500.0), 0.6)
-    assert slower.finetuning_hours == pytest.approx(2 * first.finetuning_hours)
-    ten_times = Generation(events_per_process=10 * STUDY.generation.events_per_process)
-    larger = price(replace(STUDY, generation=ten_times), DEFAULT, rates, 0.6)
-    assert larger.disk_bytes == 10 * first.disk_bytes

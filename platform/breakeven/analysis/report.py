@@ -26,7 +26,9 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
     """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
 
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process).  accounts: where the reserved time went, as accounts.py gives it.
+    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made;
+    missing (trials that a budget left out, by cell).
+    accounts: where the reserved time went, as accounts.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = plots.accuracy_against_size(frame, folder)
@@ -51,11 +53,13 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
         *_evidence(frame),
         *_cost(tables),
         *_accounts(accounts),
+        *_price(facts),
         *_break_even(tables),
         *_convergence(tables["convergence"]),
         *_ratios(tables["accuracy"]),
         *_method(facts),
         *_provenance(frame, facts),
+        *_missing(facts),
         *_failures(frame),
     ]
     path = folder / "report.md"
@@ -171,6 +175,7 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
                 "stage": row["stage"],
                 "unit": row["unit"],
                 "useful": format_hours(row["useful"]),
+                "stopped": format_hours(row["stopped"]) if row["n_stopped"] else "",
                 "wasted": format_hours(row["wasted"]),
                 "n": row["n"],
                 "failed": row["n_failed"] or "",
@@ -183,7 +188,8 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [
         "## Cost",
         "",
-        "Device-hours as charged in the ledger. Useful: finished work. Wasted: failed, interrupted or repeated work. "
+        "Device-hours as charged in the ledger. Useful: finished work. Stopped: search trials ended "
+        "early because they were losing. Wasted: failed, interrupted or repeated work. "
         "Published values are at 1e7 events per class on other hardware."
         + (" Hours on processors and on GPUs are summed apart, never together." if len(units) > 1 else ""),
         "",
@@ -206,6 +212,29 @@ def _accounts(accounts: pd.DataFrame) -> list[str]:
     return [*lines, "", "Reserved is what this study's own drivers held, by their clocks; the rest by the workers' clocks. Idle "
             "is time held and not used: starting, waiting, reading, a core that other programs took. What was reused from "
             "other studies is in no row.", ""]  # fmt: skip
+
+
+def _missing(facts: Mapping[str, Any]) -> list[str]:
+    """Cells whose trials did not fit into the budget of the run."""
+    if not (missing := facts.get("missing")):
+        return []
+    lines = [f"- `{cell}`: {number}" for cell, number in missing.items()]
+    return ["## Missing", "", f"{sum(missing.values())} trials of {len(missing)} cells did not fit into the budget; the same "
+            "command goes on with them. Trials missing, by cell:", "", *lines, ""]  # fmt: skip
+
+
+def _price(facts: Mapping[str, Any]) -> list[str]:
+    """What was expected before the study began, beside what came."""
+    if not facts.get("price"):
+        return []
+    rows = [
+        {"stage": row["stage"], "expected": format_hours(row["expected"]),
+         "likely": f"{format_hours(row['low'])} to {format_hours(row['high'])}", "taken": format_hours(row["taken"]),
+         "off by": f"{row['off']:+.0%}" + ("" if row["within"] else ", outside")}
+        for row in facts["price"]
+    ]  # fmt: skip
+    return ["### Price and outcome", "", f"Expected before the study began ({facts['price_origin']}), beside what its records "
+            "were charged, in device-hours.", "", *_markdown(pd.DataFrame(rows)), ""]  # fmt: skip
 
 
 def _break_even(tables: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+import breakeven.distributed.pretraining  # noqa: F401  as in any study: it brings torch, which counts in the driver's memory
 from breakeven.distributed import finetuning, plain_tune
 from breakeven.distributed.deadline import Check
 from breakeven.distributed.job import TrialJob
@@ -55,7 +56,7 @@ def measure(trials: int, resources: Resources, folder: Path) -> dict[str, float]
         raise RuntimeError(
             f"{folder}: {len(frame)} records of {figures['trials']:.0f} trials, or failed ones among them"
         )
-    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, {}, folder / "artifacts")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "artifacts")
     rows = [row for _, row in frame.head(200).iterrows()]
     begun = time.process_time()
     for row in rows:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from breakeven import board, search
+from breakeven import atomic, board, search
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
 from breakeven.study import plan, provenance
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.progress import Progress
@@ -28,14 +29,21 @@ def finetune_tasks(
     cluster: Cluster,
     made: Made,
     tracker: Callable[[Sequence[str]], None],
+    budget: Budget | None,
+    database: str,
 ) -> tuple[str, ...]:
     """Train all trials that have no record yet; the hashes of all records that the study consists of.
 
-    tracker: called with the hashes of records that are new to this driver.
+    tracker: called with the hashes of records that are new to this driver.  database: for Optuna; empty: a journal.
     """
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
-    storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
-    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
+    first = leases.take(journal)
+    storage = (
+        search.open_database(database)
+        if database and first
+        else search.open_storage(places.folder / "optuna.journal" if first else None)
+    )
+    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases, budget=budget)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
     remembered = Members(places)
 
@@ -54,6 +62,13 @@ def finetune_tasks(
         leases.release(journal)
         members = (*made.records, *queue.trials)
         remembered.close(members)
+        atomic.write_json(places.folder / "missing.json", queue.missing())
+    if queue.out_of_budget and budget is not None:
+        missing = queue.missing()
+        console.print(
+            f"[yellow]budget[/] {budget.spent / 3600:.3g} of {budget.seconds / 3600:.3g} device-hours are spent and no trial "
+            f"fits into the rest: {sum(missing.values())} trials in {len(missing)} cells are missing; the same command goes on"
+        )
     return members
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from breakeven.study.plan import MEASURED, Cell, Phase, Trial, event_passes
+from breakeven.study.plan import Cell, Phase, Trial, event_passes
 from breakeven.study.spec import Study
+from breakeven.study.speeds import ELSEWHERE
 
 
 class Pace:
@@ -38,7 +39,7 @@ class Pace:
         """Expected wall seconds of a trial of `cell` in this phase on one worker."""
         if known := self._kinds.get((cell.strategy, cell.size, phase)):
             return known[1] / known[0]
-        rate = self._passes / self._seconds if self._seconds > 0 else MEASURED.trained
+        rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
         return event_passes(self.study, cell, phase) / rate
 
     def knows(self, cell: Cell, phase: Phase) -> bool:

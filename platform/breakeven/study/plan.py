@@ -1,10 +1,10 @@
-"""The plan of a study: its cells and trials, their identities, and what they will cost.
+"""The plan of a study: its cells and trials, their identities, and the work that is in them.
 
 Pure functions of the specification: needs neither Ray nor a GPU nor events. It never runs anything.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -146,109 +146,16 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
     return Trial(cell, phase, seed, float(ratio), identity)
 
 
-def event_passes(study: Study, cell: Cell, phase: Phase) -> float:
-    """Event passes (forward, backward, step) of one trial at its epoch limit; judging an event costs a third of one.
+def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:
+    """Event passes (forward, backward, step) of one trial that makes `part` of its epochs; judging costs a third of one.
 
     A frozen backbone looks at each event once.
     """
     settings = study.finetuning
-    rounds = 1 if cell.strategy == "frozen" else epochs(settings, cell.size)
-    trained = 2 * cell.size * (1 / 3 if cell.strategy == "frozen" else rounds)
+    frozen = cell.strategy == "frozen"
+    rounds = 1.0 if frozen else part * epochs(settings, cell.size)
+    trained = 2 * cell.size * (1 / 3 if frozen else rounds)
     judged = 2 * settings.validation_events * rounds
     if phase == "confirm":
         judged += 2 * min(settings.test_events, study.generation.events_per_process // 4)
     return trained + judged / 3
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Measured speeds that turn a plan into hours."""
-
-    generated: float
-    """Events a core-second, generation to disk."""
-    trained: float
-    """Event passes (forward, backward, step) a device-second."""
-    origin: str
-    """Where the numbers come from."""
-
-
-MEASURED = Rates(generated=470.0, trained=2900.0, origin="one core of a two-core cloud machine with AVX-512, MPI off")
-"""Rates before this machine has any history: those of the laptop preset, commit bc7c5da."""
-
-
-def rates(records: Iterable[Mapping[str, Any]]) -> Rates:
-    """Rates from the ledger's own history (finished records); `MEASURED` for what it has none of."""
-    generated, trained = [0.0, 0.0], [0.0, 0.0]
-    for record in records:
-        if record["outcome"] != "finished" or record["device_seconds"] <= 0:
-            continue
-        if record["level"] == "generation":
-            generated[0] += record["events"]
-            generated[1] += record["device_seconds"]
-        elif record["level"] == "trial" and record["strategy"] != "frozen":
-            judged = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
-            trained[0] += record["events_seen"] + judged / 3
-            trained[1] += record["device_seconds"]
-    known = [name for name, sums in (("generation", generated), ("training", trained)) if sums[1] > 0]
-    return Rates(
-        generated=generated[0] / generated[1] if generated[1] else MEASURED.generated,
-        trained=trained[0] / trained[1] if trained[1] else MEASURED.trained,
-        origin=f"{' and '.join(known)} measured in this ledger" if known else MEASURED.origin,
-    )
-
-
-@dataclass(frozen=True)
-class Price:
-    """What a study will take, at most: early stops make it less."""
-
-    cells: int
-    trials: int
-    search_trials: int
-    processes: int
-    events: int
-    disk_bytes: int
-    generation_hours: float
-    """Core-hours."""
-    pretraining_hours: float
-    """Device-hours, all objectives."""
-    finetuning_hours: float
-    """Device-hours of the reported trials, at the epoch limit."""
-    search_hours: float
-    """Device-hours of the search trials, at the epoch limit."""
-    rates: Rates
-
-
-BYTES_AN_EVENT = 150 + 340
-"""Parquet shard plus the flat arrays beside it."""
-
-
-def price(study: Study, pretraining_default: tuple[str, ...], rates: Rates, train_fraction: float) -> Price:
-    """Cells, trials, disk and hours of a study at measured rates; judging an event costs a third of training on it."""
-    names = processes(study, pretraining_default)
-    events = sum(study.generation.events(name) for name in names)
-    pretraining_passes = 0.0
-    for _ in study.pretraining.objectives:
-        for name in pretraining_processes(study, pretraining_default):
-            there = study.generation.events(name) * train_fraction
-            used = min(there, study.pretraining.events_per_process or there)
-            pretraining_passes += study.pretraining.epochs * used
-    passes: dict[Phase, float] = {"search": 0.0, "confirm": 0.0}
-    trials: dict[Phase, int] = {"search": 0, "confirm": 0}
-    for cell in cells(study):
-        for phase, count in trials_of(study, cell).items():
-            trials[phase] += count
-            passes[phase] += count * event_passes(study, cell, phase)
-    to_hours = 1.0 / rates.trained / 3600
-    return Price(
-        cells=len(cells(study)),
-        trials=trials["confirm"],
-        search_trials=trials["search"],
-        processes=len(names),
-        events=events,
-        disk_bytes=events * BYTES_AN_EVENT,
-        generation_hours=events / rates.generated / 3600 * (4 if study.generation.multiparton_interactions else 1),
-        pretraining_hours=pretraining_passes * to_hours,
-        finetuning_hours=passes["confirm"] * to_hours,
-        search_hours=passes["search"] * to_hours,
-        rates=rates,
-    )

@@ -1,0 +1,103 @@
+"""What one line says of a cell, and of a whole study: means with uncertainties, how many trials, where the device time went.
+
+Figures by name, as MLflow shows them; one that does not exist (the deviation of one seed) is absent. Never writes them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from breakeven.analysis import breakeven
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accounts import NONE
+from breakeven.analysis.statistics import Estimate, estimate
+
+
+def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
+    """Figures of each cell, by its name.
+
+    test/accuracy and test/auc (0 to 1): mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
+    Student-t interval of the mean at `level`.  n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of
+    the search that came to their end, that were stopped early, and trials of either phase that failed.
+    ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
+    """
+    trials, confirmed = ledger_frame.trials(frame), ledger_frame.confirmed(frame)
+    found = {}
+    for name, rows in trials.groupby("cell", sort=False):
+        done = confirmed[confirmed["cell"] == name]
+        outcomes = rows.groupby(["phase", "outcome"]).size()
+        found[str(name)] = {
+            **_estimated("test/accuracy", estimate(done["test_accuracy"], level=level)),
+            **_estimated("test/auc", estimate(done["test_auc"], level=level)),
+            **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
+            "n": float(len(done)),
+            "n_searched": float(outcomes.get(("search", "finished"), 0)),
+            "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
+            "n_failed": float((rows["outcome"] == "failed").sum()),
+            **hours(rows, "phase"),
+        }
+    return found
+
+
+def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, float]:
+    """Break-even by pretraining, the accounts, and the number of trials by phase.
+
+    spent: accounts of the study, as accounts.py gives them: `accounts/cpu_hours/idle`, and by stage as
+    `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
+    those that other studies paid for.
+
+    break_even/tasks is that of multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
+    Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
+    """
+    found: dict[str, float] = {}
+    even = breakeven.study_break_even(frame)
+    for pretraining, rows in even.groupby("pretraining", sort=False):
+        last = rows.iloc[-1]  # all sizes, or the only one
+        if last["text"] != "no figure":
+            tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
+            found[f"break_even/tasks_{pretraining}"] = tasks
+            if "break_even/tasks" not in found or pretraining == "multiclass":
+                found["break_even/tasks"] = tasks
+    trials = ledger_frame.trials(frame)
+    for phase, rows in trials.groupby("phase"):
+        found[f"trials/{phase}"] = float((rows["outcome"] == "finished").sum())
+    found |= {f"trials/{outcome}": float((trials["outcome"] == outcome).sum()) for outcome in ("failed", "stopped")}
+    stages = frame["level"].where(frame["level"] != "trial", frame["phase"])
+    found |= hours(frame.assign(stage=stages), "stage")
+    for row in spent.to_dict("records"):
+        account = f"accounts/{row['unit']}" + ("" if row["stage"] == "all" else f"/{row['stage']}")
+        found |= {f"{account}/{name}": float(row[name]) for name in _ACCOUNTS}
+    return found
+
+
+def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
+    """Device-hours of these records, each once: `cpu_hours/useful`, `cpu_hours/search/wasted`, ... by the column `by`.
+
+    useful: finished trainings, and search trials that were stopped, as they served the search.
+    wasted: failed ones, and what interrupted and repeated tries of any of them have lost.
+    """
+    failed = rows["outcome"] == "failed"
+    charged = pd.DataFrame(
+        {
+            "unit": rows["device"].fillna("cpu").map(ledger_frame.hours_unit),
+            "by": rows[by],
+            "useful": rows["device_seconds"].where(~failed, 0.0) / 3600,
+            "wasted": (rows["wasted_seconds"] + rows["device_seconds"].where(failed, 0.0)) / 3600,
+        }
+    )
+    found = {}
+    for unit, of_unit in charged.groupby("unit"):
+        for kind in ("useful", "wasted"):
+            found[f"{unit}/{kind}"] = math.fsum(of_unit[kind])
+            found |= {f"{unit}/{part}/{kind}": math.fsum(some[kind]) for part, some in of_unit.groupby("by")}
+    return found
+
+
+_ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
+
+
+def _estimated(name: str, value: Estimate) -> dict[str, float]:
+    figures = {name: value.mean, f"{name}_sd": value.sd, f"{name}_low": value.low, f"{name}_high": value.high}
+    return {key: figure for key, figure in figures.items() if math.isfinite(figure)}

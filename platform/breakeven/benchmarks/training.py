@@ -1,0 +1,72 @@
+"""The training benchmark: engines, threads, loading and packs on real events, in one run.
+
+Puts the parts together and prints their tables; each part measures for itself.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from breakeven.benchmarks import engines, loading, report, sample, timing, work
+from breakeven.benchmarks import packs as pack_benchmark
+from breakeven.study import provenance
+from breakeven.terminal import console
+from breakeven.training.batches import EventTensors
+
+
+def measure(
+    datasets: Path, device: str, engine: bool, packs: bool, quick: bool, content: dict[str, Any]
+) -> dict[str, float]:
+    """The figures of report.DEFINITIONS, on real events; `content` takes every timing.
+
+    datasets: where events come from, or go to.  engine: engines and loading alone.  packs: packs alone.  quick: few rounds.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    events, target = sample.real_events(
+        datasets, device, on_generation=lambda name: console.print(f"  generating events of {name}")
+    )
+    content |= {
+        "device": torch.cuda.get_device_name() if device != "cpu" else provenance.processor(),
+        "events": events.n_events,
+        "definitions": report.DEFINITIONS,
+    }
+    figures: dict[str, float] = {}
+    if engine or not packs:
+        figures |= _measure_engines(device, quick, events, target, content)
+    if packs or not engine:
+        figures |= _measure_packs(device, quick, events, target)
+    return figures
+
+
+def _measure_engines(
+    device: str, quick: bool, events: EventTensors, target: torch.Tensor, content: dict[str, Any]
+) -> dict[str, float]:
+    """All engines at batch 1024 (or 256, 1024 and 4096), native again in many rounds on one and two threads."""
+    rounds, sizes = (3, (report.BATCH,)) if quick else (5, (256, report.BATCH, 4096))
+    threads = [1] if quick or device != "cpu" else [1, 2]
+    measured = engines.measure(events, target, sizes, threads, rounds)
+    console.print(report.engine_table(measured, device))
+    gather = loading.gather_seconds(events, report.BATCH, rounds=50)
+    figures = report.engine_figures(measured, gather, _peaks(device), device)
+    if device == "cpu":
+        alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])
+        figures |= report.thread_figures(alone)
+        measured += alone
+    content["steps"] = report.rows(measured)
+    return figures
+
+
+def _measure_packs(device: str, quick: bool, events: EventTensors, target: torch.Tensor) -> dict[str, float]:
+    """K small trainings one after the other and stacked, for K = 1, 4 and 16."""
+    measured = pack_benchmark.measure(events, target, (1, 4) if quick else (1, 4, 16), rounds=1 if quick else 3)
+    console.print(pack_benchmark.table(measured, device))
+    return pack_benchmark.figures(measured, device) | {"pack_start_seconds": pack_benchmark.start_seconds()}
+
+
+def _peaks(device: str) -> dict[str, float]:
+    """Operations a second of torch's matrix products on one thread, the least disturbed of several rounds."""
+    torch.set_num_threads(1)
+    found = work.products(device)
+    timings = timing.interleaved({name: multiply for name, (multiply, _) in found.items()}, 10, device)
+    return {name: found[name][1] / timings[name].best_wall for name in found}

@@ -1,0 +1,277 @@
+"""MLflow beside a study and after it, with a real ledger and a real MLflow: one driver, several, and none at all."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from tracking.studies import Experiment, trial
+
+from breakeven import publish, run
+from breakeven.places import Places
+from breakeven.study.lease import Leases
+from breakeven.study.ledger import Ledger, now
+from breakeven.study.spec import Study
+from breakeven.terminal import bar
+from breakeven.tracking import prepare
+
+STUDY = Study(name="tiny")
+ALL = ["a" * 16, "b" * 16]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    kept = Ledger(Places(tmp_path, "tiny").ledger)
+    facts = {"level": "generation", "outcome": "finished", "process": "WH", "source": "pythia", "events": 120,
+             "dataset": "d", "device": "cpu", "device_seconds": 1.0, "wall_seconds": 1.0, "git_commit": "abc",
+             "host": "here", "started": now(), "ended": now()}  # fmt: skip
+    for name in ("a" * 16, "b" * 16):
+        kept.write([{**facts, "record": name}])
+    return kept
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    prepare(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch, new_database):
+    """The MLflow of a runs folder where the study "tiny" has no run yet."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = Experiment(Path(shutil.copy(new_database, tmp_path / "mlflow.db")), "tiny")
+    made.places = Places(tmp_path, "tiny")
+    made.places.folder.mkdir()
+    made.open()
+    return made
+
+
+@pytest.fixture
+def leases(ledger):
+    with Leases(ledger.folder) as held:
+        yield held
+
+
+def test_records_reach_mlflow_beside_the_work(ledger, leases, experiment):
+    for _ in range(2):  # the second time nothing is written twice
+        with publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
+            tracker(["a" * 16])
+            tracker(["b" * 16])
+    assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
+    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 0
+
+
+def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, experiment, capsys):
+    """The second has the same study in the same ledger; what it hands over is written when the first ends."""
+    with Leases(ledger.folder) as others, publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
+        tracker(["a" * 16])
+        while "a" * 16 not in experiment.runs():
+            time.sleep(0.01)
+        with publish.tracked(STUDY, experiment.places, ledger, others) as second:
+            second(["a" * 16, "b" * 16])
+        assert "b" * 16 not in experiment.runs()
+    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 1
+    assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
+
+
+def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, leases, experiment, monkeypatch):
+    real = publish.Tracker.record
+    waiting = threading.Event()
+
+    def slow(tracker, row):
+        written = real(tracker, row)
+        assert waiting.wait(60)
+        return written
+
+    @contextmanager
+    def interrupted(*_):
+        waiting.set()
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(publish.Tracker, "record", slow)
+    monkeypatch.setattr(publish, "bar", interrupted)
+    with pytest.raises(KeyboardInterrupt), publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
+        tracker(["a" * 16, "b" * 16])
+    assert {run.info.status for record, run in experiment.runs().items() if len(record) == 16} == {"FINISHED"}
+    monkeypatch.setattr(publish, "bar", bar)
+    publish.sync(STUDY, experiment.places, ledger, ALL)
+    assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
+
+
+def test_a_study_outlives_mlflow(ledger, leases, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with publish.tracked(STUDY, Places(tmp_path, "tiny"), ledger, leases) as tracker:
+        tracker(["a" * 16])
+        tracker(["b" * 16])
+    said = capsys.readouterr().out
+    assert said.count("warning MLflow: http://127.0.0.1:9 does not take") == 1
+    assert "breakeven track tiny" in said
+
+
+def test_a_fault_in_tracking_is_not_swallowed(ledger, leases, experiment, monkeypatch):
+    def faulty(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(publish.Tracker, "record", faulty)
+    with pytest.raises(ZeroDivisionError), publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
+        tracker(["a" * 16])
+
+
+def record(name, seed=1, **fields):
+    """A trial as a worker writes it: without the figures that it does not have."""
+    row = {key: value for key, value in trial(name, seed, **fields).items() if value is not None and value == value}
+    return row | {key: int(row[key]) for key in ("size", "seed", "epochs")}
+
+
+def remember(places: Places, members: list[str]) -> None:
+    """What a study leaves behind of itself, besides its records."""
+    (places.folder / "study.json").write_text(json.dumps(dataclasses.asdict(STUDY)))
+    (places.folder / "records.json").write_text(json.dumps(members))
+    (places.folder / "report.md").write_text("# a report")
+
+
+def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
+    ledger, leases, experiment, new_database, tmp_path
+):
+    """Failed tries that finished later, a stopped search trial and cells of several packs among them."""
+    members = ["a" * 16, "b" * 16, "t1", "t2", "t3", "s1"]
+    later = {"started": "2026-03-01T11:00:00.000+00:00", "ended": "2026-03-01T11:00:40.000+00:00"}
+    failed = record("t1", outcome="failed", reason="ValueError: no", test_accuracy=None, curve=None)
+    stopped = record("s1", seed=9, strategy="finetune", phase="search", outcome="stopped", test_accuracy=None)
+    with publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
+        for tried in (failed, record("t3", 3, **later), record("t2", 2), stopped, record("t1", **later)):
+            ledger.write([tried])
+            tracker(["a" * 16, "b" * 16, tried["record"]])
+    remember(experiment.places, members)
+    assert publish.sync(STUDY, experiment.places, ledger.refresh(), members) <= 1
+
+    uri = Path(shutil.copy(new_database, tmp_path / "later.db"))
+    run.track_again("tiny", tmp_path, f"sqlite:///{uri}")
+    rebuilt = Experiment(uri, "tiny")
+    assert rebuilt.seen() == experiment.seen()
+    assert set(members) < rebuilt.runs().keys()
+    assert "artifact.report.md" in rebuilt.runs()["study:tiny"].data.tags
+    run.track_again("tiny", tmp_path, f"sqlite:///{uri}")
+    assert rebuilt.seen() == experiment.seen()
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from breakeven import publish
+from breakeven.places import Places
+from breakeven.study.lease import Leases
+from breakeven.study.ledger import Ledger
+from breakeven.study.spec import Study
+places, study = Places(Path(sys.argv[1]), "tiny"), Study(name="tiny")
+ledger = Ledger(places.ledger).refresh()
+members = [record["record"] for record in ledger.records()]
+print("ready", flush=True)
+sys.stdin.readline()
+with Leases(places.ledger) as leases, publish.tracked(study, places, ledger, leases) as tracker:
+    for name in members:
+        tracker([name])
+publish.sync(study, places, ledger, members)
+"""
+RECORDS = [f"{number:016x}" for number in range(60)]
+
+
+class Driver:
+    """A process that writes the records of the study to MLflow, beside it and after it."""
+
+    def __init__(self, runs: Path) -> None:
+        words = [sys.executable, "-u", "-c", DRIVER, runs]
+        self.process = subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.hears("ready")
+
+    def hears(self, words: str) -> None:
+        while words not in (line := self.process.stdout.readline()):
+            assert line, f"it ended before it said {words}"
+
+    def start(self) -> None:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def ends(self) -> int:
+        self.process.communicate()
+        return self.process.returncode
+
+
+@pytest.fixture
+def drivers(tmp_path) -> Iterator[list[Driver]]:
+    """Two drivers of one study, sixty trials of which are in the ledger; there is no MLflow yet."""
+    places = Places(tmp_path, "tiny")
+    places.folder.mkdir()
+    Ledger(places.ledger).write([record(name, seed) for seed, name in enumerate(RECORDS)])
+    started = [Driver(tmp_path), Driver(tmp_path)]
+    yield started
+    for driver in started:
+        driver.process.kill()
+        driver.process.communicate()
+
+
+def count(database: Path, condition: str) -> int:
+    """Runs for which a condition holds."""
+    if not database.exists():
+        return 0
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        return connection.execute(f"select count(*) from runs where {condition}").fetchone()[0]
+
+
+def until(database: Path, runs: int) -> None:
+    while count(database, "status = 'FINISHED'") < runs:
+        time.sleep(0.02)
+
+
+def assert_each_once(tmp_path: Path) -> None:
+    experiment = Experiment(tmp_path / "mlflow.db", "tiny")
+    assert set(RECORDS) < experiment.runs().keys(), "and no record has two"
+    assert {run.info.status for run in experiment.runs().values()} == {"FINISHED"}
+    assert count(experiment.database, "lifecycle_stage = 'deleted'") == 0
+
+
+@pytest.mark.slow
+def test_two_drivers_that_start_on_nothing_write_each_run_once(drivers, tmp_path):
+    for driver in drivers:
+        driver.start()
+    assert [driver.ends() for driver in drivers] == [0, 0]
+    assert_each_once(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_driver_that_stands_still_keeps_its_half_written_run(drivers, tmp_path):
+    first, second = drivers
+    first.start()
+    until(tmp_path / "mlflow.db", 5)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    second.start()
+    second.hears("another driver writes tiny")
+    os.kill(first.process.pid, signal.SIGCONT)
+    assert [first.ends(), second.ends()] == [0, 0]
+    assert_each_once(tmp_path)
+
+
+@pytest.mark.slow
+def test_what_a_killed_driver_did_not_write_the_other_writes(drivers, tmp_path):
+    first, second = drivers
+    first.start()
+    until(tmp_path / "mlflow.db", 5)
+    second.start()
+    second.hears("another driver writes tiny")
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    assert second.ends() == 0
+    assert_each_once(tmp_path)
