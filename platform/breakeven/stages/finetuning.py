@@ -53,9 +53,9 @@ def finetune_tasks(
 
     try:
         remembered.keep((*made.records, *queue.trials))
-        if queue.finished:
+        if queue.finished and not queue.out_of_budget:
             console.print(f"  trials: all {queue.total:,} trials are there already")
-        else:
+        elif not queue.finished:
             with _shown(queue, ledger, made.records):
                 _train(study, places, leases, cluster, made, queue, taken)
     finally:
