@@ -94,6 +94,7 @@ BAD = {
     "empty list": (("--finetuning.sizes",), "must name at least one"),
     "no such file": (("--generation.lhe", "mine", "/no/such.lhe"), r"/no/such\.lhe.*is no file"),
     "catalogue name": (("--generation.lhe", "ttH", "README.md"), "'ttH' is in the catalogue"),
+    "bad budget": (("--budget", "20"), r"--budget is '20': write a time"),
     "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),
     "markup": (("--name", "[red]loud[/red]"), r"name is '\[red\]loud\[/red\]'"),
 }
@@ -110,7 +111,7 @@ def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, monkeypatch
     assert left.value.code == 2
     said = capsys.readouterr()
     assert len(said.err.splitlines()) == 1 and said.out == ""
-    assert re.search(f"^error InvalidStudy: .*{message}", said.err), said.err
+    assert re.search(f"^error (InvalidStudy|OverBudget): .*{message}", said.err), said.err
     assert not (tmp_path / "runs").exists()
 
 

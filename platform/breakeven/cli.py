@@ -17,6 +17,7 @@ import tyro
 from breakeven import preview
 from breakeven.errors import StageFailed
 from breakeven.places import Places, default_runs_dir
+from breakeven.study.budget import budget_of
 from breakeven.study.spec import Study
 from breakeven.terminal import complain, console
 
@@ -39,14 +40,17 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
         calibrate: bool = True
         """Before a plan on a machine without history, measure it for 20 seconds, once."""
+        budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = ""
+        """Most device time that this run may spend, such as 20h or 90m: it ends there, with what tells most done first."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
-    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan, command.calibrate))
+    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan, command.calibrate, command.budget))
 
 
-def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool, calibrate: bool) -> None:
+def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool, calibrate: bool, budget: str) -> None:
+    allowed = budget_of(budget) if budget else None
     if only_plan:
         preview.check_study(study)
         if calibrate and not preview.price_of(study, Places(runs_dir, study.name).ledger).speeds.trusted:
@@ -54,7 +58,7 @@ def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool, calibrate: bool)
         preview.show_plan(study, runs_dir)
         return
     preview.check_study(study)  # bad input is told before the rooms that work are imported
-    _run().run(study, runs_dir)
+    _run().run(study, runs_dir, allowed)
 
 
 def _calibrate(study: Study, runs_dir: Path) -> None:

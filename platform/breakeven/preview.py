@@ -8,16 +8,15 @@ from pathlib import Path
 from breakeven.events import sampling
 from breakeven.physics import processes
 from breakeven.places import Places
+from breakeven.study.budget import OverBudget
 from breakeven.study.ledger import Ledger, LedgerError
 from breakeven.study.price import Price, Range, price
 from breakeven.study.spec import InvalidStudy, Study, check, task
 from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import console
 
-EXPECTED = (InvalidStudy, processes.UnknownProcess, LedgerError, OSError)
+EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSError)
 """Errors that name what to do about them; run.py knows some more."""
-
-TRAIN_FRACTION = 1.0 - sampling.TEST_FRACTION - sampling.VALIDATION_FRACTION
 
 
 def show_plan(study: Study, runs_dir: Path) -> None:
@@ -60,7 +59,9 @@ def show_plan(study: Study, runs_dir: Path) -> None:
 def price_of(study: Study, ledger: Path) -> Price:
     """What a study takes on this machine, by what its ledger knows of it."""
     records = Ledger(ledger).refresh().records()
-    return price(study, processes.PRETRAINING, speeds(study, records, read_calibration(ledger, study)), TRAIN_FRACTION)
+    return price(
+        study, processes.PRETRAINING, speeds(study, records, read_calibration(ledger, study)), sampling.TRAIN_FRACTION
+    )
 
 
 def check_study(study: Study) -> None:
@@ -78,10 +79,10 @@ def check_study(study: Study) -> None:
     for name in study.finetuning.tasks:
         for process in (task(name).signal, task(name).background):
             events = study.generation.events(process)
-            if largest > events * TRAIN_FRACTION:
+            if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(
                     f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
-                    f"{events * TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
+                    f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
 

@@ -62,7 +62,7 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    facts = _facts(study, places, frame) | _price(places, ledger, members)
+    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places)
     path = report.write_report(frame, places.folder, facts, _accounts(study, places, ledger))
     try:
         sync(study, places, ledger, members)
@@ -161,6 +161,11 @@ def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, 
         return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
     except (OSError, ValueError, KeyError):
         return {"price": [], "price_origin": ""}
+
+
+def _missing(places: Places) -> dict[str, Any]:
+    path = places.folder / "missing.json"
+    return {"missing": json.loads(path.read_text()) if path.exists() else {}}
 
 
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.price import Price, to_keep
@@ -42,10 +43,11 @@ EXPECTED = (
 """Bad input, bad files and full disks: the command line shows them as one line."""
 
 
-def run(study: Study, runs_dir: Path) -> Path:
+def run(study: Study, runs_dir: Path, budget: Budget | None = None) -> Path:
     """Run a study, or go on with it; returns the path of its report.
 
     Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
+    budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
     places = _begin(study, runs_dir)
@@ -57,10 +59,10 @@ def run(study: Study, runs_dir: Path) -> Path:
         tracked(study, places, ledger, leases) as tracker,
         _cluster(study, places, leases) as cluster,
     ):
-        datasets, generated = generate_events(study, places, ledger, leases, cluster)
-        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated)
+        datasets, generated = generate_events(study, places, ledger, leases, cluster, budget)
+        made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated, budget)
         tracker(made.records)
-        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker)
+        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget)
     return publish(study, places, ledger, members)
 
 

@@ -162,13 +162,13 @@ def test_an_empty_ledger_and_a_foreign_frame(ledger) -> None:
 @pytest.mark.parametrize(("between_tasks", "between_seeds"), [(20.0, 5.0), (2.0, 20.0)])
 def test_intervals_cover_the_true_saving_at_the_stated_rate(between_tasks: float, between_seeds: float) -> None:
     """200 studies of five tasks and three seeds with a mean saving of 100: 90 % intervals cover 85 to 95 %."""
-    from breakeven.analysis.breakeven import _saving_interval
+    from breakeven.analysis.breakeven import saving_interval
 
     random = np.random.default_rng(11)
     covered = 0
     for _ in range(200):
         of_task = 100.0 + between_tasks * random.normal(size=5)
         savings = (of_task[:, None] + between_seeds * random.normal(size=(5, 3))).mean(axis=1)
-        low, high = _saving_interval(savings, level=0.9, resamples=1000)
+        low, high = saving_interval(savings, level=0.9, resamples=1000)
         covered += low <= 100.0 <= high
     assert 0.85 <= covered / 200 <= 0.95

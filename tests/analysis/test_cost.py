@@ -41,6 +41,22 @@ def test_means_are_to_the_plateau_with_the_published_beside(ledger) -> None:
     assert math.isnan(table.loc["generation", "mean"])
 
 
+def test_a_stopped_search_trial_is_neither_useful_nor_wasted(ledger) -> None:
+    fill(ledger)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.8, phase="search", outcome="stopped", device_seconds=72.0)
+    table = cost_table(ledger.frame()).set_index("stage")
+    assert table.loc["search", ["useful", "stopped", "wasted"]].tolist() == pytest.approx([0.05, 0.02, 0.0])
+    assert table.loc["search", ["n", "n_stopped", "n_failed"]].tolist() == [1, 1, 0]
+    assert table.loc["all", "stopped"] == pytest.approx(0.02)
+
+
+def test_processors_that_share_a_sum_are_named(ledger) -> None:
+    fill(ledger)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 3, 0.7, processor="EPYC x 64")
+    table = cost_table(ledger.frame()).set_index("stage")
+    assert "EPYC x 64; Xeon x 2" in table.loc["scratch", "note"] and table.loc["search", "note"] == ""
+
+
 def test_two_kinds_of_device_are_summed_apart(ledger) -> None:
     fill(ledger)
     ledger.trial("stop_vs_ttH", "scratch", 100, 3, 0.7, device="cuda", device_seconds=36.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from breakeven.analysis import accuracy, breakeven, convergence, cost
+from breakeven.analysis import accuracy, breakeven, convergence, cost, rejection
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.report import summary_lines, write_report
 from breakeven.study.ledger import Ledger
@@ -95,6 +95,10 @@ def test_tables_of_a_read_ledger(frame: pd.DataFrame) -> None:
     assert even["exact"] == pytest.approx(1000 / (200 - 50)) and even["tasks"] == 7
     [ratio] = convergence.time_ratios(frame).to_dict("records")
     assert ratio["ratio"] == pytest.approx(50 / 400) and ratio["n_reached"] == 2
+
+
+def test_records_of_older_versions_have_no_working_points(frame: pd.DataFrame) -> None:
+    assert rejection.working_points(frame).empty and frame["test_rejection_50"].isna().all()
 
 
 def test_all_seconds_of_a_read_ledger_are_in_the_cost_table(frame: pd.DataFrame) -> None:

@@ -50,6 +50,8 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     assert 0.0 <= found["test_accuracy"] <= 1.0 and found["test_accuracy"] == written["test_accuracy"]
     assert len(found["curve"]) == found["epochs"] == 2 and found["events_seen"] == 2 * 40
     assert found["device_seconds"] > 0 and found["git_commit"] == "abc" and found["cell"] == cell.name
+    assert found["test_rejection_90"] >= 1.0 and found["test_significance_improvement"] >= 1.0
+    assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == found["test_rejection_90"]
     assert found["test_events"] > 20 and found["validation_events"] == 20
     assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from breakeven.training.metrics import binary_metrics, multiclass_metrics, multilabel_metrics
+from breakeven.training.metrics import binary_metrics, multiclass_metrics, multilabel_metrics, working_points
 
 
 def test_binary_counts_pairs_in_order_and_events_beyond_one_half() -> None:
@@ -42,3 +42,31 @@ def test_scores_that_are_not_finite_give_nan_not_an_error() -> None:
         multilabel_metrics(torch.stack([broken, broken], dim=1), torch.tensor([[0.0, 1.0], [0.0, 0.0]]), 1),
     ):
         assert math.isnan(found["accuracy"]) and math.isnan(found["auc"])
+
+
+def test_working_points_of_a_curve_counted_by_hand() -> None:
+    """100 signal events at .005, .015 ... .995: half of them from .505 on; background denser below."""
+    signal = torch.arange(100) / 100 + 0.005
+    background = (torch.arange(100) / 100) ** 2
+    found = working_points(torch.cat([signal, background]), torch.cat([torch.ones(100), torch.zeros(100)]))
+    for percent, cut in ((50, 0.505), (70, 0.305), (90, 0.105)):
+        assert math.isclose(found[f"rejection_{percent}"], 100 / int((background > cut).sum()))
+    cuts = signal[[int((background >= cut).sum()) >= 10 for cut in signal]]
+    best = max(float((signal >= c).sum()) / 100 / math.sqrt(float((background >= c).sum()) / 100) for c in cuts)
+    assert math.isclose(found["significance_improvement"], best, rel_tol=1e-6)
+
+
+def test_working_points_that_a_few_events_decide_are_left_out() -> None:
+    """Half of the signal lies above all but 9, or 10, of 1,000 background events."""
+    for passing in (9, 10):
+        background = torch.cat([torch.full((passing,), 0.95), torch.full((1000 - passing,), 0.2)])
+        scores = torch.cat([torch.full((50,), 0.9), torch.full((50,), 0.1), background])
+        found = working_points(scores, torch.cat([torch.ones(100), torch.zeros(1000)]))
+        assert ("rejection_50" in found) == (passing == 10)
+        assert found["rejection_70"] == found["rejection_90"] == 1.0
+        assert math.isclose(found["significance_improvement"], 0.5 / math.sqrt(0.01) if passing == 10 else 1.0)
+
+
+def test_without_both_kinds_or_with_broken_scores_there_is_no_working_point() -> None:
+    assert working_points(torch.tensor([0.9, 0.4]), torch.tensor([1.0, 1.0])) == {}
+    assert working_points(torch.tensor([math.nan, 0.4]), torch.tensor([1.0, 0.0])) == {}

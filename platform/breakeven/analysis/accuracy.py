@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
+from breakeven.analysis.significance import holm, paired_t, sign_flip
 from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty, root_sum_of_squares
 
 _KEYS = ["task", "signal", "background", "pretraining", "strategy", "size"]
@@ -30,9 +32,10 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     every = ledger_frame.trials(frame)
     confirmed = ledger_frame.confirmed(frame)
     failures = every[(every["outcome"] == "failed") & (every["phase"] == "confirm")]
+    of_cell, failures_of = ledger_frame.cells_of(confirmed), ledger_frame.cells_of(failures)
     rows = []
     for key in _grid(every):
-        done, broken = _select(confirmed, key), _select(failures, key)
+        done, broken = of_cell.get(_name(key), confirmed[:0]), failures_of.get(_name(key), failures[:0])
         accuracy = estimate(100 * done["test_accuracy"], level=level)
         auc = estimate(100 * done["test_auc"], level=level)
         reference = _published(key) if key["strategy"] == "scratch" else (math.nan, math.nan)
@@ -63,20 +66,24 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
 
     Paired: the mean over seeds of (treated - scratch) of the same seed, which has the same random subset. Columns: the
     cell's keys, gain, gain_sd (over pairs), gain_low, gain_high (Student-t interval of the mean), n (pairs),
-    gain_rss (the paper's uncertainty: root sum of squares of the two standard deviations), paired, n_failed,
-    baseline_failed, status, published, published_uncertainty. Where no seed is shared the gain is the difference of the
-    means, `paired` is False, gain_sd is the root sum of squares and there is no interval.
+    gain_rss (the paper's uncertainty: root sum of squares of the two standard deviations), paired, p_value (paired t),
+    p_permutation (exact sign-flip test, which assumes no normal distribution, and with few seeds can never be small),
+    p_holm (p_value with Holm's correction over all cells of this table), n_failed, baseline_failed, status, published,
+    published_uncertainty, note. Where no seed is shared the gain is the difference of the means, `paired` is False,
+    gain_sd is the root sum of squares and there is no interval and no p-value.
     """
-    confirmed = ledger_frame.confirmed(frame)
+    of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
+    nothing = frame[:0]
     grid = cells(frame, level=level)
     scratch = grid[grid["strategy"] == "scratch"]
     broken = dict(zip(zip(scratch["task"], scratch["size"], strict=True), scratch["n_failed"], strict=True))
     rows = []
     for cell in grid[grid["strategy"] != "scratch"].to_dict("records"):
         key: dict[str, Any] = {name: cell[name] for name in _KEYS}
-        treated = _by_seed(_select(confirmed, key))
-        baseline = _by_seed(_select(confirmed, {**key, "pretraining": "none", "strategy": "scratch"}))
+        treated = _by_seed(of_cell.get(_name(key), nothing))
+        baseline = _by_seed(of_cell.get((key["task"], "none", "scratch", key["size"]), nothing))
         difference, paired = _difference(treated, baseline, level)
+        pairs = (treated - baseline).dropna().to_numpy() if paired else np.empty(0)
         reference = _published(key) if cell["strategy"] == "finetune" else (math.nan, math.nan)
         broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(
@@ -89,14 +96,18 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                 "n": difference.n,
                 "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd),
                 "paired": paired,
+                "p_value": paired_t(pairs),
+                "p_permutation": sign_flip(pairs),
                 "n_failed": cell["n_failed"],
                 "baseline_failed": broken_baseline,
                 "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
                 "published": reference[0],
                 "published_uncertainty": reference[1],
+                "note": _note(difference, paired),
             }
         )
-    return pd.DataFrame(rows, columns=_GAIN_COLUMNS)
+    found = pd.DataFrame(rows, columns=_GAIN_COLUMNS)
+    return found.assign(p_holm=holm(found["p_value"].to_numpy(dtype=float)))
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +137,8 @@ _CELL_COLUMNS = [
     "auc", "auc_sd", "published", "published_uncertainty",
 ]  # fmt: skip
 _GAIN_COLUMNS = [
-    *_KEYS, "gain", "gain_sd", "gain_low", "gain_high", "n", "gain_rss", "paired", "n_failed", "baseline_failed",
-    "status", "published", "published_uncertainty",
+    *_KEYS, "gain", "gain_sd", "gain_low", "gain_high", "n", "gain_rss", "paired", "p_value", "p_permutation", "p_holm",
+    "n_failed", "baseline_failed", "status", "published", "published_uncertainty", "note",
 ]  # fmt: skip
 
 
@@ -151,11 +162,8 @@ def _grid(every: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _select(rows: pd.DataFrame, key: Mapping[str, Any]) -> pd.DataFrame:
-    chosen = pd.Series(True, index=rows.index)
-    for column in ("task", "pretraining", "strategy", "size"):
-        chosen &= rows[column] == key[column]
-    return rows[chosen]
+def _name(key: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    return key["task"], key["pretraining"], key["strategy"], key["size"]
 
 
 def _by_seed(rows: pd.DataFrame) -> pd.Series:
@@ -171,6 +179,17 @@ def _difference(treated: pd.Series, baseline: pd.Series, level: float) -> tuple[
     n = min(over_treated.n, over_baseline.n)
     sd = root_sum_of_squares(over_treated.sd, over_baseline.sd)
     return Estimate(over_treated.mean - over_baseline.mean if n else math.nan, sd, n, math.nan, math.nan), False
+
+
+def _note(difference: Estimate, paired: bool) -> str:
+    """Why a gain has no uncertainty, where it has none."""
+    if difference.n == 0:
+        return ""
+    if not paired:
+        return "no seed in common with scratch: a difference of means, without interval"
+    if difference.n == 1:
+        return "n=1: no uncertainty"
+    return "all seeds gain the same: no p-value" if math.isclose(difference.low, difference.high, abs_tol=1e-9) else ""
 
 
 def _published(key: Mapping[str, Any]) -> tuple[float, float]:

@@ -7,9 +7,12 @@ measured once, at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import estimate
@@ -21,82 +24,166 @@ def time_to_accuracy(curve: Iterable[Mapping[str, float]], target: float) -> flo
     curve: one mapping an epoch, with validation_accuracy (fraction) and device_seconds since the start of training.
     """
     for epoch in curve:
-        if float(epoch["validation_accuracy"]) >= target:
+        accuracy = epoch["validation_accuracy"]
+        if accuracy is not None and accuracy >= target:
             return float(epoch["device_seconds"])
     return math.inf
 
 
-def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99) -> pd.DataFrame:
+def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99, level: float = 0.9) -> pd.DataFrame:
     """Time to `fraction` of the baseline's final accuracy over the baseline's total time (arXiv 2412.10665, Fig. 1).
 
-    One row for each task, pretraining, strategy and size: ratio, ratio_sd (over seeds), n_reached, n, unit. The
-    baseline of a seed is the scratch training of the same seed (the same random subset), or the mean of all where that
-    seed has none; its final accuracy is the validation accuracy it ended with. Seeds that never reach the target have
-    no ratio: they are in n, not in n_reached, and the mean then flatters. Hours of two kinds of device are not
-    divided: such a row has n_reached 0 and unit "mixed".
+    One row for each task, pretraining, strategy and size: ratio (mean over seeds), ratio_sd, low, high (Student-t
+    interval of the mean), median (over all seeds, those that never got there counted as infinite), n_reached, n, unit,
+    device, processor, text, note. The baseline of a seed is the scratch training of the same seed (the same random
+    subset), or the mean of all where that seed has none; its final accuracy is the validation accuracy it ended with.
+    Seeds that never reach the target have no ratio: they are in n, not in n_reached, and the mean then flatters. Hours
+    of two kinds of device are not divided: such a row has n_reached 0 and unit "mixed".
     """
-    confirmed = ledger_frame.confirmed(frame)
+    of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
     rows = []
-    for (task, size), here in confirmed.groupby(["task", "size"], sort=False):
-        scratch = here[here["strategy"] == "scratch"]
-        if scratch.empty:
+    for (task, pretraining, strategy, size), treated in of_cell.items():
+        scratch = of_cell.get((task, "none", "scratch", size))
+        if strategy == "scratch" or scratch is None:
             continue
-        for pretraining, strategy in ledger_frame.treatments(here):
-            if strategy == "scratch":
-                continue
-            treated = here[(here["pretraining"] == pretraining) & (here["strategy"] == strategy)]
-            kinds = set(scratch["device"]) | set(treated["device"])
-            ratios = [_ratio(trial, scratch, fraction) for _, trial in treated.iterrows()] if len(kinds) == 1 else []
-            reached = estimate(ratios)
-            rows.append(
-                {
-                    "task": task,
-                    "pretraining": pretraining,
-                    "strategy": strategy,
-                    "size": size,
-                    "ratio": reached.mean,
-                    "ratio_sd": reached.sd,
-                    "n_reached": reached.n,
-                    "n": len(treated),
-                    "unit": ledger_frame.hours_unit(kinds.pop()) if len(kinds) == 1 else "mixed",
-                }
-            )
+        both = pd.concat([scratch, treated])
+        kinds = sorted(set(both["device"]))
+        ratios = _ratios(treated, scratch, fraction) if len(kinds) == 1 else np.empty(0)
+        reached = estimate(ratios, level=level)
+        rows.append(
+            {
+                "task": task,
+                "pretraining": pretraining,
+                "strategy": strategy,
+                "size": size,
+                "ratio": reached.mean,
+                "ratio_sd": reached.sd,
+                "low": reached.low,
+                "high": reached.high,
+                "median": float(np.median(ratios)) if len(ratios) else math.nan,
+                "n_reached": reached.n,
+                "n": len(treated),
+                "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+                **ledger_frame.hardware(both),
+                "text": reached.text(digits=2) if reached.n else "never" if len(kinds) == 1 else "no figure",
+                "note": _ratio_note(kinds, reached.n, len(treated), both),
+            }
+        )
     return pd.DataFrame(rows, columns=_RATIO_COLUMNS)
+
+
+def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", level: float = 0.9) -> pd.DataFrame:
+    """Validation accuracy (percent) while training, mean over seeds, one row for each cell and point.
+
+    against: `events_seen` (training events, repeats counted) or `device_hours`. Columns: task, pretraining, strategy,
+    size, that one, accuracy, sd, low, high (Student-t interval of the mean), n, n_running (seeds still training),
+    unit. At a point a seed has the accuracy of its last epoch so far, and from its end on that of the weights it
+    kept; a curve begins where all seeds have ended an epoch. Raises ValueError for another `against`.
+    """
+    if against not in ("events_seen", "device_hours"):
+        raise ValueError(f"against={against!r}: choose 'events_seen' or 'device_hours'")
+    rows = []
+    for key, trials in ledger_frame.cells_of(ledger_frame.confirmed(frame)).items():
+        steps = [found for trial in trials.to_dict("records") if (found := _steps(trial, against)) is not None]
+        if not steps:
+            continue
+        first, ends = max(x[0] for x, _ in steps), np.array([x[-1] for x, _ in steps])
+        points = np.unique(np.concatenate([x for x, _ in steps]))
+        points = points[points >= first]
+        if len(points) > _MOST_POINTS:
+            points = points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)]
+        at = 100 * np.stack([y[np.searchsorted(x, points, side="right") - 1] for x, y in steps])
+        n, mean = len(at), at.mean(axis=0)
+        sd = at.std(axis=0, ddof=1) if n > 1 else np.full(len(points), math.nan)
+        half_width = sd * (float(stats.t.isf(0.5 - level / 2, n - 1)) if n > 1 else math.nan) / math.sqrt(n)
+        kinds = sorted(set(trials["device"]))
+        curve = {
+            **dict(zip(ledger_frame.CELL, key, strict=True)),
+            against: points,
+            "accuracy": mean,
+            "sd": sd,
+            "low": mean - half_width,
+            "high": mean + half_width,
+            "n": n,
+            "n_running": (points[:, None] < ends).sum(axis=1),
+            "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+        }
+        rows.append(pd.DataFrame(curve))
+    columns = [*ledger_frame.CELL, against, "accuracy", "sd", "low", "high", "n", "n_running", "unit"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
 def times_to_plateau(frame: pd.DataFrame) -> pd.DataFrame:
     """Device-seconds until the plateau, one row for each cell: seconds, seconds_sd, n (reached it), n_without, epochs.
 
-    epochs: mean number of epochs trained, those after the plateau included.
+    epochs: mean number of epochs trained, those after the plateau included. Also device, processor, text, note.
     """
-    rows = [
-        {
-            "task": task,
-            "pretraining": pretraining,
-            "strategy": strategy,
-            "size": size,
-            "seconds": reached.mean,
-            "seconds_sd": reached.sd,
-            "n": reached.n,
-            "n_without": len(here) - reached.n,
-            "epochs": float(here["epochs"].mean()),
-        }
-        for (task, pretraining, strategy, size), here in ledger_frame.confirmed(frame).groupby(
-            ["task", "pretraining", "strategy", "size"], sort=False
+    rows = []
+    for key, here in ledger_frame.cells_of(ledger_frame.confirmed(frame)).items():
+        kinds = sorted(set(here["device"]))
+        reached = estimate(here["plateau_seconds"] if len(kinds) == 1 else ())
+        without = int(here["plateau_seconds"].isna().sum())
+        rows.append(
+            {
+                **dict(zip(ledger_frame.CELL, key, strict=True)),
+                "seconds": reached.mean,
+                "seconds_sd": reached.sd,
+                "n": reached.n,
+                "n_without": without,
+                "epochs": float(here["epochs"].mean()),
+                **ledger_frame.hardware(here),
+                "text": reached.text() if reached.n else "never" if len(kinds) == 1 else "no figure",
+                "note": ledger_frame.notes(
+                    f"{without} of {len(here)} reached no plateau" if without else "",
+                    f"trained on {' and '.join(kinds)}: seconds of two kinds of device have no mean"
+                    if len(kinds) > 1
+                    else "",
+                    ledger_frame.hardware_note(here),
+                ),
+            }
         )
-        for reached in [estimate(here["plateau_seconds"])]
-    ]
     return pd.DataFrame(rows, columns=_PLATEAU_COLUMNS)
 
 
-_RATIO_COLUMNS = ["task", "pretraining", "strategy", "size", "ratio", "ratio_sd", "n_reached", "n", "unit"]
+_MOST_POINTS = 60
+_RATIO_COLUMNS = [
+    "task", "pretraining", "strategy", "size", "ratio", "ratio_sd", "low", "high", "median", "n_reached", "n", "unit",
+    "device", "processor", "text", "note",
+]  # fmt: skip
 _PLATEAU_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "seconds", "seconds_sd", "n", "n_without", "epochs",
+    "task", "pretraining", "strategy", "size", "seconds", "seconds_sd", "n", "n_without", "epochs", "device",
+    "processor", "text", "note",
 ]  # fmt: skip
 
 
-def _ratio(trial: pd.Series, scratch: pd.DataFrame, fraction: float) -> float:
-    of_seed = scratch[scratch["seed"] == trial["seed"]]
-    baseline = of_seed if len(of_seed) else scratch
-    reached = time_to_accuracy(trial["curve"], fraction * float(baseline["validation_accuracy"].mean()))
-    return reached / float(baseline["device_seconds"].mean())
+def _ratios(treated: pd.DataFrame, scratch: pd.DataFrame, fraction: float) -> np.ndarray:
+    """The ratio of each treated trial, infinite where it never got there, [n]."""
+    figures = ["validation_accuracy", "device_seconds"]
+    by_seed, over_all = scratch.groupby("seed")[figures].mean(), scratch[figures].mean()
+    found = []
+    for trial in treated.to_dict("records"):
+        baseline = by_seed.loc[trial["seed"]] if trial["seed"] in by_seed.index else over_all
+        reached = time_to_accuracy(trial["curve"] or (), fraction * float(baseline["validation_accuracy"]))
+        found.append(reached / float(baseline["device_seconds"]))
+    return np.array(found)
+
+
+def _ratio_note(kinds: Sequence[str], n_reached: int, n: int, both: pd.DataFrame) -> str:
+    if len(kinds) > 1:
+        return f"trained on {' and '.join(kinds)}: hours of two kinds of device are not divided"
+    return ledger_frame.notes(
+        f"{n - n_reached} of {n} never got there: the mean of the others flatters" if 0 < n_reached < n else "",
+        "no seed got there" if not n_reached else "",
+        "n=1: no uncertainty" if n_reached == 1 else "",
+        ledger_frame.hardware_note(both),
+    )
+
+
+def _steps(trial: Mapping[Any, Any], against: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ends of the epochs and accuracy from each on, the kept weights' from the last one on; None without a curve."""
+    epochs = [epoch for epoch in trial["curve"] or () if epoch["validation_accuracy"] is not None]
+    if not epochs:
+        return None
+    x = [epoch["events_seen"] if against == "events_seen" else epoch["device_seconds"] / 3600 for epoch in epochs]
+    y = [epoch["validation_accuracy"] for epoch in epochs[:-1]] + [trial["validation_accuracy"]]
+    return np.array(x, dtype=float), np.array(y, dtype=float)

@@ -16,9 +16,11 @@ from breakeven.analysis import published
 def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Device-hours by stage and kind of device, with a row `all` for each kind at the end.
 
-    Columns: stage, unit ("cpu_hours" | "gpu_hours"), useful (finished records), wasted (failed records, and
-    interrupted tries of any record), n (finished), n_failed, mean (hours of one finished training until its plateau,
-    or until its end where it has none; NaN for generation), published_mean (the paper's mean, at 1e7 events per class).
+    Columns: stage, unit ("cpu_hours" | "gpu_hours"), useful (finished records), stopped (search trials ended early
+    because they were losing: the price of a search, neither a result nor lost), wasted (failed records, and interrupted
+    tries of any record), n (finished), n_stopped, n_failed, mean (hours of one finished training until its plateau, or
+    until its end where it has none; NaN for generation), published_mean (the paper's mean, at 1e7 events per class),
+    processor, note (where hours of several processors are in one sum).
     """
     ledger_frame.check(frame)
     # A record is finished once; its earlier failures stay in as waste, so nothing is dropped here but exact repeats.
@@ -38,7 +40,10 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-_COLUMNS = ["stage", "unit", "useful", "wasted", "n", "n_failed", "mean", "published_mean"]
+_COLUMNS = [
+    "stage", "unit", "useful", "stopped", "wasted", "n", "n_stopped", "n_failed", "mean", "published_mean", "processor",
+    "note",
+]  # fmt: skip
 _STAGES = ("generation", "pretraining", "search", "scratch", "finetune", "frozen")
 _PUBLISHED = {
     "pretraining multiclass": "multiclass pretraining",
@@ -61,16 +66,19 @@ def _rank(stage: str) -> tuple[int, str]:
     return _STAGES.index(stage.split()[0]), stage
 
 
-def _sums(here: pd.DataFrame, stage: str) -> dict[str, float]:
-    finished = here[here["outcome"] == "finished"]
-    failures = here[here["outcome"] == "failed"]
+def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
+    finished, failures, stopped = (here[here["outcome"] == outcome] for outcome in ("finished", "failed", "stopped"))
     trained = stage not in ("generation", "all") and len(finished)
     reference = _PUBLISHED.get(stage)
     return {
         "useful": float(finished["device_seconds"].sum()) / 3600,
+        "stopped": float(stopped["device_seconds"].sum()) / 3600,
         "wasted": float(failures["device_seconds"].sum() + here["wasted_seconds"].sum()) / 3600,
         "n": len(finished),
+        "n_stopped": len(stopped),
         "n_failed": len(failures),
         "mean": float(ledger_frame.training_seconds(finished, "plateau").mean()) / 3600 if trained else math.nan,
         "published_mean": published.cost_value(reference) if reference else math.nan,
+        "processor": ledger_frame.hardware(here)["processor"],
+        "note": ledger_frame.hardware_note(here),
     }

@@ -11,9 +11,13 @@ from breakeven.study.spec import TASKS
 
 COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
-    "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "validation_accuracy", "device",
-    "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started", "ended",
+    "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70",
+    "test_rejection_90", "test_significance_improvement", "validation_accuracy", "validation_loss", "device",
+    "processor", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
+    "ended",
 )  # fmt: skip
+
+CELL = ["task", "pretraining", "strategy", "size"]
 
 
 def check(frame: pd.DataFrame) -> None:
@@ -26,7 +30,11 @@ def check(frame: pd.DataFrame) -> None:
 
 
 def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None = None) -> pd.DataFrame:
-    """Rows of level trial, one a record: a finished record hides the failed tries of the same trial."""
+    """Rows of level trial, one a record: a finished record hides the failed or stopped tries of the same trial.
+
+    outcome: `finished`, `failed`, or `stopped` (a search trial ended early because it was losing: it has cost time and
+    has no result).
+    """
     check(frame)
     selected = frame[frame["level"] == "trial"]
     selected = _finished_first(selected)
@@ -63,6 +71,45 @@ def devices(frame: pd.DataFrame) -> tuple[str, ...]:
     check(frame)
     trained = frame[frame["level"].isin(["trial", "pretraining"])]
     return tuple(sorted(trained["device"].dropna().unique()))
+
+
+def hardware(rows: pd.DataFrame) -> dict[str, str]:
+    """On what these rows were computed: device and processor, several of a kind joined by ` + `.
+
+    Records that name no processor (generated events, older ledgers) do not count.
+    """
+    return {kind: " + ".join(sorted(set(rows[kind].dropna()) - {""})) for kind in ("device", "processor")}
+
+
+def hardware_note(rows: pd.DataFrame) -> str:
+    """A sentence where hours of several processors are in one figure, else nothing."""
+    processors = sorted(set(rows["processor"].dropna()) - {""})
+    return (
+        f"hours of {len(processors)} kinds of processor together: {'; '.join(processors)}"
+        if len(processors) > 1
+        else ""
+    )
+
+
+def notes(*sentences: str) -> str:
+    """What there is to say of a row, each only once."""
+    return "; ".join(dict.fromkeys(sentence for sentence in sentences if sentence))
+
+
+def cells_of(selected: pd.DataFrame) -> dict[tuple[str, str, str, int], pd.DataFrame]:
+    """The rows of each cell, by (task, pretraining, strategy, size), in the order in which they first appear."""
+    if selected.empty:
+        return {}
+    return {key: rows for key, rows in selected.groupby(CELL, sort=False)}  # type: ignore[misc]
+
+
+def families_of(selected: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """The rows of each cell family, all sizes of (task, pretraining, strategy), in the order in which they first
+    appear.
+    """
+    if selected.empty:
+        return {}
+    return {key: rows for key, rows in selected.groupby(CELL[:3], sort=False)}  # type: ignore[misc]
 
 
 def hours_unit(device: str) -> str:

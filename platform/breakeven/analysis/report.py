@@ -26,7 +26,8 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
     """Write `folder`/report.md, its plots and one CSV for each table; returns the report's path.
 
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made.
+    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made;
+    missing (trials that a budget left out, by cell).
     accounts: where the reserved time went, as accounts.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,7 @@ def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], ac
         *_ratios(tables["accuracy"]),
         *_method(facts),
         *_provenance(frame, facts),
+        *_missing(facts),
         *_failures(frame),
     ]
     path = folder / "report.md"
@@ -173,6 +175,7 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
                 "stage": row["stage"],
                 "unit": row["unit"],
                 "useful": format_hours(row["useful"]),
+                "stopped": format_hours(row["stopped"]) if row["n_stopped"] else "",
                 "wasted": format_hours(row["wasted"]),
                 "n": row["n"],
                 "failed": row["n_failed"] or "",
@@ -185,7 +188,8 @@ def _cost(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [
         "## Cost",
         "",
-        "Device-hours as charged in the ledger. Useful: finished work. Wasted: failed, interrupted or repeated work. "
+        "Device-hours as charged in the ledger. Useful: finished work. Stopped: search trials ended "
+        "early because they were losing. Wasted: failed, interrupted or repeated work. "
         "Published values are at 1e7 events per class on other hardware."
         + (" Hours on processors and on GPUs are summed apart, never together." if len(units) > 1 else ""),
         "",
@@ -208,6 +212,15 @@ def _accounts(accounts: pd.DataFrame) -> list[str]:
     return [*lines, "", "Reserved is what this study's own drivers held, by their clocks; the rest by the workers' clocks. Idle "
             "is time held and not used: starting, waiting, reading, a core that other programs took. What was reused from "
             "other studies is in no row.", ""]  # fmt: skip
+
+
+def _missing(facts: Mapping[str, Any]) -> list[str]:
+    """Cells whose trials did not fit into the budget of the run."""
+    if not (missing := facts.get("missing")):
+        return []
+    lines = [f"- `{cell}`: {number}" for cell, number in missing.items()]
+    return ["## Missing", "", f"{sum(missing.values())} trials of {len(missing)} cells did not fit into the budget; the same "
+            "command goes on with them. Trials missing, by cell:", "", *lines, ""]  # fmt: skip
 
 
 def _price(facts: Mapping[str, Any]) -> list[str]:

@@ -173,7 +173,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         facts |= {"outcome": "stopped", "reason": reason}
     elif trial.phase == "confirm":
         judged = evaluate(model, events, samples[Split.TEST], "binary")
-        facts |= {"test_accuracy": judged["accuracy"], "test_auc": _finite(judged["auc"]), "test_loss": judged["loss"]}
+        facts |= {f"test_{name}": _finite(value) for name, value in judged.items()}
         facts["test_events"] = len(samples[Split.TEST])
     facts["validation_events"] = len(samples[Split.VALIDATION])
     facts["wall_seconds"] = time.perf_counter() - wall

@@ -12,6 +12,7 @@ from breakeven.fingerprint import fingerprint
 
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15
+TRAIN_FRACTION = 1.0 - TEST_FRACTION - VALIDATION_FRACTION
 
 
 class Split(IntEnum):
@@ -43,7 +44,7 @@ def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
 def expected_events(n_events: int, split: Split) -> int:
     """Events that `split` surely has (at four standard deviations) of `n_events` distinct hard events."""
     share = {Split.TEST: TEST_FRACTION, Split.VALIDATION: VALIDATION_FRACTION}
-    fraction = share.get(split, 1.0 - TEST_FRACTION - VALIDATION_FRACTION)
+    fraction = share.get(split, TRAIN_FRACTION)
     return max(0, int(n_events * fraction - 4.0 * (n_events * fraction * (1.0 - fraction)) ** 0.5))
 
 

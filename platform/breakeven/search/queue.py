@@ -18,6 +18,7 @@ import optuna
 from breakeven.fingerprint import fingerprint
 from breakeven.search.pruning import limits
 from breakeven.search.ratio import RatioSearch
+from breakeven.study.budget import Budget, rank
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.pace import Pace
@@ -28,6 +29,7 @@ from breakeven.study.plan import (
     Trial,
     cells,
     confirm_seeds,
+    event_passes,
     search_seeds,
     searched,
     trial,
@@ -67,7 +69,8 @@ class TrialQueue:
     Everything already in the ledger is skipped, so a second run of a finished study hands out nothing. With `leases`,
     other drivers may work on the same ledger at the same time: a trial that a living one has is not handed out but waited
     for, and that of a dead one is taken over. `on_known` is called with the hash of every trial of this study that is
-    done (found, newly finished, or finished elsewhere), once.
+    done (found, newly finished, or finished elsewhere), once. With a `budget`, trials are handed out in the order of what
+    they tell for their time, and none that is expected not to fit into what is left.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class TrialQueue:
         storage: optuna.storages.BaseStorage,
         on_known: Callable[[str], Any] = lambda _: None,
         leases: Leases | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.study, self.made_of, self.ledger, self.storage = study, made_of, ledger, storage
-        self.on_known, self.leases = on_known, leases
+        self.on_known, self.leases, self.budget = on_known, leases, budget
         self.packs = 0
         """Packs handed out."""
         self.trials: dict[str, Trial] = {}
@@ -187,8 +191,31 @@ class TrialQueue:
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has a record."""
-        return not (self._ready or self._again or self._in_flight or self._elsewhere or self._searching)
+        """Whether every trial has a record, or what has none does not fit into the budget."""
+        return self.out_of_budget or not (
+            self._ready or self._again or self._in_flight or self._elsewhere or self._searching
+        )
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Whether trials are left, none is at work, and none fits into the budget."""
+        if self.budget is None or self._in_flight:
+            return False
+        waiting = [*self._again, *self._ready]
+        return bool(waiting) and all(self._pace.seconds(one) > self.budget.left for one in waiting)
+
+    def missing(self) -> dict[str, int]:
+        """Number of reported trials that have no record, by cell name; cells that are complete are left out."""
+        found: dict[str, int] = {}
+        for cell in cells(self.study):
+            done = sum(
+                1
+                for one in self.trials.values()
+                if one.cell == cell and one.phase == "confirm" and self.settled(one.hash)
+            )
+            if left := self.study.finetuning.seeds - done:
+                found[cell.name] = left
+        return found
 
     def came_back(self, trial_hash: str) -> bool:
         """A worker is done with a trial: take its record from the ledger, or queue the trial again if there is none.
@@ -201,6 +228,8 @@ class TrialQueue:
                 return False
             self._again.append(self._in_flight.pop(trial_hash))
             return True
+        if self.budget is not None:
+            self.budget.charge(record["device_seconds"] + record.get("wasted_seconds", 0.0))
         self._settle(self._in_flight.pop(trial_hash), record)
         return True
 
@@ -211,11 +240,14 @@ class TrialQueue:
 
     def _choose_pack(self, most: int, workers: int) -> dict[str, Trial]:
         """What would make a good pack of all that waits, by hash; nothing where nothing does."""
-        waiting = [*self._again, *self._ready]
+        longest, waiting = math.inf, [*self._again, *self._ready]
+        if self.budget is not None:
+            longest = self.budget.left - sum(map(self._pace.seconds, self._in_flight.values()))
+            waiting = [one for one in waiting if self._pace.seconds(one) <= longest]
         if not waiting:
             return {}
         first = waiting[0]
-        longest = self._pack_seconds(waiting, workers)
+        longest = min(longest, self._pack_seconds(waiting, workers))
         lasts = self._pace.seconds(first)
         pack = {first.hash: first}
         alike: tuple[Callable[[Trial], bool], ...] = (
@@ -381,8 +413,13 @@ class TrialQueue:
         self._wait(new)
 
     def _wait(self, new: Trial) -> None:
-        # Largest samples first, and a search before the confirmation that waits for it.
-        bisect.insort_right(self._ready, new, key=lambda waiting: (-waiting.cell.size, waiting.phase == "confirm"))
+        bisect.insort_right(self._ready, new, key=self._place)
+
+    def _place(self, waiting: Trial) -> tuple[float, float]:
+        """Largest samples first, and a search before the confirmation that waits for it; with a budget, what tells most."""
+        if self.budget is not None:
+            return rank(waiting, event_passes(self.study, waiting.cell, waiting.phase))
+        return -waiting.cell.size, waiting.phase == "confirm"
 
     def _search_name(self, cell: Cell) -> str:
         """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""

@@ -12,10 +12,11 @@ from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
 from breakeven.study import plan, provenance
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.spec import Study, task
-from breakeven.terminal import bar
+from breakeven.terminal import bar, console
 
 
 def finetune_tasks(
@@ -26,6 +27,7 @@ def finetune_tasks(
     cluster: Cluster,
     made: Made,
     tracker: Callable[[Sequence[str]], None],
+    budget: Budget | None,
 ) -> tuple[str, ...]:
     """Train all trials that have no record yet; the hashes of all records that the study consists of.
 
@@ -33,7 +35,7 @@ def finetune_tasks(
     """
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
     storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
-    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases)
+    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases, budget=budget)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
     try:
         with bar("trials", queue.total, "trials", done=queue.done) as progress:
@@ -49,6 +51,13 @@ def finetune_tasks(
         leases.release(journal)
         members = (*made.records, *queue.trials)
         atomic.write_json(places.folder / "records.json", list(members))
+        atomic.write_json(places.folder / "missing.json", queue.missing())
+    if queue.out_of_budget and budget is not None:
+        missing = queue.missing()
+        console.print(
+            f"[yellow]budget[/] {budget.spent / 3600:.3g} of {budget.seconds / 3600:.3g} device-hours are spent and no trial "
+            f"fits into the rest: {sum(missing.values())} trials in {len(missing)} cells are missing; the same command goes on"
+        )
     return members
 
 

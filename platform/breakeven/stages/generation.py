@@ -9,23 +9,32 @@ from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.study import plan, provenance
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
+from breakeven.study.price import generation_hours
 from breakeven.study.spec import Study, task
+from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import bar
 
 
 def generate_events(
-    study: Study, places: Places, ledger: Ledger, leases: Leases, cluster: Cluster
+    study: Study, places: Places, ledger: Ledger, leases: Leases, cluster: Cluster, budget: Budget | None
 ) -> tuple[dict[str, store.Dataset], tuple[str, ...]]:
     """The datasets of all processes, by name, and the hashes of their records; makes what is missing.
 
-    Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small.
+    Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small, OverBudget.
     """
     recipes = recipes_of(study)
     leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
-    missing = sum(len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items())
+    wanted = {
+        r.process.name: len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items()
+    }
+    missing = sum(wanted.values())
+    if budget is not None and missing:
+        known = speeds(study, ledger.records(), read_calibration(places.ledger, study))
+        budget.check("generating the events", generation_hours(wanted, known).expected)
     with bar("events", total, "events", done=total - missing) as progress:
         if missing:
             from breakeven.distributed.generation import generate
@@ -34,6 +43,8 @@ def generate_events(
 
                 def done(process: str, events: int, seconds: float) -> None:
                     reservation.used_seconds += seconds
+                    if budget is not None:
+                        budget.charge(seconds)
                     progress.advance(events, process)
 
                 generate(recipes, places.datasets, done)

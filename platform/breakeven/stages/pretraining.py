@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from breakeven import models, training
-from breakeven.events import store
+from breakeven.events import sampling, store
 from breakeven.fingerprint import fingerprint
 from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.study import plan, provenance
+from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.price import pretraining_hours
 from breakeven.study.spec import Study
+from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import bar, console
 
 
@@ -42,8 +45,9 @@ def pretrain_backbones(
     cluster: Cluster,
     datasets: Mapping[str, store.Dataset],
     generated: tuple[str, ...],
+    budget: Budget | None,
 ) -> Made:
-    """The backbone of each objective, trained where it is missing. Raises PretrainingFailed."""
+    """The backbone of each objective, trained where it is missing. Raises PretrainingFailed and OverBudget."""
     folders = {name: dataset.folder for name, dataset in datasets.items()}
     names = plan.pretraining_processes(study, processes.PRETRAINING)
     hashes: dict[str, str] = {}
@@ -70,6 +74,10 @@ def pretrain_backbones(
         if leases.wait(name, partial(_pretrained, ledger, name, backbone)):
             from breakeven.distributed.pretraining import PretrainingJob, pretrain, workers_of
 
+            if budget is not None:
+                known = speeds(study, ledger.records(), read_calibration(places.ledger, study))
+                expected = pretraining_hours(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+                budget.check(f"{objective} pretraining", expected.expected)
             resources = cluster.resources
             job = PretrainingJob(
                 hash=name,
@@ -89,6 +97,8 @@ def pretrain_backbones(
                 )
                 with cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation:
                     result = pretrain(job, resources, places.pretraining, show)
+            if budget is not None:
+                budget.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
             about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
             ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                            "processor": provenance.processor(), "seed": study.pretraining.seed,

@@ -28,13 +28,15 @@ __all__ = ["Ledger", "LedgerError", "now"]
 
 _COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining", "strategy",
-    "size", "seed", "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss",
-    "epochs", "events_seen", "device", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve",
-    "dataset", "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
+    "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70", "test_rejection_90",
+    "test_significance_improvement", "validation_accuracy", "validation_auc", "validation_loss", "epochs", "events_seen",
+    "device", "processor", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset",
+    "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
     "reservation",
 )  # fmt: skip
 _NUMBERS = (
-    "ratio", "test_accuracy", "test_auc", "validation_accuracy", "validation_auc", "validation_loss", "wall_seconds",
+    "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70", "test_rejection_90",
+    "test_significance_improvement", "validation_accuracy", "validation_auc", "validation_loss", "wall_seconds",
     "device_seconds", "plateau_seconds", "wasted_seconds",
 )  # fmt: skip
 _PARSED = 256

@@ -17,6 +17,7 @@ from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
+from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import not_finite
 from breakeven.training.objectives import Objective, named_objective, quality
 from breakeven.training.precision import forward_in
@@ -93,13 +94,16 @@ def evaluate(
 ) -> dict[str, float]:
     """Loss (mean over events), accuracy and auc (fractions, see metrics.py) of `model` on `sample`.
 
+    With the binary objective also metrics.working_points, those that the sample is large enough for.
     Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
     """
     chosen = named_objective(objective, model.n_outputs)
     ready = ready_sample(sample, events, chosen, "evaluation")
     recipe = Recipe(evaluation_batch_size=batch_size)
     outputs_of = _outputs_of(model, events, ready, Strategy(), recipe, workers)
-    return quality(chosen, _all_rows(outputs_of, ready, recipe, workers), ready.target)
+    outputs = _all_rows(outputs_of, ready, recipe, workers)
+    found = quality(chosen, outputs, ready.target)
+    return found | working_points(chosen.scores(outputs), ready.target) if objective == "binary" else found
 
 
 def represent(

@@ -1,4 +1,4 @@
-"""Accuracy and area under the ROC curve, both as fractions. Never sees a model.
+"""Accuracy, area under the ROC curve, and points of that curve. Fractions and ratios of fractions; never sees a model.
 
 A score that is not finite makes both NaN. An area needs both kinds of events: where there is only one it is NaN,
 and an average over classes or labels takes those that have both (NaN if none has).
@@ -7,14 +7,44 @@ and an average over classes or labels takes those that have both (NaN if none ha
 import math
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
+
+SIGNAL_EFFICIENCIES = (0.5, 0.7, 0.9)
+"""Signal efficiencies at which the background rejection is taken."""
+LEAST_BACKGROUND = 10
+"""Background events that must pass a threshold for its efficiency to count: ten have a statistical error of 30 %."""
 
 
 def binary_metrics(scores: Tensor, target: Tensor) -> dict[str, float]:
     """scores: [n] signal probabilities, target: [n] 0 or 1. Accuracy is at the threshold 0.5."""
     score, truth = _numpy(scores), _numpy(target)
     return _unless_not_finite(score, float(np.mean((score >= 0.5) == (truth > 0.5))), _area(score, truth > 0.5))
+
+
+def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
+    """What an analysis gets out of a binary classifier: background rejections and the significance improvement.
+
+    scores: [n] signal probabilities, target: [n] 0 or 1. rejection_50, _70, _90: 1 / background efficiency at the
+    highest threshold that keeps at least this percentage of the signal (tied scores pass together).
+    significance_improvement: the largest signal efficiency / sqrt(background efficiency) over all thresholds, 1 being
+    no cut at all (arXiv 1010.3698). A threshold that fewer than LEAST_BACKGROUND background events pass has no
+    figure, as its efficiency would be the noise of a few events; a figure that no threshold has is left out.
+    """
+    score, truth = _numpy(scores), _numpy(target) > 0.5
+    n_background = int((~truth).sum())
+    if truth.all() or not truth.any() or not np.isfinite(score).all():
+        return {}
+    background, signal, _ = roc_curve(truth, score, drop_intermediate=False)
+    counts = background * n_background > LEAST_BACKGROUND - 0.5
+    found = {}
+    for efficiency in SIGNAL_EFFICIENCIES:
+        first = int(np.argmax(signal >= efficiency - 1e-12))
+        if counts[first]:
+            found[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])
+    if counts.any():
+        found["significance_improvement"] = float(np.max(signal[counts] / np.sqrt(background[counts])))
+    return found
 
 
 def multiclass_metrics(scores: Tensor, target: Tensor) -> dict[str, float]:

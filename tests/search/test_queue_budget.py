@@ -1,0 +1,78 @@
+"""A queue with a budget: what it leaves out, and that the next one goes on there."""
+
+from dataclasses import replace
+
+import pytest
+
+from breakeven.search import TrialQueue, open_storage
+from breakeven.study.budget import Budget
+from breakeven.study.ledger import Ledger, now
+from breakeven.study.plan import Ingredients
+from breakeven.study.spec import Finetuning, Pretraining, Search, Study
+
+STUDY = Study(
+    pretraining=Pretraining(objectives=("multiclass",)),
+    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 1000), seeds=5, steps=0),
+    search=Search(trials=2),
+)  # fmt: skip
+MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": "b"})
+
+
+def new_queue(folder, budget=None, study=STUDY):
+    ledger = Ledger(folder / "ledger").refresh()
+    return TrialQueue(study, MADE_OF, ledger, open_storage(folder / "journal"), budget=budget)
+
+
+def seconds(trial):
+    return trial.cell.size / 100
+
+
+def work(queue, workers=2):
+    """Train in packs until the queue is done; the device-seconds that it took."""
+    out, spent = [], 0.0
+    while not queue.finished:
+        while len(out) < workers and (pack := queue.next_pack(workers=workers)):
+            out.append(pack)
+        pack = out.pop(0)
+        for one in pack:
+            spent += seconds(one)
+            queue.ledger.write([{
+                "level": "trial", "record": one.hash, "outcome": "finished", "phase": one.phase, "device": "cpu",
+                "device_seconds": seconds(one), "started": now(), "ended": now(), "validation_loss": 0.5, "curve": [],
+            }])  # fmt: skip
+        queue.pack_came_back([one.hash for one in pack], alive=True)
+    return spent
+
+
+def whole(folder):
+    return work(new_queue(folder / "whole"))
+
+
+@pytest.mark.parametrize("part", [0.1, 0.4, 0.8])
+def test_it_ends_within_the_budget_and_the_next_goes_on(tmp_path, part):
+    everything = whole(tmp_path)
+    queue = new_queue(tmp_path, Budget(part * everything))
+    spent = work(queue)
+    assert queue.out_of_budget and queue.finished and spent <= part * everything + 10.0
+    assert spent >= part * everything - 20.0  # two packs of the largest that no longer fit
+    assert 0 < sum(queue.missing().values()) <= 5 * 8
+    last = new_queue(tmp_path, Budget(2 * everything))
+    assert work(last) == pytest.approx(everything - spent)
+    assert not last.out_of_budget and last.missing() == {}
+
+
+def test_the_cells_are_as_even_as_the_budget_lets_them(tmp_path):
+    queue = new_queue(tmp_path, Budget(0.5 * whole(tmp_path)))
+    work(queue)
+    missing = queue.missing()
+    done = {cell.name: 5 - missing.get(cell.name, 0) for cell in {one.cell for one in queue.trials.values()}}
+    assert min(number for name, number in done.items() if name.endswith("/100")) >= 2
+    assert max(done.values()) > min(done.values())  # and what is missing are seeds of the dear ones
+    assert {name.rpartition("/")[2] for name in missing} == {"1000"}
+
+
+def test_without_a_budget_nothing_is_missing(tmp_path):
+    queue = new_queue(tmp_path, study=replace(STUDY, search=Search(trials=0)))
+    assert len(queue.missing()) == 8
+    work(queue)
+    assert queue.missing() == {} and not queue.out_of_budget
