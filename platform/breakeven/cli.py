@@ -42,30 +42,32 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """Before a plan on a machine without history, measure it for 20 seconds, once."""
         budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = ""
         """Most device time that this run may spend, such as 20h or 90m: it ends there, with what tells most done first."""
+        optuna_storage: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
+        """Database for Optuna's proposals, as sqlite:///ratios.db; empty: a journal in the study's folder."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
-    _guarded(lambda: _plan_or_run(command.study, command.runs_dir, command.plan, command.calibrate, command.budget))
+
+    def plan_or_run() -> None:
+        budget = budget_of(command.budget) if command.budget else None
+        preview.check_study(command.study)  # bad input is told before the rooms that work are imported
+        if not command.plan:
+            _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
+            return
+        ledger = Places(command.runs_dir.resolve(), command.study.name).ledger
+        if command.calibrate and not preview.price_of(command.study, ledger).speeds.trusted:
+            _calibrate(command.study, ledger)
+        preview.show_plan(command.study, command.runs_dir)
+
+    _guarded(plan_or_run)
 
 
-def _plan_or_run(study: Study, runs_dir: Path, only_plan: bool, calibrate: bool, budget: str) -> None:
-    allowed = budget_of(budget) if budget else None
-    if only_plan:
-        preview.check_study(study)
-        if calibrate and not preview.price_of(study, Places(runs_dir, study.name).ledger).speeds.trusted:
-            _calibrate(study, runs_dir)
-        preview.show_plan(study, runs_dir)
-        return
-    preview.check_study(study)  # bad input is told before the rooms that work are imported
-    _run().run(study, runs_dir, allowed)
-
-
-def _calibrate(study: Study, runs_dir: Path) -> None:
+def _calibrate(study: Study, ledger: Path) -> None:
     from breakeven.calibration import calibrate
 
     console.print("no history of this network on this machine: measuring it for 20 seconds (--no-calibrate: do not)")
-    calibrate(study, Places(runs_dir.resolve(), study.name).ledger, lambda word: console.print(f"  {word}"))
+    calibrate(study, ledger, lambda word: console.print(f"  {word}"))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import publish, sync, tracked
+from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
@@ -39,14 +40,16 @@ EXPECTED = (
     store.CorruptDataset,
     sampling.TooFewEvents,
     TrackingUnavailable,
+    StorageUnavailable,
 )
 """Bad input, bad files and full disks: the command line shows them as one line."""
 
 
-def run(study: Study, runs_dir: Path, budget: Budget | None = None) -> Path:
+def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: str = "") -> Path:
     """Run a study, or go on with it; returns the path of its report.
 
     Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
+    database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
     budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
     Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
     """
@@ -62,7 +65,7 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None) -> Path:
         datasets, generated = generate_events(study, places, ledger, leases, cluster, budget)
         made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated, budget)
         tracker(made.records)
-        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget)
+        members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget, database)
     return publish(study, places, ledger, members)
 
 

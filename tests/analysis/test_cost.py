@@ -75,3 +75,11 @@ def test_a_failure_before_a_success_is_waste_and_a_repeated_row_counts_once(ledg
 
 def test_an_empty_ledger_costs_nothing(ledger) -> None:
     assert cost_table(ledger.frame()).empty
+
+
+def test_energy_is_what_machines_told_and_absent_where_none_did(ledger):
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6, device="cuda", energy_joules=1.8e6)
+    ledger.trial("WH_vs_ZH", "scratch", 100, 2, 0.6, device="cuda")
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6)
+    found = cost_table(ledger.frame()).set_index(["unit", "stage"])["energy_kwh"]
+    assert found["gpu_hours", "scratch"] == pytest.approx(0.5) and math.isnan(found["cpu_hours", "scratch"])

@@ -17,10 +17,13 @@ NAN = math.nan
 BASE: dict[str, Any] = {
     "level": "trial", "outcome": "finished", "reason": "", "phase": "confirm", "cell": "", "task": "", "signal": "",
     "background": "", "pretraining": "none", "strategy": "scratch", "size": NAN, "seed": NAN, "ratio": NAN,
-    "test_accuracy": NAN, "test_auc": NAN, "validation_accuracy": NAN, "validation_auc": NAN, "validation_loss": NAN,
+    "test_accuracy": NAN, "test_auc": NAN, "test_rejection_50": NAN, "test_rejection_70": NAN, "test_rejection_90": NAN,
+    "test_significance_improvement": NAN, "energy_joules": NAN,
+    "validation_accuracy": NAN, "validation_auc": NAN, "validation_loss": NAN,
     "epochs": NAN, "events_seen": NAN, "device": "cpu", "wall_seconds": 40.0, "device_seconds": 36.0,
     "plateau_seconds": NAN, "wasted_seconds": 0.0, "curve": None, "dataset": "d1", "backbone": None, "git_commit": "abc",
-    "host": "node1", "processor": "an Intel", "started": "2026-03-01T10:00:00.000+00:00", "ended": "2026-03-01T10:00:40.000+00:00",
+    "host": "node1", "processor": "an Intel",
+    "started": "2026-03-01T10:00:00.000+00:00", "ended": "2026-03-01T10:00:40.000+00:00",
     "process": None, "events": None, "source": None, "workers": None,
 }  # fmt: skip
 

@@ -20,7 +20,8 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     because they were losing: the price of a search, neither a result nor lost), wasted (failed records, and interrupted
     tries of any record), n (finished), n_stopped, n_failed, mean (hours of one finished training until its plateau, or
     until its end where it has none; NaN for generation), published_mean (the paper's mean, at 1e7 events per class),
-    processor, note (where hours of several processors are in one sum).
+    energy_kwh (of the GPUs, by their own counters; NaN where no machine told any), processor, note (where hours of
+    several processors are in one sum).
     """
     ledger_frame.check(frame)
     # A record is finished once; its earlier failures stay in as waste, so nothing is dropped here but exact repeats.
@@ -41,7 +42,8 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    "stage", "unit", "useful", "stopped", "wasted", "n", "n_stopped", "n_failed", "mean", "published_mean", "processor",
+    "stage", "unit", "useful", "stopped", "wasted", "n", "n_stopped", "n_failed", "mean", "published_mean",
+    "energy_kwh", "processor",
     "note",
 ]  # fmt: skip
 _STAGES = ("generation", "pretraining", "search", "scratch", "finetune", "frozen")
@@ -79,6 +81,7 @@ def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
         "n_failed": len(failures),
         "mean": float(ledger_frame.training_seconds(finished, "plateau").mean()) / 3600 if trained else math.nan,
         "published_mean": published.cost_value(reference) if reference else math.nan,
+        "energy_kwh": float(here["energy_joules"].sum(min_count=1)) / 3.6e6,
         "processor": ledger_frame.hardware(here)["processor"],
         "note": ledger_frame.hardware_note(here),
     }

@@ -32,6 +32,7 @@ from breakeven.study.ledger import Ledger, now
 from breakeven.study.spec import Network, Pretraining
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.energy import energy_meter
 from breakeven.training.recipe import Recipe
 from breakeven.training.workers import ALONE, TorchWorkers
 
@@ -157,7 +158,7 @@ def _worker(config: dict[str, Any]) -> None:
     claim = None
     if context.get_world_rank() == 0:  # it speaks for all workers, which do the same work
         claim = Ledger(job.ledger).claim(job.hash, job.device, share=context.get_world_size())
-    started = now()
+    started, meter = now(), energy_meter(device)
     if claim is not None:
         claim.__enter__()
         # Work that a checkpoint holds is not lost: what the last try spent beyond it is.
@@ -200,6 +201,10 @@ def _worker(config: dict[str, Any]) -> None:
             "started": started,
             "ended": now(),
         }
+        if (
+            meter is not None and alone and state is None
+        ):  # of one GPU from the beginning: anything else would be a guess
+            facts["energy_joules"] = meter()
         checkpoints.write_model(job.backbone, model, facts)
         claim.release()
 

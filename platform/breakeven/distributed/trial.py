@@ -25,6 +25,7 @@ from breakeven.study.ledger import Ledger, now
 from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
+from breakeven.training.energy import energy_meter
 from breakeven.training.loop import evaluate, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
@@ -64,6 +65,7 @@ def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
 
 def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
     ledger = Ledger(job.ledger)
+    meter = energy_meter(job.device, _share(job))
     # The members of a pack are trained one after another, so each has all that its worker holds: a whole core, or the
     # part of a GPU that workers share.
     with ledger.claim(job.trial.hash, job.device, _share(job)) as claim:
@@ -71,6 +73,8 @@ def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
 
         def write(result: dict[str, Any]) -> tuple[dict[str, Any], Path]:
             times = {"started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
+            if meter is not None:
+                times["energy_joules"] = meter()
             record = {**about(job), **result, **times}
             path = ledger.write([record])
             claim.release()

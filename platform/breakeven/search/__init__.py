@@ -4,6 +4,14 @@ Start reading at `queue.TrialQueue`.
 """
 
 from breakeven.search.queue import MAX_LOST, PACK_TRIALS, TrialQueue
-from breakeven.search.ratio import RatioSearch, open_storage
+from breakeven.search.ratio import RatioSearch, StorageUnavailable, open_database, open_storage
 
-__all__ = ["MAX_LOST", "PACK_TRIALS", "RatioSearch", "TrialQueue", "open_storage"]
+__all__ = [
+    "MAX_LOST",
+    "PACK_TRIALS",
+    "RatioSearch",
+    "StorageUnavailable",
+    "TrialQueue",
+    "open_database",
+    "open_storage",
+]

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import optuna
+import sqlalchemy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -16,6 +17,33 @@ from breakeven.fingerprint import fingerprint
 from breakeven.study.spec import Search
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class StorageUnavailable(ConnectionError):
+    """The database of the proposals cannot be reached; the message says which and what to do."""
+
+
+def open_database(url: str) -> optuna.storages.BaseStorage:
+    """Proposals in a relational database (an SQLAlchemy URL), in place of the journal, for those who want to look at them.
+
+    One driver at a time may write one study's proposals. Raises StorageUnavailable.
+    """
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise StorageUnavailable(
+            f"--optuna-storage {sqlalchemy_url(url)}: {first}; mend the URL or start the database, or leave the option out: "
+            "a journal beside the study then takes its place, and nothing finished is lost"
+        ) from error
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The URL without its password, for messages."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return repr(url)
 
 
 def open_storage(path: Path | None) -> optuna.storages.BaseStorage:

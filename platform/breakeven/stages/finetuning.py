@@ -28,13 +28,19 @@ def finetune_tasks(
     made: Made,
     tracker: Callable[[Sequence[str]], None],
     budget: Budget | None,
+    database: str,
 ) -> tuple[str, ...]:
     """Train all trials that have no record yet; the hashes of all records that the study consists of.
 
-    tracker: called with the hashes of records that are new to this driver.
+    tracker: called with the hashes of records that are new to this driver.  database: for Optuna; empty: a journal.
     """
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
-    storage = search.open_storage(places.folder / "optuna.journal" if leases.take(journal) else None)
+    first = leases.take(journal)
+    storage = (
+        search.open_database(database)
+        if database and first
+        else search.open_storage(places.folder / "optuna.journal" if first else None)
+    )
     queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases, budget=budget)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
     try:

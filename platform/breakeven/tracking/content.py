@@ -29,7 +29,9 @@ _CELL = ("cell", "task", "signal", "background", "pretraining", "strategy", "siz
 _PARAMS = ("task", "signal", "background", "pretraining", "strategy", "size", "seed", "ratio", "phase", "backbone",
            "workers", "process", "events", "source")  # fmt: skip
 _FIGURES = {
-    "test_accuracy": "test/accuracy", "test_auc": "test/auc", "validation_accuracy": "validation/best_accuracy",
+    "test_accuracy": "test/accuracy", "test_auc": "test/auc", "test_rejection_50": "test/rejection_50",
+    "test_rejection_70": "test/rejection_70", "test_rejection_90": "test/rejection_90", "energy_joules": "energy_joules",
+    "test_significance_improvement": "test/significance_improvement", "validation_accuracy": "validation/best_accuracy",
     "validation_auc": "validation/best_auc", "validation_loss": "validation/best_loss", "epochs": "epochs",
     "events_seen": "events_seen", "wall_seconds": "wall_seconds", "plateau_seconds": "plateau_seconds",
 }  # fmt: skip

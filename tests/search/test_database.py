@@ -1,0 +1,31 @@
+"""Proposals in a relational database: the same as in a journal, and clear words where there is none."""
+
+import pytest
+
+from breakeven.search import RatioSearch, StorageUnavailable, open_database, open_storage
+from breakeven.study.spec import Search
+
+
+def proposals(storage, n=6):
+    search = RatioSearch(storage, "ab12", Search())
+    for _ in range(n):
+        number, ratio = search.ask()
+        search.tell(number, (ratio - 0.3) ** 2)
+    return [ratio for _, ratio, _ in search.proposals()], search.best()
+
+
+def test_a_database_proposes_what_a_journal_does_and_remembers_it(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ratios.db'}"
+    found = proposals(open_database(url))
+    assert found == proposals(open_storage(tmp_path / "optuna.journal"))
+    again = RatioSearch(open_database(url), "ab12", Search())
+    assert again.told() == 6 and again.best() == found[1]
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////no/such/folder/ratios.db", "postgresql://me:secret@127.0.0.1:1/x"]
+)
+def test_one_that_cannot_be_reached_is_named_without_its_password(url):
+    with pytest.raises(StorageUnavailable, match=r"--optuna-storage .*leave the option out") as told:
+        open_database(url)
+    assert "secret" not in str(told.value)
