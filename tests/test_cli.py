@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from formula_study import begin, work
 
 from breakeven import cli
 from breakeven.errors import StageFailed
@@ -138,16 +139,38 @@ def test_words_that_are_no_numbers_or_flags(words, message):
 
 def test_reports_of_studies_that_never_ran(tmp_path):
     (tmp_path / "known").mkdir()
-    for name in ("study.json", "records.json"):
-        (tmp_path / "known" / name).write_text("{}")
-    for command in ("report", "track"):
-        asked = ask(*TOOL, command, "knwon", "--runs-dir", tmp_path)
+    (tmp_path / "known" / "study.json").write_text("{}")
+    for command in (("report",), ("track",), ("status", "--watch")):
+        asked = ask(*TOOL, *command, "knwon", "--runs-dir", tmp_path)
         assert asked.returncode == 2
         assert asked.stderr == f"error FileNotFoundError: {tmp_path}/knwon: no study that ran; those here: known\n"
     asked = ask(*TOOL, "report", "known", "--runs-dir", tmp_path / "elsewhere")
     assert asked.returncode == 2 and asked.stderr.endswith("no study that ran; those here: none\n")
     asked = ask(*TOOL, "validate", "--runs-dir", tmp_path)
     assert asked.returncode == 2 and "no datasets; run a study first" in asked.stderr
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "first"), ("diff", "first", "first")], ids=" ".join)
+def test_looking_at_studies_needs_nothing_heavy(command, tmp_path):
+    work(tmp_path, begin(tmp_path))
+    heavy = {name for name in HEAVY if name != "scipy" or command[0] != "diff"}
+    look = f"print([name for name in {sorted(heavy)!r} if name in sys.modules])"
+    words = ["breakeven", *command, "--runs-dir", str(tmp_path)]
+    program = f"import sys; sys.argv = {words!r}; from breakeven.cli import main; main(); {look}"
+    asked = ask(sys.executable, "-c", program)
+    assert asked.returncode == 0, asked.stderr
+    *said, loaded = asked.stdout.splitlines()
+    assert loaded == "[]" and any("first" in line for line in said)
+
+
+def test_a_comparison_that_cannot_be_written(tmp_path):
+    work(tmp_path, begin(tmp_path))
+    for flag in ("--csv", "--json"):
+        asked = ask(
+            *TOOL, "diff", "first", "first", "--runs-dir", tmp_path, flag, tmp_path / "first" / "study.json" / "x"
+        )
+        assert asked.returncode == 2 and "Traceback" not in asked.stderr
+        assert asked.stderr.startswith("error ") and str(tmp_path / "first" / "study.json") in asked.stderr
 
 
 def test_a_runs_folder_that_cannot_be(tmp_path):

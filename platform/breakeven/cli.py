@@ -110,6 +110,44 @@ class Validate:
 
 
 @dataclass(frozen=True)
+class Status:
+    """Say how far a study is, while it runs or after: cells, trials, pace, device-hours, time left, its drivers."""
+
+    study: Annotated[str, tyro.conf.Positional] = ""
+    """Name of the study, or the path of its folder; none: all studies of the runs folder."""
+    runs_dir: Path = field(default_factory=default_runs_dir)
+    """Where it runs."""
+    watch: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Look again every two seconds, until all is done or you interrupt."""
+
+    def __call__(self) -> None:
+        from breakeven.status import show_status
+
+        show_status(self.study, self.runs_dir, self.watch)
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Compare two studies cell by cell: specifications, test accuracy with significance, device-hours."""
+
+    a: Annotated[str, tyro.conf.Positional]
+    """Name of a study, or the path of its folder, which may be in another runs folder."""
+    b: Annotated[str, tyro.conf.Positional]
+    """The study that it is compared with: differences are B - A."""
+    runs_dir: Path = field(default_factory=default_runs_dir)
+    """Where studies that are given by name ran."""
+    json: Path | None = None
+    """Write everything here as JSON."""
+    csv: Path | None = None
+    """Write the table of cells here."""
+
+    def __call__(self) -> None:
+        from breakeven.diff import show_diff
+
+        show_diff(self.a, self.b, self.runs_dir, json_path=self.json, csv_path=self.csv)
+
+
+@dataclass(frozen=True)
 class Ui:
     """Serve the MLflow pages of what has run, on this machine only."""
 
@@ -130,9 +168,9 @@ class Ui:
 
 
 def main() -> None:
-    """`breakeven`: report, track, validate, ui."""
+    """`breakeven`: status, report, diff, track, validate, ui."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"report": Report, "track": Track, "validate": Validate, "ui": Ui},
+        {"status": Status, "report": Report, "diff": Diff, "track": Track, "validate": Validate, "ui": Ui},
         description="Works on what has run. A study itself is started by its file: python studies/scaling.py --help",
     )
     _guarded(command)

@@ -29,7 +29,8 @@ from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.price import Price, to_keep
-from breakeven.study.spec import Study, study_from_json
+from breakeven.study.remembered import remember
+from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
 
@@ -58,13 +59,16 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
     with (
-        Leases(places.ledger) as leases,
+        Leases(places.ledger, study=study.name) as leases,
         tracked(study, places, ledger, leases) as tracker,
         _cluster(study, places, leases) as cluster,
     ):
+        leases.doing = "generation"
         datasets, generated = generate_events(study, places, ledger, leases, cluster, budget)
+        leases.doing = "pretraining"
         made = pretrain_backbones(study, places, ledger, leases, cluster, datasets, generated, budget)
         tracker(made.records)
+        leases.doing = "finetuning"
         members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget, database)
     return publish(study, places, ledger, members)
 
@@ -140,9 +144,7 @@ def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:
 
 
 def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
-    places = Places(runs_dir.resolve(), name)
-    spec, records = places.folder / "study.json", places.folder / "records.json"
-    if not spec.exists() or not records.exists():
-        known = sorted(path.parent.name for path in runs_dir.glob("*/records.json"))
-        raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {', '.join(known) or 'none'}")
-    return places, study_from_json(json.loads(spec.read_text())), tuple(json.loads(records.read_text()))
+    found = remember(name, runs_dir)
+    if not found.members:
+        raise FileNotFoundError(f"{found.places.folder}: this study has not come to its trials yet; start it again")
+    return found.places, found.study, found.members

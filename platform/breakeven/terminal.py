@@ -1,13 +1,16 @@
-"""What the physicist sees while a study runs: progress bars in a terminal, a line now and then in a log.
+"""What the physicist sees while a study runs: bars and boards in a terminal, a line now and then in a log.
 
 Holds the display only; it knows nothing of events or trials.
 """
 
+import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -23,6 +26,10 @@ errors = Console(highlight=False, soft_wrap=True, stderr=True)
 
 LOG_SECONDS = 15.0
 """Pause between two lines of progress where no terminal is attached (a submitted job, a file)."""
+REDRAWS_A_SECOND = 2.0
+"""How often a board is drawn anew: each time takes the driver some milliseconds."""
+PAGE_WIDTH = 140
+"""Width of tables where no terminal is attached and nothing else is asked for."""
 
 
 class Bar:
@@ -72,3 +79,64 @@ def bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as progress:
         yield Bar(title, total, unit, done, progress)
+
+
+@contextmanager
+def live(
+    picture: Callable[[], RenderableType], line: Callable[[], str], redraws: float = REDRAWS_A_SECOND
+) -> Iterator[None]:
+    """Show `picture` in a terminal while the work goes on, drawn anew `redraws` times a second; its last state stays.
+
+    Elsewhere print `line` every LOG_SECONDS where it has changed, and at the end. Both are called from another thread.
+    """
+    if _draws():
+        board = Live(get_renderable=lambda: _Folded(picture()), console=console, refresh_per_second=redraws)
+        with board:
+            yield
+        return
+    said, over = [""], threading.Event()
+
+    def say() -> None:
+        if (now := line()) != said[0]:
+            said[0] = now
+            console.print(f"  {now}", markup=False)
+
+    def talk() -> None:
+        while not over.wait(LOG_SECONDS):
+            say()
+
+    talker = threading.Thread(target=talk, daemon=True, name="progress")
+    talker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        talker.join()
+        say()
+
+
+def page_width() -> int:
+    """Width of pages: that of the terminal, or what COLUMNS says; wide where there is neither."""
+    return console.width if console.is_terminal or os.environ.get("COLUMNS") else PAGE_WIDTH
+
+
+def show(*pictures: RenderableType) -> None:
+    """Print tables and texts, folded to `page_width`."""
+    page = console if console.is_terminal else Console(highlight=False, width=page_width())
+    for one in pictures:
+        page.print(one, soft_wrap=False)
+
+
+def _draws() -> bool:
+    """Whether lines on the screen can be drawn over."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+class _Folded:
+    """A picture that keeps to the terminal's width on a console that lets long lines run on."""
+
+    def __init__(self, picture: RenderableType) -> None:
+        self.picture = picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.picture, options.update(no_wrap=False, overflow="fold"))

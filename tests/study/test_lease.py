@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from study.ledger_contract import fork, in_processes
@@ -211,3 +212,52 @@ def test_a_disk_that_takes_no_heartbeat_is_told(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             mine.take("b")
         assert mine._thread.is_alive()
+
+
+def test_what_drivers_are_at(tmp_path):
+    with Leases(tmp_path, beat_seconds=0.02, study="mine") as one, leases(tmp_path) as two:
+        one.doing = "pretraining, 3 of 15 epochs"
+        two.doing = "x" * 5000  # never longer than a heartbeat
+        one.take("a")
+        watcher = Leases(tmp_path)
+        begun = time.monotonic()
+        while [driver.doing for driver in watcher.drivers() if driver.study] != [one.doing]:
+            assert time.monotonic() - begun < 20
+            time.sleep(0.01)
+        found = {driver.owner: driver for driver in watcher.drivers()}
+        assert set(found) == {one.owner, two.owner} and all(driver.alive for driver in found.values())
+        assert found[one.owner].study == "mine" and found[one.owner].pid == os.getpid()
+        assert watcher.held() == {"a": one.owner}
+        sizes = {path.stat().st_size for path in (tmp_path / "drivers").iterdir()}
+        assert sizes == {1024}
+    assert watcher.drivers() == []
+
+
+def test_a_killed_driver_is_seen_as_dead(tmp_path):
+    with other_driver(tmp_path, ["a"]) as process:
+        (alive,) = Leases(tmp_path).drivers()
+        assert alive.alive and alive.pid == process.pid
+        process.kill()
+        process.join()
+        (dead,) = Leases(tmp_path).drivers()
+        assert dead == replace(alive, alive=False, silent_seconds=dead.silent_seconds)
+        assert Leases(tmp_path).held() == {"a": alive.owner}
+
+
+def test_a_driver_of_another_machine_is_dead_when_its_heartbeat_is_old(tmp_path):
+    with other_driver(tmp_path, ["a"], machine="another") as process:
+        process.kill()
+        process.join()
+        (path,) = (tmp_path / "drivers").iterdir()
+        (fresh,) = Leases(tmp_path).drivers()
+        os.utime(path, (time.time() - 300, time.time() - 300))
+        (old,) = Leases(tmp_path).drivers()
+        assert fresh.alive and not old.alive and 299 < old.silent_seconds < 400
+
+
+def test_what_lies_among_heartbeats(tmp_path):
+    (tmp_path / "drivers").mkdir()
+    for name, text in (("empty", ""), ("cut", '{"pid": 1'), ("list", "[]"), ("nameless", "{}")):
+        (tmp_path / "drivers" / name).write_text(text)
+    assert Leases(tmp_path).drivers() == [] and Leases(tmp_path / "nowhere").drivers() == []
+    assert Leases(tmp_path / "nowhere").held() == {}

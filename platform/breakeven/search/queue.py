@@ -8,7 +8,7 @@ trials, by leases. It never trains.
 import bisect
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from breakeven.study.plan import (
     search_seeds,
     searched,
     trial,
+    trials_of,
 )
 from breakeven.study.spec import Study
 
@@ -113,11 +114,7 @@ class TrialQueue:
     @property
     def total(self) -> int:
         """Trials of the whole study, known from the start."""
-        found = 0
-        for cell in cells(self.study):
-            found += self.study.finetuning.seeds
-            found += self.study.search.trials * self.study.search.seeds if searched(self.study, cell) else 0
-        return found
+        return sum(sum(trials_of(self.study, cell).values()) for cell in cells(self.study))
 
     @property
     def done(self) -> int:
@@ -206,16 +203,10 @@ class TrialQueue:
 
     def missing(self) -> dict[str, int]:
         """Number of reported trials that have no record, by cell name; cells that are complete are left out."""
-        found: dict[str, int] = {}
-        for cell in cells(self.study):
-            done = sum(
-                1
-                for one in self.trials.values()
-                if one.cell == cell and one.phase == "confirm" and self.settled(one.hash)
-            )
-            if left := self.study.finetuning.seeds - done:
-                found[cell.name] = left
-        return found
+        confirmed = (one.cell for one in self.trials.values() if one.phase == "confirm" and self.settled(one.hash))
+        done = Counter(confirmed)
+        seeds = self.study.finetuning.seeds
+        return {cell.name: seeds - done[cell] for cell in cells(self.study) if done[cell] < seeds}
 
     def came_back(self, trial_hash: str) -> bool:
         """A worker is done with a trial: take its record from the ledger, or queue the trial again if there is none.

@@ -1,13 +1,13 @@
 """Third stage: the trials of every cell, searched, confirmed or found."""
 
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
-from breakeven import atomic, search
+from breakeven import atomic, board, search
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
@@ -15,8 +15,10 @@ from breakeven.study import plan, provenance
 from breakeven.study.budget import Budget
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.progress import Progress
+from breakeven.study.remembered import Members
 from breakeven.study.spec import Study, task
-from breakeven.terminal import bar, console
+from breakeven.terminal import console, live
 
 
 def finetune_tasks(
@@ -43,20 +45,23 @@ def finetune_tasks(
     )
     queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases, budget=budget)
     tracker([name for name in queue.trials if ledger.get(name) is not None])
+    remembered = Members(places)
+
+    def taken(names: Sequence[str]) -> None:
+        remembered.keep((*made.records, *queue.trials))
+        tracker(names)
+
     try:
-        with bar("trials", queue.total, "trials", done=queue.done) as progress:
-
-            def known(name: str) -> None:
-                if (record := ledger.get(name)) is not None:
-                    progress.advance(note=_one_line(record))
-
-            queue.on_known = known
-            if not queue.finished:
-                _train(study, places, leases, cluster, made, queue, tracker)
+        remembered.keep((*made.records, *queue.trials))
+        if queue.finished:
+            console.print(f"  trials: all {queue.total:,} trials are there already")
+        else:
+            with _shown(queue, ledger, made.records):
+                _train(study, places, leases, cluster, made, queue, taken)
     finally:
         leases.release(journal)
         members = (*made.records, *queue.trials)
-        atomic.write_json(places.folder / "records.json", list(members))
+        remembered.close(members)
         atomic.write_json(places.folder / "missing.json", queue.missing())
     if queue.out_of_budget and budget is not None:
         missing = queue.missing()
@@ -65,6 +70,30 @@ def finetune_tasks(
             f"fits into the rest: {sum(missing.values())} trials in {len(missing)} cells are missing; the same command goes on"
         )
     return members
+
+
+@contextmanager
+def _shown(queue: search.TrialQueue, ledger: Ledger, before: Sequence[str]) -> Iterator[None]:
+    """Show how the study stands while `queue` is worked through. before: its records that are no trials."""
+    progress = Progress(queue.study)
+
+    def count(name: str) -> None:
+        if (record := ledger.get(name)) is not None:
+            progress.add(record, ledger.wasted_seconds(name))
+
+    for name in (*before, *queue.trials):
+        if name in before or queue.settled(name):
+            count(name)
+    queue.on_known = count
+
+    def notes() -> list[str]:
+        return [f"{queue.elsewhere:,} with other drivers"] if queue.elsewhere else []
+
+    with live(
+        lambda: board.picture(progress.standing(time.time()), notes()),
+        lambda: board.line(progress.standing(time.time()), notes()),
+    ):
+        yield
 
 
 def _train(
@@ -113,12 +142,3 @@ def _scratch(places: Places, leases: Leases) -> Path:
         if not leases.lives(old.name):
             shutil.rmtree(old)
     return places.folder / "tune" / leases.owner
-
-
-def _one_line(record: dict[str, Any]) -> str:
-    if record["outcome"] == "stopped":
-        return f"{record['cell']} ratio {record['ratio']:.3g}: pruned"
-    if record["outcome"] != "finished":
-        return f"[red]failed[/] {record['cell']}: {escape(record['reason'][:60])}"
-    judged = record.get("test_accuracy") or record["validation_accuracy"]
-    return f"{record['cell']} seed {record['seed']}: {judged:.3f}"

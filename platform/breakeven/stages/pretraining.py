@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from breakeven.study.ledger import Ledger
 from breakeven.study.price import pretraining_hours
 from breakeven.study.spec import Study
 from breakeven.study.speeds import read_calibration, speeds
-from breakeven.terminal import bar, console
+from breakeven.terminal import Bar, bar, console
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ def pretrain_backbones(
                 device=resources.device,
             )
             held = workers_of(job.settings, resources)
-            with bar(f"{objective} pretraining", epochs, "epochs") as progress:
-                show: Callable[[dict[str, Any]], None] = lambda epoch: progress.advance(  # noqa: E731
-                    note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}"
-                )
-                with cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation:
-                    result = pretrain(job, resources, places.pretraining, show)
+            leases.doing = f"{objective} pretraining"
+            with (
+                bar(f"{objective} pretraining", epochs, "epochs") as progress,
+                cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation,
+            ):
+                result = pretrain(job, resources, places.pretraining, partial(_show, progress, leases))
             if budget is not None:
                 budget.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
             about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
@@ -111,6 +111,11 @@ def pretrain_backbones(
         hashes[objective], backbones[objective] = done["backbone"], backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
     return Made(folders, ingredients, backbones, tuple(records))
+
+
+def _show(progress: Bar, leases: Leases, epoch: dict[str, Any]) -> None:
+    progress.advance(note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
+    leases.doing = f"{progress.title}, {progress.count} of {progress.total} epochs"
 
 
 def _pretrained(ledger: Ledger, name: str, backbone: Path) -> bool:

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,25 @@ PATIENCE_SECONDS = 60.0
 """How long the heartbeat of a driver on another machine may stand still: NFS shows what is up to a minute old."""
 
 _NAMELESS = "?"
+_HEARTBEAT_BYTES = 1024
+"""Length of every heartbeat: written over the last one, it must cover it."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver as its heartbeat shows it."""
+
+    owner: str
+    host: str
+    pid: int
+    study: str
+    """Name of the study that it runs."""
+    doing: str
+    """What it is at, in words."""
+    alive: bool
+    """False: its process is gone, or its heartbeat has stood still for too long."""
+    silent_seconds: float
+    """Age of the heartbeat by the clocks of this machine and of the disk."""
 
 
 class Leases:
@@ -34,12 +54,19 @@ class Leases:
 
     folder: shared by all drivers of a ledger.  beat_seconds: between two beats.
     patience_seconds: how long another driver's heartbeat may stand still, on this driver's monotonic clock.
+    study: what the heartbeat tells of this driver, for people.
     """
 
     def __init__(
-        self, folder: Path, *, beat_seconds: float = BEAT_SECONDS, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        folder: Path,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+        study: str = "",
     ) -> None:
         self.folder, self.beat_seconds, self.patience_seconds = folder, beat_seconds, patience_seconds
+        self.study, self.doing = study, ""
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._mine: dict[str, int] = {}
         self._watched: dict[str, tuple[bytes, float]] = {}
@@ -123,6 +150,38 @@ class Leases:
         self._looked[owner] = (alive, time.monotonic())
         return alive
 
+    def drivers(self) -> list[Driver]:
+        """All drivers whose heartbeats are there, living and killed; those that ended left none.
+
+        A first look at a driver of another machine has only the heartbeat's age to go by, so clocks that differ by more
+        than `patience_seconds` make it look dead or alive; nothing but what people read may depend on it.
+        """
+        found = []
+        for path in sorted((self.folder / "drivers").glob("*")):
+            try:
+                silent = max(time.time() - path.stat().st_mtime, 0.0)
+                told = json.loads(path.read_bytes())
+                pid = int(told["pid"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # it ended meanwhile, or is about to write its first heartbeat
+            here = bool(machine()) and told.get("machine") == machine()
+            driver = Driver(
+                owner=path.name,
+                host=path.name.rsplit("-", 2)[0],
+                pid=pid,
+                study=str(told.get("study", "")),
+                doing=str(told.get("doing", "")),
+                alive=self.lives(path.name) and (here or silent < self.patience_seconds),
+                silent_seconds=silent,
+            )
+            found.append(driver)
+        return found
+
+    def held(self) -> dict[str, str]:
+        """Owner of each lease that there is, whether it lives or not."""
+        names = {path.name.rpartition(".")[0] for path in (self.folder / "leases").glob("*")}
+        return {name: owner for name in names if (owner := self._highest(name)[1])}
+
     def _create(self, name: str, number: int) -> bool:
         """Create the lease with this number; False where another driver was first."""
         path = self._path(name, number)
@@ -175,7 +234,8 @@ class Leases:
     def _beat(self) -> None:
         """Write the heartbeat in place: one small write, opened anew so that NFS sends it on closing."""
         self._beats += 1
-        text = json.dumps({**_process(), "beats": f"{self._beats:016d}"}) + "\n"
+        about = {"beats": f"{self._beats:016d}", "study": self.study, "doing": self.doing[:200]}
+        text = json.dumps({**_process(), **about}).ljust(_HEARTBEAT_BYTES - 1) + "\n"
         file = os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             os.write(file, text.encode())

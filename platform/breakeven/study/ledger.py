@@ -199,9 +199,15 @@ class Ledger:
                 column.append(row.get(name))
         frame = pd.DataFrame(columns, columns=list(_COLUMNS))
         frame[list(_NUMBERS)] = frame[list(_NUMBERS)].astype(float)
-        spent = pd.Series([self._spent.get(name, 0.0) for name in chosen], index=frame.index, dtype=float)
-        frame["wasted_seconds"] = frame["wasted_seconds"].fillna(0.0) + spent
+        frame["wasted_seconds"] = pd.Series(
+            [self.wasted_seconds(name) for name in chosen], index=frame.index, dtype=float
+        )
         return frame
+
+    def wasted_seconds(self, record: str) -> float:
+        """Device-seconds of all tries of this record but the one that counts: interrupted, failed before, or repeated."""
+        own = kept.wasted_seconds if (kept := self._records.get(record)) is not None else 0.0
+        return own + self._spent.get(record, 0.0)
 
     def claim(self, record: str, device: str = "cpu", share: float = 1.0) -> Claim:
         """Say that this process works on `record` now; the claim counts what earlier, interrupted tries have lost.

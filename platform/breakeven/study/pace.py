@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from breakeven.study.plan import Phase, Trial, event_passes
+from breakeven.study.plan import Cell, Phase, Trial, event_passes
 from breakeven.study.spec import Study
 from breakeven.study.speeds import ELSEWHERE
 
@@ -25,18 +25,23 @@ class Pace:
         if record["outcome"] != "finished":
             return
         seconds = float(record.get("wall_seconds") or record["device_seconds"])
-        number, total = self._kinds.get(_kind(trial), (0, 0.0))
-        self._kinds[_kind(trial)] = number + 1, total + seconds
+        kind = trial.cell.strategy, trial.cell.size, trial.phase
+        number, total = self._kinds.get(kind, (0, 0.0))
+        self._kinds[kind] = number + 1, total + seconds
         self._passes += event_passes(self.study, trial.cell, trial.phase)
         self._seconds += seconds
 
     def seconds(self, trial: Trial) -> float:
         """Expected wall seconds of `trial` on one worker."""
-        if known := self._kinds.get(_kind(trial)):
+        return self.expected(trial.cell, trial.phase)
+
+    def expected(self, cell: Cell, phase: Phase) -> float:
+        """Expected wall seconds of a trial of `cell` in this phase on one worker."""
+        if known := self._kinds.get((cell.strategy, cell.size, phase)):
             return known[1] / known[0]
         rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
-        return event_passes(self.study, trial.cell, trial.phase) / rate
+        return event_passes(self.study, cell, phase) / rate
 
-
-def _kind(trial: Trial) -> tuple[str, int, Phase]:
-    return trial.cell.strategy, trial.cell.size, trial.phase
+    def knows(self, cell: Cell, phase: Phase) -> bool:
+        """Whether a trial like those of `cell` in this phase has come back."""
+        return (cell.strategy, cell.size, phase) in self._kinds

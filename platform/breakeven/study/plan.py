@@ -92,6 +92,12 @@ def searched(study: Study, cell: Cell) -> bool:
     return cell.strategy == "finetune" and study.search.trials > 0
 
 
+def trials_of(study: Study, cell: Cell) -> dict[Phase, int]:
+    """Number of trials of `cell` in each phase, known from the start; pruned and failed ones count."""
+    proposed = study.search.trials * study.search.seeds if searched(study, cell) else 0
+    return {"search": proposed, "confirm": study.finetuning.seeds}
+
+
 def confirm_seeds(study: Study) -> range:
     """Seeds of the reported trials."""
     return range(1, study.finetuning.seeds + 1)

@@ -65,16 +65,12 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
     """Cells, trials, disk and hours of a study that has nothing yet; judging an event costs a third of training on it."""
     names = plan.processes(study, pretraining_default)
     events = sum(study.generation.events(name) for name in names)
-    trials = {"search": 0, "confirm": 0}
-    hours = {"search": NOTHING, "confirm": NOTHING}
-    settings = study.finetuning
+    trials: dict[Phase, int] = {"search": 0, "confirm": 0}
+    hours: dict[Phase, Range] = {"search": NOTHING, "confirm": NOTHING}
     for cell in plan.cells(study):
-        trials["confirm"] += settings.seeds
-        hours["confirm"] += trial_hours(study, cell, "confirm", speeds) * settings.seeds
-        if plan.searched(study, cell):
-            number = study.search.trials * study.search.seeds
-            trials["search"] += number
-            hours["search"] += trial_hours(study, cell, "search", speeds) * number
+        for phase, number in plan.trials_of(study, cell).items():
+            trials[phase] += number
+            hours[phase] += trial_hours(study, cell, phase, speeds) * number
     one = pretraining_hours(study, pretraining_default, speeds, train_fraction)
     return Price(
         cells=len(plan.cells(study)),

@@ -1,0 +1,34 @@
+"""A study watched from another process, killed, and watched and reported again: what is told is what is on disk."""
+
+import pytest
+from study_runs.started import study, trials
+
+from breakeven import run, status
+from breakeven.study.remembered import remember
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
+
+
+def test_a_study_is_watched_and_outlives_its_driver(prepared, starting, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    command = starting(study(prepared, "--finetuning.seeds", "60"))  # 248 trials: more than end before the look
+    observer = status.Observer(prepared)
+
+    def seen():
+        return observer.look().view(remember("smoke", prepared))
+
+    command.until(lambda: (prepared / "smoke" / "records.json").exists() and len(trials(prepared)) >= 5)
+    running = seen()
+    assert running.state == "running" and running.at_work > 0
+    assert running.standing.total == 248 and 5 <= running.standing.done < 248
+    (driver,) = running.drivers
+    assert driver.alive and driver.study == "smoke" and driver.doing == "finetuning"
+    command.kill()
+    stopped = seen()
+    assert stopped.state == "stopped" and stopped.at_work == 0 and not stopped.drivers[0].alive
+    assert running.standing.done <= stopped.standing.done == len(trials(prepared))
+    spent = sum(record["device_seconds"] for record in trials(prepared) if record["phase"] == "confirm")
+    (charged,) = stopped.standing.spent.values()
+    assert charged.useful >= spent > 0
+    run.report_again("smoke", prepared)  # of what there is
+    assert "stop_vs_ttH" in (prepared / "smoke" / "report.md").read_text()
