@@ -1,5 +1,6 @@
 """The run's own decisions, without Ray: where stages meet, what is told."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from breakeven import run
 from breakeven.events.sampling import TooFewEvents
 from breakeven.places import default_runs_dir
 from breakeven.stages.generation import check_sizes
-from breakeven.study.spec import Finetuning, Generation, Study
+from breakeven.study.lease import Leases
+from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Study
 
 STUDY = Study(name="tiny", generation=Generation(events_per_process=120, shard_events=60),
               finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,), seeds=1))  # fmt: skip
@@ -36,3 +38,21 @@ def test_where_results_go(tmp_path, monkeypatch):
     assert default_runs_dir().is_absolute() and default_runs_dir().name == "runs"
     monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path))
     assert default_runs_dir() == tmp_path
+
+
+def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
+    first = replace(STUDY, name="mine")
+    places = run._begin(first, tmp_path)
+    (places.folder / "report.md").write_text("the first report")
+    (places.folder / "optuna.journal").write_text("")
+    run._begin(replace(first, finetuning=replace(first.finetuning, seeds=9)), tmp_path)
+    assert "has grown: finetuning.seeds" in capsys.readouterr().out and (places.folder / "report.md").exists()
+    other = replace(first, finetuning=replace(first.finetuning, seeds=9, head_rate=0.5))
+    run._begin(other, tmp_path)
+    assert "was another study before (finetuning.head_rate 0.001 -> 0.5)" in capsys.readouterr().out
+    (aside,) = places.folder.glob("before-*")
+    assert (aside / "report.md").read_text() == "the first report" and not (places.folder / "report.md").exists()
+    assert json.loads((aside / "study.json").read_text())["finetuning"]["head_rate"] == 0.001
+    assert (places.folder / "optuna.journal").exists()  # what it remembers is named by content
+    with Leases(places.ledger, study="mine"), pytest.raises(InvalidStudy, match="give this one another --name"):
+        run._begin(first, tmp_path)

@@ -26,11 +26,12 @@ from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.budget import Budget
+from breakeven.study.growth import changes
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
 from breakeven.study.price import Price, to_keep
 from breakeven.study.remembered import remember
-from breakeven.study.spec import Study
+from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
 
@@ -113,6 +114,7 @@ def _begin(study: Study, runs_dir: Path) -> Places:
             f"{error.strerror}: no folder can be made here; choose another with --runs-dir",
             str(places.folder),
         ) from error
+    _make_way(study, places)
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
     program, *arguments = sys.argv
     atomic.write_text(
@@ -130,6 +132,39 @@ def _begin(study: Study, runs_dir: Path) -> Places:
         + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
     )
     return places
+
+
+def _make_way(study: Study, places: Places) -> None:
+    """Say what has changed since a study of this name last ran; put the files of one that was another study aside.
+
+    Raises InvalidStudy where a living driver works on that other one.
+    """
+    path = places.folder / "study.json"
+    try:
+        before = json.loads(path.read_text())
+        changed = changes(before, study)
+    except (OSError, ValueError, AttributeError):
+        return  # nothing ran, or its file was damaged: it is written anew
+    if not changed:
+        return
+    said = "; ".join(map(str, changed))
+    if all(change.grows for change in changed):
+        console.print(f"  {study.name} has grown: {said}; what it finished is reused", markup=False)
+        return
+    if any(driver.study == study.name and driver.alive for driver in Leases(places.ledger).drivers()):
+        raise InvalidStudy(
+            f"name is {study.name!r}, and a study of that name is running with another specification ({said}); "
+            "give this one another --name: both then share the ledger"
+        )
+    aside = places.folder / f"before-{fingerprint(before)[:8]}"
+    aside.mkdir(exist_ok=True)
+    for file in places.folder.iterdir():
+        if file.is_file() and file.suffix != ".journal":
+            file.replace(aside / file.name)
+    console.print(
+        f"[yellow]warning[/] {study.name} was another study before ({escape(said)}); its report is kept in {aside}, its "
+        "trials in the ledger; use another --name to have both"
+    )
 
 
 def _keep_price(study: Study, places: Places, price: Price) -> None:

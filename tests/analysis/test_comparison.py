@@ -10,7 +10,7 @@ from analysis.conftest import LedgerBuilder
 from scipy import stats
 
 from breakeven.analysis import comparison
-from breakeven.analysis.comparison import ABSENT, Difference, holm
+from breakeven.analysis.comparison import ABSENT, Difference
 from breakeven.study.spec import Finetuning, Study
 
 
@@ -161,12 +161,6 @@ def test_costs_keep_their_stages_and_kinds(study):
     assert parts["useful_a"].sum() == pytest.approx(table.loc[("all", "cpu_hours"), "useful_a"])
     only_b = comparison.costs(a[a["strategy"] != "frozen"], a).set_index("stage")
     assert math.isnan(only_b.loc["frozen multiclass", "ratio"])
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, math.nan, 0.005]) == pytest.approx([0.03, 0.06, 0.06, math.nan, 0.02], nan_ok=True)
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert len(holm([])) == 0 and np.isnan(holm([math.nan])).all()
 
 
 def test_equal_treatments_are_rarely_called_different():

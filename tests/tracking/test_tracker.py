@@ -24,7 +24,8 @@ def test_runs_are_nested_by_level_and_tagged_with_their_identity(experiment: Exp
     assert cell.data.tags["mlflow.parentRunId"] == whole.info.run_id and cell.data.tags["level"] == "cell"
     assert runs["p1"].data.tags["mlflow.parentRunId"] == whole.info.run_id
     assert runs["t1"].data.tags["mlflow.parentRunId"] == cell.info.run_id
-    identity = {"study": experiment.name, "git_commit": "abc", "dataset": "d1", "host": "node1", "device": "cpu"}
+    identity = {"study": experiment.name, "git_commit": "abc", "dataset": "d1", "host": "node1", "device": "cpu",
+                "processor": "an Intel"}  # fmt: skip
     for run in runs.values():
         assert identity.items() <= run.data.tags.items()
     of_cell = {"cell": CELL, "task": "stop_vs_ttH", "strategy": "scratch", "pretraining": "none", "size": "100"}

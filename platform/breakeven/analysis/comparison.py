@@ -7,16 +7,16 @@ device-hour to another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import accuracy, cost
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.significance import holm
 from breakeven.analysis.statistics import estimate
 
 ABSENT = "-"
@@ -85,7 +85,7 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, level: float = 0.9) -> pd.DataFra
         row |= _compared(one, other, level)
         rows.append(row | _hours(all_a[key], all_b[key]))
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    table["p_adjusted"] = holm(table["p"])
+    table["p_adjusted"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 
@@ -121,17 +121,6 @@ def costs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         }
         rows.append({"stage": stage, "unit": unit, **hours, "ratio": total_b / total_a if total_a else math.nan})
     return pd.DataFrame(rows, columns=["stage", "unit", "useful_a", "wasted_a", "useful_b", "wasted_b", "ratio"])
-
-
-def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
-    """p-values corrected for their number: S. Holm, Scand. J. Statist. 6 (1979) 65, step-down; NaN counts for none."""
-    values = np.asarray(p, dtype=float)
-    tested = np.flatnonzero(np.isfinite(values))
-    order = tested[np.argsort(values[tested], kind="stable")]
-    factors = len(order) - np.arange(len(order))
-    corrected = np.full(len(values), math.nan)
-    corrected[order] = np.minimum(np.maximum.accumulate(factors * values[order]), 1.0)
-    return corrected
 
 
 _COLUMNS = [

@@ -27,6 +27,8 @@ class TrialJob:
     git_commit: str
     reservation: str = ""
     """Name of the reservation that its device time is part of."""
+    pack: int = 0
+    """Number of its pack within the reservation: what one worker trained in one go."""
     limits: tuple[float, ...] = ()
     """Validation losses, by epoch, above which the trial is stopped as hopeless."""
 
@@ -70,6 +72,7 @@ def about(job: TrialJob) -> dict[str, Any]:
         "device": job.device,
         "git_commit": job.git_commit,
         "reservation": job.reservation,
+        "pack": job.pack,
         "host": provenance.host(),
         "processor": provenance.processor(),
         "versions": provenance.versions(),

@@ -127,6 +127,7 @@ def _train(
                 device=resources.device,
                 git_commit=commit,
                 reservation=reservation.name,
+                pack=queue.packs,
                 limits=queue.limits(trial.hash),
             )
 

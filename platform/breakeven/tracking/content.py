@@ -22,8 +22,8 @@ DIGEST = "digest"
 """Tag that says which content a run has, or is about to get."""
 
 _IDENTITY = ("cell", "task", "pretraining", "strategy", "size", "seed", "phase", "git_commit", "dataset", "process",
-             "outcome", "source", "host", "device")  # fmt: skip
-_SHARED = ("git_commit", "dataset", "host", "device")
+             "outcome", "source", "host", "device", "processor")  # fmt: skip
+_SHARED = ("git_commit", "dataset", "host", "device", "processor")
 """Identity of a summary that its records may not agree on: all that there are."""
 _CELL = ("cell", "task", "signal", "background", "pretraining", "strategy", "size")
 _PARAMS = ("task", "signal", "background", "pretraining", "strategy", "size", "seed", "ratio", "phase", "backbone",

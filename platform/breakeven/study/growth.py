@@ -1,0 +1,64 @@
+"""Whether a study that runs again under its name is the same one, grown, or another one.
+
+Compares specifications field by field; it touches nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from breakeven.study.spec import Study
+
+_MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.sizes", "pretraining.objectives"})
+"""Lists that may gain entries: the old trials are all part of the new study."""
+_HIGHER = frozenset({"finetuning.seeds", "search.trials"})
+"""Numbers that may rise, for the same reason."""
+_FREE = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "pretraining.workers", "search.pruning"})
+"""Fields that decide how trials run and not what they give."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field with another value than before."""
+
+    field: str
+    before: Any
+    now: Any
+    grows: bool
+    """Whether all trials of before are still part of the study."""
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.before} -> {self.now}"
+
+
+def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
+    """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks is None there."""
+    old, new = _flat(before), _flat(asdict(study))
+    found = []
+    for name in dict.fromkeys([*new, *old]):
+        was, now = _plain(old.get(name)), _plain(new.get(name))
+        if was != now and name in old and name in new:  # a field that only one version knows has its default
+            found.append(Change(name, was, now, _grows(name, was, now)))
+    return found
+
+
+def _grows(name: str, was: Any, now: Any) -> bool:
+    if name in _MORE_OF:
+        return set(was) <= set(now)
+    if name in _HIGHER:
+        return was <= now
+    return name in _FREE
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a specification by their dotted name; what a field holds is not taken apart."""
+    found: dict[str, Any] = {}
+    for name, part in values.items():
+        found |= (
+            {f"{name}.{field}": value for field, value in part.items()} if isinstance(part, Mapping) else {name: part}
+        )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,45 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from breakeven.study.growth import changes
+from breakeven.study.spec import Finetuning, Generation, Search, Study
+
+STUDY = Study(finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100, 300), seeds=3), search=Search(trials=2))
+BEFORE = json.loads(json.dumps(asdict(STUDY)))
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [
+        replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=5)),
+        replace(STUDY, finetuning=replace(STUDY.finetuning, sizes=(30, 100, 300), tasks=("stop_vs_ttH", "WH_vs_ZH"))),
+        replace(STUDY, search=replace(STUDY.search, trials=4)),
+        replace(STUDY, finetuning=replace(STUDY.finetuning, trial_seconds=9.0)),
+    ],
+)
+def test_more_seeds_sizes_tasks_and_ratios_are_the_same_study(larger):
+    found = changes(BEFORE, larger)
+    assert found and all(change.grows for change in found)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=2)), "finetuning.seeds 3 -> 2"),
+        (replace(STUDY, finetuning=replace(STUDY.finetuning, sizes=(100,))), "finetuning.sizes [100, 300] -> [100]"),
+        (replace(STUDY, finetuning=replace(STUDY.finetuning, head_rate=0.5)), "finetuning.head_rate 0.001 -> 0.5"),
+        (replace(STUDY, generation=Generation(fewer={"ttH": 9})), "generation.fewer {} -> {'ttH': 9}"),
+    ],
+)
+def test_anything_else_is_another_study(other, said):
+    (change,) = changes(BEFORE, other)
+    assert not change.grows and str(change) == said
+
+
+def test_the_same_study_has_not_changed_nor_by_a_field_that_a_version_lacks():
+    assert changes(BEFORE, STUDY) == []
+    old = json.loads(json.dumps(BEFORE))
+    del old["finetuning"]["gpu_share"]
+    assert changes(old, STUDY) == []

@@ -1,0 +1,82 @@
+"""A study of two hundred trials whose driver, workers and raylet are each killed -9 at ten random moments.
+
+Against the same study undisturbed: one record for every trial, equal figures, and the work that was lost is counted.
+"""
+
+import json
+import random
+import shutil
+import time
+from collections import Counter
+
+import pytest
+from study_runs.started import study, trials
+
+pytestmark = pytest.mark.slow
+
+KILLS = 10
+"""Of each kind."""
+MORE = ("--finetuning.sizes", "50", "--finetuning.seeds", "48", "--search.trials", "4")
+TRIALS = 2 * (48 + 48) + 2 * 4
+
+
+def figures(runs):
+    """What each trial gave; times are left out, as they are never the same twice."""
+    return {
+        record["record"]: (record["outcome"], record["validation_loss"], record.get("test_accuracy"), record["epochs"])
+        for record in trials(runs)
+    }
+
+
+def records_on_disk(runs):
+    """How often a record of each trial was written."""
+    found = Counter()
+    for file in (runs / "shared" / "ledger" / "records").glob("*.json"):
+        found.update(record["record"] for record in json.loads(file.read_text()) if record["level"] == "trial")
+    return found
+
+
+def raylet(command):
+    return next((process for process in command.family() if process.name() == "raylet"), None)
+
+
+@pytest.mark.timeout(1500)
+def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
+    quiet_runs = shutil.copytree(prepared, tmp_path / "quiet")
+    quiet = starting(study(quiet_runs, *MORE))
+    assert quiet.ends() == 0, quiet.said
+
+    chance = random.Random(20261122)
+    kinds = ["driver", "worker", "raylet"] * KILLS
+    chance.shuffle(kinds)
+    command, interrupted = None, 0
+    while kinds:
+        if command is None or command.popen.poll() is not None:
+            command = starting(study(prepared, *MORE))
+        command.until(lambda: command.named("ray::TrialWorker"))  # noqa: B023  it is called here and now
+        time.sleep(chance.uniform(0.0, 2.0))
+        kind = kinds.pop()
+        if kind == "driver":
+            command.kill()
+            interrupted += 2
+        elif kind == "worker" and (workers := command.named("ray::TrialWorker")):
+            chance.choice(workers).kill()
+            interrupted += 1
+        elif kind == "raylet" and (process := raylet(command)):
+            process.kill()
+            assert command.ends() in (0, 1) and "Traceback" not in command.said, command.said
+            interrupted += 2
+    if command.popen.poll() is None:
+        command.ends()
+    last = starting(study(prepared, *MORE))
+    assert last.ends() == 0, last.said
+
+    found = figures(prepared)
+    assert len(found) == TRIALS and found == figures(quiet_runs)
+    assert {outcome for outcome, *_ in found.values()} <= {"finished", "stopped"}
+    written = records_on_disk(prepared)
+    twice = sum(written.values()) - len(written)
+    assert set(written) == set(found) and twice <= interrupted
+    lost = sum(record["wasted_seconds"] for record in trials(prepared))
+    print(f"{interrupted} trials interrupted at most, {twice} run twice, {lost:.1f} device-seconds counted as wasted")
+    assert lost > 0.0
