@@ -1,6 +1,7 @@
 """Studies as a user starts them: a command in a process of its own, watched, killed and started again."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ class Command:
             self.popen = subprocess.Popen(
                 [str(word) for word in words], cwd=ROOT, env={**os.environ, **environment}, text=True,
                 stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=_hear_ctrl_c,
             )  # fmt: skip
 
     @property
@@ -108,6 +110,11 @@ def assert_each_once(runs: Path, before: Mapping[str, tuple[int, bytes]] | None 
 
 TRIALS = 2 * 2 * (2 + 2) + 2 * 2 * 2
 """Trials of the smoke study: tasks x sizes x (scratch and finetuning seeds), and its searches."""
+
+
+def _hear_ctrl_c() -> None:
+    """As in a terminal, even where these tests were started in the background, which ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _title(process: psutil.Process) -> str:

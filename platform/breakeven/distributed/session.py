@@ -4,6 +4,7 @@ Holds how the house starts and leaves Ray.
 """
 
 import _thread
+import atexit
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+from ray._private import ray_constants
 
 from breakeven.errors import StageFailed
 from breakeven.terminal import complain
@@ -84,6 +86,15 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise StageFailed(f"Ray: {reason}; {_GO_ON}") from error
     finally:
+        _leave()
+
+
+def _leave() -> None:
+    """Leave Ray; without a word to a cluster whose raylet here is dead, as that ends this process, silently, with status 1."""
+    node = ray._private.worker._global_node
+    if node is not None and any(kind == ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes()):
+        atexit.unregister(ray.shutdown)  # what else was started for this session ends with this process all the same
+    else:
         ray.shutdown()
 
 
