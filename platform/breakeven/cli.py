@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from breakeven import preview
-from breakeven.errors import StageFailed
+from breakeven.errors import StageFailed, no_way_back
 from breakeven.places import Places, default_runs_dir
 from breakeven.study.budget import budget_of
 from breakeven.study.spec import Study
@@ -188,16 +188,23 @@ def _guarded(work: Callable[[], object]) -> None:
 
     Anything else is a fault of ours and keeps its traceback.
     """
+    status = 0
     try:
         work()
     except StageFailed as error:
         complain(error)
-        sys.exit(1)
+        status = 1
     except KeyboardInterrupt:
         console.print("interrupted; nothing finished is lost: the same command goes on from here")
-        sys.exit(130)
+        status = 130
     except Exception as error:
         if not isinstance(error, preview.EXPECTED) and not isinstance(error, _run().EXPECTED):
             raise
         complain(error)
-        sys.exit(2)
+        status = 2
+    if no_way_back.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    if status:
+        sys.exit(status)

@@ -33,3 +33,18 @@ def test_a_worker_that_dies_leaves_its_slot_to_the_next():
     idle = slots.idle()
     assert idle == pytest.approx({"starting": 1.5, "waiting": 0.5, "stalled": 0.0, "lost": 1.0, "ending": 0.0})
     assert sum(idle.values()) + 1.0 + 2.0 + 2.0 == pytest.approx(0.5 * 16.0)
+
+
+def test_the_worker_that_died_is_the_one_that_is_named():
+    clock = Clock()
+    slots = Slots(2, 1.0, clock)
+    slots.came_back(PackTimes("a", began=100.0, ended=102.0, waited=0.0, lasted=2.0, used=2.0))
+    slots.came_back(PackTimes("b", began=100.0, ended=105.0, waited=0.0, lasted=5.0, used=5.0))
+    clock.now = 108.0
+    slots.died(handed_out=106.0, accounted=1.5, worker="b")  # not "a", which has been at work since 103
+    slots.came_back(PackTimes("c", began=109.0, ended=110.0, waited=0.0, lasted=1.0, used=1.0))
+    slots.came_back(PackTimes("a", began=103.0, ended=110.0, waited=1.0, lasted=7.0, used=7.0))
+    clock.now = 110.0
+    idle = slots.idle()
+    assert idle == pytest.approx({"starting": 1.0, "waiting": 2.0, "stalled": 0.0, "lost": 0.5, "ending": 0.0})
+    assert sum(idle.values()) + 2.0 + 5.0 + 1.5 + 1.0 + 7.0 == pytest.approx(2 * 10.0)

@@ -5,7 +5,6 @@ own state is disposable: the ledger says what is done. Holds no physics and no t
 """
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +20,15 @@ from breakeven.distributed.session import Resources
 from breakeven.distributed.slots import PackTimes, Slots
 from breakeven.errors import StageFailed
 from breakeven.search import TrialQueue
-from breakeven.study import provenance
-from breakeven.study.claim import spent
+from breakeven.study.claim import last_try, worker_name
 from breakeven.study.plan import Trial
 from breakeven.terminal import console
 
 # Tune looks for result files that nobody needs and complains of each, and shows a traceback for each lost worker: the
 # ledger has the results, the searcher says in a line which trial is trained again, the session that a cluster is gone.
-for _room in ("analysis.experiment_analysis", "execution.tune_controller", "utils.resource_updater", "utils.util"):
-    logging.getLogger(f"ray.tune.{_room}").setLevel(logging.CRITICAL)
+for _room in ("tune.analysis.experiment_analysis", "tune.execution.experiment_state", "tune.execution.tune_controller",
+              "tune.tune", "tune.utils.resource_updater", "tune.utils.util", "train._internal.syncer"):  # fmt: skip
+    logging.getLogger(f"ray.{_room}").setLevel(logging.CRITICAL)
 
 
 def finetune(
@@ -110,7 +109,7 @@ class TrialWorker(tune.Trainable):
         torch.set_num_threads(1)
         self.run_pack = run_pack
         self.pack: Pack = config["pack"]
-        self.name = f"{provenance.host()} {os.getpid()}"
+        self.name = worker_name()
         self.free_since: float | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -119,9 +118,12 @@ class TrialWorker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train the pack to its end; the records are in the ledger when this returns."""
+        """Train the pack to its end; the records are in the ledger when this returns, but for those that it did not take."""
         began, start = time.time(), time.monotonic()
-        files, used = self.run_pack(self.pack.jobs, self.pack.train)
+        try:
+            files, used = self.run_pack(self.pack.jobs, self.pack.train)
+        except OSError as error:  # the ledger cannot be written to: told, as nothing else will work
+            return {"done_trials": 0, "disk": str(error), "worker": self.name, tune.result.DONE: True}
         end = time.monotonic()
         waited = start - self.free_since if self.free_since is not None else 0.0
         self.free_since = end
@@ -186,9 +188,11 @@ class QueueSearcher(Searcher):
             return
         try:
             files = result.get("files") if result and not error else None
+            if result and result.get("disk") and self.error is None:
+                self.error = OSError(f"a worker could not write to the ledger: {result['disk']}")
             if result and files is not None:
                 self.slots.came_back(PackTimes(*result["times"]))
-            self._take(pack, files)
+            self._take(pack, files, (result or {}).get("worker", ""))
         except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
             self.error = problem
         pack.jobs = []  # Tune keeps the configurations of all its trials
@@ -204,7 +208,7 @@ class QueueSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the queue was filled from the ledger."""
 
-    def _take(self, pack: "Pack", files: list[str] | None) -> None:
+    def _take(self, pack: "Pack", files: list[str] | None, worker: str) -> None:
         """files: what the worker wrote, so that the driver need not look through the ledger; None: it died."""
         queue, ledger = self.queue, self.queue.ledger
         alive = files is not None
@@ -215,22 +219,26 @@ class QueueSearcher(Searcher):
         jobs = {job.trial.hash: job for job in pack.jobs}
         open_before = [name for name in jobs if not queue.settled(name)]
         if not alive:
-            self.slots.died(pack.handed_out, self._accounted(jobs, open_before))
+            used, of = self._accounted(jobs, open_before)
+            self.slots.died(pack.handed_out, used, worker or of)
         lost = queue.pack_came_back(list(jobs), alive)
         for name in lost:
             if not alive or ledger.get(name) is None:  # else its last failure stands
                 ledger.write([lost_record(jobs[name], _UNREADABLE if alive else _LOST)])
             queue.give_up(name)
         self.on_records([record for name in jobs if queue.settled(name) and (record := ledger.get(name)) is not None])
-        if not alive and open_before and open_before[0] not in lost:
+        if not alive and open_before and open_before[0] not in lost and self.error is None:
             trial = jobs[open_before[0]].trial
             console.print(
                 f"[yellow]warning[/] a worker died in {trial.cell.name} seed {trial.seed}; it is trained again"
             )
 
-    def _accounted(self, jobs: Mapping[str, TrialJob], open_before: Sequence[str]) -> float:
-        """Device-seconds of a pack that died: of its records, and those that its last trial's next try will charge."""
+    def _accounted(self, jobs: Mapping[str, TrialJob], open_before: Sequence[str]) -> tuple[float, str]:
+        """Device-seconds of a pack that died, and its worker, where the claim of the trial that it was at tells.
+
+        The seconds are those of the pack's records, and those that the next try of that trial will charge.
+        """
         ledger = self.queue.ledger
         done = [record for name in jobs if name not in open_before and (record := ledger.get(name)) is not None]
-        lost = spent(ledger.claim_path(open_before[0])) if open_before else 0.0
-        return sum(record["device_seconds"] for record in done) + lost
+        lost, worker = last_try(ledger.claim_path(open_before[0])) if open_before else (0.0, "")
+        return sum(record["device_seconds"] for record in done) + lost, worker

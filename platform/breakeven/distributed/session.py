@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import ray
 from ray._private import ray_constants
 
-from breakeven.errors import StageFailed
+from breakeven.errors import StageFailed, no_way_back
 from breakeven.terminal import complain
 
 ENVIRONMENT = {
@@ -93,7 +93,9 @@ def _leave() -> None:
     """Leave Ray; without a word to a cluster whose raylet here is dead, as that ends this process, silently, with status 1."""
     node = ray._private.worker._global_node
     if node is not None and any(kind == ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes()):
-        atexit.unregister(ray.shutdown)  # what else was started for this session ends with this process all the same
+        atexit.unregister(ray.shutdown)
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+        no_way_back.set()
     else:
         ray.shutdown()
 

@@ -49,10 +49,13 @@ class Slots:
         self._last[pack.worker] = pack.ended
         self._idle["stalled"] += pack.lasted - pack.used / self.share
 
-    def died(self, handed_out: float, accounted: float) -> None:
-        """A worker has died with a pack that it was given at `handed_out`, of which `accounted` device-seconds are known."""
+    def died(self, handed_out: float, accounted: float, worker: str = "") -> None:
+        """A worker has died with a pack that it was given at `handed_out`, of which `accounted` device-seconds are known.
+
+        worker: its name, where it is known; else the one that has been away for longest is taken for it.
+        """
         now = self._clock()
-        since = self._free_since(before=handed_out)
+        since = self._last.pop(worker) if worker in self._last else self._free_since(before=handed_out)
         self._idle["waiting"] += max(handed_out - since, 0.0)
         self._idle["lost"] += max(now - handed_out - accounted / self.share, 0.0)
         self._vacant.append(now)

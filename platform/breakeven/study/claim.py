@@ -6,6 +6,8 @@ never a result, and it keeps nobody from working on the same record: that is wha
 
 import json
 import os
+import re
+import socket
 import threading
 import time
 from pathlib import Path
@@ -30,7 +32,7 @@ class Claim:
     def __enter__(self) -> "Claim":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        now_spent, before = _read(os.pread(self._file, 200, 0))
+        now_spent, before = _read(os.pread(self._file, 400, 0))
         self.wasted_seconds = now_spent + before
         self._start = self._clock()
         self._stop = threading.Event()
@@ -65,16 +67,24 @@ class Claim:
     def _beat(self) -> None:
         """One write of fixed length over the last one: no flush, as a lost second costs less than a flush a second."""
         spent = (self._clock() - self._start) * self.share
-        text = f'{{"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}}}\n'
+        times = f'"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}'
+        text = f'{{{times}, "worker": "{worker_name():80}"}}\n'
         os.pwrite(self._file, text.encode(), 0)
 
 
-def spent(path: Path) -> float:
-    """Device-seconds that the last try of a claim has spent so far; 0 where there is none."""
+def last_try(path: Path) -> tuple[float, str]:
+    """Device-seconds that the last try of a claim has spent so far, and its worker; 0 and "" where there is none."""
     try:
-        return _read(path.read_bytes())[0]
+        content = path.read_bytes()
     except OSError:
-        return 0.0
+        return 0.0, ""
+    found = re.search(rb'"worker": "([^"]*)"', content)
+    return _read(content)[0], found[1].decode().strip() if found else ""
+
+
+def worker_name() -> str:
+    """Name of this process among all workers: its host and number."""
+    return f"{socket.gethostname()[:64]} {os.getpid()}"
 
 
 def _read(content: bytes) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Reservation:
     def _write(self) -> None:
         idle = dict(self.idle()) if self.idle is not None else None
         times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "idle_seconds": idle}
-        atomic.write_json(self._path, {**self._about, **times, "ended": now()})
+        with suppress(OSError):  # a full disk ends a study by what it could not keep, not by its accounts
+            atomic.write_json(self._path, {**self._about, **times, "ended": now()})
 
 
 def reservations(ledger: Path, study: str) -> list[dict[str, Any]]:
