@@ -161,3 +161,24 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
     failed = {record["seed"]: record["reason"] for record in records if record["outcome"] == "failed"}
     assert len(records) == 24 and set(failed) == {3, 7} and all("not done after 1 s" in why for why in failed.values())
     assert queue.packs < 12 and len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 24
+
+
+def test_a_ledger_that_cannot_be_written_to_ends_the_study_with_its_reason(resources, tmp_path):
+    settings = replace(FINETUNING, seeds=4)
+    study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
+    ledger = Ledger(tmp_path / "ledger")
+    queue = TrialQueue(
+        study, Ingredients({"WH": "a", "ZH": "b"}, {}), ledger, open_storage(tmp_path / "optuna.journal")
+    )
+
+    def job_of(trial):
+        return TrialJob(trial, study.network, settings, {}, None, tmp_path / "ledger", "cpu", "abc")
+
+    def break_the_disk(job, check):
+        (tmp_path / "ledger" / "records").write_text("no folder")
+        return {"outcome": "finished", "wall_seconds": 0.0, "device_seconds": 0.0}
+
+    slots, held = finetuning.slots_of(resources, gpu_share=1.0)
+    with pytest.raises(OSError, match="a worker could not write to the ledger"):
+        finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", train=break_the_disk)
+    assert not queue.finished

@@ -194,7 +194,7 @@ class QueueSearcher(Searcher):
                 self.slots.came_back(PackTimes(*result["times"]))
             self._take(pack, files, (result or {}).get("worker", ""))
         except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
-            self.error = problem
+            self.error = self.error or problem
         pack.jobs = []  # Tune keeps the configurations of all its trials
 
     def __getstate__(self) -> dict[str, Any]:
