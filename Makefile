@@ -4,13 +4,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: study test test-all lint bench ui clean
+.PHONY: study test test-all endurance lint bench ui clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make study      the scaling study at laptop size: events, pretraining, finetuning, break-even (about 15 minutes)"
 	@echo "make test       lint, types, layers and the fast tests (under 12 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
+	@echo "make endurance  a study of two hundred trials, killed -9 thirty times (a quarter of an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make ui         the MLflow pages of what has run, on http://127.0.0.1:5000"
 
@@ -28,10 +29,15 @@ lint: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -m "not slow and not endurance"
 
 test-all: lint
+	@which chromium || which google-chrome || apt-get install -y -qq chromium || $(RUN) -m playwright install --with-deps chromium \
+		|| echo "no Chromium here: the tests that open the report in a browser are left out"
 	$(RUN) -m pytest -m "slow" --timeout 1500
+
+endurance: $(READY)
+	$(RUN) -m pytest -m "endurance" -s
 
 ui: $(READY)
 	$(VENV)/bin/breakeven ui

@@ -140,7 +140,8 @@ def remember(places: Places, members: list[str]) -> None:
     """What a study leaves behind of itself, besides its records."""
     (places.folder / "study.json").write_text(json.dumps(dataclasses.asdict(STUDY)))
     (places.folder / "records.json").write_text(json.dumps(members))
-    (places.folder / "report.md").write_text("# a report")
+    places.report.mkdir()
+    (places.report / "report.md").write_text("# a report")
 
 
 def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(

@@ -43,15 +43,18 @@ def test_where_results_go(tmp_path, monkeypatch):
 def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
     first = replace(STUDY, name="mine")
     places = run._begin(first, tmp_path)
-    (places.folder / "report.md").write_text("the first report")
+    places.report.mkdir()
+    (places.report / "report.md").write_text("the first report")
     (places.folder / "optuna.journal").write_text("")
     run._begin(replace(first, finetuning=replace(first.finetuning, seeds=9)), tmp_path)
-    assert "has grown: finetuning.seeds" in capsys.readouterr().out and (places.folder / "report.md").exists()
+    assert "has grown: finetuning.seeds" in capsys.readouterr().out and (places.report / "report.md").exists()
     other = replace(first, finetuning=replace(first.finetuning, seeds=9, head_rate=0.5))
     run._begin(other, tmp_path)
     assert "was another study before (finetuning.head_rate 0.001 -> 0.5)" in capsys.readouterr().out
     (aside,) = places.folder.glob("before-*")
-    assert (aside / "report.md").read_text() == "the first report" and not (places.folder / "report.md").exists()
+    assert (aside / "report" / "report.md").read_text() == "the first report" and not (
+        places.report / "report.md"
+    ).exists()
     assert json.loads((aside / "study.json").read_text())["finetuning"]["head_rate"] == 0.001
     assert (places.folder / "optuna.journal").exists()  # what it remembers is named by content
     with Leases(places.ledger, study="mine"), pytest.raises(InvalidStudy, match="give this one another --name"):

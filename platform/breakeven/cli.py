@@ -75,9 +75,9 @@ class Report:
     """Write a study's report again, from the ledger alone."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """Name of the study."""
+    """Name of the study, or the path of its folder."""
     runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where it ran."""
+    """Where it ran; not needed with a path."""
 
     def __call__(self) -> None:
         _run().report_again(self.study, self.runs_dir)

@@ -40,6 +40,11 @@ class Places:
         """The study's own folder: specification, journal, report."""
         return self.root / self.study
 
+    @property
+    def report(self) -> Path:
+        """The report and its files, made anew each time; nothing else lies here."""
+        return self.folder / "report"
+
 
 def default_runs_dir() -> Path:
     """Where results go: `BREAKEVEN_RUNS`, else `runs` here; in a submitted job, whose folder vanishes, the checkout."""

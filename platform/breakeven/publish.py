@@ -26,7 +26,7 @@ from breakeven.study.ledger import Ledger
 from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
-from breakeven.tracking import Tracker, TrackingUnavailable, Writer, resolve_uri
+from breakeven.tracking import Tracker, TrackingUnavailable, Writer, experiment_of, resolve_uri, without_password
 
 
 @contextmanager
@@ -62,8 +62,8 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
 def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
-    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places)
-    path = report.write_report(frame, places.folder, facts, _accounts(study, places, ledger))
+    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places) | _mlflow(study, places)
+    path = report.write_report(frame, places.report, facts, _accounts(study, places, ledger))
     try:
         sync(study, places, ledger, members)
     except TrackingUnavailable as error:
@@ -96,7 +96,8 @@ def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], u
         try:
             tracker = Tracker(uri, study.name, places.root / "mlartifacts")
             written = _bring_up(tracker, ledger.frame(members), _accounts(study, places, ledger))
-            tracker.log_artifacts([file for file in sorted(places.folder.iterdir()) if file.suffix in _ARTIFACTS])
+            if places.report.is_dir():
+                tracker.log_artifacts([file for file in sorted(places.report.iterdir()) if file.suffix in _ARTIFACTS])
             return written
         finally:
             leases.release(lease)
@@ -150,7 +151,7 @@ def _warn_tracking(study: Study, error: Exception) -> None:
 
 
 _QUIET_SECONDS, _LOOK_SECONDS = 1.0, 0.05
-_ARTIFACTS = (".md", ".csv", ".png", ".svg", ".pdf")
+_ARTIFACTS = (".html", ".md", ".csv", ".tex", ".png", ".pdf")
 
 
 def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, Any]:
@@ -168,12 +169,25 @@ def _missing(places: Places) -> dict[str, Any]:
     return {"missing": json.loads(path.read_text()) if path.exists() else {}}
 
 
+def _mlflow(study: Study, places: Places) -> dict[str, Any]:
+    """Where the report's links to MLflow lead; to no experiment while MLflow does not answer."""
+    uri = tracking_uri(places.root)
+    address = uri if uri.startswith("http") else "http://127.0.0.1:5000"
+    try:
+        experiment = experiment_of(uri, study.name, places.root / "mlartifacts")
+    except TrackingUnavailable:
+        experiment = ""  # the warning comes when it is written to
+    return {"mlflow": {"address": without_password(address.rstrip("/")), "experiment": experiment}}
+
+
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
     """What the report says of the study besides the ledger's numbers."""
+    generated = frame[(frame["level"] == "generation") & (frame["outcome"] == "finished")]
+    by_process = {row["process"]: row for row in generated.to_dict("records")}
     manifests = {
-        row["process"]: store.open_dataset(recipe.folder(places.datasets)).manifest
+        recipe.process.name: _manifest(recipe.folder(places.datasets), by_process[recipe.process.name])
         for recipe in recipes_of(study)
-        for _, row in frame[(frame["level"] == "generation") & (frame["process"] == recipe.process.name)].iterrows()
+        if recipe.process.name in by_process
     }
     return {
         "study": study.name,
@@ -184,3 +198,11 @@ def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
         "datasets": manifests,
         "command": (places.folder / "command.txt").read_text().strip(),
     }
+
+
+def _manifest(folder: Path, record: dict[Any, Any]) -> dict[str, Any]:
+    """The dataset's own manifest; where the events are not here, as after a move, what the ledger says of them."""
+    if folder.is_dir():
+        return store.open_dataset(folder).manifest
+    note = "the events are not on this machine: cross section and notes are in their manifest"
+    return {"source": record["source"], "events": int(record["events"]), "hash": record["dataset"], "note": note}

@@ -7,6 +7,7 @@ from there.
 import dataclasses
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -161,6 +162,9 @@ def _make_way(study: Study, places: Places) -> None:
     for file in places.folder.iterdir():
         if file.is_file() and file.suffix != ".journal":
             file.replace(aside / file.name)
+    if places.report.is_dir():
+        shutil.rmtree(aside / places.report.name, ignore_errors=True)  # an older one of the same specification
+        places.report.rename(aside / places.report.name)
     console.print(
         f"[yellow]warning[/] {study.name} was another study before ({escape(said)}); its report is kept in {aside}, its "
         "trials in the ledger; use another --name to have both"

@@ -92,6 +92,16 @@ def ledger() -> LedgerBuilder:
 
 @pytest.fixture
 def study() -> LedgerBuilder:
+    return made_study()
+
+
+@pytest.fixture(scope="session")
+def whole_study() -> pd.DataFrame:
+    """The frame of `study`, for tests that only read it."""
+    return made_study().frame()
+
+
+def made_study() -> LedgerBuilder:
     """A study as the laptop preset makes it: five tasks, two pretrainings, two strategies, three sizes, three seeds.
 
     Finetuning gains 6, 4, 2 points (multiclass) or 3, 2, 1 (multilabel) on average at 100, 300, 1000 events; 90 s to

@@ -112,13 +112,13 @@ def test_all_seconds_of_a_read_ledger_are_in_the_cost_table(frame: pd.DataFrame)
 
 
 def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.DataFrame, tmp_path: Path) -> None:
-    text = write_report(frame, tmp_path / "report", FACTS).read_text()
+    text = write_report(frame, tmp_path / "report", FACTS).with_name("report.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
-        "Answer", "Accuracy", "Cost", "Break-even", "Convergence", "Learning-rate ratios", "Method", "Provenance", "Failed",
+        "Answer", "Accuracy", "Cost", "Break-even", "Learning-rate ratios", "Failed", "Method", "Provenance",
     ]  # fmt: skip
     assert not re.search(r"\bnan\b|<NA>|\bNone\b|\binf\b", text.replace("loss is nan", ""))
-    assert "| `p2` | multilabel pretraining | 1 | NonFinite: loss is nan |" in text
-    assert "| `stop_vs_ttH-multiclass-finetune-100-3` | stop_vs_ttH/multiclass/finetune/100 | 3 |" in text
+    assert "| p2 | multilabel pretraining | 1 | NonFinite: loss is nan |" in text
+    assert "| stop_vs_ttH-multiclass-finetune-100-3 | stop_vs_ttH/multiclass/finetune/100 | 3 |" in text
     assert len(ledger_frame.failed(frame)) == 3 and "3 failed: NonFinite: loss is nan" in summary_lines(frame)
 
 
@@ -126,19 +126,22 @@ def test_the_same_ledger_gives_the_same_report(frame: pd.DataFrame, tmp_path: Pa
     write_report(frame, tmp_path / "a", FACTS)
     write_report(frame, tmp_path / "b", FACTS)
     first, second = ({file.name: file.read_bytes() for file in (tmp_path / at).iterdir()} for at in "ab")
-    assert first == second and {"report.md", "accuracy.png", "accuracy.pdf", "cost.csv"} <= first.keys()
+    assert (
+        first == second
+        and {"index.html", "report.md", "accuracy.png", "accuracy.pdf", "cost.csv", "cost.tex"} <= first.keys()
+    )
 
 
 def test_a_ledger_that_has_only_generated_reports_its_cost(records, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.write(records[:1])
-    text = write_report(ledger.frame(), tmp_path / "report", FACTS).read_text()
-    assert "| generation | cpu_hours |" in text and "No cell has both" in text
+    text = write_report(ledger.frame(), tmp_path / "report", FACTS).with_name("report.md").read_text()
+    assert "| generation | CPU-hours |" in text and "No cell has both" in text
 
 
 def test_a_failed_first_search_alone_is_reported(records, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.write([{**records[-1], "phase": "search"}])
-    text = write_report(ledger.frame(), tmp_path / "report", FACTS).read_text()
+    text = write_report(ledger.frame(), tmp_path / "report", FACTS).with_name("report.md").read_text()
     assert "## Failed" in text and "NonFinite: loss is nan" in text
     assert summary_lines(ledger.frame())[-1] == "1 failed: NonFinite: loss is nan"

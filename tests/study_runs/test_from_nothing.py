@@ -24,8 +24,10 @@ def nested_runs(runs_dir):
 def test_from_nothing_to_break_even(finished):
     runs, command = finished
     assert_each_once(runs)
-    report = (runs / "smoke" / "report.md").read_text()
-    assert "## Accuracy" in report and "## Break-even" in report and (runs / "smoke" / "accuracy.png").exists()
+    report = (runs / "smoke" / "report" / "report.md").read_text()
+    assert (
+        "## Accuracy" in report and "## Break-even" in report and (runs / "smoke" / "report" / "accuracy.png").exists()
+    )
     for line in ("events: 3,000 of 3,000", "trials: 24 of 24", "Break-even", "report   ", "breakeven ui"):
         assert line in command.said
     for noise in ("Traceback", "Warning", "WARNING", "(pid=", "FastJet", "INFO", "alembic", "deprecat"):

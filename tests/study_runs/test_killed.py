@@ -59,7 +59,7 @@ def test_the_command_is_killed_in_each_stage(finished, tmp_path, starting):
     last = starting(study(runs))
     assert last.ends() == 0, last.said
     assert_each_once(runs, kept)
-    assert (runs / "smoke" / "report.md").exists()
+    assert (runs / "smoke" / "report" / "report.md").exists()
 
 
 def test_a_killed_worker_is_survived(prepared, starting):

@@ -18,7 +18,7 @@ def test_trials_that_diverge_are_recorded_and_reported(prepared, starting):
     found = trials(prepared)
     assert found and all(record["outcome"] == "failed" and "NonFinite" in record["reason"] for record in found)
     assert not any(record["retry"] for record in found)
-    report = (prepared / "smoke" / "report.md").read_text()
+    report = (prepared / "smoke" / "report" / "report.md").read_text()
     assert "failed" in report and "NonFinite" in report
     before = files(prepared)
     again = starting(study(prepared, *rates))

@@ -92,7 +92,7 @@ def test_a_submitted_study_ends_in_nested_runs(cluster, prepared, tmp_path, star
     assert "Break-even" in job.said and "Traceback" not in job.said
     assert_each_once(prepared)
     assert {record["git_commit"] for record in trials(prepared)} == {"0123abc"}
-    assert (prepared / "smoke" / "report.md").exists()
+    assert (prepared / "smoke" / "report" / "report.md").exists()
     client = MlflowClient(f"sqlite:///{prepared / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("smoke").experiment_id], max_results=1000)
     level = {run.info.run_id: run.data.tags["level"] for run in runs}

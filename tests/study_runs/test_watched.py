@@ -31,4 +31,4 @@ def test_a_study_is_watched_and_outlives_its_driver(prepared, starting, monkeypa
     (charged,) = stopped.standing.spent.values()
     assert charged.useful >= spent > 0
     run.report_again("smoke", prepared)  # of what there is
-    assert "smoke: does pretraining pay" in (prepared / "smoke" / "report.md").read_text()
+    assert "smoke: does pretraining pay" in (prepared / "smoke" / "report" / "report.md").read_text()

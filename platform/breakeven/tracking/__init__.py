@@ -5,8 +5,8 @@ down without any loss: `content` says what each run shows, `tracker` brings MLfl
 `database` is how MLflow is reached.
 """
 
-from breakeven.tracking.database import TrackingUnavailable, prepare, resolve_uri
-from breakeven.tracking.tracker import Tracker
+from breakeven.tracking.database import TrackingUnavailable, prepare, resolve_uri, without_password
+from breakeven.tracking.tracker import Tracker, experiment_of
 from breakeven.tracking.writer import Writer
 
-__all__ = ["Tracker", "TrackingUnavailable", "Writer", "prepare", "resolve_uri"]
+__all__ = ["Tracker", "TrackingUnavailable", "Writer", "experiment_of", "prepare", "resolve_uri", "without_password"]

@@ -86,7 +86,7 @@ class Reach:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         lasting = f", for {self.patience_seconds:.0f} s" if _locked(error) else ""
         return TrackingUnavailable(
-            _without_password(f"{self.uri} does not take what it is given ({first[:300]}{lasting})")
+            without_password(f"{self.uri} does not take what it is given ({first[:300]}{lasting})")
         )
 
 
@@ -160,5 +160,6 @@ def _locked(error: Exception) -> bool:
     return any(words in str(error).lower() for words in _LOCKED)
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """`text` with what stands between `//` and `@` left out."""
     return re.sub(r"(?<=//)[^/@\s]*@", "", text)

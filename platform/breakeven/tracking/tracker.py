@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from breakeven.fingerprint import fingerprint
 from breakeven.tracking import content
@@ -50,7 +51,7 @@ class Tracker:
         self.study = study
         self.reach = Reach(uri, patience_seconds)
         self._client = self.reach.client()
-        self._experiment = self._open_experiment(artifacts.resolve().as_uri() if uri.startswith("sqlite:") else None)
+        self._experiment = _open_experiment(self.reach, self._client, study, artifacts)
         self._starts: dict[str, int] = {}
         """When the summaries began, as far as that is known before their first record is written."""
         self._runs: dict[str, list[_Found]] = {}
@@ -111,22 +112,6 @@ class Tracker:
             if tags.get(tag) != digest:
                 self.reach.call(self._client.log_artifact, run, str(file))
                 self.reach.call(self._client.set_tag, run, tag, digest)
-
-    def _open_experiment(self, location: str | None) -> str:
-        found = self.reach.call(self._client.get_experiment_by_name, self.study)
-        if found is None:
-            return self.reach.call(self._create_experiment, location)
-        if found.lifecycle_stage == "deleted":
-            self.reach.call(self._client.restore_experiment, found.experiment_id)
-        return found.experiment_id
-
-    def _create_experiment(self, location: str | None) -> str:
-        try:
-            return self._client.create_experiment(self.study, artifact_location=location)
-        except MlflowException:
-            if found := self._client.get_experiment_by_name(self.study):
-                return found.experiment_id  # a driver of another ledger was first
-            raise
 
     def _existing(self) -> Iterator[Run]:
         token = None
@@ -210,6 +195,31 @@ class Tracker:
             return known[0].id
         begun = self._starts.get(tags["record"], start)
         return self._create(Content(tags["record"], name, "RUNNING", begun, 0, tags, {}, ()), tags, parent).id
+
+
+def experiment_of(uri: str, study: str, artifacts: Path) -> str:
+    """Id of the experiment of a study, made where there is none; arguments and errors as Tracker's."""
+    reach = Reach(uri)
+    return _open_experiment(reach, reach.client(), study, artifacts)
+
+
+def _open_experiment(reach: Reach, client: MlflowClient, study: str, artifacts: Path) -> str:
+    location = artifacts.resolve().as_uri() if reach.uri.startswith("sqlite:") else None
+    found = reach.call(client.get_experiment_by_name, study)
+    if found is None:
+        return reach.call(_create_experiment, client, study, location)
+    if found.lifecycle_stage == "deleted":
+        reach.call(client.restore_experiment, found.experiment_id)
+    return found.experiment_id
+
+
+def _create_experiment(client: MlflowClient, study: str, location: str | None) -> str:
+    try:
+        return client.create_experiment(study, artifact_location=location)
+    except MlflowException:
+        if found := client.get_experiment_by_name(study):
+            return found.experiment_id  # a driver of another ledger was first
+        raise
 
 
 def _found(run: Run) -> _Found:

@@ -1,0 +1,93 @@
+"""How single figures are written: intervals, hours with their unit, p-values. A figure that is not there is left blank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from breakeven.analysis.statistics import Estimate, format_hours
+
+NO_UNCERTAINTY = "n=1: no uncertainty"
+UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}
+STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned"}
+
+
+def known(value: Any) -> bool:
+    """Whether there is a figure: neither None, nor NA, nor NaN; an infinite one counts."""
+    return value is not None and value is not pd.NA and not (isinstance(value, float) and math.isnan(value))
+
+
+def number(value: Any, digits: int = 1, *, sign: bool = False) -> str:
+    """With so many decimals, `never` where infinite."""
+    if not known(value):
+        return ""
+    return f"{value:{'+' if sign else ''}.{digits}f}" if math.isfinite(value) else "never"
+
+
+def significant(value: Any, digits: int = 3) -> str:
+    """With so many significant figures."""
+    return f"{value:,.{digits}g}" if known(value) and math.isfinite(value) else ""
+
+
+def rounded(value: Any, digits: int = 2) -> str:
+    """A count with so many significant figures: `4,600`."""
+    return f"{float(f'{value:.{digits}g}'):,.0f}" if known(value) and math.isfinite(value) else ""
+
+
+def integer(value: Any) -> str:
+    return f"{int(value):,}" if known(value) and math.isfinite(value) else ""
+
+
+def mean(
+    row: Mapping[Any, Any], name: str, *, spread: str = "", n: str = "n", digits: int = 1, sign: bool = False
+) -> str:
+    """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, `missing`; spread: the column of the standard deviation, `name`_sd if empty."""
+    found = Estimate(row[name], row[spread or f"{name}_sd"], int(row[n]), math.nan, math.nan)
+    return found.text(digits=digits, sign=sign)
+
+
+def between(low: Any, high: Any, digits: int = 1, *, sign: bool = False) -> str:
+    """`83.7 to 85.9`, nothing where there is no interval."""
+    if not (known(low) and known(high)):
+        return ""
+    return f"{number(low, digits, sign=sign)} to {number(high, digits, sign=sign)}"
+
+
+def p_value(value: Any) -> str:
+    """Two significant figures, `< 0.0001` below that."""
+    if not known(value):
+        return ""
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def hours(value: Any, unit: str = "") -> str:
+    """`0.0123 CPU-hours`; nothing where there is no figure."""
+    if not known(value):
+        return ""
+    return f"{format_hours(float(value))} {UNITS.get(unit, unit)}".strip()
+
+
+def tasks(row: Mapping[Any, Any]) -> str:
+    """`25 tasks (90 %: 18 to 40)`, `never`, with what is known of the interval."""
+    return f"{row['text']}{tasks_interval(row)}"
+
+
+def tasks_interval(row: Mapping[Any, Any], low: str = "low", high: str = "high") -> str:
+    """` (90 %: 18 to never)`, nothing where there is no interval."""
+    if not (known(row[low]) and known(row[high])):
+        return ""
+    ends = ["never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (row[low], row[high])]
+    return f" (90 %: {ends[0]} to {ends[1]})" if ends[0] != ends[1] else f" (90 %: {ends[0]})"
+
+
+def sizes_of(row: Mapping[Any, Any]) -> str:
+    """`1,000`, or `all` where a row is over all sizes."""
+    return integer(row["size"]) or "all"
+
+
+def treatment(pretraining: str, strategy: str) -> str:
+    """`from scratch`, `multiclass, finetuned`."""
+    return STRATEGIES["scratch"] if strategy == "scratch" else f"{pretraining}, {STRATEGIES.get(strategy, strategy)}"
