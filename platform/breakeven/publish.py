@@ -155,13 +155,16 @@ _ARTIFACTS = (".html", ".md", ".csv", ".tex", ".png", ".pdf")
 
 
 def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, Any]:
-    """What the study was expected to take, held against what it took; no rows for a study that has no price."""
+    """What the study was expected to take, held against what it took; no rows where there is no price, or a part is missing."""
+    nothing = {"price": [], "price_origin": ""}
+    if _missing(places)["missing"]:
+        return nothing
     try:
         kept = json.loads((places.folder / "price.json").read_text())
         records = [record for name in members if (record := ledger.get(name)) is not None]
         return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
     except (OSError, ValueError, KeyError):
-        return {"price": [], "price_origin": ""}
+        return nothing
 
 
 def _missing(places: Places) -> dict[str, Any]:
