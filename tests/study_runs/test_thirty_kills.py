@@ -17,8 +17,7 @@ pytestmark = pytest.mark.endurance
 KILLS = 10
 """Of each kind."""
 SEEDS = 48
-"""At the beginning: 200 trials. A raylet's death leaves workers at their work, so the study may end before the last kill:
-then it grows by as many seeds."""
+"""At the beginning: 200 trials. Where the study ends before the last kill it grows by as many seeds."""
 
 
 def larger(seeds):
@@ -70,8 +69,10 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
             interrupted += 1
             kinds.pop()
         elif kinds[-1] == "raylet" and (process := raylet(command)):
-            process.kill()
-            assert command.ends() in (0, 1) and "Traceback" not in command.said, command.said
+            process.kill()  # its workers go on, and would finish the study: so the driver follows, as when a node dies
+            time.sleep(chance.uniform(0.0, 2.0))
+            if command.popen.poll() is None:
+                command.kill()
             interrupted += 2
             kinds.pop()
     if command.popen.poll() is None:
