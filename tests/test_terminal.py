@@ -1,8 +1,10 @@
 """The live view in a terminal that is one (a pseudo-terminal of its own), and in a log."""
 
+import fcntl
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -38,7 +40,7 @@ def in_a_terminal(part, until=None, keys=b"", columns=80, **environment):
     process = subprocess.Popen(
         [sys.executable, "-c", WORK.replace("PART", part)], stdin=theirs, stdout=theirs, stderr=theirs,
         env={**known, "TERM": "xterm", **environment}, start_new_session=True, close_fds=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_the_terminal,
     )  # fmt: skip
     os.close(theirs)
     said = b""
@@ -55,6 +57,11 @@ def in_a_terminal(part, until=None, keys=b"", columns=80, **environment):
             keys = b""
     os.close(ours)
     return said.decode(), process.wait()
+
+
+def _take_the_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # heard even where these tests were started in the background
 
 
 def test_a_board_is_drawn_over_and_its_last_state_stays():
