@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,14 @@ class Command:
         self.family()
         assert self.popen.poll() is None, f"it ended before it could be killed:\n{self.said}"
         self.popen.kill()
+        self.popen.wait()
+        self.clean()
+
+    def crash(self) -> None:
+        """kill -9 of the command and all that it has started, as when its machine goes down."""
+        for process in [psutil.Process(self.popen.pid), *self.family()] if self.popen.poll() is None else self.family():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.popen.wait()
         self.clean()
 

@@ -69,10 +69,9 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
             interrupted += 1
             kinds.pop()
         elif kinds[-1] == "raylet" and (process := raylet(command)):
-            process.kill()  # its workers go on, and would finish the study: so the driver follows, as when a node dies
+            process.kill()  # its workers go on, and would finish the study: so all else follows, as when a node dies
             time.sleep(chance.uniform(0.0, 2.0))
-            if command.popen.poll() is None:
-                command.kill()
+            command.crash()
             interrupted += 2
             kinds.pop()
     if command.popen.poll() is None:
