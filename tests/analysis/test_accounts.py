@@ -5,7 +5,8 @@ from breakeven.analysis.accounts import accounts
 
 def held(name, stage, reserved, used=0.0, idle=None, device="cpu"):
     return {"reservation": name, "stage": stage, "device": device, "devices": 2, "reserved_seconds": reserved,
-            "used_seconds": used, "idle_seconds": idle, "study": "s", "started": "2026-01-01"}  # fmt: skip
+            "used_seconds": used, "idle_seconds": idle, "study": "s", "started": "2026-01-01",
+            "ended": "2026-12-31"}  # fmt: skip
 
 
 def test_what_was_held_is_what_was_used_and_what_was_not(ledger):
@@ -32,6 +33,41 @@ def test_what_was_held_is_what_was_used_and_what_was_not(ledger):
         "finetuning",
         "all",
     ]
+
+
+def test_what_a_killed_driver_had_in_flight_is_told_by_the_records(ledger):
+    about = {"reservation": "f", "device": "cpu", "started": "2026-01-01T00:01"}
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6, record="done", pack=1, device_seconds=6.0, **about)
+    ledger.trial("WH_vs_ZH", "scratch", 100, 2, 0.6, record="outlived", pack=2, device_seconds=15.0, **about)
+    ledger.trial("WH_vs_ZH", "scratch", 100, 3, 0.6, record="late", pack=3, device_seconds=2.0, reservation="f",
+                 device="cpu", started="2026-01-01T00:09")  # fmt: skip
+    ledger.trial("WH_vs_ZH", "scratch", 100, 4, 0.6, record="lost", pack=1, device_seconds=5.0, wasted_seconds=3.0,
+                 reservation="next", device="cpu", started="2026-01-01T01:00")  # fmt: skip
+    killed = held("f", "finetuning", 40.0, idle={"starting": 20.0}) | {
+        "ended": "2026-01-01T00:05",
+        "in_flight": [
+            {"pack": 1, "trials": ["done", "lost", "never begun"], "seconds": 10.0},
+            {"pack": 2, "trials": ["outlived"], "seconds": 10.0},
+        ],
+    }
+    next_driver = held("next", "finetuning", 6.0, idle={"starting": 1.0}) | {"ended": "2026-01-01T02", "in_flight": []}
+    found = accounts(ledger.frame(), [killed, next_driver]).set_index("stage").loc["all"] * 3600
+    # Held: 40 + 6, 5 by the worker that outlived its driver, 2 by the trial that it began after the last sign of life.
+    assert found["reserved"] == pytest.approx(40 + 6 + 5 + 2)
+    assert found["idle"] == pytest.approx(20 + 1 + (10 - 6 - 3))
+    assert found["wasted"] == pytest.approx(3) and found["useful"] == pytest.approx(6 + 15 + 2 + 5)
+    assert found["unaccounted"] == pytest.approx(0)
+
+
+def test_a_trial_that_two_killed_drivers_had_in_flight_lost_its_time_once(ledger):
+    ledger.trial("WH_vs_ZH", "scratch", 100, 4, 0.6, record="lost", device_seconds=5.0, wasted_seconds=7.0, pack=1,
+                 reservation="c", device="cpu", started="2026-01-01T01:00")  # fmt: skip
+    flight = {"ended": "2026-01-01T00:05", "in_flight": [{"pack": 1, "trials": ["lost"], "seconds": 5.0}]}
+    killed = [held(name, "finetuning", 5.0, idle={"starting": 0.0}) | flight for name in "ab"]
+    last = held("c", "finetuning", 5.0, idle={"starting": 0.0}) | {"ended": "2026-01-01T02", "in_flight": []}
+    found = accounts(ledger.frame(), [*killed, last]).set_index("stage").loc["all"] * 3600
+    assert found["reserved"] == pytest.approx(15) and found["idle"] == pytest.approx(3)
+    assert found["wasted"] == pytest.approx(7) and found["unaccounted"] == pytest.approx(0)
 
 
 def test_two_kinds_of_hours_are_never_added(ledger):

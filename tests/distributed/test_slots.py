@@ -48,3 +48,16 @@ def test_the_worker_that_died_is_the_one_that_is_named():
     idle = slots.idle()
     assert idle == pytest.approx({"starting": 1.0, "waiting": 2.0, "stalled": 0.0, "lost": 0.5, "ending": 0.0})
     assert sum(idle.values()) + 2.0 + 5.0 + 1.5 + 1.0 + 7.0 == pytest.approx(2 * 10.0)
+
+
+def test_a_pack_in_flight_is_not_idle():
+    clock = Clock()
+    slots = Slots(2, 0.5, clock)
+    clock.now = 101.0
+    slots.handed_out(1, ["x", "y"])
+    clock.now = 104.0
+    assert slots.in_flight() == [{"pack": 1, "trials": ["x", "y"], "seconds": 1.5}]
+    assert slots.idle()["ending"] == pytest.approx(0.5 * (1.0 + 4.0))  # before it was handed out, and the other slot
+    slots.taken_back(1)
+    slots.came_back(PackTimes("a", began=101.5, ended=103.0, waited=0.0, lasted=1.5, used=0.7))
+    assert slots.in_flight() == [] and sum(slots.idle().values()) + 0.7 == pytest.approx(2 * 0.5 * 4.0)

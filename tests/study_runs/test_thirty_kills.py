@@ -12,6 +12,10 @@ from collections import Counter
 import pytest
 from study_runs.started import study, trials
 
+from breakeven.analysis.accounts import accounts
+from breakeven.study.ledger import Ledger
+from breakeven.study.reservation import reservations
+
 pytestmark = pytest.mark.endurance
 
 KILLS = 10
@@ -92,3 +96,7 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
         f"{len(found)} trials, {interrupted} interrupted at most, {twice} run twice, {lost:.1f} device-seconds wasted"
     )
     assert lost > 0.0
+    ledger = Ledger(prepared / "shared" / "ledger").refresh()
+    spent = accounts(ledger.frame(), reservations(ledger.folder, "smoke"))
+    print(spent.to_string())
+    assert (spent["unaccounted"].abs() <= 0.02 * spent["reserved"]).all()

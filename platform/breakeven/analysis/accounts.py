@@ -3,6 +3,7 @@
 Adds up what the ledger charged and what the reservations measured. Never converts one kind of hour to another.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,24 +28,31 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
     pruned belongs to the search; failed, repeated and interrupted tries are waste); idle (held and not used: starting,
     waiting, reading, a core that other programs took); unaccounted (reserved less all of these, the check); n_reservations.
 
-    In finetuning idle time is measured by each worker, so that `unaccounted` can be anything; a worker's time from its
-    last message to the death of its driver is there. In generation and pretraining idle is what the rest leaves, and
-    unaccounted is 0. Records that were reused from other studies are in no row: they cost this one nothing.
+    In finetuning idle time is measured by each worker, so that `unaccounted` can be anything. Of packs that were in flight
+    when a driver was killed the records say what was used; the rest of their time is idle, and where workers outlived
+    their driver, what they used beyond it counts as reserved: they did hold the device. In generation and pretraining
+    idle is what the rest leaves, and unaccounted is 0. Records that were reused from other studies are in no row: they
+    cost this one nothing.
     """
-    held = pd.DataFrame(list(reservations))
-    if held.empty:
+    held = sorted(reservations, key=lambda one: one["started"])
+    if not held:
         return NONE
-    made = frame[frame["reservation"].isin(set(held["reservation"]))]
+    made = frame[frame["reservation"].isin({one["reservation"] for one in held})]
     made = made[(made["outcome"] != "finished") | ~made.duplicated(["record", "outcome"])]
     by_reservation = dict(tuple(made.groupby("reservation")))
     rows = []
-    for one in held.to_dict("records"):
+    in_flight = _InFlight(made, held)
+    for one in held:
         used = _used(by_reservation.get(one["reservation"], made.iloc[:0]))
         useful = used["useful"] + one["used_seconds"]
         charged = useful + used["search"] + used["wasted"]
-        measured = one["idle_seconds"]
-        idle = sum(measured.values()) if isinstance(measured, dict) else max(one["reserved_seconds"] - charged, 0.0)
-        seconds = {"reserved": one["reserved_seconds"], **used, "useful": useful, "idle": idle}
+        measured, reserved = one["idle_seconds"], one["reserved_seconds"]
+        if isinstance(measured, dict):
+            lost, beyond = in_flight.settle(one)
+            idle, reserved = sum(measured.values()) + lost, reserved + beyond
+        else:
+            idle = max(reserved - charged, 0.0)
+        seconds = {"reserved": reserved, **used, "useful": useful, "idle": idle}
         rows.append({"stage": one["stage"], "unit": ledger_frame.hours_unit(one["device"]), "n_reservations": 1,
                      **{name: value / 3600 for name, value in seconds.items()}})  # fmt: skip
     table = pd.DataFrame(rows)
@@ -57,6 +65,44 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
         ["unit", "stage"], key=lambda column: column.map(rank) if column.name == "stage" else column
     )
     return found[list(COLUMNS)].reset_index(drop=True)
+
+
+class _InFlight:
+    """What became of the packs that were with workers when their driver was killed.
+
+    A pack's records say what it used, and the record of a later try of one of its trials what the interrupted ones lost.
+    """
+
+    def __init__(self, made: pd.DataFrame, held: Iterable[dict[str, Any]]) -> None:
+        self._made = made
+        self._lost = made.groupby("record")["wasted_seconds"].sum().to_dict()
+        self._packs = Counter(name for one in held for pack in one.get("in_flight") or () for name in pack["trials"])
+
+    def settle(self, reservation: dict[str, Any]) -> tuple[float, float]:
+        """Device-seconds in flight that nobody used, and those that were used after the driver's last sign of life.
+
+        Called once for each reservation: what interrupted tries lost is taken where there is room for it, and what is left
+        of it at the last of a trial's packs was lost after that driver's death.
+        """
+        ours = self._made[self._made["reservation"] == reservation["reservation"]]
+        packs = reservation.get("in_flight") or []
+        idle = beyond = 0.0
+        for pack in packs:
+            done = ours[ours["pack"] == pack["pack"]]
+            room = pack["seconds"] - done["device_seconds"].sum()
+            beyond += max(-room, 0.0)
+            for name in set(pack["trials"]) - set(done["record"]):
+                self._packs[name] -= 1
+                lost = self._lost.pop(name, 0.0)
+                taken = min(lost, max(room, 0.0))
+                room -= taken
+                if self._packs[name]:
+                    self._lost[name] = lost - taken
+                else:
+                    beyond += lost - taken
+            idle += max(room, 0.0)
+        after = (ours["started"] > reservation["ended"]) & ~ours["pack"].isin([pack["pack"] for pack in packs])
+        return float(idle), float(beyond + ours.loc[after, "device_seconds"].sum())
 
 
 def _used(made: pd.DataFrame) -> dict[str, float]:

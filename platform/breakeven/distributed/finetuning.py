@@ -140,8 +140,8 @@ class TrialWorker(tune.Trainable):
 class Pack:
     """Jobs that one worker trains together; opaque to Tune, which would otherwise flatten and print them."""
 
-    def __init__(self, jobs: list[TrialJob], train: Train | None) -> None:
-        self.jobs, self.train = jobs, train
+    def __init__(self, number: int, jobs: list[TrialJob], train: Train | None) -> None:
+        self.number, self.jobs, self.train = number, jobs, train
         self.handed_out = time.time()
 
     def __repr__(self) -> str:
@@ -179,13 +179,15 @@ class QueueSearcher(Searcher):
         trials = self.queue.next_pack(workers=self.slots.workers)
         if not trials:
             return None
-        self._packs[trial_id] = Pack([self.job_of(trial) for trial in trials], self.train)
+        self._packs[trial_id] = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)
+        self.slots.handed_out(self.queue.packs, [trial.hash for trial in trials])
         return {"pack": self._packs[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take the records of a pack from the ledger, whether its worker lived or died."""
         if (pack := self._packs.pop(trial_id, None)) is None:
             return
+        self.slots.taken_back(pack.number)
         try:
             files = result.get("files") if result and not error else None
             if result and result.get("disk") and self.error is None:

@@ -4,8 +4,9 @@ Sums only; it knows no trial, and nothing of Ray.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Slots:
 
     A slot is starting until its first pack begins, waiting between packs, stalled where a pack lasts longer than its
     trials use the device (reading, writing, other programs on its core), lost in packs that died, and ending after its
-    last pack.
+    last pack. What becomes of a pack in flight is not known yet: it is not idle, see `in_flight`.
     """
 
     def __init__(self, workers: int, share: float, clock: Callable[[], float] = time.time) -> None:
@@ -39,6 +40,15 @@ class Slots:
         self._last: dict[str, float] = {}
         """End of the last pack of each worker."""
         self._idle = {"starting": 0.0, "waiting": 0.0, "stalled": 0.0, "lost": 0.0}
+        self._in_flight: dict[int, tuple[float, tuple[str, ...]]] = {}
+
+    def handed_out(self, pack: int, trials: Sequence[str]) -> None:
+        """A pack, by its number, is with a worker from now on."""
+        self._in_flight[pack] = self._clock(), tuple(trials)
+
+    def taken_back(self, pack: int) -> None:
+        """A pack is with no worker any more; `came_back` or `died` says what became of its time."""
+        self._in_flight.pop(pack, None)
 
     def came_back(self, pack: PackTimes) -> None:
         """A worker has done a pack."""
@@ -64,7 +74,16 @@ class Slots:
         """Device-seconds not used so far, by reason."""
         now = self._clock()
         ending = sum(now - end for end in self._last.values()) + sum(now - since for since in self._vacant)
+        ending = max(ending - sum(now - since for since, _ in self._in_flight.values()), 0.0)
         return {reason: seconds * self.share for reason, seconds in {**self._idle, "ending": ending}.items()}
+
+    def in_flight(self) -> list[dict[str, Any]]:
+        """The packs that are with workers: their numbers, trials, and device-seconds so far."""
+        now = self._clock()
+        return [
+            {"pack": pack, "trials": list(trials), "seconds": (now - since) * self.share}
+            for pack, (since, trials) in self._in_flight.items()
+        ]
 
     def _free_since(self, before: float | None = None) -> float:
         """Take a slot out of those without a worker, or else that of the worker that has been away for longest."""

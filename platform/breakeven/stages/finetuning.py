@@ -113,7 +113,7 @@ def _train(
     slots, held = slots_of(resources, study.finetuning.gpu_share)
     devices = slots.workers * slots.share
     with cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
-        reservation.idle = slots.idle
+        reservation.idle, reservation.in_flight = slots.idle, slots.in_flight
 
         def job_of(trial: plan.Trial) -> TrialJob:
             wanted = task(trial.cell.task)

@@ -8,7 +8,7 @@ which name their reservation. It never decides anything.
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from breakeven import atomic
 from breakeven.study import provenance
 from breakeven.study.ledger import now
 
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 2.0
 
 
 class Reservation:
@@ -34,6 +34,8 @@ class Reservation:
         """Device-seconds that were used, where no record says so: generation shares its events among studies."""
         self.idle: Callable[[], Mapping[str, float]] | None = None
         """Device-seconds that were not used so far, by reason, as the workers measured them; None: nobody measures."""
+        self.in_flight: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+        """Packs that are with workers, see Slots.in_flight; what becomes of them is in the records."""
         self._devices = devices
         self._about = {"reservation": name, "study": study, "stage": stage, "device": device, "devices": devices,
                        "host": provenance.host(), "processor": provenance.processor()}  # fmt: skip
@@ -64,7 +66,8 @@ class Reservation:
 
     def _write(self) -> None:
         idle = dict(self.idle()) if self.idle is not None else None
-        times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "idle_seconds": idle}
+        times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "idle_seconds": idle,
+                 "in_flight": [dict(pack) for pack in self.in_flight()]}  # fmt: skip
         with suppress(OSError):  # a full disk ends a study by what it could not keep, not by its accounts
             atomic.write_json(self._path, {**self._about, **times, "ended": now()})
 
