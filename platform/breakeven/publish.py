@@ -11,10 +11,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.markup import escape
 
-from breakeven.analysis import report, summary
+from breakeven import atomic
+from breakeven.analysis import ensembles, report, summary
 from breakeven.analysis.accounts import accounts
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
@@ -23,6 +25,7 @@ from breakeven.stages.generation import recipes_of
 from breakeven.study import price, provenance
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger
+from breakeven.study.representations import Representations
 from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
@@ -63,7 +66,9 @@ def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ..
     """Write the report of these records and bring MLflow up to them; returns the report's path."""
     frame = ledger.frame(members)
     facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places) | _mlflow(study, places)
-    path = report.write_report(frame, places.report, facts, _accounts(study, places, ledger))
+    path = report.write_report(
+        frame, places.report, facts, _accounts(study, places, ledger), _similarities(places, frame)
+    )
     try:
         sync(study, places, ledger, members)
     except TrackingUnavailable as error:
@@ -122,6 +127,26 @@ def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int
 
 def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
     return accounts(ledger.frame(), reservations(places.ledger, study.name))
+
+
+def _similarities(places: Places, frame: pd.DataFrame) -> pd.DataFrame:
+    """How alike the networks are; computed anew only where other networks are to be compared, as it takes a while."""
+    kept = frame[frame["representation"].notna()]
+    if kept.empty:
+        return ensembles.NONE
+    key = fingerprint([ensembles.VERSION, sorted(zip(kept["record"], kept["representation"], strict=True))])
+    path = places.folder / "similarity.json"
+    try:
+        before = json.loads(path.read_text())
+        if before["key"] == key:
+            return pd.DataFrame(before["rows"], columns=ensembles.COLUMNS).fillna(np.nan)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing was kept, or not this
+    with console.status("similarity of what the networks have learnt"):
+        found = ensembles.similarities(frame, Representations(places.ledger).read)
+    if not found["note"].str.contains("cannot be read").any():
+        atomic.write_text(path, json.dumps({"key": key, "rows": json.loads(found.to_json(orient="records"))}) + "\n")
+    return found
 
 
 def _wait_for(writer: Writer) -> None:

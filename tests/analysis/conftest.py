@@ -147,5 +147,5 @@ _EMPTY: dict[str, Any] = {
     "events_seen": 0, "device": "cpu", "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": NAN,
     "wasted_seconds": 0.0, "curve": (), "dataset": "d1", "backbone": "", "git_commit": "abc123", "host": "node1",
     "started": "2026-03-01T10:00:00+00:00", "ended": "", "process": "", "events": 0, "source": "", "workers": 0,
-    "reservation": "", "pack": 0, "energy_joules": NAN,
+    "reservation": "", "pack": 0, "energy_joules": NAN, "representation": "", "represented_events": "",
 }  # fmt: skip

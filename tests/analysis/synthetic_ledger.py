@@ -22,7 +22,7 @@ _EMPTY: dict[str, Any] = {
     "test_significance_improvement": math.nan, "processor": "Xeon x 2", "validation_accuracy": math.nan,
     "validation_auc": math.nan, "validation_loss": math.nan, "epochs": 0, "events_seen": 0, "device": "cpu",
     "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": math.nan, "wasted_seconds": 0.0,
-    "energy_joules": math.nan, "curve": (),
+    "energy_joules": math.nan, "curve": (), "representation": "", "represented_events": "",
     "dataset": "", "backbone": "", "git_commit": "0123abcd4567", "host": "node1", "process": "", "events": 0,
     "source": "", "workers": 0, "reservation": "", "started": "2026-03-01T10:00:00+00:00",
     "ended": "2026-03-01T10:01:00+00:00",

@@ -74,7 +74,8 @@ def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
     assert tables == {
         "summary", "table_1", "accuracy", "gains", "rejection", "data_efficiency", "scaling_laws", "accuracy_forecast",
         "catch_up", "back_test", "ratios_used", "ratio_optima", "ratio_optima_pooled", "break_even", "break_even_forecast",
-        "break_even_readings", "convergence", "plateau", "hours_forecast", "cost", "accounts", "price", "samples",
+        "break_even_readings", "convergence", "plateau", "hours_forecast", "similarity",
+        "similarity_layers", "cost", "accounts", "price", "samples",
         "pretrainings", "failed", "missing", "trials",
     }  # fmt: skip
 

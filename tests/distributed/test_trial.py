@@ -3,15 +3,21 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from breakeven.distributed.job import TrialJob, lost_record
-from breakeven.distributed.trial import run_trial
+from breakeven.distributed.trial import capped, run_trial
+from breakeven.events.arrays import open_arrays, select
+from breakeven.events.sampling import Split
+from breakeven.events.store import open_dataset
 from breakeven.models import build
 from breakeven.study.ledger import Ledger
 from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.representations import Representations
 from breakeven.study.spec import Finetuning, Network, Study
-from breakeven.training.checkpoint import content_hash, write_model
+from breakeven.training.checkpoint import content_hash, read_model, write_model
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
@@ -54,6 +60,31 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == found["test_rejection_90"]
     assert found["test_events"] > 20 and found["validation_events"] == 20
     assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
+
+
+def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
+    cell = Cell("WH_vs_ZH", "multiclass", "frozen", 20)
+    records = [
+        run_trial(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
+        run_trial(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
+    ]
+    assert records[0]["represented_events"] == records[1]["represented_events"]
+    scratch, frozen = (Representations(tmp_path).read(one["record"], one["representation"]) for one in records)
+    assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
+    sides = [open_arrays(open_dataset(datasets[name].folder)) for name in ("WH", "ZH")]
+    chosen = select(sides, [capped(side, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)])
+    assert (chosen.split == Split.TEST).all()
+    with torch.no_grad():
+        expected = read_model(backbone).pool(torch.from_numpy(chosen.nodes), torch.from_numpy(chosen.offsets))
+    np.testing.assert_allclose(frozen["block 4"], expected.numpy(), rtol=2e-3, atol=2e-3)
+    assert np.abs(scratch["block 4"] - frozen["block 4"]).max() > 0.1
+
+
+@pytest.mark.parametrize("more", [{"represented_events": 0}, {"sizes": (20, 40)}])
+def test_other_networks_keep_nothing(datasets, tmp_path, more):
+    record = run_trial(job_for(datasets, tmp_path, **more))
+    assert record["outcome"] == "finished" and "representation" not in record
+    assert not (tmp_path / "representations").exists()
 
 
 def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):

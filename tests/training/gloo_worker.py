@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from breakeven.models import build
 from breakeven.training.batches import EventTensors, Sample
-from breakeven.training.loop import represent, train
+from breakeven.training.loop import train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Recipe
 from breakeven.training.workers import ALONE, TorchWorkers, Workers
@@ -28,7 +28,6 @@ def run(folder: Path, workers: Workers) -> None:
     data = Sample(index[:33], kind[:33]), Sample(index[33:], kind[33:])
     model = build(3).double()
     result = train(model, events, *data, RECIPE, workers=workers)
-    features = represent(model, events, index[:3], workers=workers)
     broken = EventTensors(events.nodes.clone(), events.offsets)
     broken.nodes[int(events.offsets[40]), 1] = float("nan")
     try:
@@ -36,7 +35,7 @@ def run(folder: Path, workers: Workers) -> None:
         reason = ""
     except NonFinite as error:
         reason = str(error)
-    save_file({**model.state_dict(), "features": features}, folder / f"{workers.world}-{workers.rank}.safetensors")
+    save_file(model.state_dict(), folder / f"{workers.world}-{workers.rank}.safetensors")
     described = {"curve": [asdict(epoch) for epoch in result.curve], "reason": reason}
     (folder / f"{workers.world}-{workers.rank}.json").write_text(json.dumps(described))
 

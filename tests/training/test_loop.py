@@ -150,13 +150,19 @@ def test_a_frozen_backbone_stays_and_equals_training_through_the_network(
     assert result.curve[-1].train_loss < result.curve[0].train_loss
 
 
-def test_represent_is_what_the_head_sees(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
+def test_represent_gives_every_layer_up_to_what_the_head_sees(
+    three_classes: tuple[EventTensors, Sample, Sample],
+) -> None:
     events, training, _ = three_classes
     model = build(3)
     index = training.index[[5, 3, 60]]
-    features = represent(model, events, index, batch_size=2)
-    assert not features.requires_grad
-    torch.testing.assert_close(model.head(features), model(*events.gather(index)))
+    found = represent(model, events, index, batch_size=2)
+    assert list(found) == ["encoder", "block 1", "block 2", "block 3", "block 4", "decoder"]
+    assert all(layer.shape == (3, 64) and not layer.requires_grad for layer in found.values())
+    torch.testing.assert_close(model.head(found["decoder"]), model(*events.gather(index)))
+    torch.testing.assert_close(found["block 4"], model.pool(*events.gather(index)))
+    alone = represent(model, events, index[:1])
+    torch.testing.assert_close(found["encoder"][:1], alone["encoder"])  # a mean over its own objects only
 
 
 def test_a_feature_that_is_not_finite_is_named(three_classes: tuple[EventTensors, Sample, Sample]) -> None:

@@ -14,7 +14,7 @@ COLUMNS = (
     "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70",
     "test_rejection_90", "test_significance_improvement", "validation_accuracy", "validation_loss", "device",
     "processor", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
-    "ended",
+    "ended", "representation", "represented_events",
 )  # fmt: skip
 
 CELL = ["task", "pretraining", "strategy", "size"]

@@ -49,6 +49,14 @@ def accuracy_value(signal: str, background: str, pretraining: str, size: int) ->
     return float(row["value_percent"].iloc[0]), float(row["uncertainty_percent"].iloc[0])
 
 
+def cka_value(signal: str, background: str, pretraining: str) -> tuple[float, float] | None:
+    """(CKA, uncertainty) of Table 3 against the baseline; pretraining "none" is the baseline itself; None if absent."""
+    table = cka()
+    model = "baseline" if pretraining == "none" else pretraining
+    row = table[(table["task"] == task_name(signal, background)) & (table["model"] == model)]
+    return None if row.empty else (float(row["cka"].iloc[0]), float(row["uncertainty"].iloc[0]))
+
+
 def cost_value(quantity: str) -> float:
     """One figure of the cost table; raises KeyError naming those there are."""
     table = cost().set_index("quantity")["value"]

@@ -13,10 +13,17 @@ from typing import Any
 import pandas as pd
 
 from breakeven import atomic
-from breakeven.analysis import accuracy, breakeven
+from breakeven.analysis import accuracy, breakeven, ensembles
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.accounts import NONE
-from breakeven.analysis.reporting import accuracy_plots, accuracy_tables, cost_tables, sentences, time_plots
+from breakeven.analysis.reporting import (
+    accuracy_plots,
+    accuracy_tables,
+    cost_tables,
+    sentences,
+    similarity_parts,
+    time_plots,
+)
 from breakeven.analysis.reporting.exports import commits_of, csv_text, latex_text
 from breakeven.analysis.reporting.markdown import markdown_of
 from breakeven.analysis.reporting.page import page_of
@@ -27,17 +34,23 @@ from breakeven.analysis.reporting.results import Results, results_of
 from breakeven.analysis.reporting.table import Table
 
 
-def write_report(frame: pd.DataFrame, folder: Path, facts: Mapping[str, Any], accounts: pd.DataFrame = NONE) -> Path:
+def write_report(
+    frame: pd.DataFrame,
+    folder: Path,
+    facts: Mapping[str, Any],
+    accounts: pd.DataFrame = NONE,
+    similarity: pd.DataFrame = ensembles.NONE,
+) -> Path:
     """Write `folder`/index.html, and beside it report.md, each plot as PNG and PDF, each table as CSV and LaTeX.
 
     Returns the path of index.html, which holds all of it in itself but for the files beside it that it links to.
     frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
     datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made;
     missing (trials that a budget left out, by cell); mlflow (address of the server, id of the experiment) for links.
-    accounts: where the reserved time went, as accounts.py gives it.
+    accounts: where the reserved time went, as accounts.py gives it.  similarity: as ensembles.py gives it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    results = results_of(frame, facts, accounts)
+    results = results_of(frame, facts, accounts, similarity)
     sections, plots = tables_of(results), plots_of(results)
     tables = {table.name: table for here in sections.values() for table in here}
     for table in [*tables.values(), trials_table(frame)]:
@@ -65,6 +78,7 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "worth": [factors, rejection],
         "laws": accuracy_tables.law_tables(results),
         "ratios": accuracy_tables.ratio_tables(results),
+        "similarity": similarity_parts.similarity_tables(results),
         "break_even": cost_tables.break_even_tables(results),
         "convergence": cost_tables.convergence_tables(results),
         "cost": cost_tables.cost_tables(results),
@@ -81,6 +95,7 @@ def plots_of(results: Results) -> list[Plot]:
         accuracy_plots.data_efficiency_plot(results),
         accuracy_plots.law_plot(results),
         accuracy_plots.ratio_plot(results),
+        similarity_parts.similarity_plot(results),
         time_plots.break_even_plot(results),
         time_plots.bill_plot(results),
         time_plots.convergence_plot(results),

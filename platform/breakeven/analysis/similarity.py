@@ -7,6 +7,7 @@ Never builds a matrix of events x events: kernels are summed in blocks.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,23 @@ def cka(a: np.ndarray, b: np.ndarray, kernel: str = "rbf", bandwidth: float = 0.
     a, b = _checked("a", a, unbiased), _checked("b", b, unbiased)
     if len(a) != len(b):
         raise ValueError(f"a has {len(a)} rows and b {len(b)}: CKA compares the same events in the same order")
-    if kernel == "linear":
-        sums = _linear_sums(a, b)
-    elif kernel == "rbf":
-        if not (math.isfinite(bandwidth) and bandwidth > 0.0):
-            raise ValueError(f"bandwidth={bandwidth!r}: it multiplies the median distance and must be positive")
-        sums = _rbf_sums(a / (bandwidth * median_distance(a)), b / (bandwidth * median_distance(b)))
-    else:
-        raise ValueError(f"kernel={kernel!r}: choose 'rbf' or 'linear'")
-    return sums.alignment(unbiased)
+    return float(_sums([a, b], kernel, bandwidth).alignments(unbiased)[0, 1])
+
+
+def cka_matrices(
+    representations: Sequence[np.ndarray], kernel: str = "rbf", bandwidth: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """CKA of every pair of representations of the same events: ([m, m] as printed, [m, m] by the unbiased estimator).
+
+    representations: m arrays [n_events, width]; each kernel is computed once. Everything else as in `cka`.
+    """
+    checked = [_checked(f"representation {number}", one, True) for number, one in enumerate(representations)]
+    if len({len(one) for one in checked}) > 1:
+        raise ValueError(
+            f"{sorted({len(one) for one in checked})} rows: CKA compares the same events in the same order"
+        )
+    sums = _sums(checked, kernel, bandwidth)
+    return sums.alignments(False), sums.alignments(True)
 
 
 def median_distance(a: np.ndarray, *, sample: int = MEDIAN_SAMPLE) -> float:
@@ -56,81 +65,72 @@ def median_distance(a: np.ndarray, *, sample: int = MEDIAN_SAMPLE) -> float:
 
 @dataclass(frozen=True)
 class _KernelSums:
-    """All that HSIC needs of two kernel matrices K and L: [n] row sums, [n] diagonals, three sums of products."""
+    """All that HSIC needs of m kernel matrices: [m, n] row sums, [m, n] diagonals, [m, m] sums of products."""
 
-    row_k: np.ndarray
-    row_l: np.ndarray
-    diagonal_k: np.ndarray
-    diagonal_l: np.ndarray
-    sum_kl: float
-    sum_kk: float
-    sum_ll: float
+    rows: np.ndarray
+    diagonals: np.ndarray
+    products: np.ndarray
 
-    def alignment(self, unbiased: bool) -> float:
-        k, l = (self.row_k, self.diagonal_k), (self.row_l, self.diagonal_l)  # noqa: E741
-        hsic = _unbiased_hsic if unbiased else _biased_hsic
-        cross = hsic(*k, *l, self.sum_kl)
-        scale = hsic(*k, *k, self.sum_kk) * hsic(*l, *l, self.sum_ll)
-        if scale <= 0.0:
+    def alignments(self, unbiased: bool) -> np.ndarray:
+        """CKA of every pair, [m, m]."""
+        hsic = (_unbiased_hsic if unbiased else _biased_hsic)(self.rows, self.diagonals, self.products)
+        own = np.diag(hsic)
+        if (own <= 0.0).any():
             raise ValueError("too few events for the unbiased estimate: its self-similarity is not positive")
-        return cross / math.sqrt(scale)
+        return hsic / np.sqrt(np.outer(own, own))
 
 
-def _biased_hsic(
-    row_k: np.ndarray, diagonal_k: np.ndarray, row_l: np.ndarray, diagonal_l: np.ndarray, sum_kl: float
-) -> float:
+def _biased_hsic(rows: np.ndarray, diagonals: np.ndarray, products: np.ndarray) -> np.ndarray:
     """tr(K H L H) with the centring matrix H, written in row sums (the factor of n cancels in CKA)."""
-    n = len(row_k)
-    return float(sum_kl - 2.0 / n * (row_k @ row_l) + row_k.sum() * row_l.sum() / n**2)
+    n, totals = rows.shape[1], rows.sum(axis=1)
+    return products - 2.0 / n * (rows @ rows.T) + np.outer(totals, totals) / n**2
 
 
-def _unbiased_hsic(
-    row_k: np.ndarray, diagonal_k: np.ndarray, row_l: np.ndarray, diagonal_l: np.ndarray, sum_kl: float
-) -> float:
+def _unbiased_hsic(rows: np.ndarray, diagonals: np.ndarray, products: np.ndarray) -> np.ndarray:
     """HSIC_1 of Song et al. 2012, eq. 5, up to 1 / (n (n - 3)), which cancels: diagonals do not count."""
-    n = len(row_k)
-    row_k, row_l = row_k - diagonal_k, row_l - diagonal_l
-    off_diagonal = sum_kl - diagonal_k @ diagonal_l
-    products = row_k.sum() * row_l.sum() / ((n - 1) * (n - 2))
-    return float(off_diagonal + products - 2.0 / (n - 2) * (row_k @ row_l))
+    n, rows = rows.shape[1], rows - diagonals
+    totals = rows.sum(axis=1)
+    off_diagonal = products - diagonals @ diagonals.T
+    return off_diagonal + np.outer(totals, totals) / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * (rows @ rows.T)
 
 
-def _linear_sums(a: np.ndarray, b: np.ndarray) -> _KernelSums:
+def _sums(representations: Sequence[np.ndarray], kernel: str, bandwidth: float) -> _KernelSums:
+    if kernel == "linear":
+        return _linear_sums(representations)
+    if kernel != "rbf":
+        raise ValueError(f"kernel={kernel!r}: choose 'rbf' or 'linear'")
+    if not (math.isfinite(bandwidth) and bandwidth > 0.0):
+        raise ValueError(f"bandwidth={bandwidth!r}: it multiplies the median distance and must be positive")
+    return _rbf_sums([one / (bandwidth * median_distance(one)) for one in representations])
+
+
+def _linear_sums(representations: Sequence[np.ndarray]) -> _KernelSums:
     """K = a a^T without building it: its sums follow from [width, width] products."""
     return _KernelSums(
-        row_k=a @ a.sum(axis=0),
-        row_l=b @ b.sum(axis=0),
-        diagonal_k=np.einsum("ij,ij->i", a, a),
-        diagonal_l=np.einsum("ij,ij->i", b, b),
-        sum_kl=float(np.square(a.T @ b).sum()),
-        sum_kk=float(np.square(a.T @ a).sum()),
-        sum_ll=float(np.square(b.T @ b).sum()),
+        rows=np.array([one @ one.sum(axis=0) for one in representations]),
+        diagonals=np.array([np.einsum("ij,ij->i", one, one) for one in representations]),
+        products=np.array([[np.square(a.T @ b).sum() for b in representations] for a in representations]),
     )
 
 
-def _rbf_sums(a: np.ndarray, b: np.ndarray) -> _KernelSums:
-    """Both kernels in blocks of rows and columns, upper triangle only; a and b in units of the bandwidth."""
-    n = len(a)
+def _rbf_sums(representations: Sequence[np.ndarray]) -> _KernelSums:
+    """All kernels in blocks of rows and columns, upper triangle only; representations in units of the bandwidth."""
+    m, n = len(representations), len(representations[0])
     dtype = np.float32 if n > SINGLE_PRECISION_ABOVE else np.float64
-    a, b = a.astype(dtype), b.astype(dtype)
-    rows = np.zeros((2, n))
-    sums = np.zeros(3)
-    starts = range(0, n, _BLOCK)
+    points = [one.astype(dtype) for one in representations]
+    rows, products = np.zeros((m, n)), np.zeros((m, m))
+    length = max(1, int(_BLOCK * math.sqrt(2.0 / m)))  # the blocks of all kernels together are as large for any m
+    starts = range(0, n, length)
     for i in starts:
-        for j in starts[i // _BLOCK :]:
-            k = _rbf_block(a[i : i + _BLOCK], a[j : j + _BLOCK], diagonal=i == j)
-            l = _rbf_block(b[i : i + _BLOCK], b[j : j + _BLOCK], diagonal=i == j)  # noqa: E741
-            weight = 1.0 if i == j else 2.0
-            # Row-wise float32 dot products, added up in float64.
-            sums += weight * np.array(
-                [np.einsum("ij,ij->i", x, y).sum(dtype=np.float64) for x, y in ((k, l), (k, k), (l, l))]
-            )
-            for which, block in enumerate((k, l)):
-                rows[which, i : i + _BLOCK] += block.sum(axis=1, dtype=np.float64)
-                if i != j:
-                    rows[which, j : j + _BLOCK] += block.sum(axis=0, dtype=np.float64)
-    ones = np.ones(n)
-    return _KernelSums(rows[0], rows[1], ones, ones, *(float(value) for value in sums))
+        for j in starts[i // length :]:
+            blocks = np.stack([_rbf_block(x[i : i + length], x[j : j + length], diagonal=i == j) for x in points])
+            # Products of one row at a time in single precision, added up in double.
+            by_row = blocks.transpose(1, 0, 2)
+            products += (1.0 if i == j else 2.0) * (by_row @ by_row.transpose(0, 2, 1)).sum(axis=0, dtype=np.float64)
+            rows[:, i : i + length] += blocks.sum(axis=2, dtype=np.float64)
+            if i != j:
+                rows[:, j : j + length] += blocks.sum(axis=1, dtype=np.float64)
+    return _KernelSums(rows, np.ones((m, n)), products)
 
 
 def _rbf_block(x: np.ndarray, y: np.ndarray, *, diagonal: bool) -> np.ndarray:

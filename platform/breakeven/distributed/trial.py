@@ -20,13 +20,16 @@ from breakeven.distributed.job import Train, TrialJob, about
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.events.store import open_dataset
+from breakeven.fingerprint import fingerprint
 from breakeven.models import build
+from breakeven.models.event_network import EventNetwork
 from breakeven.study.ledger import Ledger, now
+from breakeven.study.representations import Representations
 from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
-from breakeven.training.loop import evaluate, train
+from breakeven.training.loop import evaluate, represent, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 
@@ -179,10 +182,36 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         judged = evaluate(model, events, samples[Split.TEST], "binary")
         facts |= {f"test_{name}": _finite(value) for name, value in judged.items()}
         facts["test_events"] = len(samples[Split.TEST])
+        facts |= _kept_representation(job, model, arrays)
     facts["validation_events"] = len(samples[Split.VALIDATION])
     facts["wall_seconds"] = time.perf_counter() - wall
     facts["device_seconds"] = _device_now(job) - begun
     return facts
+
+
+def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventArrays]) -> dict[str, Any]:
+    """Keep what every layer says of the task's fixed test events, the same for all trials: signal first, then background."""
+    most, cell = job.settings.represented_events, job.trial.cell
+    if not most or cell.size != max(job.settings.sizes):
+        return {}
+    wanted = task(cell.task)
+    rows = [
+        capped(found, Split.TEST, most, process)
+        for found, process in zip(arrays, (wanted.signal, wanted.background), strict=True)
+    ]
+    chosen = select(arrays, rows)
+    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))
+    kept = {name: layer.float().cpu().numpy() for name, layer in layers.items()}
+    identity = job.trial.identity
+    try:
+        digest = Representations(job.ledger).write(job.trial.hash, kept)
+    except ValueError:  # too large for half precision: the trial is a result all the same
+        return {}
+    return {
+        "representation": digest,
+        "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
+    }
 
 
 def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:

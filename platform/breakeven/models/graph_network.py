@@ -8,6 +8,8 @@ graph_network_dgl.py, which spells out the formula.
 Where fused.py has a compiled kernel for the case at hand (float32 on CPU), the backbone runs there.
 """
 
+from collections.abc import Iterator
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,14 +31,38 @@ class GraphNetwork(EventNetwork):
 
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
-        nodes = nodes.to(self.scaling.node_mean.dtype)
-        graph = fully_connected(offsets)
-        x = self.encoder.nodes(self.scaling.nodes(nodes))
-        y = self.encoder.edges(self.scaling.edges(edge_features(nodes, graph.receiver, graph.sender)))
-        z = self.encoder.globals(self.scaling.globals(graph.nodes_per_event))
-        for block in self.blocks_in_order():
-            x, y, z = _apply_block(block, graph, x, y, z)
-        return z
+        for _, _, z in _iterations(self, nodes, offsets):
+            pooled = z
+        return pooled
+
+
+def layers(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
+    """What each layer of a model of either engine says of an event, first to last, [n_events, hidden] each.
+
+    "encoder": mean over the event's encoded objects.  "block 1" ...: the global feature after that iteration.
+    "decoder": what the head sees.  nodes, offsets: as in EventNetwork.forward.
+    """
+    graph = fully_connected(offsets)
+    found: dict[str, Tensor] = {}
+    for number, (x, _, z) in enumerate(_iterations(model, nodes, offsets)):
+        if number:
+            found[f"block {number}"] = z
+        else:
+            found["encoder"] = sum_over(x, graph.event_of_node, graph.n_events) / graph.nodes_per_event[:, None]
+    return {**found, "decoder": model.decoder(z)}
+
+
+def _iterations(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Nodes, edges and globals after the encoder and after each block."""
+    nodes = nodes.to(model.scaling.node_mean.dtype)
+    graph = fully_connected(offsets)
+    x = model.encoder.nodes(model.scaling.nodes(nodes))
+    y = model.encoder.edges(model.scaling.edges(edge_features(nodes, graph.receiver, graph.sender)))
+    z = model.encoder.globals(model.scaling.globals(graph.nodes_per_event))
+    yield x, y, z
+    for block in model.blocks_in_order():
+        x, y, z = _apply_block(block, graph, x, y, z)
+        yield x, y, z
 
 
 def _apply_block(block: Block, graph: Graph, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,8 @@ _MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.s
 """Lists that may gain entries: the old trials are all part of the new study."""
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
-_FREE = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "pretraining.workers", "search.pruning"})
+_FREE = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
+                   "pretraining.workers", "search.pruning"})  # fmt: skip
 """Fields that decide how trials run and not what they give."""
 
 

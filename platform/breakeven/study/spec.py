@@ -154,6 +154,9 @@ class Finetuning:
     """Most validation events of each class."""
     test_events: int = 2_000_000
     """Most test events of each class."""
+    represented_events: int = 500
+    """Most test events of each class of which all layers of every network trained on the largest size are kept (half
+    a megabyte a trial), to compare what networks have learnt; 0: none."""
     trial_seconds: float = 0.0
     """Most seconds that a trial may take: one that takes longer is recorded as failed; 0: no limit."""
     gpu_share: float = 1.0
@@ -230,6 +233,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "pretraining.events-per-process": study.pretraining.events_per_process,
         "pretraining.workers": study.pretraining.workers,
         "finetuning.steps": study.finetuning.steps,
+        "finetuning.represented-events": study.finetuning.represented_events,
         "finetuning.trial-seconds": study.finetuning.trial_seconds,
         "search.trials": study.search.trials,
     }.items():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.graph_network import layers
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
@@ -106,16 +107,14 @@ def evaluate(
     return found | working_points(chosen.scores(outputs), ready.target) if objective == "binary" else found
 
 
-def represent(
-    model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int = 1024, *, workers: Workers = ALONE
-) -> Tensor:
-    """The decoder's outputs [n, hidden] for the events `index` [n], without gradients, on the events' device."""
-    index = index.to(events.device)
+@torch.no_grad()
+def represent(model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
+    """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
 
-    def decoded(rows: Tensor) -> Tensor:
-        return model.represent(*events.gather(index[rows]))
-
-    return _in_batches(decoded, len(index), events.device, batch_size, workers)
+    The last, "decoder", is what the head sees; see graph_network.layers for the others.
+    """
+    batches = [layers(model, *events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _begin(

@@ -1,11 +1,13 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from breakeven.analysis.accounts import NONE
+from breakeven.analysis.ensembles import similarities
 from breakeven.analysis.report import plots_of, tables_of
-from breakeven.analysis.reporting import exports, wording
+from breakeven.analysis.reporting import exports, similarity_parts, wording
 from breakeven.analysis.reporting.columns import described
 from breakeven.analysis.reporting.provenance_tables import trials_table
 from breakeven.analysis.reporting.results import results_of
@@ -77,6 +79,24 @@ def test_one_seed_is_said_to_have_no_uncertainty(ledger) -> None:
     assert found["gains"].shown["gain, points"].tolist() == ["+5.0 (n=1)"]
     assert set(found["accuracy"].shown["note"]) == {"n=1: no uncertainty"}
     assert found["data_efficiency"].shown["note"].str.contains("n=1: no uncertainty").all()
+
+
+def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
+    random = np.random.default_rng(2)
+    common = random.normal(size=(30, 4))
+    for row in pair.rows:
+        row["representation"], row["represented_events"] = "digest", "events"
+    found = similarities(pair.frame(), lambda record, digest: {
+        layer: common + random.normal(size=common.shape) for layer in ("encoder", "decoder")
+    })  # fmt: skip
+    results = results_of(pair.frame(), FACTS, NONE, found)
+    table_3, layers = similarity_parts.similarity_tables(results)
+    assert table_3.shown["network"].tolist() == ["from scratch", "finetuned"]
+    assert table_3.shown["published"].tolist() == ["0.87 ± 0.11", "0.79 ± 0.12"]
+    assert table_3.shown["CKA with scratch"][0].endswith("(n=1)") and table_3.shown["with itself"][1] == ""
+    assert layers.shown["layer"].tolist() == ["encoder", "decoder"] * 2
+    panels = similarity_parts.similarity_plot(results).variants["unbiased"]
+    assert [series.x for series in panels[0].series] == [(0.0, 1.0)] * 2
 
 
 def test_surrogates_are_marked_wherever_their_task_stands(pair) -> None:

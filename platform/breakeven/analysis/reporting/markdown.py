@@ -17,10 +17,11 @@ _SHOWN = (
     ("Price and outcome", "price"),
     ("Break-even", "break_even"),
     ("Learning-rate ratios", "ratios_used"),
+    ("Similarity", "similarity"),
     ("Missing", "missing"),
     ("Failed", "failed"),
 )
-_ONLY_WHERE_THERE_ARE = ("accounts", "price", "missing", "failed")
+_ONLY_WHERE_THERE_ARE = ("accounts", "price", "similarity", "missing", "failed")
 
 
 def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -> str:

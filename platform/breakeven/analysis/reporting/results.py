@@ -14,6 +14,7 @@ from breakeven.analysis import (
     convergence,
     cost,
     data_efficiency,
+    ensembles,
     forecast,
     learning_rate,
     rejection,
@@ -50,6 +51,7 @@ class Results:
     pooled_optima: pd.DataFrame
     responses: pd.DataFrame
     response_curves: pd.DataFrame
+    similarity: pd.DataFrame
     cost: pd.DataFrame
     failed: pd.DataFrame
 
@@ -74,10 +76,12 @@ class Results:
         return self.break_even[self.break_even["charged"] == breakeven.Charge().text]
 
 
-def results_of(frame: pd.DataFrame, facts: Mapping[str, Any], accounts: pd.DataFrame) -> Results:
-    """Compute everything; frame: the ledger frame of one study.  facts, accounts: see report.write_report."""
+def results_of(
+    frame: pd.DataFrame, facts: Mapping[str, Any], accounts: pd.DataFrame, similarity: pd.DataFrame = ensembles.NONE
+) -> Results:
+    """Compute everything; frame: the ledger frame of one study.  facts, accounts, similarity: see report.write_report."""
     laws, hours = scaling_law.fit_laws(frame), forecast.fit_hours(frame)
-    found = _results(frame, facts, accounts, laws, hours)
+    found = _results(frame, facts, accounts, similarity, laws, hours)
     rank = {task: place for place, task in enumerate(found.tasks)}
     tables: dict[str, Any] = {field.name: getattr(found, field.name) for field in fields(found)}
     ordered: dict[str, Any] = {name: _ordered(tables[name], rank) for name in tables.keys() - set(_AS_THEY_ARE)}
@@ -107,6 +111,7 @@ def _results(
     frame: pd.DataFrame,
     facts: Mapping[str, Any],
     accounts: pd.DataFrame,
+    similarity: pd.DataFrame,
     laws: Mapping[scaling_law.Family, scaling_law.Law],
     hours: Mapping[scaling_law.Family, scaling_law.Law],
 ) -> Results:
@@ -135,6 +140,7 @@ def _results(
         pooled_optima=learning_rate.optima(frame, by=("pretraining",)),
         responses=learning_rate.responses(frame),
         response_curves=learning_rate.response_curves(frame),
+        similarity=similarity,
         cost=cost.cost_table(frame),
         failed=ledger_frame.failed(frame),
     )
