@@ -30,11 +30,13 @@ LAPTOP = Study(name="laptop")
 
 WORKSTATION = Study(
     name="workstation",
-    generation=Generation(events_per_process=40_000),
-    pretraining=Pretraining(events_per_process=10_000, epochs=20),
-    finetuning=Finetuning(sizes=(100, 300, 1000, 3000, 10_000), seeds=5, epochs=15, validation_events=2000),
-    search=Search(trials=4),
-)
+    generation=Generation(events_per_process=20_000),
+    pretraining=Pretraining(events_per_process=10_000, epochs=15),
+    finetuning=Finetuning(
+        sizes=(100, 200, 500, 1000, 3000, 10_000), seeds=5, epochs=12, validation_events=1000
+    ),
+    search=Search(trials=3),
+)  # fmt: skip
 
 PAPER = Study(
     name="paper",
