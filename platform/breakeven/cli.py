@@ -99,6 +99,23 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a study's winning backbone as files: weights, model card and, if asked for, ONNX."""
+
+    study: Annotated[str, tyro.conf.Positional]
+    """Name of the study, or the path of its folder."""
+    runs_dir: Path = field(default_factory=default_runs_dir)
+    """Where it ran; not needed with a path."""
+    output: Path | None = None
+    """Folder to write to; none: backbone/ in the study's folder."""
+    onnx: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also write backbone.onnx, for programs without torch (pip install 'breakeven[onnx]')."""
+
+    def __call__(self) -> None:
+        _run().export_backbone(self.study, self.runs_dir, self.output, self.onnx)
+
+
+@dataclass(frozen=True)
 class Validate:
     """Draw the physics of every generated dataset: multiplicities, pt, MET and b-tags, as PNG pages."""
 
@@ -168,9 +185,17 @@ class Ui:
 
 
 def main() -> None:
-    """`breakeven`: status, report, diff, track, validate, ui."""
+    """`breakeven`: status, report, diff, track, export, validate, ui."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"status": Status, "report": Report, "diff": Diff, "track": Track, "validate": Validate, "ui": Ui},
+        {
+            "status": Status,
+            "report": Report,
+            "diff": Diff,
+            "track": Track,
+            "export": Export,
+            "validate": Validate,
+            "ui": Ui,
+        },
         description="Works on what has run. A study itself is started by its file: python studies/scaling.py --help",
     )
     _guarded(command)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from breakeven.analysis.accounts import accounts
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.places import Places
+from breakeven.registry.package import NoBackbone, winner, write_files
 from breakeven.stages.generation import recipes_of
 from breakeven.study import price, provenance
 from breakeven.study.lease import Leases
@@ -100,12 +101,26 @@ def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], u
         leases.wait(lease, lambda: False)
         try:
             tracker = Tracker(uri, study.name, places.root / "mlartifacts")
-            written = _bring_up(tracker, ledger.frame(members), _accounts(study, places, ledger))
+            frame = ledger.frame(members)
+            written = _bring_up(tracker, frame, _accounts(study, places, ledger))
             if places.report.is_dir():
                 tracker.log_artifacts([file for file in sorted(places.report.iterdir()) if file.suffix in _ARTIFACTS])
+            with suppress(NoBackbone):  # nothing was finetuned, or the weights are elsewhere
+                best = winner(frame, _facts(study, places, frame), ledger, places.backbones)
+                if tracker.register(best.record, best.as_model()):
+                    console.print(f"  registered {best.name}: {best.objective} pretraining, with its model card")
             return written
         finally:
             leases.release(lease)
+
+
+def export(study: Study, places: Places, ledger: Ledger, members: Sequence[str], folder: Path, onnx: bool) -> None:
+    """Write the winning backbone, its card and, where asked for, its ONNX file to `folder`. Raises NoBackbone."""
+    frame = ledger.frame(members)
+    best = winner(frame, _facts(study, places, frame), ledger, places.backbones)
+    for path in write_files(best, folder, onnx):
+        console.print(f"  {path}", highlight=False)
+    console.print(f"{best.objective} pretraining of {study.name} is in {folder}; README.md is its card")
 
 
 def tracking_uri(runs_dir: Path) -> str:

@@ -20,7 +20,8 @@ from breakeven.fingerprint import fingerprint
 from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
-from breakeven.publish import publish, sync, tracked
+from breakeven.publish import export, publish, sync, tracked
+from breakeven.registry.package import NoBackbone
 from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
@@ -44,6 +45,7 @@ EXPECTED = (
     sampling.TooFewEvents,
     TrackingUnavailable,
     StorageUnavailable,
+    NoBackbone,
 )
 """Bad input, bad files and full disks: the command line shows them as one line."""
 
@@ -87,6 +89,12 @@ def track_again(name: str, runs_dir: Path, uri: str) -> None:
     ledger = Ledger(places.ledger).refresh()
     written = sync(study, places, ledger, members, uri)
     console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
+
+
+def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
+    """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
+    places, study, members = _remembered(name, runs_dir)
+    export(study, places, Ledger(places.ledger).refresh(), members, folder or places.folder / "backbone", onnx)
 
 
 def draw_physics(runs_dir: Path) -> None:

@@ -32,7 +32,7 @@ class Graph:
     @property
     def n_events(self) -> int:
         """Number of events in the batch."""
-        return len(self.nodes_per_event)
+        return self.nodes_per_event.shape[0]  # which torch.export follows, and len not
 
 
 def fully_connected(offsets: Tensor) -> Graph:

@@ -31,7 +31,8 @@ class GraphNetwork(EventNetwork):
 
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
-        for _, _, z in _iterations(self, nodes, offsets):
+        nodes, graph = nodes.to(self.scaling.node_mean.dtype), fully_connected(offsets)
+        for _, _, z in iterations(self, nodes, graph, edge_features(nodes, graph.receiver, graph.sender)):
             pooled = z
         return pooled
 
@@ -42,9 +43,10 @@ def layers(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> dict[str, Ten
     "encoder": mean over the event's encoded objects.  "block 1" ...: the global feature after that iteration.
     "decoder": what the head sees.  nodes, offsets: as in EventNetwork.forward.
     """
-    graph = fully_connected(offsets)
+    nodes, graph = nodes.to(model.scaling.node_mean.dtype), fully_connected(offsets)
     found: dict[str, Tensor] = {}
-    for number, (x, _, z) in enumerate(_iterations(model, nodes, offsets)):
+    pairs = edge_features(nodes, graph.receiver, graph.sender)
+    for number, (x, _, z) in enumerate(iterations(model, nodes, graph, pairs)):
         if number:
             found[f"block {number}"] = z
         else:
@@ -52,12 +54,15 @@ def layers(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> dict[str, Ten
     return {**found, "decoder": model.decoder(z)}
 
 
-def _iterations(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Nodes, edges and globals after the encoder and after each block."""
-    nodes = nodes.to(model.scaling.node_mean.dtype)
-    graph = fully_connected(offsets)
+def iterations(
+    model: EventNetwork, nodes: Tensor, graph: Graph, pairs: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Nodes, edges and globals after the encoder and after each block.
+
+    nodes: as in EventNetwork.forward, in the model's precision.  pairs: of the graph's edges, see graph.edge_features.
+    """
     x = model.encoder.nodes(model.scaling.nodes(nodes))
-    y = model.encoder.edges(model.scaling.edges(edge_features(nodes, graph.receiver, graph.sender)))
+    y = model.encoder.edges(model.scaling.edges(pairs))
     z = model.encoder.globals(model.scaling.globals(graph.nodes_per_event))
     yield x, y, z
     for block in model.blocks_in_order():

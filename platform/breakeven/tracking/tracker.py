@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from breakeven.fingerprint import fingerprint
-from breakeven.tracking import content
+from breakeven.tracking import content, models
 from breakeven.tracking.content import DIGEST, Content
 from breakeven.tracking.database import PATIENCE_SECONDS, Reach
+from breakeven.tracking.models import Model
 
 _BATCH = 1000
 """Metrics that MLflow takes at once."""
@@ -112,6 +113,10 @@ class Tracker:
             if tags.get(tag) != digest:
                 self.reach.call(self._client.log_artifact, run, str(file))
                 self.reach.call(self._client.set_tag, run, tag, digest)
+
+    def register(self, record: str, model: Model) -> bool:
+        """Register a model that came from a record, which `sync` has written; whether there is a new version of it."""
+        return models.register(self.reach, self._client, self._runs[record][0].id, model)
 
     def _existing(self) -> Iterator[Run]:
         token = None

@@ -1,0 +1,128 @@
+"""The model card: what a backbone is, what goes into it, what it was trained on, what it is worth, what it is not.
+
+Text from facts; it reads no file and computes no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from breakeven.analysis import accuracy
+from breakeven.analysis import frame as ledger_frame
+
+INPUTS = (
+    ("pt", "GeV", "transverse momentum; of MET its magnitude"),
+    ("eta", "1", "pseudorapidity; 0 for MET"),
+    ("phi", "rad", "azimuth in (-pi, pi]"),
+    ("b_tag", "0 or 1", "whether the jet is b-tagged; 0 for all else"),
+    ("charge", "e", "electric charge of electrons and muons; 0 for all else"),
+    ("kind", "0 to 4", "0 jet, 1 electron, 2 muon, 3 photon, 4 missing transverse momentum (MET)"),
+)
+"""Columns of an event, their units and meanings: each a list with one entry an object."""
+
+
+def card(
+    name: str, best: Mapping[str, Any], made: Mapping[str, Any], frame: pd.DataFrame, facts: Mapping[str, Any]
+) -> str:
+    """Markdown. name: in the registry.  best: its row of backbones.ranking.  made: the ledger's record of its pretraining.
+
+    frame, facts: of the study, as the report has them.
+    """
+    spec, training = facts["spec"], made["identity"]["training"]
+    network = made["identity"]["network"]
+    samples = [
+        f"- {process}: {manifest['events']:,} events ({manifest['source']}), dataset `{manifest['hash']}`"
+        for process, manifest in facts["datasets"].items()
+        if manifest["hash"] in made["identity"]["datasets"]
+    ]
+    surrogates = [process for process, manifest in facts["datasets"].items() if manifest["source"] == "surrogate"]
+    outputs = (
+        "12 processes" if best["pretraining"] == "multiclass" and len(samples) == 12 else f"{best['pretraining']} head"
+    )
+    lines = [
+        f"# {name}",
+        "",
+        f"Backbone of the study *{facts['study']}*: a graph network on whole collision events, pretrained by "
+        f"{best['pretraining']} classification ({outputs}). Of the study's backbones the one that helped most on validation "
+        "events.",
+        "",
+        "```python",
+        "import mlflow",
+        'mlflow.set_tracking_uri("URI")      # the study\'s: a server, or sqlite:////path/to/runs/mlflow.db',
+        f'features = mlflow.pyfunc.load_model("models:/{name}@winner").predict(events)     # [n_events, 64]',
+        "```",
+        "",
+        "Needs this package where it is loaded. `load_model(...).unwrap_python_model().network` is the torch module, to go on "
+        'training it; `predict(events, params={"what": "outputs"})` gives the pretraining head\'s outputs. '
+        f"`breakeven export {facts['study']} --onnx` writes it for programs without torch.",
+        "",
+        "## Input",
+        "",
+        "A pandas frame, one row an event, each column a list with one entry an object; the Parquet files of the study's events "
+        "are such frames. The energy follows from pt and eta: objects are massless.",
+        "",
+        "| column | unit | meaning |",
+        "| --- | --- | --- |",
+        *(f"| {column} | {unit} | {meaning} |" for column, unit, meaning in INPUTS),
+        "",
+        "Output: [n_events, 64] float32, what the last hidden layer says of each event. Feature statistics are in the weights: "
+        "give physical units, unscaled.",
+        "",
+        "## Training",
+        "",
+        f"{training['epochs']} epochs, batch {training['batch_size']}, Adam at {training['learning_rate']:g} x "
+        f"{training['decay']}^epoch, {network['iterations']} message-passing iterations, seed {training['seed']}; "
+        f"{made['device_seconds'] / 3600:.3g} device-hours on {made.get('processor') or made['device']}. Weights "
+        f"`{best['backbone']}`, record `{best['record']}`, commit `{made['git_commit']}`.",
+        "",
+        "Events (LHC, 13 TeV, an ATLAS-like fast detector response"
+        + ("" if spec["generation"]["multiparton_interactions"] else ", without multiparton interactions")
+        + "):",
+        "",
+        *samples,
+        "",
+        "## What it is worth",
+        "",
+        f"Finetuned against training from scratch, same seeds and events, mean over {best['n_cells']} cells of "
+        f"{best['n_tasks']} task(s): {_points(best, 'validation_gain')} on validation events, by which it was chosen, and "
+        f"{_points(best, 'gain')} on test events, which chose nothing.",
+        "",
+        *_gains(frame, best["pretraining"]),
+        "",
+        "## What it is not",
+        "",
+        "- Trained on simulation at leading order with a parametrised detector, without pile-up: calibrate before data.",
+        "- The tasks' processes may be among those it was pretrained on (never the same test events).",
+        *([f"- Surrogate samples, from which no physics may be concluded: {', '.join(surrogates)}."] if surrogates else []),
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _points(row: Mapping[str, Any], name: str) -> str:
+    text = f"{row[name]:+.2f} percentage points"
+    known = pd.notna(row[f"{name}_low"])
+    return text + (f" (90 % over tasks: {row[f'{name}_low']:+.2f} to {row[f'{name}_high']:+.2f})" if known else "")
+
+
+def _gains(frame: pd.DataFrame, pretraining: str) -> list[str]:
+    """Test accuracy gained, a row a task, a column a size."""
+    gains = accuracy.gains(frame)
+    ours = gains[(gains["pretraining"] == pretraining) & (gains["strategy"] == "finetune") & (gains["n"] > 0)]
+    sizes = sorted(set(ours["size"]))
+    rows = ["| task | " + " | ".join(f"{size:,}" for size in sizes) + " |", "| --- |" + " --- |" * len(sizes)]
+    for task in ledger_frame.ordered_tasks(ours):
+        of_size = {row["size"]: row for row in ours[ours["task"] == task].to_dict("records")}
+        cells = [_gain(of_size[size]) if size in of_size else "" for size in sizes]
+        rows.append(f"| {ledger_frame.title(task)} | " + " | ".join(cells) + " |")
+    return ["Gain in test accuracy, percentage points, by training events per class (± standard deviation over n seeds):",
+            "", *rows]  # fmt: skip
+
+
+def _gain(row: Mapping[Any, Any]) -> str:
+    if row["n"] < 2:
+        return f"{row['gain']:+.1f} (n={row['n']})"
+    return f"{row['gain']:+.1f} ± {row['gain_sd']:.1f} (n={row['n']})"

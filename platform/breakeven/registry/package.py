@@ -1,0 +1,87 @@
+"""The winner of a study as files and as an entry in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from breakeven import atomic
+from breakeven.analysis import backbones
+from breakeven.registry.card import INPUTS, card
+from breakeven.study.ledger import Ledger
+from breakeven.tracking.models import Model
+
+SERVED = Path(__file__).with_name("served.py")
+_WHOLE = ("b_tag", "charge", "kind")
+
+
+class NoBackbone(ValueError):
+    """A study's backbone cannot be given away; the message says why."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The backbone that helped most on validation events."""
+
+    name: str
+    """In MLflow's registry."""
+    objective: str
+    record: str
+    """Of its pretraining, in the ledger."""
+    weights: Path
+    card: str
+    tags: Mapping[str, str]
+
+    def as_model(self) -> Model:
+        """What the registry is given."""
+        columns = {column: column in _WHOLE for column, _, _ in INPUTS}
+        return Model(self.name, self.weights, SERVED, columns, 64, self.card, self.tags)
+
+
+def winner(frame: pd.DataFrame, facts: Mapping[str, Any], ledger: Ledger, folder: Path) -> Winner:
+    """The winner of a study. folder: of all backbones.  Raises NoBackbone."""
+    ranked = backbones.ranking(frame)
+    if ranked.empty:
+        raise NoBackbone(
+            f"{facts['study']} has no backbone that was finetuned and held against scratch on the same seeds yet; finish it"
+        )
+    best = {str(name): value for name, value in ranked.iloc[0].items()}
+    made, name = ledger.get(best["record"]), f"{facts['study']}-backbone"
+    weights = folder / best["record"]
+    if made is None or not weights.is_dir():
+        raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
+    tags = {
+        "study": facts["study"], "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
+        "dataset": made["dataset"], "git_commit": made["git_commit"],
+        "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
+        "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
+    }  # fmt: skip
+    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, facts), tags)
+
+
+def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
+    """Write weights, model.json, the card and, where asked for, the ONNX file to `folder`; returns their paths.
+
+    Raises NoBackbone where the packages that write ONNX are missing or the weights are damaged, and OSError.
+    """
+    from breakeven.models.onnx_export import NoOnnx, export_onnx
+    from breakeven.training.checkpoint import CorruptCheckpoint, read_model
+
+    written = []
+    for file in sorted(best.weights.iterdir()):
+        with atomic.replacing(folder / file.name) as temporary:
+            temporary.write_bytes(file.read_bytes())
+        written.append(folder / file.name)
+    atomic.write_text(folder / "README.md", best.card)
+    written.append(folder / "README.md")
+    if onnx:
+        try:
+            export_onnx(read_model(best.weights), folder / "backbone.onnx")
+        except (NoOnnx, CorruptCheckpoint) as error:
+            raise NoBackbone(str(error)) from error
+        written.append(folder / "backbone.onnx")
+    return written

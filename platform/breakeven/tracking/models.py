@@ -1,0 +1,105 @@
+"""MLflow's model registry: one registered model a study, one version for each backbone that has won.
+
+Writes what it is given; which backbone wins, and what its card says, is decided elsewhere.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
+
+from breakeven.tracking.database import Reach
+
+ALIAS = "winner"
+_FOLDER = "backbone"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to be registered.
+
+    name: in the registry.  weights: its folder.  code: Python file that MLflow runs to load it.  columns: of an event, each a
+    list of numbers, with whether they are whole ones.  width: of the representation.  card: Markdown.  tags: of the version;
+    "backbone" tells versions apart.
+    """
+
+    name: str
+    weights: Path
+    code: Path
+    columns: Mapping[str, bool]
+    width: int
+    card: str
+    tags: Mapping[str, str]
+
+
+def register(reach: Reach, client: MlflowClient, run: str, model: Model) -> bool:
+    """Register a model with a run's artifacts, and point the alias `winner` at it; whether there is a new version.
+
+    A version with the same backbone is kept, and its card brought up to date. Raises TrackingUnavailable.
+    """
+    reach.call(_make, client, model.name)
+    versions = reach.call(client.search_model_versions, f"name = '{model.name}'")
+    known = next((one for one in versions if one.tags.get("backbone") == model.tags["backbone"]), None)
+    if known is None:
+        with tempfile.TemporaryDirectory() as folder:
+            built = Path(folder) / _FOLDER
+            _save(built, model)
+            reach.call(client.log_artifacts, run, str(built), _FOLDER)
+        about: Run = reach.call(client.get_run, run)
+        source = f"{about.info.artifact_uri}/{_FOLDER}"
+        made = reach.call(client.create_model_version, model.name, source, run, tags=dict(model.tags))
+        reach.call(client.update_model_version, model.name, made.version, model.card)
+        reach.call(client.set_registered_model_alias, model.name, ALIAS, made.version)
+        return True
+    if known.description != model.card:
+        reach.call(client.update_model_version, model.name, known.version, model.card)
+        for tag, value in model.tags.items():
+            reach.call(client.set_model_version_tag, model.name, known.version, tag, value)
+    if ALIAS not in known.aliases:
+        reach.call(client.set_registered_model_alias, model.name, ALIAS, known.version)
+    return False
+
+
+def _make(client: MlflowClient, name: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        try:
+            client.create_registered_model(name)
+        except MlflowException:
+            if not client.search_registered_models(f"name = '{name}'"):  # else another driver was first
+                raise
+
+
+def _save(folder: Path, model: Model) -> None:
+    """Write the model's folder: MLmodel with its signature, the code, the weights, the card."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(Array(DataType.long if whole else DataType.double), name) for name, whole in model.columns.items()
+    ]
+    signature = ModelSignature(
+        inputs=Schema(columns),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, model.width))]),
+        params=ParamSchema([ParamSpec("what", DataType.string, "representation")]),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow advises type hints and examples: the signature is given
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(model.code),
+            artifacts={"backbone": str(model.weights)},
+            signature=signature,
+            pip_requirements=[f"mlflow=={mlflow.__version__}", "pandas", "safetensors", "torch==2.13.0"],
+        )
+    (folder / "README.md").write_text(model.card)
+
+
+logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)

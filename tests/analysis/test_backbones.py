@@ -1,0 +1,44 @@
+import math
+
+import pytest
+
+from breakeven.analysis.backbones import ranking
+
+
+def study(ledger, validation, test):
+    """Gains by pretraining over a baseline of 0.6, on two tasks with two seeds each."""
+    for objective in validation:
+        ledger.pretraining(objective, backbone=f"weights of {objective}", record=f"record of {objective}")
+    for task in ("WH_vs_ZH", "stop_vs_ttH"):
+        for seed in (1, 2):
+            ledger.trial(task, "scratch", 100, seed, 0.6)
+            for objective in validation:
+                ledger.trial(task, "finetune", 100, seed, 0.6 + test[objective], pretraining=objective,
+                             validation_accuracy=0.6 + validation[objective])  # fmt: skip
+
+
+def test_the_winner_is_chosen_on_validation_and_reported_on_test(ledger):
+    study(ledger, {"multiclass": 0.03, "multilabel": 0.05}, {"multiclass": 0.08, "multilabel": 0.04})
+    found = ranking(ledger.frame())
+    assert found["pretraining"].tolist() == ["multilabel", "multiclass"]
+    best = found.iloc[0]
+    assert best["validation_gain"] == pytest.approx(5.0) and best["gain"] == pytest.approx(4.0)
+    assert best["backbone"] == "weights of multilabel" and best["record"] == "record of multilabel"
+    assert best["n_tasks"] == best["n_cells"] == 2
+
+
+def test_only_cells_that_all_backbones_have_count(ledger):
+    study(ledger, {"multiclass": 0.03, "multilabel": 0.02}, {"multiclass": 0.0, "multilabel": 0.0})
+    ledger.trial("ttW_vs_ttt", "scratch", 100, 1, 0.6)
+    ledger.trial("ttW_vs_ttt", "finetune", 100, 1, 0.9, pretraining="multilabel")  # an easy one for one of them
+    found = ranking(ledger.frame())
+    assert found["pretraining"].tolist() == ["multiclass", "multilabel"] and set(found["n_tasks"]) == {2}
+
+
+def test_one_task_has_no_interval_and_nothing_has_no_winner(ledger):
+    assert ranking(ledger.frame()).empty
+    ledger.pretraining("multiclass", backbone="b")
+    ledger.trial("WH_vs_ZH", "finetune", 100, 1, 0.7)
+    assert ranking(ledger.frame()).empty, "nothing to hold it against"
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6)
+    assert math.isnan(ranking(ledger.frame())["gain_low"].item())
