@@ -33,7 +33,7 @@ WORKSTATION = Study(
     generation=Generation(events_per_process=20_000),
     pretraining=Pretraining(events_per_process=10_000, epochs=15),
     finetuning=Finetuning(
-        sizes=(100, 200, 500, 1000, 3000, 10_000), seeds=5, epochs=12, validation_events=1000
+        sizes=(100, 200, 500, 1000, 2000, 5000), seeds=5, epochs=12, validation_events=1000
     ),
     search=Search(trials=3),
 )  # fmt: skip

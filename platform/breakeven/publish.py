@@ -21,7 +21,7 @@ from breakeven.analysis.accounts import accounts
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.places import Places
-from breakeven.registry.package import NoBackbone, winner, write_files
+from breakeven.registry.package import NoBackbone, Winner, winner, write_files
 from breakeven.stages.generation import recipes_of
 from breakeven.study import price, provenance
 from breakeven.study.lease import Leases
@@ -106,7 +106,7 @@ def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], u
             if places.report.is_dir():
                 tracker.log_artifacts([file for file in sorted(places.report.iterdir()) if file.suffix in _ARTIFACTS])
             with suppress(NoBackbone):  # nothing was finetuned, or the weights are elsewhere
-                best = winner(frame, _facts(study, places, frame), ledger, places.backbones)
+                best = _winner(study, places, ledger, frame)
                 if tracker.register(best.record, best.as_model()):
                     console.print(f"  registered {best.name}: {best.objective} pretraining, with its model card")
             return written
@@ -117,10 +117,14 @@ def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], u
 def export(study: Study, places: Places, ledger: Ledger, members: Sequence[str], folder: Path, onnx: bool) -> None:
     """Write the winning backbone, its card and, where asked for, its ONNX file to `folder`. Raises NoBackbone."""
     frame = ledger.frame(members)
-    best = winner(frame, _facts(study, places, frame), ledger, places.backbones)
+    best = _winner(study, places, ledger, frame)
     for path in write_files(best, folder, onnx):
         console.print(f"  {path}", highlight=False)
     console.print(f"{best.objective} pretraining of {study.name} is in {folder}; README.md is its card")
+
+
+def _winner(study: Study, places: Places, ledger: Ledger, frame: pd.DataFrame) -> Winner:
+    return winner(study.name, frame, lambda: _facts(study, places, frame), ledger, places.backbones)
 
 
 def tracking_uri(runs_dir: Path) -> str:

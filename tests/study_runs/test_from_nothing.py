@@ -1,8 +1,14 @@
 """One smoke study from nothing to its break-even, in a log as in a terminal, and the same command again."""
 
+import numpy as np
+import onnxruntime
+import pandas as pd
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 from study_runs.started import TRIALS, assert_each_once, files, study
+
+from breakeven.training.checkpoint import read_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
 
@@ -44,6 +50,26 @@ def test_from_nothing_to_break_even(finished):
         )
         judged = trial.data.tags["phase"] == "confirm"
         assert ("test/accuracy" in trial.data.metrics) == ("test/auc" in trial.data.metrics) == judged
+
+
+def test_the_winner_is_registered_and_its_networks_are_compared(finished, starting, tmp_path):
+    runs, command = finished
+    assert "registered smoke-backbone: multiclass pretraining" in command.said
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    version = client.get_model_version_by_alias("smoke-backbone", "winner")
+    assert "What it is worth" in version.description and "stop vs ttH" in version.description
+    similar = pd.read_csv(runs / "smoke" / "report" / "similarity.csv", comment="#")
+    assert set(similar["strategy"]) == {"scratch", "finetune"} and similar["cka"].between(0, 1).all()
+    out = tmp_path / "mine"
+    written = starting(["breakeven", "export", "smoke", "--runs-dir", str(runs), "--onnx", "--output", str(out)])
+    assert written.ends() == 0, written.said
+    assert {file.name for file in out.iterdir()} == {"README.md", "backbone.onnx", "model.json", "weights.safetensors"}
+    session = onnxruntime.InferenceSession(out / "backbone.onnx")
+    inputs = {"nodes": np.ones((3, 7), np.float32), "offsets": np.array([0, 1, 3])}
+    (found,) = session.run(["representation"], inputs)
+    with torch.no_grad():
+        expected = read_model(out).represent(torch.ones(3, 7), torch.tensor([0, 1, 3]))
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_again_trains_nothing_and_logs_nothing_twice(copy, starting):

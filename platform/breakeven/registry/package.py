@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,25 +42,30 @@ class Winner:
         return Model(self.name, self.weights, SERVED, columns, 64, self.card, self.tags)
 
 
-def winner(frame: pd.DataFrame, facts: Mapping[str, Any], ledger: Ledger, folder: Path) -> Winner:
-    """The winner of a study. folder: of all backbones.  Raises NoBackbone."""
+def winner(
+    study: str, frame: pd.DataFrame, facts: Callable[[], Mapping[str, Any]], ledger: Ledger, folder: Path
+) -> Winner:
+    """The winner of a study. facts: gives what its report knows of it, asked for its card.  folder: of all backbones.
+
+    Raises NoBackbone.
+    """
     ranked = backbones.ranking(frame)
     if ranked.empty:
         raise NoBackbone(
-            f"{facts['study']} has no backbone that was finetuned and held against scratch on the same seeds yet; finish it"
+            f"{study} has no backbone that was finetuned and held against scratch on the same seeds yet; finish it"
         )
     best = {str(name): value for name, value in ranked.iloc[0].items()}
-    made, name = ledger.get(best["record"]), f"{facts['study']}-backbone"
+    made, name = ledger.get(best["record"]), f"{study}-backbone"
     weights = folder / best["record"]
     if made is None or not weights.is_dir():
         raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
     tags = {
-        "study": facts["study"], "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
+        "study": study, "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
         "dataset": made["dataset"], "git_commit": made["git_commit"],
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, facts), tags)
+    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, facts()), tags)
 
 
 def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
