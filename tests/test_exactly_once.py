@@ -104,7 +104,10 @@ def drive(folder: Path) -> None:
                     workers[workers.index(dead)] = start_worker(folder)
                 pack = busy.pop(pipe)
                 queue.ledger.refresh()
-                assert not queue.pack_came_back([trial.hash for trial in pack], alive), "lost three times"
+                names = [trial.hash for trial in pack]
+                done = [name for name in names if queue.settled(name)]
+                begun = None if alive else [*done, *(name for name in names if name not in done)][: len(done) + 1]
+                assert not queue.pack_came_back(names, begun), "lost three times"
                 note(folder, "back", me, *(trial.hash for trial in pack))
         for _, process in workers:
             process.kill()

@@ -207,8 +207,8 @@ def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, 
         kept = json.loads((places.folder / "price.json").read_text())
         records = [record for name in members if (record := ledger.get(name)) is not None]
         return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
-    except (OSError, ValueError, KeyError):
-        return nothing
+    except (OSError, ValueError, KeyError, TypeError):
+        return nothing  # there is no price, or its file was damaged
 
 
 def _missing(places: Places) -> dict[str, Any]:

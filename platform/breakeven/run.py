@@ -182,7 +182,11 @@ def _make_way(study: Study, places: Places) -> None:
 def _keep_price(study: Study, places: Places, price: Price) -> None:
     """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
     spec, path = fingerprint(dataclasses.asdict(study)), places.folder / "price.json"
-    if not path.exists() or json.loads(path.read_text()).get("spec") != spec:
+    try:
+        before = json.loads(path.read_text()).get("spec")
+    except (OSError, ValueError, AttributeError):
+        before = ""  # there is none, or it was damaged
+    if before != spec:
         atomic.write_json(path, {"spec": spec, **to_keep(price)})
 
 

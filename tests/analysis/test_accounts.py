@@ -70,6 +70,34 @@ def test_a_trial_that_two_killed_drivers_had_in_flight_lost_its_time_once(ledger
     assert found["wasted"] == pytest.approx(7) and found["unaccounted"] == pytest.approx(0)
 
 
+def test_what_a_living_driver_saw_lost_is_not_taken_from_what_was_in_flight(ledger):
+    about = {"device": "cpu", "started": "2026-01-01T01:00"}
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6, record="t", device_seconds=6.0, wasted_seconds=7.0, pack=1,
+                 reservation="b", **about)  # fmt: skip
+    # A worker of driver a died at t after 4 s; t was in flight again, for 3 s, when a was killed.
+    killed = held("a", "finetuning", 7.0, idle={"starting": 0.0}) | {
+        "ended": "2026-01-01T00:05", "losses": {"t": 4.0}, "in_flight": [{"pack": 2, "trials": ["t"], "seconds": 3.0}],
+    }  # fmt: skip
+    last = held("b", "finetuning", 6.0, idle={"starting": 0.0}) | {"in_flight": [], "closed": True}
+    found = accounts(ledger.frame(), [killed, last]).set_index("stage").loc["all"] * 3600
+    assert found["reserved"] == pytest.approx(13) and found["idle"] == pytest.approx(0)
+    assert found["unaccounted"] == pytest.approx(0)
+
+
+def test_a_workers_clock_that_is_ahead_adds_nothing_to_a_stage_that_ended(ledger):
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6, device_seconds=6.0, pack=1, reservation="a", device="cpu",
+                 started="2027-01-01T00:00")  # fmt: skip
+    ended = held("a", "finetuning", 6.0, idle={"starting": 0.0}) | {"closed": True}
+    assert accounts(ledger.frame(), [ended])["reserved"].iloc[0] * 3600 == pytest.approx(6)
+
+
+def test_a_resumed_pretraining_is_one_record_of_two_drivers(ledger):
+    ledger.pretraining(device_seconds=150.0, wasted_seconds=2.0, reservation="b", device="cpu")
+    found = accounts(ledger.frame(), [held("a", "pretraining", 102.0), held("b", "pretraining", 70.0)])
+    row = found.set_index("stage").loc["all"] * 3600
+    assert row["idle"] == pytest.approx(20) and row["unaccounted"] == pytest.approx(0)
+
+
 def test_two_kinds_of_hours_are_never_added(ledger):
     found = accounts(ledger.frame(), [held("g", "generation", 40.0), held("f", "finetuning", 100.0, device="cuda")])
     assert sorted(found[found["stage"] == "all"]["unit"]) == ["cpu_hours", "gpu_hours"]

@@ -1,15 +1,17 @@
 """A pack of trials in a worker, without Ray: each member is recorded, fails and runs out of time alone."""
 
 import multiprocessing
+import os
 import signal
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from breakeven.distributed.deadline import OutOfTime, deadline
-from breakeven.distributed.finetuning import shares
+from breakeven.distributed.finetuning import QueueSearcher, shares
 from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import Resources
 from breakeven.distributed.trial import run_pack, run_trial, train_and_judge
@@ -135,3 +137,17 @@ def test_workers_fit_the_cluster():
     assert shares(offers(8, 2), 0.25) == (8, {"gpu": 0.25, "cpu": 1.0})
     assert shares(offers(8, 2), 0.1) == (20, {"gpu": 0.1, "cpu": 0.4})
     assert shares(offers(8, 1), 0.4)[0] == 2
+
+
+def test_a_dead_worker_was_at_the_first_trial_that_it_had_claimed(datasets, tmp_path):
+    jobs = {job.trial.hash: job for job in (job_for(datasets, tmp_path, seed) for seed in (1, 2, 3))}
+    first, second, _ = jobs
+    ledger = Ledger(tmp_path)
+    searcher = QueueSearcher(SimpleNamespace(ledger=ledger), None, None, None, None)
+    assert searcher._at_work(jobs, {}) == (first, 0.0, ""), "held to the first, though it may never have begun"
+    with ledger.claim(second):
+        sum(range(1_000_000))
+    found, spent, worker = searcher._at_work(jobs, {first: {}})
+    assert found == second and spent > 0.0 and str(os.getpid()) in worker
+    ledger.claim_path(second).unlink()
+    assert searcher._at_work(jobs, {first: {}, second: {}})[0] is None, "it ended itself after a record"

@@ -56,8 +56,32 @@ def test_a_pack_in_flight_is_not_idle():
     clock.now = 101.0
     slots.handed_out(1, ["x", "y"])
     clock.now = 104.0
-    assert slots.in_flight() == [{"pack": 1, "trials": ["x", "y"], "seconds": 1.5}]
+    assert slots.measured()["in_flight"] == [{"pack": 1, "trials": ["x", "y"], "seconds": 1.5}]
     assert slots.idle()["ending"] == pytest.approx(0.5 * (1.0 + 4.0))  # before it was handed out, and the other slot
     slots.taken_back(1)
     slots.came_back(PackTimes("a", began=101.5, ended=103.0, waited=0.0, lasted=1.5, used=0.7))
-    assert slots.in_flight() == [] and sum(slots.idle().values()) + 0.7 == pytest.approx(2 * 0.5 * 4.0)
+    assert slots.measured()["in_flight"] == [] and sum(slots.idle().values()) + 0.7 == pytest.approx(2 * 0.5 * 4.0)
+
+
+def test_a_worker_that_nobody_names_is_the_one_that_was_free_last():
+    clock = Clock()
+    slots = Slots(2, 1.0, clock)
+    slots.came_back(
+        PackTimes("a", began=100.0, ended=101.0, waited=0.0, lasted=1.0, used=1.0), 100.0
+    )  # then a long pack
+    slots.came_back(PackTimes("b", began=100.0, ended=150.0, waited=0.0, lasted=50.0, used=50.0), 100.0)
+    clock.now = 155.0
+    slots.died(handed_out=150.0, accounted=0.0)  # before it could claim a trial: not "a", which is at work since 101
+    slots.came_back(PackTimes("c", began=158.0, ended=160.0, waited=0.0, lasted=2.0, used=2.0), 155.0)
+    slots.came_back(PackTimes("a", began=101.0, ended=160.0, waited=0.0, lasted=59.0, used=59.0), 101.0)
+    clock.now = 160.0
+    idle = slots.idle()
+    assert idle == pytest.approx({"starting": 3.0, "waiting": 0.0, "stalled": 0.0, "lost": 5.0, "ending": 0.0})
+    assert sum(idle.values()) + 1.0 + 50.0 + 2.0 + 59.0 == pytest.approx(2 * 60.0)
+
+
+def test_a_try_that_came_to_nothing_is_kept_by_trial():
+    slots = Slots(1, 1.0, Clock())
+    slots.lost("x", 3.0)
+    slots.lost("x", 1.0)
+    assert slots.measured()["losses"] == {"x": 4.0} and set(slots.measured()) == {"idle_seconds", "in_flight", "losses"}

@@ -147,12 +147,34 @@ def test_proposals_depend_on_what_was_told_only(tmp_path):
     for folder in ("one", "two"):
         asked = []
         for _ in range(6):
-            search = RatioSearch(open_storage(tmp_path / folder), "ab12", Search())  # opened anew, as after a kill
+            search = RatioSearch(
+                open_storage(tmp_path / folder), "ab12", Search(trials=6)
+            )  # opened anew, as after a kill
             number, ratio = search.ask()
             search.tell(number, math.log(ratio) ** 2)
             asked.append(ratio)
         ratios.append(asked)
     assert ratios[0] == ratios[1] and len(set(ratios[0])) == 6
+
+
+def test_a_search_that_asks_for_less_than_before_confirms_what_a_new_one_would(tmp_path):
+    def searched(storage, trials):
+        search = RatioSearch(storage, "ab12", Search(trials=trials))
+        while search.told() < trials:
+            number, ratio = search.ask()
+            search.tell(number, math.log(ratio / 0.5) ** 2)
+        return search.best()
+
+    long = searched(open_storage(tmp_path / "journal"), 6)
+    short = searched(open_storage(None), 2)
+    assert searched(open_storage(tmp_path / "journal"), 2) == short != long
+    assert searched(open_storage(tmp_path / "journal"), 6) == long
+
+
+def test_a_kill_before_the_first_ratio_leaves_the_published_one_first(tmp_path):
+    search = RatioSearch(open_storage(tmp_path / "journal"), "ab12", Search())
+    search.study.ask()  # as a driver that was killed before it had drawn the ratio
+    assert RatioSearch(open_storage(tmp_path / "journal"), "ab12", Search()).ask()[1] == Search().published
 
 
 def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
@@ -256,7 +278,7 @@ def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch):
         if len(out[mine]) > 1 or (out[mine] and turn % 3 == 0):
             names = [trial.hash for trial in out[mine][0]]
             written = [queues[mine].ledger.write([outcome(trial)]).name for trial in out[mine].popleft()]
-            assert len(written) == len(names) and queues[mine].pack_came_back(names, alive=True) == []
+            assert len(written) == len(names) and queues[mine].pack_came_back(names) == []
             trained[mine] += names
     assert all(queue.finished for queue in queues)
     assert sorted(trained[0] + trained[1]) == sorted(queues[0].trials) and min(map(len, trained)) > 5
@@ -281,7 +303,7 @@ def test_a_pack_whose_worker_died_stays_with_its_driver(tmp_path, monkeypatch):
     pack = first.next_pack(most=4)
     names = [trial.hash for trial in pack]
     first.ledger.write([outcome(pack[0])])
-    assert len(pack) > 2 and first.pack_came_back(names, alive=False) == []
+    assert len(pack) > 2 and first.pack_came_back(names, begun=names[:2]) == []
     assert not set(names) & {trial.hash for trial in second.take(100)}
     assert first.next_pack() == [pack[1]]  # it may have been the reason
     assert set(names[2:]) <= {trial.hash for trial in first.next_pack()}
@@ -311,7 +333,7 @@ def work_in_packs(queue, workers=2, seconds=0.01):
         packs.append(out.pop(0))
         for trial in packs[-1]:
             queue.ledger.write([outcome(trial) | {"wall_seconds": seconds}])
-        assert queue.pack_came_back([trial.hash for trial in packs[-1]], alive=True) == []
+        assert queue.pack_came_back([trial.hash for trial in packs[-1]]) == []
     return packs
 
 
@@ -364,7 +386,9 @@ def test_a_dead_worker_costs_the_trial_it_was_at_a_try_and_no_other(tmp_path):
                 break
             queue.ledger.write([outcome(trial)])
             trained.append(trial.hash)
-        lost = queue.pack_came_back([trial.hash for trial in pack], alive=culprit not in pack)
+        names = [trial.hash for trial in pack]
+        begun = names[: names.index(culprit.hash) + 1] if culprit in pack else None
+        lost = queue.pack_came_back(names, begun)
         assert tries < 2 or culprit not in pack or pack == [culprit]  # a suspect is handed out alone
         for name in lost:
             assert name == culprit.hash

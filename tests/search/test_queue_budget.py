@@ -36,11 +36,12 @@ def work(queue, workers=2):
         pack = out.pop(0)
         for one in pack:
             spent += seconds(one)
+            queue.charge(seconds(one))
             queue.ledger.write([{
                 "level": "trial", "record": one.hash, "outcome": "finished", "phase": one.phase, "device": "cpu",
                 "device_seconds": seconds(one), "started": now(), "ended": now(), "validation_loss": 0.5, "curve": [],
             }])  # fmt: skip
-        queue.pack_came_back([one.hash for one in pack], alive=True)
+        queue.pack_came_back([one.hash for one in pack])
     return spent
 
 
@@ -76,3 +77,20 @@ def test_without_a_budget_nothing_is_missing(tmp_path):
     assert len(queue.missing()) == 8
     work(queue)
     assert queue.missing() == {} and not queue.out_of_budget
+
+
+def test_a_part_of_a_gpu_spends_a_part_of_the_time(tmp_path):
+    """Trials of ten seconds on a quarter of a GPU: four times as many fit as by the clock."""
+    queue = new_queue(tmp_path, Budget(100.0))
+    done = 0
+    while not queue.finished:
+        for one in (pack := queue.next_pack()):
+            done += 1
+            queue.charge(2.5)
+            queue.ledger.write([{
+                "level": "trial", "record": one.hash, "outcome": "finished", "phase": one.phase, "device": "cuda",
+                "device_seconds": 2.5, "wall_seconds": 10.0, "started": now(), "ended": now(), "validation_loss": 0.5,
+                "curve": [],
+            }])  # fmt: skip
+        queue.pack_came_back([one.hash for one in pack])
+    assert queue.out_of_budget and done >= 36

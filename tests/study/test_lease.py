@@ -91,6 +91,18 @@ def test_a_driver_that_ended_leaves_its_work_at_once(tmp_path):
         assert two.take("a")
 
 
+def test_a_driver_that_stood_still_has_not_what_another_took_and_gave_back(tmp_path):
+    with leases(tmp_path) as one, leases(tmp_path) as two, leases(tmp_path) as three:
+        assert one.take("a")
+        (tmp_path / "drivers" / one.owner).unlink()  # as if it had been silent for too long
+        assert two.take("a")
+        two.release("a")
+        assert three.take("a")
+        assert not one.take("a")
+        one.release("a")  # nothing of its own to remove
+        assert three.take("a") and not two.take("a")
+
+
 def test_a_process_killed_on_this_machine_is_dead_at_once(tmp_path):
     with leases(tmp_path, patience=1000) as mine, other_driver(tmp_path, ["a"]) as process:
         assert not mine.take("a")

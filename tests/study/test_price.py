@@ -52,6 +52,15 @@ def test_a_cell_that_was_trained_before_costs_what_it_cost():
     assert other.high / other.low > found.high / found.low and known.trusted
 
 
+def test_trials_with_another_limit_of_epochs_are_no_trials_of_this_kind():
+    cell = Cell("WH_vs_ZH", "none", "scratch", 100)
+    known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
+    longer = replace(STUDY, finetuning=replace(STUDY.finetuning, epochs=100 * epochs(STUDY.finetuning, 100)))
+    more = speeds(longer, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
+    few, many = trial_hours(STUDY, cell, "confirm", known), trial_hours(longer, cell, "confirm", more)
+    assert many.expected > 20 * few.expected
+
+
 def test_only_the_same_network_batch_and_machine_is_history():
     strange = [record(processor="another"), record(identity={**record()["identity"], "network": {}})]
     assert speeds(STUDY, strange, None) == ELSEWHERE and not ELSEWHERE.trusted

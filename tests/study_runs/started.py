@@ -60,8 +60,8 @@ class Command:
             pass  # it has ended: what is known of its family stays known
         return [process for process in self._family.values() if process.is_running()]
 
-    def named(self, title: str) -> list[psutil.Process]:
-        """Living processes of this command whose command line begins with `title`."""
+    def named(self, title: str | tuple[str, ...]) -> list[psutil.Process]:
+        """Living processes of this command whose command line begins with `title`, or one of several."""
         return [process for process in self.family() if _title(process).startswith(title)]
 
     def kill(self) -> None:

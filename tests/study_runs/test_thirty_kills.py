@@ -18,6 +18,8 @@ from breakeven.study.reservation import reservations
 
 pytestmark = pytest.mark.endurance
 
+WORKERS = ("ray::TrialWorker", "ray::ResourceTrainable")
+"""What Ray calls the process of a worker, between its calls and in one."""
 KILLS = 10
 """Of each kind."""
 SEEDS = 48
@@ -56,19 +58,21 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
     chance.shuffle(kinds)
     command, interrupted, seeds = None, 0, SEEDS
     while kinds:
-        if command is None or command.popen.poll() is not None:
+        fresh = command is None or command.popen.poll() is not None
+        if fresh:
             if command is not None and command.popen.returncode == 0:
                 seeds += SEEDS
             command = starting(study(prepared, *larger(seeds)))
-        command.until(lambda: command.popen.poll() is not None or command.named("ray::TrialWorker"))  # noqa: B023
-        time.sleep(chance.uniform(0.0, 2.0))
+        command.until(lambda: command.popen.poll() is not None or command.named(WORKERS))  # noqa: B023
+        # A worker needs about ten seconds to begin: kills fall into its start, its trials, and what comes between.
+        time.sleep(chance.uniform(0.0, 15.0 if fresh else 4.0))
         if command.popen.poll() is not None:
             assert command.popen.returncode in (0, 1) and "Traceback" not in command.said, command.said
         elif kinds[-1] == "driver":
             command.kill()
             interrupted += 2
             kinds.pop()
-        elif kinds[-1] == "worker" and (workers := command.named("ray::TrialWorker")):
+        elif kinds[-1] == "worker" and (workers := command.named(WORKERS)):
             chance.choice(workers).kill()
             interrupted += 1
             kinds.pop()
@@ -78,6 +82,7 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
             command.crash()
             interrupted += 2
             kinds.pop()
+        print(f"{KILLS * 3 - len(kinds)} of {KILLS * 3} kills, {len(trials(prepared))} trials", flush=True)
     if command.popen.poll() is None:
         command.ends()
     last = starting(study(prepared, *larger(seeds)))

@@ -38,26 +38,24 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
     if not held:
         return NONE
     made = frame[frame["reservation"].isin({one["reservation"] for one in held})]
-    made = made[(made["outcome"] != "finished") | ~made.duplicated(["record", "outcome"])]
     by_reservation = dict(tuple(made.groupby("reservation")))
     rows = []
     in_flight = _InFlight(made, held)
     for one in held:
         used = _used(by_reservation.get(one["reservation"], made.iloc[:0]))
-        useful = used["useful"] + one["used_seconds"]
-        charged = useful + used["search"] + used["wasted"]
-        measured, reserved = one["idle_seconds"], one["reserved_seconds"]
+        measured, idle, reserved = one["idle_seconds"], 0.0, one["reserved_seconds"]
         if isinstance(measured, dict):
             lost, beyond = in_flight.settle(one)
             idle, reserved = sum(measured.values()) + lost, reserved + beyond
-        else:
-            idle = max(reserved - charged, 0.0)
-        seconds = {"reserved": reserved, **used, "useful": useful, "idle": idle}
+        seconds = {"reserved": reserved, **used, "useful": used["useful"] + one["used_seconds"], "idle": idle}
         rows.append({"stage": one["stage"], "unit": ledger_frame.hours_unit(one["device"]), "n_reservations": 1,
                      **{name: value / 3600 for name, value in seconds.items()}})  # fmt: skip
     table = pd.DataFrame(rows)
     by_stage = table.groupby(["unit", "stage"], as_index=False).sum()
-    every = table.drop(columns="stage").groupby("unit", as_index=False).sum().assign(stage="all")
+    # A record stands for all drivers that worked on it, so what is left is idle in a stage as a whole.
+    left = by_stage["reserved"] - by_stage[["useful", "search", "wasted"]].sum(axis=1)
+    by_stage["idle"] = by_stage["idle"].where(by_stage["stage"] == "finetuning", left.clip(lower=0.0))
+    every = by_stage.drop(columns="stage").groupby("unit", as_index=False).sum().assign(stage="all")
     found = pd.concat([by_stage, every], ignore_index=True)
     found["unaccounted"] = found["reserved"] - found[["useful", "search", "wasted", "idle"]].sum(axis=1)
     rank = {stage: place for place, stage in enumerate((*STAGES, "all"))}
@@ -76,6 +74,9 @@ class _InFlight:
     def __init__(self, made: pd.DataFrame, held: Iterable[dict[str, Any]]) -> None:
         self._made = made
         self._lost = made.groupby("record")["wasted_seconds"].sum().to_dict()
+        for one in held:  # these were seen by a living driver, which counts their time as used
+            for name, seconds in (one.get("losses") or {}).items():
+                self._lost[name] = max(self._lost.get(name, 0.0) - seconds, 0.0)
         self._packs = Counter(name for one in held for pack in one.get("in_flight") or () for name in pack["trials"])
 
     def settle(self, reservation: dict[str, Any]) -> tuple[float, float]:
@@ -91,7 +92,7 @@ class _InFlight:
             done = ours[ours["pack"] == pack["pack"]]
             room = pack["seconds"] - done["device_seconds"].sum()
             beyond += max(-room, 0.0)
-            for name in set(pack["trials"]) - set(done["record"]):
+            for name in (trial for trial in pack["trials"] if trial not in set(done["record"])):
                 self._packs[name] -= 1
                 lost = self._lost.pop(name, 0.0)
                 taken = min(lost, max(room, 0.0))
@@ -101,8 +102,10 @@ class _InFlight:
                 else:
                     beyond += lost - taken
             idle += max(room, 0.0)
-        after = (ours["started"] > reservation["ended"]) & ~ours["pack"].isin([pack["pack"] for pack in packs])
-        return float(idle), float(beyond + ours.loc[after, "device_seconds"].sum())
+        if not reservation.get("closed"):
+            after = (ours["started"] > reservation["ended"]) & ~ours["pack"].isin([pack["pack"] for pack in packs])
+            beyond += ours.loc[after, "device_seconds"].sum()
+        return float(idle), float(beyond)
 
 
 def _used(made: pd.DataFrame) -> dict[str, float]:

@@ -7,7 +7,7 @@ own state is disposable: the ledger says what is done. Holds no physics and no t
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,11 @@ class Pack:
         return self
 
 
+def _is_of(record: Mapping[str, Any], job: TrialJob) -> bool:
+    """Whether a record was made by this handing out of its trial, and not by an earlier one."""
+    return record.get("reservation") == job.reservation and record.get("pack") == job.pack
+
+
 _LOST = "its worker died three times; look at the Ray logs for out of memory"
 _UNREADABLE = "its record could not be read back three times; look at the ledger's folder and its disk"
 
@@ -193,7 +198,9 @@ class QueueSearcher(Searcher):
             if result and result.get("disk") and self.error is None:
                 self.error = OSError(f"a worker could not write to the ledger: {result['disk']}")
             if result and files is not None:
-                self.slots.came_back(PackTimes(*result["times"]))
+                times = PackTimes(*result["times"])
+                self.slots.came_back(times, pack.handed_out)
+                self.queue.charge(times.used)
             self._take(pack, files, (result or {}).get("worker", ""))
         except Exception as problem:  # Tune would swallow it: keep it, stop handing out, raise in the driver
             self.error = self.error or problem
@@ -219,28 +226,39 @@ class QueueSearcher(Searcher):
         else:
             ledger.read(files)
         jobs = {job.trial.hash: job for job in pack.jobs}
-        open_before = [name for name in jobs if not queue.settled(name)]
+        tried = {name: record for name, job in jobs.items() if (record := ledger.get(name)) and _is_of(record, job)}
+        for name, record in tried.items():
+            if not queue.settled(name):  # it failed, and is tried again
+                self.slots.lost(name, record["device_seconds"])
+        suspect = None
         if not alive:
-            used, of = self._accounted(jobs, open_before)
+            suspect, spent, of = self._at_work(jobs, tried)
+            used = sum(record["device_seconds"] for record in tried.values()) + spent
             self.slots.died(pack.handed_out, used, worker or of)
-        lost = queue.pack_came_back(list(jobs), alive)
+            queue.charge(used)
+            if suspect:
+                self.slots.lost(suspect, spent)
+        lost = queue.pack_came_back(list(jobs), None if alive else {*tried, suspect or ""})
         for name in lost:
             if not alive or ledger.get(name) is None:  # else its last failure stands
                 ledger.write([lost_record(jobs[name], _UNREADABLE if alive else _LOST)])
             queue.give_up(name)
         self.on_records([record for name in jobs if queue.settled(name) and (record := ledger.get(name)) is not None])
-        if not alive and open_before and open_before[0] not in lost and self.error is None:
-            trial = jobs[open_before[0]].trial
+        if suspect and suspect not in lost and self.error is None:
+            trial = jobs[suspect].trial
             console.print(
                 f"[yellow]warning[/] a worker died in {trial.cell.name} seed {trial.seed}; it is trained again"
             )
 
-    def _accounted(self, jobs: Mapping[str, TrialJob], open_before: Sequence[str]) -> tuple[float, str]:
-        """Device-seconds of a pack that died, and its worker, where the claim of the trial that it was at tells.
+    def _at_work(self, jobs: Mapping[str, TrialJob], tried: Mapping[str, Any]) -> tuple[str | None, float, str]:
+        """The trial that a dead worker was at, the device-seconds that this try has lost, and the worker.
 
-        The seconds are those of the pack's records, and those that the next try of that trial will charge.
+        A worker trains a pack in its order, and claims what it begins: it was at the first without a record that has a
+        claim. A worker that died before its first claim died of something else, but the first trial is held to it, so that
+        it does not go on for ever. One that ended itself after a record, as for a trial out of time, was at none.
         """
         ledger = self.queue.ledger
-        done = [record for name in jobs if name not in open_before and (record := ledger.get(name)) is not None]
-        lost, worker = last_try(ledger.claim_path(open_before[0])) if open_before else (0.0, "")
-        return sum(record["device_seconds"] for record in done) + lost, worker
+        for name in jobs:
+            if name not in tried and (claim := ledger.claim_path(name)).exists():
+                return name, *last_try(claim)
+        return (None if tried else next(iter(jobs))), 0.0, ""

@@ -48,11 +48,6 @@ class Resources:
         """ "cuda" where the cluster has a GPU, else "cpu"."""
         return "cuda" if self.gpus else "cpu"
 
-    @property
-    def workers(self) -> int:
-        """Trials to train at once: one for each GPU, or for each core."""
-        return max(1, self.gpus or self.cpus)
-
 
 @contextmanager
 def session(log_to_driver: bool = False) -> Iterator[Resources]:

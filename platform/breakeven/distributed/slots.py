@@ -3,8 +3,9 @@
 Sums only; it knows no trial, and nothing of Ray.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,18 +30,20 @@ class Slots:
 
     A slot is starting until its first pack begins, waiting between packs, stalled where a pack lasts longer than its
     trials use the device (reading, writing, other programs on its core), lost in packs that died, and ending after its
-    last pack. What becomes of a pack in flight is not known yet: it is not idle, see `in_flight`.
+    last pack. What becomes of a pack in flight is not known yet: it is not idle.
     """
 
     def __init__(self, workers: int, share: float, clock: Callable[[], float] = time.time) -> None:
         self.workers, self.share, self._clock = workers, share, clock
         self._begun = clock()
-        self._vacant = [self._begun] * workers
+        self._names = itertools.count()
+        self._vacant = {self._slot_name(): self._begun for _ in range(workers)}
         """When each slot without a worker became free."""
         self._last: dict[str, float] = {}
         """End of the last pack of each worker."""
         self._idle = {"starting": 0.0, "waiting": 0.0, "stalled": 0.0, "lost": 0.0}
         self._in_flight: dict[int, tuple[float, tuple[str, ...]]] = {}
+        self._losses: dict[str, float] = {}
 
     def handed_out(self, pack: int, trials: Sequence[str]) -> None:
         """A pack, by its number, is with a worker from now on."""
@@ -50,10 +53,11 @@ class Slots:
         """A pack is with no worker any more; `came_back` or `died` says what became of its time."""
         self._in_flight.pop(pack, None)
 
-    def came_back(self, pack: PackTimes) -> None:
-        """A worker has done a pack."""
+    def came_back(self, pack: PackTimes, handed_out: float | None = None) -> None:
+        """A worker has done a pack, which it was given at `handed_out`, by default when it began."""
         if pack.worker not in self._last:
-            self._idle["starting"] += max(pack.began - self._free_since(), 0.0)
+            since = self._take_slot(handed_out or pack.began, among=self._vacant or self._last)
+            self._idle["starting"] += max(pack.began - since, 0.0)
         else:
             self._idle["waiting"] += pack.waited
         self._last[pack.worker] = pack.ended
@@ -62,32 +66,53 @@ class Slots:
     def died(self, handed_out: float, accounted: float, worker: str = "") -> None:
         """A worker has died with a pack that it was given at `handed_out`, of which `accounted` device-seconds are known.
 
-        worker: its name, where it is known; else the one that has been away for longest is taken for it.
+        worker: its name, where it is known; else it is taken for the one that was free last before.
         """
         now = self._clock()
-        since = self._last.pop(worker) if worker in self._last else self._free_since(before=handed_out)
+        if worker in self._last:
+            since = self._last.pop(worker)
+        else:
+            since = self._take_slot(handed_out, among={**self._vacant, **self._last})
         self._idle["waiting"] += max(handed_out - since, 0.0)
         self._idle["lost"] += max(now - handed_out - accounted / self.share, 0.0)
-        self._vacant.append(now)
+        self._vacant[self._slot_name()] = now
 
     def idle(self) -> dict[str, float]:
         """Device-seconds not used so far, by reason."""
         now = self._clock()
-        ending = sum(now - end for end in self._last.values()) + sum(now - since for since in self._vacant)
+        ending = sum(now - since for since in (*self._last.values(), *self._vacant.values()))
         ending = max(ending - sum(now - since for since, _ in self._in_flight.values()), 0.0)
         return {reason: seconds * self.share for reason, seconds in {**self._idle, "ending": ending}.items()}
 
-    def in_flight(self) -> list[dict[str, Any]]:
-        """The packs that are with workers: their numbers, trials, and device-seconds so far."""
+    def lost(self, trial: str, device_seconds: float) -> None:
+        """A try of a trial, in a pack that is back, has come to nothing: its time is used, and its next record tells it."""
+        self._losses[trial] = self._losses.get(trial, 0.0) + device_seconds
+
+    def measured(self) -> dict[str, Any]:
+        """All of it as a reservation keeps it.
+
+        idle_seconds: see `idle`.  in_flight: the packs that are with workers: numbers, trials, device-seconds so far.
+        losses: device-seconds of tries that came to nothing in packs that are back, by trial.
+        """
         now = self._clock()
-        return [
+        in_flight = [
             {"pack": pack, "trials": list(trials), "seconds": (now - since) * self.share}
             for pack, (since, trials) in self._in_flight.items()
         ]
+        return {"idle_seconds": self.idle(), "in_flight": in_flight, "losses": dict(self._losses)}
 
-    def _free_since(self, before: float | None = None) -> float:
-        """Take a slot out of those without a worker, or else that of the worker that has been away for longest."""
-        if self._vacant:
-            return self._vacant.pop(0)
-        left = min(self._last, key=lambda worker: self._last[worker], default=None)
-        return self._last.pop(left) if left is not None else before or self._begun
+    def _slot_name(self) -> str:
+        return f"slot {next(self._names)}"
+
+    def _take_slot(self, handed_out: float, among: Mapping[str, float]) -> float:
+        """Take away the slot that was free last before a pack was handed out, and say since when it was.
+
+        A free slot is given a pack at once, so that one had it, where nobody tells.
+        """
+        if not among:
+            return handed_out
+        name = max(among, key=lambda slot: (among[slot] <= handed_out, among[slot]))
+        since = among[name]
+        self._vacant.pop(name, None)
+        self._last.pop(name, None)
+        return since

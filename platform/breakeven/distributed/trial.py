@@ -206,7 +206,7 @@ def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventA
     identity = job.trial.identity
     try:
         digest = Representations(job.ledger).write(job.trial.hash, kept)
-    except ValueError:  # too large for half precision: the trial is a result all the same
+    except (ValueError, OSError):  # too large for half precision, or for the disk: the trial is a result all the same
         return {}
     return {
         "representation": digest,

@@ -9,7 +9,7 @@ import bisect
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,6 @@ _SHORTEST_PACK_SECONDS = 1.0
 class _SearchedCell:
     """Progress of the search in one cell."""
 
-    cell: Cell
     search: RatioSearch
     waiting: dict[int, list[Trial]] = field(default_factory=dict)
     """Trials of each open proposal."""
@@ -162,16 +161,15 @@ class TrialQueue:
                 return pack
         return []
 
-    def pack_came_back(self, hashes: Sequence[str], alive: bool) -> list[str]:
+    def pack_came_back(self, hashes: Sequence[str], begun: Collection[str] | None = None) -> list[str]:
         """A worker is done with a pack, or dead: see `came_back`. Returns those that were lost for the third time.
 
-        A worker trains a pack in its order, so the first without a record was at work when it died; the others had not
-        begun and are queued again as if they had never been handed out.
+        begun: the trials that a dead worker had begun, where it is dead; the others are queued again as if they had never
+        been handed out, and may go with others.
         """
-        lost, suspect = [], not alive
+        lost = []
         for name in hashes:
-            if alive or self.settled(name) or suspect:
-                suspect = suspect and self.settled(name)
+            if begun is None or name in begun or self.settled(name):
                 if not self.came_back(name):
                     lost.append(name)
             else:
@@ -199,7 +197,7 @@ class TrialQueue:
         if self.budget is None or self._in_flight:
             return False
         waiting = [*self._again, *self._ready]
-        return bool(waiting) and all(self._pace.seconds(one) > self.budget.left for one in waiting)
+        return bool(waiting) and all(self._pace.device_seconds(one) > self.budget.left for one in waiting)
 
     def missing(self) -> dict[str, int]:
         """Number of reported trials that have no record, by cell name; cells that are complete are left out."""
@@ -219,10 +217,13 @@ class TrialQueue:
                 return False
             self._again.append(self._in_flight.pop(trial_hash))
             return True
-        if self.budget is not None:
-            self.budget.charge(record["device_seconds"] + record.get("wasted_seconds", 0.0))
         self._settle(self._in_flight.pop(trial_hash), record)
         return True
+
+    def charge(self, device_seconds: float) -> None:
+        """Count what a pack has spent, whatever became of its trials, against the budget."""
+        if self.budget is not None:
+            self.budget.charge(device_seconds)
 
     def give_up(self, trial_hash: str) -> None:
         """Take the recorded failure of a lost trial as its outcome for this run; the next run tries it again."""
@@ -231,15 +232,15 @@ class TrialQueue:
 
     def _choose_pack(self, most: int, workers: int) -> dict[str, Trial]:
         """What would make a good pack of all that waits, by hash; nothing where nothing does."""
-        longest, waiting = math.inf, [*self._again, *self._ready]
+        room, waiting = math.inf, [*self._again, *self._ready]
         if self.budget is not None:
-            longest = self.budget.left - sum(map(self._pace.seconds, self._in_flight.values()))
-            waiting = [one for one in waiting if self._pace.seconds(one) <= longest]
+            room = self.budget.left - sum(map(self._pace.device_seconds, self._in_flight.values()))
+            waiting = [one for one in waiting if self._pace.device_seconds(one) <= room]
         if not waiting:
             return {}
         first = waiting[0]
-        longest = min(longest, self._pack_seconds(waiting, workers))
-        lasts = self._pace.seconds(first)
+        longest = self._pack_seconds(waiting, workers)
+        lasts, spends = self._pace.seconds(first), self._pace.device_seconds(first)
         pack = {first.hash: first}
         alike: tuple[Callable[[Trial], bool], ...] = (
             lambda other: (
@@ -253,10 +254,10 @@ class TrialQueue:
                 if len(pack) == most:
                     break
                 if fits(other) and other.hash not in pack and other.hash not in self._lost:
-                    seconds = self._pace.seconds(other)
-                    if lasts + seconds <= longest:
+                    seconds, device_seconds = self._pace.seconds(other), self._pace.device_seconds(other)
+                    if lasts + seconds <= longest and spends + device_seconds <= room:
                         pack[other.hash] = other
-                        lasts += seconds
+                        lasts, spends = lasts + seconds, spends + device_seconds
         return pack
 
     def _leased(self, chosen: Sequence[Trial]) -> list[Trial]:
@@ -341,7 +342,7 @@ class TrialQueue:
     def _begin_search(self, cell: Cell) -> None:
         name = self._search_name(cell)
         search = RatioSearch(self.storage, name, self.study.search)
-        self._searching[cell] = _SearchedCell(cell, search)
+        self._searching[cell] = _SearchedCell(search)
         for number, ratio, told in search.proposals():
             self._hand_out(cell, number, ratio)
             if told:

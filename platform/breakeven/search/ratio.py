@@ -81,13 +81,13 @@ class RatioSearch:
     def __init__(self, storage: optuna.storages.BaseStorage, name: str, space: Search) -> None:
         self.name, self.space = name, space
         self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-        if not self.study.get_trials(deepcopy=False):
+        begun = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or self._proposed()
+        if not begun:  # or a kill came between a proposal and its ratio
             self.study.enqueue_trial({"ratio": space.published})
 
     def proposals(self) -> list[tuple[int, float, bool]]:
         """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
-        found = self.study.get_trials(deepcopy=False)
-        return [(one.number, one.params["ratio"], one.state.is_finished()) for one in found if "ratio" in one.params]
+        return [(one.number, one.params["ratio"], one.state.is_finished()) for one in self._proposed()]
 
     def ask(self) -> tuple[int, float]:
         """A new proposal: its number and ratio, a function of what was told before and of nothing else.
@@ -114,11 +114,19 @@ class RatioSearch:
 
     def told(self) -> int:
         """Number of proposals that are finished, failed ones included."""
-        return sum(found.state.is_finished() for found in self.study.get_trials(deepcopy=False))
+        return sum(found.state.is_finished() for found in self._proposed())
 
     def best(self) -> float:
         """The ratio with the lowest validation loss; the published one where every proposal failed."""
-        done = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        done = [one for one in self._proposed() if one.state is optuna.trial.TrialState.COMPLETE]
         if not done:
             return self.space.published
         return min(done, key=lambda found: found.value if found.value is not None else math.inf).params["ratio"]
+
+    def _proposed(self) -> list[optuna.trial.FrozenTrial]:
+        """The proposals with a ratio, first to last, as many as this search has: an earlier one may have had more.
+
+        So the ratio that is confirmed is the same for a driver that remembers more and for one that remembers nothing.
+        """
+        found = self.study.get_trials(deepcopy=False)
+        return [one for one in found if "ratio" in one.params][: self.space.trials]

@@ -113,7 +113,7 @@ def _train(
     slots, held = slots_of(resources, study.finetuning.gpu_share)
     devices = slots.workers * slots.share
     with cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
-        reservation.idle, reservation.in_flight = slots.idle, slots.in_flight
+        reservation.measured = slots.measured
 
         def job_of(trial: plan.Trial) -> TrialJob:
             wanted = task(trial.cell.task)
@@ -141,5 +141,5 @@ def _scratch(places: Places, leases: Leases) -> Path:
     """This driver's folder for Tune's own files; those of drivers that were killed are removed."""
     for old in places.folder.glob("tune/*"):
         if not leases.lives(old.name):
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # another driver may do the same
     return places.folder / "tune" / leases.owner

@@ -49,7 +49,7 @@ def pretrain_backbones(
 ) -> Made:
     """The backbone of each objective, trained where it is missing. Raises PretrainingFailed and OverBudget."""
     folders = {name: dataset.folder for name, dataset in datasets.items()}
-    names = plan.pretraining_processes(study, processes.PRETRAINING)
+    names = plan.pretraining_processes(study, processes.PRETRAINING) if study.pretraining.objectives else ()
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
     records = list(generated)

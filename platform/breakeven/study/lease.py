@@ -98,7 +98,7 @@ class Leases:
         if time.monotonic() - self._beaten > self.patience_seconds / 2:
             self._beat()
         if name in self._mine:
-            if not self._path(name, self._mine[name] + 1).exists():
+            if self._owns(name, self._mine[name]) and not self._path(name, self._mine[name] + 1).exists():
                 return True
             del self._mine[name]  # this driver stood still for so long that another took over
         if self._create(name, 1):  # nearly always: nobody had it before
@@ -126,8 +126,10 @@ class Leases:
 
         Work that is not done stays leased until this driver ends.
         """
-        for number in range(1, self._mine.pop(name, 0) + 1):
-            self._path(name, number).unlink(missing_ok=True)
+        last = self._mine.pop(name, 0)
+        if last and self._owns(name, last):  # else another has taken over, and may have released it since
+            for number in range(1, last + 1):
+                self._path(name, number).unlink(missing_ok=True)
 
     def sweep(self, done: Callable[[str], bool]) -> None:
         """Remove what killed drivers left: leases of work that is done, and the heartbeats of dead drivers."""
@@ -198,6 +200,12 @@ class Leases:
             os.close(file)
         self._mine[name] = number
         return True
+
+    def _owns(self, name: str, number: int) -> bool:
+        try:
+            return self._path(name, number).read_text() == self.owner
+        except FileNotFoundError:
+            return False
 
     def _highest(self, name: str) -> tuple[int, str]:
         """Number and owner of the lease that counts; 0 and "" where it has just been removed."""

@@ -17,7 +17,7 @@ class Pace:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self._passes, self._seconds = 0.0, 0.0
+        self._passes, self._seconds, self._device_seconds = 0.0, 0.0, 0.0
         self._kinds: dict[tuple[str, int, Phase], tuple[int, float]] = {}
 
     def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
@@ -30,10 +30,16 @@ class Pace:
         self._kinds[kind] = number + 1, total + seconds
         self._passes += event_passes(self.study, trial.cell, trial.phase)
         self._seconds += seconds
+        self._device_seconds += float(record["device_seconds"])
 
     def seconds(self, trial: Trial) -> float:
         """Expected wall seconds of `trial` on one worker."""
         return self.expected(trial.cell, trial.phase)
+
+    def device_seconds(self, trial: Trial) -> float:
+        """Expected device-seconds of `trial`: on a part of a GPU less than it takes by the clock."""
+        share = self._device_seconds / self._seconds if self._seconds > 0 else 1.0
+        return self.seconds(trial) * share
 
     def expected(self, cell: Cell, phase: Phase) -> float:
         """Expected wall seconds of a trial of `cell` in this phase on one worker."""

@@ -8,7 +8,7 @@ which name their reservation. It never decides anything.
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,8 @@ class Reservation:
         self.name = name
         self.used_seconds = 0.0
         """Device-seconds that were used, where no record says so: generation shares its events among studies."""
-        self.idle: Callable[[], Mapping[str, float]] | None = None
-        """Device-seconds that were not used so far, by reason, as the workers measured them; None: nobody measures."""
-        self.in_flight: Callable[[], Sequence[Mapping[str, Any]]] = tuple
-        """Packs that are with workers, see Slots.in_flight; what becomes of them is in the records."""
+        self.measured: Callable[[], Mapping[str, Any]] = lambda: {"idle_seconds": None}
+        """What the workers measured, see Slots.measured; no idle seconds where nobody measures."""
         self._devices = devices
         self._about = {"reservation": name, "study": study, "stage": stage, "device": device, "devices": devices,
                        "host": provenance.host(), "processor": provenance.processor()}  # fmt: skip
@@ -53,7 +51,7 @@ class Reservation:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._write()
+        self._write(closed=True)
 
     @property
     def reserved_seconds(self) -> float:
@@ -64,10 +62,10 @@ class Reservation:
         while not self._stop.wait(BEAT_SECONDS):
             self._write()
 
-    def _write(self) -> None:
-        idle = dict(self.idle()) if self.idle is not None else None
-        times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "idle_seconds": idle,
-                 "in_flight": [dict(pack) for pack in self.in_flight()]}  # fmt: skip
+    def _write(self, closed: bool = False) -> None:
+        """closed: its driver has come to an end of the stage, and was not killed."""
+        times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "closed": closed,
+                 **self.measured()}  # fmt: skip
         with suppress(OSError):  # a full disk ends a study by what it could not keep, not by its accounts
             atomic.write_json(self._path, {**self._about, **times, "ended": now()})
 

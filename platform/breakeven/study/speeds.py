@@ -14,6 +14,7 @@ from typing import Any
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study import provenance
+from breakeven.study.plan import epochs as epoch_limit
 from breakeven.study.spec import Study
 
 MACHINE_NOISE = 0.1
@@ -159,13 +160,13 @@ def _by_process(events: list[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, int, str], tuple[float, float, int]]:
-    """Trials of the same kind, epochs, events to judge and stopping rule take about the same time."""
+    """Trials of the same kind, limit of epochs, events to judge and stopping rule take about the same time."""
     found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     settings = study.finetuning
     rule = (settings.patience, settings.validation_events)
     for record in trials:
-        training = record["identity"]["training"]
-        if (training["patience"], training["validation_events"]) == rule:
+        training, limit = record["identity"]["training"], epoch_limit(settings, record["size"])
+        if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:
             found[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
     return {kind: (mean(all_), stdev(all_) if len(all_) > 1 else mean(all_), len(all_)) for kind, all_ in found.items()}
 
