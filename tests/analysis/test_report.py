@@ -123,6 +123,16 @@ def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: P
     assert any("never" in line for line in summary_lines(ledger.frame()))
 
 
+def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
+    fill(ledger)
+    frame = ledger.frame()
+    frame.loc[frame["level"] == "pretraining", "plateau_seconds"] = float("nan")
+    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(frame, facts)
+    frame.loc[frame["task"] == "WH_vs_ZH", "plateau_seconds"] = float("nan")
+    frame["device_seconds"] = frame["device_seconds"].where(frame["strategy"] != "finetune", 4.0)
+    assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(frame, facts)
+
+
 def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> None:
     fill(ledger)
     frame = ledger.frame()

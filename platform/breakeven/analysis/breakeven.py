@@ -87,16 +87,17 @@ def study_break_even(
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
-    time: `plateau` charges every training, the pretraining too, until its plateau, as the paper does; `total` until its
-    end; `equal_accuracy` until scratch and finetuning are equally accurate (see charges.TIMES). search, wasted,
-    generation: what is charged on top (see charges.Charge). Only tasks with both a scratch and a `strategy` training
+    time: `plateau` charges every training until its plateau, and the pretraining for all its epochs where it has none, as
+    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally
+    accurate (see charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch and a `strategy` training
     count, each with the same weight.
 
     Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
     pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
     high (interval of N* over tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds
-    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau, n_below
-    (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
+    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau (of the
+    trainings, the pretraining apart), pretraining_to_end (whether all its epochs are charged for want of a plateau),
+    n_below (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
     not mixed: such a row has no figure and a note. The one pretraining's time is held for exact.
     """
     charge = Charge(time, search, wasted, generation)
@@ -156,7 +157,7 @@ def format_tasks(tasks: int | None) -> str:
 _FIGURES = (
     "unit", "device", "processor", "pretraining_hours", "scratch_hours", "finetuning_hours", "saving_hours", "exact",
     "tasks", "low", "high", "low_seeds", "high_seeds", "published_reading", "n_tasks", "n_scratch", "n_finetuning",
-    "n_without_plateau", "n_below", "text", "note",
+    "n_without_plateau", "pretraining_to_end", "n_below", "text", "note",
 )  # fmt: skip
 
 
@@ -214,7 +215,8 @@ def _row(
         "n_tasks": scratch["task"].nunique(),
         "n_scratch": len(scratch),
         "n_finetuning": len(tuned),
-        "n_without_plateau": int(charged["plateau_seconds"].isna().sum()),
+        "n_without_plateau": sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials),
+        "pretraining_to_end": charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any()),
         "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA,
         "text": "no figure",
         "note": "",
@@ -333,6 +335,7 @@ def _note(row: Mapping[str, Any], charge: Charge, charged: pd.DataFrame, low_see
         f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
         if without and charge.time == "plateau"
         else "",
+        "the pretraining is charged for all its epochs: it has no plateau rule" if row["pretraining_to_end"] else "",
         f"finetuning ended below scratch in {below} of {row['n_scratch']} pairs: there scratch stops early"
         if charge.time == "equal_accuracy" and below
         else "",

@@ -21,7 +21,8 @@ TIMES = {
 }
 """When the clock of a training stops.
 
-plateau: after its last improving epoch, as arXiv 2412.10665 charges.  total: after its last epoch.
+plateau: after its last improving epoch, as arXiv 2412.10665 charges; after its last epoch where it reached no plateau,
+as a pretraining never does, which has no plateau rule.  total: after its last epoch.
 equal_accuracy: at the end of the first epoch whose validation accuracy is that which scratch and finetuning of the same
 task, size and seed both reach: the lower of their two final ones. So finetuning may stop as soon as it is as good as
 scratch ever got, and where it ends below, scratch may stop as soon as it is as good as that. Only pairs of one seed
@@ -100,7 +101,8 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
 def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float:
     """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras.
 
-    Its clock stops at its plateau, or at its end for time "total". Raises UnknownEvents where generated events are to
+    Its clock stops at its end: it has no plateau rule. Where a record has a plateau all the same, it stops there unless
+    the time is "total". Raises UnknownEvents where generated events are to
     be charged and the ledger has not the records of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"

@@ -101,15 +101,27 @@ def _pays(row: Mapping[Any, Any]) -> str:
     """Break-even in a sentence, with the sizes it is for."""
     subject = f"{row['pretraining']} pretraining"
     where = "mean over all sizes" if pd.isna(row["size"]) else f"at {row['size']:,} events per class"
+    ends = _charged_to_the_end(row)
     if row["text"] == breakeven.NEVER:
         return (
             f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
             f"{format_hours(row['finetuning_hours'])} a task, scratch {format_hours(row['scratch_hours'])}"
-            f"{wording.tasks_interval(row)}."
+            f"{wording.tasks_interval(row)}{ends}."
         )
     if pd.isna(row["tasks"]):
         return f"**{subject}: no break-even**, {row['note']}."
-    return f"**{subject} pays from {row['text']} on**{wording.tasks_interval(row)}, by time to plateau, {where}."
+    return f"**{subject} pays from {row['text']} on**{wording.tasks_interval(row)}, by time to plateau, {where}{ends}."
+
+
+def _charged_to_the_end(row: Mapping[Any, Any]) -> str:
+    """`; charged to the end: the pretraining, 3 of 60 trainings`, nothing where all stopped at a plateau."""
+    without = row["n_without_plateau"]
+    parts = (
+        "the pretraining" if row["pretraining_to_end"] else "",
+        f"{without} of {row['n_scratch'] + row['n_finetuning']} trainings" if without else "",
+    )
+    named = ", ".join(filter(None, parts))
+    return f"; charged to the end: {named}" if named else ""
 
 
 def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
