@@ -21,6 +21,7 @@ from breakeven.analysis.charges import (
     Charge,
     UnknownEvents,
     cell_extras,
+    devices_on_top,
     events_of,
     paired_seconds,
     pretraining_seconds,
@@ -88,9 +89,9 @@ def study_break_even(
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
     time: `plateau` charges every training until its plateau, and the pretraining for all its epochs where it has none, as
-    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally
-    accurate (see charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch and a `strategy` training
-    count, each with the same weight.
+    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally accurate (see
+    charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch
+    and a `strategy` training count, each with the same weight.
 
     Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
     pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
@@ -106,6 +107,7 @@ def study_break_even(
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if search or wasted else None
     scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
+    on_top = devices_on_top(frame, charge)
     rows = []
     for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
         of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
@@ -118,7 +120,8 @@ def study_break_even(
             wanted = sizes if size is None else [size]
             at_size = [arm[arm["size"].isin(wanted)] for arm in arms]
             hours_at_size = [found[found.index.isin(wanted, level="size")] for found in hours]
-            figures = _row(at_size, hours_at_size, of_pretraining, spent, charge, level, resamples)
+            more = [on_top.get(cell, set()) for cell in (("pretraining", pretraining), *_cells(at_size))]
+            figures = _row(at_size, hours_at_size, of_pretraining, spent, set().union(*more), charge, level, resamples)
             rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
     table = pd.DataFrame(rows, columns=["pretraining", "size", "charged", *_FIGURES])
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
@@ -180,6 +183,10 @@ def _common(scratch: pd.DataFrame, tuned: pd.DataFrame) -> list[pd.DataFrame]:
     return [arm[_NEEDED].merge(common, on=keys) for arm in (scratch, tuned)]
 
 
+def _cells(arms: Sequence[pd.DataFrame]) -> set[tuple[Any, ...]]:
+    return {cell for arm in arms for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
+
+
 def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float | str:
     """Hours of one pretraining, or why there is no figure."""
     if pretrainings.empty:
@@ -203,11 +210,15 @@ def _row(
     arms: Sequence[pd.DataFrame],
     pretrainings: pd.DataFrame,
     spent: float | str,
+    on_top: set[str],
     charge: Charge,
     level: float,
     resamples: int,
 ) -> dict[str, object]:
-    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent."""
+    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent.
+
+    on_top: kinds of device of what is charged besides trainings.
+    """
     scratch, tuned = trials
     charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
     row: dict[str, object] = {
@@ -221,7 +232,7 @@ def _row(
         "text": "no figure",
         "note": "",
     }
-    kinds = sorted(charged["device"].dropna().unique())
+    kinds = sorted({*charged["device"].dropna(), *on_top})
     if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
     if len(kinds) > 1:

@@ -49,10 +49,10 @@ def _break_even(results: Results) -> Table:
         "break_even",
         "Break-even, measured",
         "N* = T_pre / (mean T_scratch - mean T_finetune), the number of tasks from which pretraining is cheaper, in "
-        "device-hours of one kind of device; each task counts the same. Until the plateau: a training without one counts until "
-        "its end, and a pretraining, which has no plateau rule, with all its epochs. 90 %, tasks like these: bootstrap over "
-        "tasks and seeds (Student's t below five tasks); 90 %, these tasks: over seeds alone. The paper's reading divides by "
-        "T_finetune instead. n: trainings from scratch, finetuned.",
+        "device-hours of one kind of device (wasted time carries that of its record); each task counts the same. "
+        "Until the plateau: a training without one counts until its end, and a pretraining, which has no plateau rule, with all "
+        "its epochs. 90 %, tasks like these: bootstrap over tasks and seeds (Student's t below five tasks); 90 %, these tasks: "
+        "over seeds alone. The paper's reading divides by T_finetune instead. n: trainings from scratch, finetuned.",
         results.break_even,
         (
             PRETRAINING,
