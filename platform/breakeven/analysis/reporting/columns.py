@@ -91,6 +91,7 @@ _MEANINGS = {
     "n_baseline": "networks from scratch",
     "n_networks": "networks of the treatment",
     "n_events": "test events of both classes",
+    "n_unreadable": "networks of this task and size that have kept their layers where they cannot be read",
     "stage": "generation, pretraining, search or training",
     "useful": "device-hours of finished work",
     "stopped": "device-hours of stopped search trials",
