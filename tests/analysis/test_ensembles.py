@@ -84,7 +84,8 @@ def test_networks_on_other_events_are_never_compared(ledger, kept, random):
 def test_one_network_from_scratch_has_nothing_to_be_compared_with(ledger, kept, random):
     network(ledger, kept, "WH_vs_ZH", "scratch", 1, {"decoder": random.normal(size=(EVENTS, 3))})
     row = similarities(ledger.frame(), kept.read).iloc[0]
-    assert row["n"] == 0 and np.isnan(row["cka"]) and row["with_itself"] == pytest.approx(1.0)
+    assert row["n"] == 0 and np.isnan(row["cka"])
+    assert np.isnan(row["with_itself"]), "1.0 would only say that it is like itself"
 
 
 def test_a_layer_that_says_the_same_of_every_event_has_no_similarity(ledger, kept, random):

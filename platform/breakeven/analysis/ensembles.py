@@ -49,12 +49,12 @@ def similarities(frame: pd.DataFrame, read: Read) -> pd.DataFrame:
     frame: ledger frame.  read: gives a trial's representations.
 
     Columns: task, pretraining, strategy, size; layer and its depth (0 first); cka (mean over the n pairs of different
-    networks), cka_sd (over pairs, the paper's uncertainty), low and high (90 % interval over networks, see `_interval`; NaN
+    networks), cka_sd (over the same pairs), low and high (90 % interval over networks, see `_interval`; NaN
     where one side has a single network); unbiased, unbiased_sd (the same by the unbiased estimator: near 0 for networks
     that have nothing in common, where the other depends on the number of events); with_itself (scratch against scratch
-    with each network's 1.0 against itself counted, as eq. 1 of the paper reads; NaN elsewhere); n_baseline, n_networks,
-    n_events; n_unreadable (networks of this task and size whose layers cannot be read: with them there would be other
-    figures); published and published_uncertainty (Table 3, at 1e7 events per class, decoder only); note.
+    with each network's 1.0 against itself counted, as eq. 1 of the paper reads; NaN elsewhere and for one network);
+    n_baseline, n_networks, n_events; n_unreadable (networks of this task and size whose layers cannot be read: with them
+    there would be other figures); published and published_uncertainty (Table 3, decoder only); note.
     A treatment that is left without a figure, as where nothing from scratch can be read, has a row without one and a note.
     """
     confirmed = ledger_frame.confirmed(frame)
@@ -179,7 +179,7 @@ def _row(treatment: Treatment, layer: str, depth: int, biased: np.ndarray, unbia
         "pretraining": treatment[0], "strategy": treatment[1], "layer": layer, "depth": depth,
         "cka": _mean(pairs), "cka_sd": _sd(pairs), "low": low, "high": high,
         "unbiased": _mean(honest), "unbiased_sd": _sd(honest),
-        "with_itself": float(biased.mean()) if itself else math.nan,
+        "with_itself": float(biased.mean()) if itself and len(biased) > 1 else math.nan,
         "n": len(pairs), "n_baseline": biased.shape[0], "n_networks": biased.shape[1],
     }  # fmt: skip
 

@@ -85,7 +85,7 @@ def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     random = np.random.default_rng(2)
     common = random.normal(size=(30, 4))
     for row in pair.rows:
-        row["representation"], row["represented_events"] = "digest", "events"
+        row["representation"], row["represented_events"] = f"digest of {row['record']}", "events"
     found = similarities(pair.frame(), lambda record, digest: {
         layer: common + random.normal(size=common.shape) for layer in ("encoder", "decoder")
     })  # fmt: skip
@@ -97,6 +97,22 @@ def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     assert layers.shown["layer"].tolist() == ["encoder", "decoder"] * 2
     panels = similarity_parts.similarity_plot(results).variants["unbiased"]
     assert [series.x for series in panels[0].series] == [(0.0, 1.0)] * 2
+    scratch, tuned = panels[0].series
+    assert all(math.isnan(end) for end in scratch.low + scratch.high), "one pair has no error bar"
+    assert all(low < y < high for low, y, high in zip(tuned.low, tuned.y, tuned.high, strict=True))
+
+
+def test_a_similarity_without_a_baseline_to_read_is_not_called_never_kept(pair) -> None:
+    def read(record: str, digest: str) -> dict[str, np.ndarray]:
+        raise ValueError(f"{record} cannot be read")
+
+    for row in pair.rows:
+        row["representation"], row["represented_events"] = "digest", "events"
+    results = results_of(pair.frame(), FACTS, NONE, similarities(pair.frame(), read))
+    table_3, _ = similarity_parts.similarity_tables(results)
+    assert table_3.shown["CKA with scratch"].tolist() == ["missing"] * 2
+    assert table_3.shown["note"].str.contains("4 cannot be read: .*; no network from scratch can be read").all()
+    assert not similarity_parts.similarity_plot(results).variants
 
 
 def test_surrogates_are_marked_wherever_their_task_stands(pair) -> None:
