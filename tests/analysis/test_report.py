@@ -110,6 +110,13 @@ def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) ->
     text = short(study.frame(), facts)
     assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
     assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
+    largest = text.index(
+        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, at 1,000 events"
+    )
+    assert largest < text.index(
+        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over"
+    )
+    assert "no interval contains the scatter of pretraining seeds" in text
     lines = summary_lines(study.frame())
     assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
     assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
