@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from tracking.studies import Experiment, trial
 
@@ -21,6 +23,7 @@ from breakeven import publish, run
 from breakeven.places import Places
 from breakeven.study.lease import Leases
 from breakeven.study.ledger import Ledger, now
+from breakeven.study.representations import Representations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
 from breakeven.tracking import prepare
@@ -84,6 +87,29 @@ def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, 
         assert "b" * 16 not in experiment.runs()
     assert publish.sync(STUDY, experiment.places, ledger, ALL) == 1
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
+
+
+def test_similarities_are_kept_only_where_every_network_was_read(tmp_path):
+    places = Places(tmp_path, "tiny")
+    places.folder.mkdir(parents=True)
+    kept, random = Representations(places.ledger), np.random.default_rng(3)
+    rows = []
+    for seed in (1, 2, 3):
+        for strategy in ("scratch", "finetune"):
+            name = f"{strategy}{seed}"
+            digest = kept.write(name, {"decoder": random.normal(size=(30, 4))})
+            rows.append({**trial(name, seed, strategy), "representation": digest, "represented_events": "e"})
+    frame, cache = pd.DataFrame(rows), places.folder / "similarity.json"
+    hidden = kept.folder.rename(tmp_path / "hidden")
+    lost = publish._similarities(places, frame)
+    assert lost["n_unreadable"].tolist() == [6, 6] and lost["note"].str.contains("cannot be read").all()
+    assert not cache.exists()
+    hidden.rename(kept.folder)
+    found = publish._similarities(places, frame)
+    assert found["n_networks"].tolist() == [3, 3] and not found["n_unreadable"].any()
+    hidden = kept.folder.rename(tmp_path / "hidden")
+    again = publish._similarities(places, frame)
+    assert cache.exists() and again["cka"].tolist() == pytest.approx(found["cka"].tolist()), "not computed again"
 
 
 def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, leases, experiment, monkeypatch):

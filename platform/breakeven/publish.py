@@ -149,7 +149,10 @@ def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
 
 
 def _similarities(places: Places, frame: pd.DataFrame) -> pd.DataFrame:
-    """How alike the networks are; computed anew only where other networks are to be compared, as it takes a while."""
+    """How alike the networks are; computed anew only where other networks are to be compared, as it takes a while.
+
+    Nothing is kept where a network could not be read: its file may come back.
+    """
     kept = frame[frame["representation"].notna()]
     if kept.empty:
         return ensembles.NONE
@@ -163,7 +166,7 @@ def _similarities(places: Places, frame: pd.DataFrame) -> pd.DataFrame:
         pass  # nothing was kept, or not this
     with console.status("similarity of what the networks have learnt"):
         found = ensembles.similarities(frame, Representations(places.ledger).read)
-    if not found["note"].str.contains("cannot be read").any():
+    if not found["n_unreadable"].any():
         atomic.write_text(path, json.dumps({"key": key, "rows": json.loads(found.to_json(orient="records"))}) + "\n")
     return found
 

@@ -35,6 +35,22 @@ def test_only_cells_that_all_backbones_have_count(ledger):
     assert found["pretraining"].tolist() == ["multiclass", "multilabel"] and set(found["n_tasks"]) == {2}
 
 
+def test_every_task_counts_the_same_whatever_its_number_of_sizes(ledger):
+    study(ledger, {"multiclass": 0.03, "multilabel": 0.04}, {"multiclass": 0.02, "multilabel": 0.02})
+    # Test gains of 6 and 4.5 points at two more sizes of one task, which validation gains equal there.
+    for size in (300, 1000):
+        ledger.trial("WH_vs_ZH", "scratch", size, 1, 0.6)
+        for objective, gain in (("multiclass", 0.06), ("multilabel", 0.045)):
+            ledger.trial("WH_vs_ZH", "finetune", size, 1, 0.6 + gain, pretraining=objective)
+    found = ranking(ledger.frame())
+    # Means of the four cells would be 4.25 and 4.5, and multiclass the winner.
+    assert found["pretraining"].tolist() == ["multilabel", "multiclass"]
+    assert found["validation_gain"].tolist() == pytest.approx([(13 / 3 + 4) / 2, (5 + 3) / 2])
+    assert found["gain"].tolist() == pytest.approx([(11 / 3 + 2) / 2, (14 / 3 + 2) / 2])
+    middle = (found["gain_low"] + found["gain_high"]) / 2
+    assert found["gain"].to_numpy() == pytest.approx(middle.to_numpy()), "the interval is of this very mean"
+
+
 def test_one_task_has_no_interval_and_nothing_has_no_winner(ledger):
     assert ranking(ledger.frame()).empty
     ledger.pretraining("multiclass", backbone="b")

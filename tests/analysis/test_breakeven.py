@@ -115,7 +115,13 @@ def test_a_training_without_plateau_is_charged_to_its_end_and_counted(ledger) ->
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.8, device_seconds=40.0, plateau_seconds=10.0)
     [row] = study_break_even(ledger.frame()).to_dict("records")
     assert row["exact"] == pytest.approx(600 / 20)
-    assert row["n_without_plateau"] == 2 and row["note"].startswith("2 trainings without a plateau")
+    assert row["n_without_plateau"] == 1 and row["note"].startswith(
+        "1 training without a plateau: charged until the end"
+    )
+    assert row["pretraining_to_end"]
+    assert "the pretraining is charged for all its epochs: it has no plateau rule" in row["note"]
+    [total] = study_break_even(ledger.frame(), time="total").to_dict("records")
+    assert not total["pretraining_to_end"] and "plateau rule" not in total["note"], "all are charged until the end"
 
 
 def test_hours_of_two_kinds_of_device_are_not_mixed(ledger) -> None:

@@ -72,6 +72,31 @@ def test_unknown_events_and_other_devices_give_no_figure(priced) -> None:
     assert only(study_break_even(on_gpu))["unit"] == "gpu_hours"
 
 
+def test_a_search_or_waste_on_another_device_is_not_added(priced) -> None:
+    failed = {"outcome": "failed", "device": "cuda"}
+    priced.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.7, phase="search", **failed)
+    assert only(study_break_even(priced.frame(), search=True))["text"] == "10 tasks", "what failed is not charged"
+    priced.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.7, phase="search", device="cuda")
+    assert only(study_break_even(priced.frame()))["text"] == "10 tasks"
+    assert only(study_break_even(priced.frame(), wasted=True))["text"] != "no figure", "of a search that is not charged"
+    row = only(study_break_even(priced.frame(), search=True))
+    assert row["text"] == "no figure" and math.isnan(row["exact"])
+    assert "cpu and cuda: hours of two kinds of device are not mixed" in row["note"]
+
+
+@pytest.mark.parametrize("level", ["trial", "pretraining"])
+def test_failures_on_another_device_are_not_added(priced, level: str) -> None:
+    if level == "trial":
+        priced.trial("stop_vs_ttH", "finetune", 100, 3, 0.0, outcome="failed", device_seconds=50.0, device="cuda")
+        priced.trial("WH_vs_ZH", "finetune", 100, 3, 0.0, outcome="failed", device_seconds=50.0)  # in no figure
+    else:
+        priced.pretraining(outcome="failed", device_seconds=300.0, device="cuda")
+        priced.pretraining("multilabel", outcome="failed", device_seconds=300.0)
+    row = only(study_break_even(priced.frame(), wasted=True))
+    assert row["text"] == "no figure" and "two kinds of device are not mixed" in row["note"]
+    assert only(study_break_even(priced.frame(), search=True))["text"] == "10 tasks", "failures are not charged"
+
+
 def test_equal_accuracy_stops_both_where_both_have_been(ledger, make_curve) -> None:
     """Scratch ends at .8 after 100 s; finetuning is there after 20 s and goes on to .9. In the second seed it ends at
     .7, where scratch is after 50 s and finetuning after 30 s.

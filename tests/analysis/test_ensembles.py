@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from breakeven.analysis.ensembles import COLUMNS, MOST_NETWORKS, similarities
+from breakeven.analysis.ensembles import COLUMNS, FINAL, MOST_NETWORKS, _interval, similarities
 from breakeven.analysis.similarity import cka, cka_matrices
 
 EVENTS = 60
@@ -29,7 +30,8 @@ def kept():
 
 
 def network(ledger, kept, task, strategy, seed, layers, **fields):
-    row = ledger.trial(task, strategy, 1000, seed, 0.7, **{"representation": "d", "represented_events": "e", **fields})
+    kept_as = {"representation": f"hash {len(kept)}", "represented_events": "e"}
+    row = ledger.trial(task, strategy, 1000, seed, 0.7, **{**kept_as, **fields})
     kept[row["record"]] = layers
     return row
 
@@ -82,7 +84,8 @@ def test_networks_on_other_events_are_never_compared(ledger, kept, random):
 def test_one_network_from_scratch_has_nothing_to_be_compared_with(ledger, kept, random):
     network(ledger, kept, "WH_vs_ZH", "scratch", 1, {"decoder": random.normal(size=(EVENTS, 3))})
     row = similarities(ledger.frame(), kept.read).iloc[0]
-    assert row["n"] == 0 and np.isnan(row["cka"]) and row["with_itself"] == pytest.approx(1.0)
+    assert row["n"] == 0 and np.isnan(row["cka"])
+    assert np.isnan(row["with_itself"]), "1.0 would only say that it is like itself"
 
 
 def test_a_layer_that_says_the_same_of_every_event_has_no_similarity(ledger, kept, random):
@@ -91,6 +94,54 @@ def test_a_layer_that_says_the_same_of_every_event_has_no_similarity(ledger, kep
         network(ledger, kept, "WH_vs_ZH", "scratch", seed, layers)
     found = similarities(ledger.frame(), kept.read).set_index("layer")
     assert "is constant" in found.loc["encoder", "note"] and found.loc["decoder", "n"] == 1
+    assert (
+        found.loc["encoder", "note"].startswith("no network from scratch is left; ") and not found.loc["encoder", "n"]
+    )
+
+
+def test_one_constant_network_is_left_out_and_named(ledger, kept, random):
+    def any_layers():
+        return {"encoder": random.normal(size=(EVENTS, 3)), "decoder": random.normal(size=(EVENTS, 3))}
+
+    for seed in (1, 2, 3):
+        network(ledger, kept, "WH_vs_ZH", "scratch", seed, any_layers())
+    dead = network(ledger, kept, "WH_vs_ZH", "finetune", 1, {**any_layers(), "decoder": np.zeros((EVENTS, 3))})
+    network(ledger, kept, "WH_vs_ZH", "finetune", 2, any_layers())
+    network(ledger, kept, "WH_vs_ZH", "finetune", 3, any_layers(), represented_events="other")
+    network(ledger, kept, "WH_vs_ZH", "frozen", 1, {**any_layers(), "decoder": np.zeros((EVENTS, 3))})
+    found = similarities(ledger.frame(), kept.read).set_index(["strategy", "layer"])
+    tuned = found.loc[("finetune", "decoder")]
+    assert tuned["n_networks"] == 1 and tuned["n"] == 3 and tuned["cka"] > 0.0
+    assert f"{dead['record']} left out: is constant" in tuned["note"]
+    assert "1 networks kept other events" in tuned["note"], "a note does not hide another"
+    assert found.loc[("finetune", "encoder"), "n_networks"] == 2 and found.loc[("scratch", "decoder"), "n"] == 3
+    assert "left out" not in found.loc[("scratch", "decoder"), "note"], "of another treatment"
+    frozen = found.loc[("frozen", "decoder")]
+    assert frozen["n"] == 0 and np.isnan(frozen["cka"]) and "no network is left" in frozen["note"]
+
+
+def test_seeds_of_a_frozen_backbone_are_one_network(ledger, kept, random):
+    same = {"decoder": random.normal(size=(EVENTS, 3))}
+    for seed in (1, 2, 3):
+        network(ledger, kept, "WH_vs_ZH", "scratch", seed, {"decoder": random.normal(size=(EVENTS, 3))})
+        network(ledger, kept, "WH_vs_ZH", "frozen", seed, same, representation="always the same")
+    found = similarities(ledger.frame(), kept.read).set_index("strategy")
+    frozen = found.loc["frozen"]
+    assert frozen["n_networks"] == 1 and frozen["n"] == 3 and np.isnan(frozen["low"])
+    assert frozen["note"] == "3 seeds have the same layers: counted once" and found.loc["scratch", "note"] == ""
+
+
+@pytest.mark.parametrize("tuned", ["kept", "gone"])
+def test_a_baseline_that_cannot_be_read_is_said_and_not_left_away(ledger, kept, random, tuned):
+    layers = {"decoder": random.normal(size=(EVENTS, 3))}
+    for seed in (1, 2):
+        network(ledger, kept, "WH_vs_ZH", "scratch", seed, layers, representation="gone")
+    network(ledger, kept, "WH_vs_ZH", "finetune", 1, layers, representation=tuned)
+    found = similarities(ledger.frame(), kept.read).set_index("strategy")
+    assert list(found.index) == ["scratch", "finetune"] and set(found["layer"]) == {FINAL} and not found["n"].any()
+    note = f"{2 + (tuned == 'gone')} cannot be read: trial00000 cannot be read; no network from scratch can be read"
+    note = note.replace("trial00000", ledger.rows[2 if tuned == "gone" else 0]["record"])
+    assert set(found["note"]) == {note} and found["n_unreadable"].all()
 
 
 def test_without_a_baseline_there_is_no_similarity(ledger, kept, random):
@@ -115,11 +166,33 @@ def test_the_interval_covers_the_mean_of_ensembles_like_these(ledger, kept, rand
     first, second = pool(60), pool(60)
     every, _ = cka_matrices([*first, *second])
     every = every[:60, 60:]
-    from breakeven.analysis.ensembles import _interval
-
     inside = 0
     for _ in range(200):
         rows, columns = (random.choice(60, 4, replace=False) for _ in range(2))
         low, high = _interval(every[np.ix_(rows, columns)], itself=False)
         inside += low <= every.mean() <= high
     assert inside / 200 >= 0.85
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_the_interval_of_one_ensemble_covers_the_mean_over_its_pairs(random, n):
+    """n networks from scratch against each other, 1,000 times."""
+    common = random.normal(size=(40, 3))
+    pool = [common + noise * random.normal(size=common.shape) for noise in random.uniform(0.2, 1.5, 100)]
+    every, _ = cka_matrices(pool)
+    truth = every[np.triu_indices(len(pool), 1)].mean()
+    inside = 0
+    for _ in range(1000):
+        drawn = random.choice(len(pool), n, replace=False)
+        low, high = _interval(every[np.ix_(drawn, drawn)], itself=True)
+        inside += low <= truth <= high
+    assert 0.85 <= inside / 1000 <= 0.97
+
+
+def test_the_variance_of_one_ensemble_is_that_of_its_jackknife(random):
+    n = 5
+    matrix = np.corrcoef(random.normal(size=(n, 30)))
+    without = [np.delete(np.delete(matrix, i, 0), i, 1)[np.triu_indices(n - 1, 1)].mean() for i in range(n)]
+    low, high = _interval(matrix, itself=True)
+    error = np.sqrt((n - 1) * np.var(without))
+    assert (high - low) / 2 == pytest.approx(stats.t.isf(0.05, n - 1) * error)

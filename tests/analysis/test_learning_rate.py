@@ -37,10 +37,12 @@ def test_the_vertex_of_the_losses_is_the_optimum_and_the_published_ratio_has_its
     assert ((curve["low"] <= curve["excess"]) & (curve["excess"] <= curve["high"])).all()
 
 
-def test_an_optimum_outside_what_was_tried_is_at_its_end(ledger) -> None:
-    search(ledger, best=5.0, noise=1e-4)
+@pytest.mark.parametrize(("best", "end", "text"), [(5.0, 1.0, "1 or above"), (0.005, 0.03, "0.03 or below")])
+def test_an_optimum_outside_what_was_tried_is_at_its_end(ledger, best: float, end: float, text: str) -> None:
+    search(ledger, best=best, noise=1e-4)
     row = only(optima(ledger.frame()))
-    assert row["ratio"] == pytest.approx(1.0) and row["high"] == pytest.approx(1.0)
+    assert row["ratio"] == pytest.approx(end) and row["text"] == text
+    assert math.isnan(row["low"]) and math.isnan(row["high"]), "nothing is known of where it ends"
     assert row["note"].startswith("at an end of the range tried (0.03 to 1)")
 
 

@@ -110,6 +110,13 @@ def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) ->
     text = short(study.frame(), facts)
     assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
     assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
+    largest = text.index(
+        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, at 1,000 events"
+    )
+    assert largest < text.index(
+        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over"
+    )
+    assert "no interval contains the scatter of pretraining seeds" in text
     lines = summary_lines(study.frame())
     assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
     assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
@@ -121,6 +128,16 @@ def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: P
     assert "multiclass pretraining never pays in cpu-hours" in text
     assert "pays from never" not in text
     assert any("never" in line for line in summary_lines(ledger.frame()))
+
+
+def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
+    fill(ledger)
+    frame = ledger.frame()
+    frame.loc[frame["level"] == "pretraining", "plateau_seconds"] = float("nan")
+    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(frame, facts)
+    frame.loc[frame["task"] == "WH_vs_ZH", "plateau_seconds"] = float("nan")
+    frame["device_seconds"] = frame["device_seconds"].where(frame["strategy"] != "finetune", 4.0)
+    assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(frame, facts)
 
 
 def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> None:

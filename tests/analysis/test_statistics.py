@@ -39,7 +39,7 @@ def test_a_small_spread_is_never_printed_as_zero() -> None:
     assert format_uncertainty(1.14, 1) == "1.1"
     assert format_uncertainty(0.004, 1) == "0.004"
     assert format_uncertainty(3e-6, 1) == "0.000003"
-    assert estimate([0.05, 0.07]).text(scale=100, sign=True) == "+6.0 ± 1.4 (n=2)"
+    assert estimate([5.0, 7.0]).text(sign=True) == "+6.0 ± 1.4 (n=2)"
 
 
 def test_equal_values_have_no_spread_whatever_the_last_bit_says() -> None:

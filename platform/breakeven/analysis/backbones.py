@@ -20,8 +20,8 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     """The backbones of a study, the best first; one row each, none where nothing was finetuned.
 
     validation_gain: accuracy on validation events minus that of scratch with the same seed and size, percentage points,
-    mean over the cells (task x size) that every backbone has; the order is by this.  gain: the same on test events, which
-    chose nothing. Intervals: 90 % Student's t over the means of the n_tasks tasks; NaN for one task.
+    mean over tasks, and in each over the sizes that every backbone has; the order is by this.  gain: the same on test
+    events, which chose nothing. Intervals: 90 % Student's t over the same means of the n_tasks tasks; NaN for one task.
     """
     confirmed = ledger_frame.confirmed(frame)
     tuned, scratch = (confirmed[confirmed["strategy"] == name] for name in ("finetune", "scratch"))
@@ -44,7 +44,7 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
                "n_tasks": here["task"].nunique(), "n_cells": len(here)}  # fmt: skip
         for name in ("validation_gain", "gain"):
             of_tasks = estimate(here.groupby("task")[name].mean())
-            row |= {name: float(here[name].mean()), f"{name}_low": of_tasks.low, f"{name}_high": of_tasks.high}
+            row |= {name: of_tasks.mean, f"{name}_low": of_tasks.low, f"{name}_high": of_tasks.high}
         rows.append(row)
     found = pd.DataFrame(rows, columns=COLUMNS)
     return found[found["validation_gain"] > -math.inf].sort_values(

@@ -21,6 +21,7 @@ from breakeven.analysis.charges import (
     Charge,
     UnknownEvents,
     cell_extras,
+    devices_on_top,
     events_of,
     paired_seconds,
     pretraining_seconds,
@@ -87,16 +88,17 @@ def study_break_even(
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
-    time: `plateau` charges every training, the pretraining too, until its plateau, as the paper does; `total` until its
-    end; `equal_accuracy` until scratch and finetuning are equally accurate (see charges.TIMES). search, wasted,
-    generation: what is charged on top (see charges.Charge). Only tasks with both a scratch and a `strategy` training
-    count, each with the same weight.
+    time: `plateau` charges every training until its plateau, and the pretraining for all its epochs where it has none, as
+    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally accurate (see
+    charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch
+    and a `strategy` training count, each with the same weight.
 
     Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
     pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
     high (interval of N* over tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds
-    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau, n_below
-    (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
+    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau (of the
+    trainings, the pretraining apart), pretraining_to_end (whether all its epochs are charged for want of a plateau),
+    n_below (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
     not mixed: such a row has no figure and a note. The one pretraining's time is held for exact.
     """
     charge = Charge(time, search, wasted, generation)
@@ -105,6 +107,7 @@ def study_break_even(
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if search or wasted else None
     scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
+    on_top = devices_on_top(frame, charge)
     rows = []
     for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
         of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
@@ -117,7 +120,8 @@ def study_break_even(
             wanted = sizes if size is None else [size]
             at_size = [arm[arm["size"].isin(wanted)] for arm in arms]
             hours_at_size = [found[found.index.isin(wanted, level="size")] for found in hours]
-            figures = _row(at_size, hours_at_size, of_pretraining, spent, charge, level, resamples)
+            more = [on_top.get(cell, set()) for cell in (("pretraining", pretraining), *_cells(at_size))]
+            figures = _row(at_size, hours_at_size, of_pretraining, spent, set().union(*more), charge, level, resamples)
             rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
     table = pd.DataFrame(rows, columns=["pretraining", "size", "charged", *_FIGURES])
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
@@ -156,7 +160,7 @@ def format_tasks(tasks: int | None) -> str:
 _FIGURES = (
     "unit", "device", "processor", "pretraining_hours", "scratch_hours", "finetuning_hours", "saving_hours", "exact",
     "tasks", "low", "high", "low_seeds", "high_seeds", "published_reading", "n_tasks", "n_scratch", "n_finetuning",
-    "n_without_plateau", "n_below", "text", "note",
+    "n_without_plateau", "pretraining_to_end", "n_below", "text", "note",
 )  # fmt: skip
 
 
@@ -177,6 +181,10 @@ def _common(scratch: pd.DataFrame, tuned: pd.DataFrame) -> list[pd.DataFrame]:
     keys = ["task", "size"]
     common = pd.merge(scratch[keys].drop_duplicates(), tuned[keys].drop_duplicates(), on=keys)
     return [arm[_NEEDED].merge(common, on=keys) for arm in (scratch, tuned)]
+
+
+def _cells(arms: Sequence[pd.DataFrame]) -> set[tuple[Any, ...]]:
+    return {cell for arm in arms for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
 
 
 def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float | str:
@@ -202,11 +210,15 @@ def _row(
     arms: Sequence[pd.DataFrame],
     pretrainings: pd.DataFrame,
     spent: float | str,
+    on_top: set[str],
     charge: Charge,
     level: float,
     resamples: int,
 ) -> dict[str, object]:
-    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent."""
+    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent.
+
+    on_top: kinds of device of what is charged besides trainings.
+    """
     scratch, tuned = trials
     charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
     row: dict[str, object] = {
@@ -214,12 +226,13 @@ def _row(
         "n_tasks": scratch["task"].nunique(),
         "n_scratch": len(scratch),
         "n_finetuning": len(tuned),
-        "n_without_plateau": int(charged["plateau_seconds"].isna().sum()),
+        "n_without_plateau": sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials),
+        "pretraining_to_end": charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any()),
         "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA,
         "text": "no figure",
         "note": "",
     }
-    kinds = sorted(charged["device"].dropna().unique())
+    kinds = sorted({*charged["device"].dropna(), *on_top})
     if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
     if len(kinds) > 1:
@@ -333,6 +346,7 @@ def _note(row: Mapping[str, Any], charge: Charge, charged: pd.DataFrame, low_see
         f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
         if without and charge.time == "plateau"
         else "",
+        "the pretraining is charged for all its epochs: it has no plateau rule" if row["pretraining_to_end"] else "",
         f"finetuning ended below scratch in {below} of {row['n_scratch']} pairs: there scratch stops early"
         if charge.time == "equal_accuracy" and below
         else "",

@@ -7,6 +7,7 @@ events). Never averages over tasks and never mixes kinds of device: it gives hou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ TIMES = {
 }
 """When the clock of a training stops.
 
-plateau: after its last improving epoch, as arXiv 2412.10665 charges.  total: after its last epoch.
+plateau: after its last improving epoch, as arXiv 2412.10665 charges; after its last epoch where it reached no plateau,
+as a pretraining never does, which has no plateau rule.  total: after its last epoch.
 equal_accuracy: at the end of the first epoch whose validation accuracy is that which scratch and finetuning of the same
 task, size and seed both reach: the lower of their two final ones. So finetuning may stop as soon as it is as good as
 scratch ever got, and where it ends below, scratch may stop as soon as it is as good as that. Only pairs of one seed
@@ -85,9 +87,8 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
     Empty where it adds nothing. A cell that nothing was confirmed in has no training to share its waste.
     """
     trials = _once(frame[frame["level"] == "trial"])
-    wasted = trials["wasted_seconds"].fillna(0.0) + trials["device_seconds"].where(trials["outcome"] == "failed", 0.0)
     trials = trials.assign(
-        wasted=wasted if charge.wasted else 0.0,
+        wasted=_wasted(trials) if charge.wasted else 0.0,
         useful=trials["device_seconds"].where(trials["outcome"].isin(["finished", "stopped"]), 0.0),
     )
     searched = trials[trials["phase"] == "search"].groupby(ledger_frame.CELL)[["useful", "wasted"]].sum().sum(axis=1)
@@ -97,10 +98,29 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
     return (searched.add(shared, fill_value=0.0) if charge.search else shared) / 3600
 
 
+def devices_on_top(frame: pd.DataFrame, charge: Charge) -> dict[tuple[Any, ...], set[str]]:
+    """The kinds of device of what `charge` adds, search and waste, by cell and by ("pretraining", its kind).
+
+    Wasted seconds carry the device of their record. Where generated events were made, events_of tells.
+    """
+    rows = _once(frame[frame["level"].isin(["trial", "pretraining"])])
+    of_search = rows["phase"] == "search"
+    searched = of_search & rows["outcome"].isin(["finished", "stopped"]) & (rows["device_seconds"] > 0.0)
+    lost = (_wasted(rows) > 0.0) & (charge.search | ~of_search)
+    added = rows[(searched & charge.search) | (lost & charge.wasted)]
+    found: dict[tuple[Any, ...], set[str]] = {}
+    for row in added[added["device"].notna()].to_dict("records"):
+        of_trial = row["level"] == "trial"
+        key = tuple(row[name] for name in ledger_frame.CELL) if of_trial else ("pretraining", row["pretraining"])
+        found.setdefault(key, set()).add(row["device"])
+    return found
+
+
 def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float:
     """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras.
 
-    Its clock stops at its plateau, or at its end for time "total". Raises UnknownEvents where generated events are to
+    Its clock stops at its end: it has no plateau rule. Where a record has a plateau all the same, it stops there unless
+    the time is "total". Raises UnknownEvents where generated events are to
     be charged and the ledger has not the records of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"
@@ -108,8 +128,7 @@ def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge:
     if charge.wasted:
         # All that was lost on this kind of pretraining, shared by those of it that finished.
         kind = _once(frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])])
-        failed = kind.loc[kind["outcome"] == "failed", "device_seconds"].sum()
-        seconds += float(kind["wasted_seconds"].fillna(0.0).sum() + failed) / len(pretrainings)
+        seconds += float(_wasted(kind).sum()) / len(pretrainings)
     return seconds + (events_of(frame, pretrainings)["device_seconds"].sum() if charge.generation else 0.0)
 
 
@@ -124,6 +143,12 @@ def events_of(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
     if not read or read - set(generated["dataset"]):
         raise UnknownEvents("the ledger has no record of generating the events that the pretraining read")
     return generated[generated["dataset"].isin(read)]
+
+
+def _wasted(rows: pd.DataFrame) -> pd.Series:
+    """Device-seconds of each record that came to nothing."""
+    failed = rows["device_seconds"].where(rows["outcome"] == "failed", 0.0)
+    return rows["wasted_seconds"].fillna(0.0) + failed.fillna(0.0)
 
 
 def _once(rows: pd.DataFrame) -> pd.DataFrame:

@@ -22,10 +22,11 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
     """The data-efficiency factor of each treatment at each size, from test accuracies of confirming trials.
 
     Columns: task, pretraining, strategy, size, factor, low, high, matched_size (where scratch is as accurate),
-    accuracy (the one to match, percent), n, n_scratch (seeds a size, as text), text, note. factor = matched_size /
-    size: 3 means that scratch needs three times the events, below 1 that finetuning is the worse choice. It is
-    infinite, or 0, where scratch is less accurate at its largest, or more accurate at its smallest size: the text
-    then names the bound that is known. The interval resamples all means of both strategies (see resampling.py), as if
+    accuracy (the one to match, percent), n, n_scratch (seeds a size, as text), smallest, largest (sizes that scratch
+    was measured at), text, note. factor = matched_size / size: 3 means that scratch needs three times the events, below 1
+    that finetuning is the worse choice. It is infinite, or 0, where scratch is less accurate at its largest, or more
+    accurate at its smallest size: the text then names the bound that is known. The interval resamples all means of both
+    strategies (see resampling.py), as if
     their seeds were independent.
     """
     confirmed = ledger_frame.confirmed(frame)
@@ -63,6 +64,8 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
                     "high": high,
                     "matched_size": found * size,
                     "n_scratch": baseline.n_text,
+                    "smallest": int(baseline.sizes[0]),
+                    "largest": int(baseline.sizes[-1]),
                     "text": _text(found, low, high, limits, level),
                     "note": ledger_frame.notes(_beyond(found), "" if known else "n=1: no uncertainty"),
                 }
@@ -109,7 +112,7 @@ def isotonic(values: np.ndarray) -> np.ndarray:
 
 _COLUMNS = [
     "task", "pretraining", "strategy", "size", "factor", "low", "high", "matched_size", "accuracy", "n", "n_scratch",
-    "text", "note",
+    "smallest", "largest", "text", "note",
 ]  # fmt: skip
 
 

@@ -53,7 +53,8 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
     """The best ratio of each group of searched cells, and what the published one loses against it.
 
     by: columns that make a group; fewer than all three pool cells, for a search of few trials in each.
-    Columns: those of `by`, strategy, ratio (optimum within the range tried), low, high, best_tried (the ratio of lowest
+    Columns: those of `by`, strategy, ratio (optimum within the range tried), low, high (NaN where the interval lies
+    wholly beyond that range), best_tried (the ratio of lowest
     mean loss), loss_excess, loss_excess_low, loss_excess_high (validation loss at 0.1 minus that at the optimum),
     accuracy_lost (percentage points of validation accuracy, by the quadratic of the accuracies), n_trials, n_ratios,
     n_seeds, n_stopped, n_failed, text, note. Stopped and failed trials are counted and have no loss.
@@ -202,10 +203,10 @@ def _best(response: Response) -> float:
 
 
 def _optimum(response: Response, level: float) -> dict[str, Any]:
-    best = _best(response)
-    low, high = (_within(end, response.tried) for end in fieller(response, level))
+    best, ends = _best(response), fieller(response, level)
+    low, high = (_within(end, response.tried) for end in ends)
     edges = tuple(f"{10**end:.2g}" for end in response.tried)
-    open_ended = [math.isinf(end) for end in fieller(response, level)]
+    open_ended = [math.isinf(end) for end in ends]
     note = ""
     if response.freedom == 0:
         note = "as many ratios as the curve has parameters: no uncertainty"
@@ -214,7 +215,11 @@ def _optimum(response: Response, level: float) -> dict[str, Any]:
     elif not response.tried[0] < response.vertex < response.tried[1]:
         note = f"at an end of the range tried ({edges[0]} to {edges[1]}): the optimum may lie beyond"
     text = f"{10**best:.2g}"
-    if response.freedom > 0:
+    if ends[0] >= response.tried[1]:
+        low, high, text = math.nan, math.nan, f"{edges[1]} or above"
+    elif ends[1] <= response.tried[0]:
+        low, high, text = math.nan, math.nan, f"{edges[0]} or below"
+    elif response.freedom > 0:
         text += f" ({100 * level:.0f} %: {10**low:.2g} to {10**high:.2g})"
     return {"ratio": 10**best, "low": 10**low, "high": 10**high, "text": text, "note": note}
 

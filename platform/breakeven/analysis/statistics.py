@@ -30,14 +30,14 @@ class Estimate:
     low: float
     high: float
 
-    def text(self, *, scale: float = 1.0, digits: int = 1, sign: bool = False) -> str:
+    def text(self, *, digits: int = 1, sign: bool = False) -> str:
         """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, or `missing` where nothing was averaged."""
         if self.n == 0:
             return "missing"
-        number = f"{self.mean * scale:{'+' if sign else ''}.{digits}f}"
+        number = f"{self.mean:{'+' if sign else ''}.{digits}f}"
         if self.n == 1:
             return f"{number} (n=1)"
-        return f"{number} ± {format_uncertainty(self.sd * scale, digits)} (n={self.n})"
+        return f"{number} ± {format_uncertainty(self.sd, digits)} (n={self.n})"
 
 
 def estimate(values: Iterable[float], *, level: float = 0.9) -> Estimate:

@@ -81,11 +81,44 @@ def test_one_seed_is_said_to_have_no_uncertainty(ledger) -> None:
     assert found["data_efficiency"].shown["note"].str.contains("n=1: no uncertainty").all()
 
 
+def fewer_events(ledger, *gains: float) -> dict[int, str]:
+    """What the summary says of tasks where scratch has 0.6, 0.7, 0.8 at three sizes and finetuning these at the middle."""
+    for number, gain in enumerate(gains):
+        for size, accuracy in ((100, 0.6), (1000, 0.7), (10_000, 0.8)):
+            for seed in (1, 2):
+                ledger.trial(f"t{number}", "scratch", size, seed, accuracy)
+                ledger.trial(f"t{number}", "finetune", size, seed, accuracy + (gain if size == 1000 else 0.01))
+    rows = tables(ledger.frame())["summary"]
+    return dict(zip(rows.frame["size"], rows.shown["fewer events"], strict=True))
+
+
+def test_the_median_factor_counts_what_lies_beyond_the_sizes_measured(ledger) -> None:
+    found = fewer_events(ledger, 0.0, 0.05, 0.2)
+    assert found[1000] == "3.2 (3 of 3 tasks)", "the finite ones alone have another median"
+    assert found[10_000] == "more than 1 (3 of 3 tasks)"
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [((0.05, 0.2, 0.2), "more than 10"), ((0.05, -0.2, -0.2), "less than 0.1"), ((0.0, -0.2), "less than 0.55"),
+     ((0.0, 0.2), "more than 5.5"), ((-0.2, 0.2), "more than 5")],
+)  # fmt: skip
+def test_a_median_beyond_the_sizes_measured_is_a_bound(ledger, gains, words: str) -> None:
+    assert fewer_events(ledger, *gains)[1000] == f"{words} ({len(gains)} of {len(gains)} tasks)"
+
+
+def test_a_size_that_is_not_reached_is_never_called_zero(ledger) -> None:
+    fewer_events(ledger, -0.2, 0.2)
+    shown = tables(ledger.frame())["data_efficiency"].shown.set_index(["task", "events per class"])
+    assert shown["matches scratch at"][("t0", "1,000")] == "below 100"
+    assert shown["matches scratch at"][("t1", "1,000")] == "above 10,000"
+
+
 def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     random = np.random.default_rng(2)
     common = random.normal(size=(30, 4))
     for row in pair.rows:
-        row["representation"], row["represented_events"] = "digest", "events"
+        row["representation"], row["represented_events"] = f"digest of {row['record']}", "events"
     found = similarities(pair.frame(), lambda record, digest: {
         layer: common + random.normal(size=common.shape) for layer in ("encoder", "decoder")
     })  # fmt: skip
@@ -97,6 +130,22 @@ def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     assert layers.shown["layer"].tolist() == ["encoder", "decoder"] * 2
     panels = similarity_parts.similarity_plot(results).variants["unbiased"]
     assert [series.x for series in panels[0].series] == [(0.0, 1.0)] * 2
+    scratch, tuned = panels[0].series
+    assert all(math.isnan(end) for end in scratch.low + scratch.high), "one pair has no error bar"
+    assert all(low < y < high for low, y, high in zip(tuned.low, tuned.y, tuned.high, strict=True))
+
+
+def test_a_similarity_without_a_baseline_to_read_is_not_called_never_kept(pair) -> None:
+    def read(record: str, digest: str) -> dict[str, np.ndarray]:
+        raise ValueError(f"{record} cannot be read")
+
+    for row in pair.rows:
+        row["representation"], row["represented_events"] = "digest", "events"
+    results = results_of(pair.frame(), FACTS, NONE, similarities(pair.frame(), read))
+    table_3, _ = similarity_parts.similarity_tables(results)
+    assert table_3.shown["CKA with scratch"].tolist() == ["missing"] * 2
+    assert table_3.shown["note"].str.contains("4 cannot be read: .*; no network from scratch can be read").all()
+    assert not similarity_parts.similarity_plot(results).variants
 
 
 def test_surrogates_are_marked_wherever_their_task_stands(pair) -> None:

@@ -47,8 +47,7 @@ def _summary(results: Results) -> Table:
     gains = results.gains[results.gains["n"] > 0]
     for (pretraining, strategy, size), here in gains.groupby(["pretraining", "strategy", "size"], sort=False):
         over_tasks = estimate(here["gain"])
-        factors = results.factors.merge(here[["task", "pretraining", "strategy", "size"]])["factor"]
-        finite = factors[factors.map(lambda value: 0 < value < math.inf)]
+        factors = results.factors.merge(here[["task", "pretraining", "strategy", "size"]]).dropna(subset=["factor"])
         rows.append(
             {
                 "pretraining": pretraining, "strategy": strategy, "size": size, "gain": over_tasks.mean,
@@ -56,12 +55,12 @@ def _summary(results: Results) -> Table:
                 "n_tasks": len(here), "n_better": int((here["gain"] > 0).sum()),
                 "n_beyond_interval": int((here["gain_low"] > 0).sum()),
                 "n_significant": int(((here["gain"] > 0) & (here["p_holm"] < 0.05)).sum()),
-                "factor_median": float(finite.median()) if len(finite) else math.nan, "n_factors": len(finite),
+                **_median_of(factors), "n_factors": len(factors),
             }
         )  # fmt: skip
     columns = [
         "pretraining", "strategy", "size", "gain", "gain_sd", "gain_low", "gain_high", "n_tasks", "n_better",
-        "n_beyond_interval", "n_significant", "factor_median", "n_factors",
+        "n_beyond_interval", "n_significant", "factor_median", "factor_bound", "n_factors",
     ]  # fmt: skip
     return Table(
         "summary",
@@ -69,7 +68,8 @@ def _summary(results: Results) -> Table:
         "Gain in test accuracy over training from scratch, percentage points: mean ± standard deviation over tasks (n tasks), "
         "with the 90 % interval of that mean. Better: tasks with a positive gain; sure: those whose own 90 % interval lies "
         "above zero; significant: those with p < 0.05 after Holm's correction over all cells. Fewer events: median over "
-        "tasks of how many times more events scratch needs to be as accurate, where that lies within the sizes measured.",
+        "all tasks of how many times more events scratch needs to be as accurate; a task that lies beyond the sizes measured "
+        "counts as more than the largest, or less than the smallest, of them, and so may the median.",
         pd.DataFrame(rows, columns=columns),
         (
             PRETRAINING,
@@ -86,10 +86,27 @@ def _summary(results: Results) -> Table:
     )
 
 
+def _median_of(factors: pd.DataFrame) -> dict[str, float]:
+    """The median of all factors: factor_median, infinite or 0 where all that is known of it is factor_bound, NaN elsewhere.
+
+    A factor beyond the sizes measured is only known to be above, or below, that of the last size.
+    """
+    factor, size = factors["factor"].astype(float), factors["size"].astype(float)
+    least = float(factor.mask(factor == math.inf, factors["largest"] / size).median())
+    most = float(factor.mask(factor == 0.0, factors["smallest"] / size).median())
+    if least == most or math.isnan(least):
+        return {"factor_median": least, "factor_bound": math.nan}
+    above = math.isinf(most)
+    return {"factor_median": math.inf if above else 0.0, "factor_bound": least if above else most}
+
+
 def _median_factor(row: Row) -> str:
     if not row["n_factors"]:
         return ""
-    return f"{wording.significant(row['factor_median'], 2)} ({row['n_factors']} of {row['n_tasks']} tasks)"
+    median, bound = row["factor_median"], wording.significant(row["factor_bound"], 2)
+    words = "more than " if math.isinf(median) else "less than " if median == 0.0 else ""
+    figure = f"{words}{bound}" if words else wording.significant(median, 2)
+    return f"{figure} ({row['n_factors']} of {row['n_tasks']} tasks)"
 
 
 def _table_1(results: Results) -> Table:
@@ -189,13 +206,19 @@ def _factors(results: Results, about: tuple[Column, ...]) -> Table:
         (
             *about,
             Column("factor", lambda row: row["text"], "factor"),
-            Column("matches scratch at", lambda row: wording.rounded(row["matched_size"]), "matched_size"),
+            Column("matches scratch at", _matched_size, "matched_size"),
             Column("n", lambda row: wording.integer(row["n"]), "n"),
             plain("n scratch", "n_scratch"),
             NOTE,
         ),
         "No treatment can be held against training from scratch yet.",
     )
+
+
+def _matched_size(row: Row) -> str:
+    if row["matched_size"] == 0.0:
+        return f"below {row['smallest']:,.0f}"
+    return f"above {row['largest']:,.0f}" if row["matched_size"] == math.inf else wording.rounded(row["matched_size"])
 
 
 def _laws(results: Results, family: tuple[Column, ...]) -> Table:

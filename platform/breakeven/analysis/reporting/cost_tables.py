@@ -49,9 +49,10 @@ def _break_even(results: Results) -> Table:
         "break_even",
         "Break-even, measured",
         "N* = T_pre / (mean T_scratch - mean T_finetune), the number of tasks from which pretraining is cheaper, in "
-        "device-hours of one kind of device; each task counts the same. 90 %, tasks like these: bootstrap over tasks and "
-        "seeds (Student's t below five tasks); 90 %, these tasks: over seeds alone. The paper's reading divides by T_finetune "
-        "instead. n: trainings from scratch, finetuned.",
+        "device-hours of one kind of device (wasted time carries that of its record); each task counts the same. "
+        "Until the plateau: a training without one counts until its end, and a pretraining, which has no plateau rule, with all "
+        "its epochs. 90 %, tasks like these: bootstrap over tasks and seeds (Student's t below five tasks); 90 %, these tasks: "
+        "over seeds alone. The paper's reading divides by T_finetune instead. n: trainings from scratch, finetuned.",
         results.break_even,
         (
             PRETRAINING,
@@ -165,8 +166,8 @@ def _hours_forecast(results: Results, task: Column) -> Table:
     return Table(
         "hours_forecast",
         "Device-hours at ten times the data",
-        "Hours of one training until its plateau at ten times the largest size, from the law hours(n) = a + b n^c; 90 % "
-        "interval of the law, and of one new training.",
+        "Hours of one training until its plateau at ten times the largest size, from the law hours(n) = a + b n^c; trainings "
+        "that reached no plateau count until their end. 90 % interval of the law, and of one new training.",
         results.hours_forecast,
         (
             task,
@@ -191,8 +192,9 @@ def _cost(results: Results) -> Table:
         "cost",
         "Device-hours by stage",
         "As charged in the ledger. Useful: finished work. Stopped: search trials that were ended early because they were "
-        "losing. Wasted: failed, interrupted or repeated work. Mean: one training until its plateau. Published: the paper's "
-        "mean in GPU-hours, at 1e7 events per class on other hardware. Energy: of the GPUs, by their own counters."
+        "losing. Wasted: failed, interrupted or repeated work. Mean: one training until its plateau, one without a "
+        "plateau, as every pretraining is, until its end. Published: the paper's mean in GPU-hours, at "
+        "1e7 events per class on other hardware. Energy: of the GPUs, by their own counters."
         + (" Hours on processors and on GPUs are summed apart, never together." if several else ""),
         results.cost,
         (

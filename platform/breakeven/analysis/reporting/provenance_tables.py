@@ -78,8 +78,8 @@ def _pretrainings(frame: pd.DataFrame) -> Table:
     return Table(
         "pretrainings",
         "Pretrainings",
-        "One row a pretraining: device-seconds in all and until its plateau, validation accuracy as a fraction, hashes. One run "
-        "each: no uncertainty.",
+        "One row a pretraining: device-seconds in all, and until its plateau where it had one (pretraining has no plateau rule: "
+        "all its epochs are charged), validation accuracy as a fraction, hashes. One run each: no uncertainty.",
         frame.loc[frame["level"] == "pretraining", names].reset_index(drop=True),
         (
             PRETRAINING,

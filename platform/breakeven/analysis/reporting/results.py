@@ -72,7 +72,7 @@ class Results:
 
     @property
     def by_plateau(self) -> pd.DataFrame:
-        """Break-even as the paper charges: until the plateau, nothing on top."""
+        """Break-even until the plateau of each training, nothing on top."""
         return self.break_even[self.break_even["charged"] == breakeven.Charge().text]
 
 

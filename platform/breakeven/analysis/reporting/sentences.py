@@ -17,7 +17,10 @@ UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 
 
 def answer(results: Results) -> list[str]:
-    """What the study says: gains at the smallest and the largest size, break-even, and what to make of a loss."""
+    """What the study says: gains at the smallest and the largest size, break-even, and what to make of a loss.
+
+    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes.
+    """
     gains = results.gains
     tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
     lines = []
@@ -28,8 +31,8 @@ def answer(results: Results) -> list[str]:
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
             lines.append(_why_not(smallest, results.cells, str(pretraining)))
     even = results.by_plateau
-    overall = even[even["size"].isna() | (even.groupby("pretraining")["size"].transform("size") == 1)]
-    return lines + [_pays(row) for row in overall.to_dict("records")] or [UNANSWERED]
+    largest = even["size"] == even.groupby("pretraining")["size"].transform("max")
+    return lines + [_pays(row) for row in even[largest | even["size"].isna()].to_dict("records")] or [UNANSWERED]
 
 
 def method(spec: Mapping[str, Any]) -> list[str]:
@@ -53,6 +56,7 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         f"Learning-rate ratios (backbone over head): {chosen}; reported accuracies come from {tuning['seeds']} fresh seed(s) "
         "and test events.",
         "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
+        "All finetunings of a pretraining share one pretraining run: no interval contains the scatter of pretraining seeds.",
         "Intervals are at 90 %. A mean over one seed has no uncertainty, and is marked n=1. Hours of processors and of GPUs "
         "are never added up.",
     ]
@@ -101,15 +105,27 @@ def _pays(row: Mapping[Any, Any]) -> str:
     """Break-even in a sentence, with the sizes it is for."""
     subject = f"{row['pretraining']} pretraining"
     where = "mean over all sizes" if pd.isna(row["size"]) else f"at {row['size']:,} events per class"
+    ends = _charged_to_the_end(row)
     if row["text"] == breakeven.NEVER:
         return (
             f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
             f"{format_hours(row['finetuning_hours'])} a task, scratch {format_hours(row['scratch_hours'])}"
-            f"{wording.tasks_interval(row)}."
+            f"{wording.tasks_interval(row)}{ends}."
         )
     if pd.isna(row["tasks"]):
         return f"**{subject}: no break-even**, {row['note']}."
-    return f"**{subject} pays from {row['text']} on**{wording.tasks_interval(row)}, by time to plateau, {where}."
+    return f"**{subject} pays from {row['text']} on**{wording.tasks_interval(row)}, by time to plateau, {where}{ends}."
+
+
+def _charged_to_the_end(row: Mapping[Any, Any]) -> str:
+    """`; charged to the end: the pretraining, 3 of 60 trainings`, nothing where all stopped at a plateau."""
+    without = row["n_without_plateau"]
+    parts = (
+        "the pretraining" if row["pretraining_to_end"] else "",
+        f"{without} of {row['n_scratch'] + row['n_finetuning']} trainings" if without else "",
+    )
+    named = ", ".join(filter(None, parts))
+    return f"; charged to the end: {named}" if named else ""
 
 
 def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:

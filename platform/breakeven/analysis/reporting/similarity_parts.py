@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -11,7 +13,7 @@ from breakeven.analysis.reporting.accuracy_plots import by_task, numbers
 from breakeven.analysis.reporting.accuracy_tables import task_column
 from breakeven.analysis.reporting.plot import Panel, Plot, Series
 from breakeven.analysis.reporting.results import Results
-from breakeven.analysis.reporting.table import NOTE, PRETRAINING, SIZE, Column, Row, Table, cell_of, plain
+from breakeven.analysis.reporting.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, cell_of
 
 _EMPTY = (
     "No trial has kept what its layers say of test events: those of the largest size do, unless "
@@ -19,15 +21,15 @@ _EMPTY = (
 )
 _WHAT = (
     "Centred kernel alignment with networks trained from scratch, on the same test events; RBF kernel of half the median "
-    "distance, which reproduces the paper's Table 2. Mean ± standard deviation over n pairs of different networks (seeds), "
-    "as the paper prints; 90 %: interval of the mean for networks like these."
+    "distance, which reproduces the paper's Table 2. Mean ± standard deviation over n pairs of different networks (seeds); the "
+    "paper's formula has each network against itself in both. 90 %: interval of the mean for networks like these."
 )
 
 
 def similarity_tables(results: Results) -> list[Table]:
     """Table 3, and every layer."""
     found = results.similarity
-    about = (task_column(results), PRETRAINING, Column("network", _strategy, "strategy"), SIZE)
+    about = (task_column(results), PRETRAINING, replace(STRATEGY, heading="network"), SIZE)
     figures = (
         Column("CKA with scratch", lambda row: wording.mean(row, "cka", digits=2), "cka"),
         Column("90 %", lambda row: wording.between(row["low"], row["high"], 2)),
@@ -38,16 +40,17 @@ def similarity_tables(results: Results) -> list[Table]:
             "similarity",
             "Similarity of what was learnt: the paper's Table 3",
             f"{_WHAT} Last hidden layer, which the head sees. Unbiased: the same by the estimator that is 0 for networks that "
-            "share nothing; the other is above 0 for few events, here and in the paper. With itself: scratch against scratch "
-            "with each network's 1.0 against itself counted, as the paper's formula reads. Published: arXiv 2412.10665, "
-            f"Table 3, at 10,000,000 events per class. At most {MOST_NETWORKS} networks a treatment.",
+            "share nothing; the other is above 0 for few events. With itself: the mean of scratch against scratch with each "
+            "network's 1.0 against itself counted, as the paper's formula reads. Published: arXiv 2412.10665, Table 3. Its text "
+            "says after the decoder stage, its caption before the decoder: the number stands here, beside the decoder's; the row "
+            f"of the last block, in the next table, is the other reading. At most {MOST_NETWORKS} networks a treatment.",
             found[found["layer"] == FINAL].drop(columns=["layer", "depth"]),
             (
                 *about,
                 *figures,
                 Column("with itself", lambda row: wording.number(row["with_itself"], 2), "with_itself"),
                 Column("published", _published, "published"),
-                plain("events", "n_events"),
+                Column("events", lambda row: wording.integer(row["n_events"]), "n_events"),
                 NOTE,
             ),
             _EMPTY,
@@ -72,7 +75,7 @@ def similarity_plot(results: Results) -> Plot:
         "How alike the layers are to those of networks from scratch",
         "Centred kernel alignment with networks from scratch on the same test events, at the largest size; from scratch: "
         "different seeds against each other. Layer 0: the encoder; then the message-passing blocks; last: the decoder, which "
-        "the head sees. Error bars: standard deviation over pairs of networks.",
+        "the head sees. Error bars: standard deviation over pairs of networks, none for one pair.",
         {
             words: tuple(_panel(results, task, rows, column) for task, rows in by_task(found))
             for words, column in (("as the paper's", "cka"), ("unbiased", "unbiased"))
@@ -87,7 +90,7 @@ def _panel(results: Results, task: str, rows: pd.DataFrame, column: str) -> Pane
     series = []
     for pretraining, strategy in ledger_frame.treatments(rows):
         line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values("depth")
-        spread = line[f"{column}_sd"].fillna(0.0)
+        spread = line[f"{column}_sd"]
         records = line.to_dict("records")
         series.append(
             Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line["depth"]),
@@ -98,10 +101,6 @@ def _panel(results: Results, task: str, rows: pd.DataFrame, column: str) -> Pane
     depths = numbers(sorted(set(rows["depth"])))
     return Panel(results.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
                  x_ticks=depths)  # fmt: skip
-
-
-def _strategy(row: Row) -> str:
-    return wording.STRATEGIES.get(row["strategy"]) or str(row["strategy"])
 
 
 def _published(row: Row) -> str:

@@ -154,7 +154,8 @@ def bill_plot(results: Results) -> Plot:
     return Plot(
         "bill",
         "The bill, with and without a backbone",
-        "Device-hours of N tasks until their plateau: N T_scratch, and T_pre + N T_finetune. Where the lines cross pretraining "
+        "Device-hours of N tasks until their plateau: N T_scratch, and T_pre (all epochs where it has no plateau) + N "
+        "T_finetune. Where the lines cross pretraining "
         "begins to pay. The interval stands in the title of each panel.",
         dict(reversed(variants.items())),
         EVENTS,

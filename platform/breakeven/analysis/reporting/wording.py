@@ -41,11 +41,9 @@ def integer(value: Any) -> str:
     return f"{int(value):,}" if known(value) and math.isfinite(value) else ""
 
 
-def mean(
-    row: Mapping[Any, Any], name: str, *, spread: str = "", n: str = "n", digits: int = 1, sign: bool = False
-) -> str:
-    """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, `missing`; spread: the column of the standard deviation, `name`_sd if empty."""
-    found = Estimate(row[name], row[spread or f"{name}_sd"], int(row[n]), math.nan, math.nan)
+def mean(row: Mapping[Any, Any], name: str, *, n: str = "n", digits: int = 1, sign: bool = False) -> str:
+    """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, `missing`; the standard deviation is that of the column `name`_sd."""
+    found = Estimate(row[name], row[f"{name}_sd"], int(row[n]), math.nan, math.nan)
     return found.text(digits=digits, sign=sign)
 
 

@@ -1,0 +1,91 @@
+"""The model card says what is true of the events, the weights and the gains of a backbone."""
+
+import dataclasses
+import re
+
+import pytest
+from tracking.studies import BASE, frame, trial
+
+from breakeven.analysis import backbones
+from breakeven.registry.card import INPUTS, card
+from breakeven.study.spec import Study
+
+MADE = {
+    "identity": {
+        "datasets": ["hash_ttH", "hash_WH"], "network": {"iterations": 4},
+        "training": {"events_per_process": 0, "epochs": 5, "batch_size": 64, "learning_rate": 3e-4, "decay": 0.99, "seed": 1},
+    },
+    "epochs": 5, "best_epoch": 3, "train_events": 4800, "device": "cpu", "processor": "an Intel", "device_seconds": 3600.0,
+    "git_commit": "abc",
+}  # fmt: skip
+
+
+def study(gains=(0.01, 0.03), sizes=(100,)):
+    """Records of a study with these gains over scratch, one for each seed."""
+    pretrained = {**BASE, "level": "pretraining", "record": "p1", "pretraining": "multiclass", "backbone": "weights"}
+    rows = [
+        {**trial(f"{strategy}{size}{seed}", seed, strategy), "size": float(size), "test_accuracy": 0.7 + gain,
+         "validation_accuracy": 0.7 + gain, "cell": f"stop_vs_ttH/{strategy}/{size}"}
+        for size in sizes for seed, more in enumerate(gains, 1) for strategy, gain in (("scratch", 0.0), ("finetune", more))
+    ]  # fmt: skip
+    return frame(pretrained, *rows).assign(representation=None, represented_events=None)
+
+
+def text(made=MADE, records=None, **sources):
+    """The card; sources: by process, those of the two that it was pretrained on and of another."""
+    sources = {"ttH": "pythia", "WH": "pythia", "other": "pythia"} | sources
+    datasets = {name: {"events": 4000, "source": kind, "hash": f"hash_{name}"} for name, kind in sources.items()}
+    records = study() if records is None else records
+    best = backbones.ranking(records).iloc[0].to_dict()
+    facts = {"study": "mine", "spec": dataclasses.asdict(Study()), "datasets": datasets}
+    return card("mine-backbone", best, made, records, facts)
+
+
+def test_it_says_what_goes_in_and_what_it_was_trained_on():
+    found = text()
+    assert all(f"| {name} | {unit} |" in found for name, unit, _ in INPUTS) and "models:/mine-backbone@winner" in found
+    assert "- ttH: 4,000 events generated (pythia), dataset `hash_ttH`" in found and "hash_other" not in found
+    assert "Trained on 4,800 of them.\n" in found
+    assert "Weights of epoch 4 of 5, that of the lowest validation loss, `weights`, record `p1`, commit `abc`" in found
+    assert "Events (LHC, 13 TeV, an ATLAS-like fast detector response, without multiparton interactions):" in found
+    assert "- Trained on simulation at leading order with a parametrised detector" in found and "Surrogate" not in found
+
+
+def test_a_cap_on_events_is_named_and_old_records_know_less():
+    capped = {**MADE["identity"], "training": {**MADE["identity"]["training"], "events_per_process": 300}}
+    assert "Trained on 600 of them, at most 300 of each process." in text(
+        {**MADE, "identity": capped, "train_events": 600}
+    )
+    old = text({name: value for name, value in MADE.items() if name not in ("train_events", "best_epoch")})
+    assert "Trained on those of the training split.\n" in old and "Weights `weights`, record" in old
+
+
+@pytest.mark.parametrize(
+    ("sources", "origin", "order"),
+    [
+        ({"WH": "lhe"}, "LHC, 13 TeV, but WH at the energy of the files it was made from, an ATLAS",
+         "simulation at leading order (not WH) with"),
+        ({"WH": "surrogate"}, "LHC, 13 TeV, but WH a surrogate of the process, an ATLAS",
+         "simulation at leading order (not WH) with"),
+        ({"ttH": "lhe", "WH": "surrogate"}, "(ttH at the energy of the files it was made from, WH a surrogate",
+         "simulation with a parametrised"),
+        ({"other": "lhe"}, "Events (LHC, 13 TeV, an ATLAS", "simulation at leading order with"),
+    ],
+)  # fmt: skip
+def test_energy_and_order_are_claimed_only_of_events_that_have_them(sources, origin, order):
+    found = text(**sources)
+    assert origin in found and order in found
+    assert ("13 TeV" in found) == ("ttH" not in sources)
+
+
+def test_gains_have_a_spread_that_is_never_zero_point_zero():
+    found = text(records=study(gains=(0.0100, 0.0102), sizes=(100, 1000)))
+    assert "| stop vs ttH | +1.0 ± 0.01 (n=2) | +1.0 ± 0.01 (n=2) |" in found and "± 0.0 " not in found
+    assert "mean over 1 task(s), in all 2 cells: +1.01 percentage points on validation events" in found
+    assert "| +3.0 (n=1) |" in text(records=study(gains=(0.03,)))
+
+
+def test_it_says_what_its_gain_does_not_contain():
+    words = re.sub(r"\s+", " ", text())
+    assert "chosen by the same networks' validation accuracy, so a little of its luck may remain" in words
+    assert "share one pretraining run: no interval contains the scatter of pretraining seeds" in words
