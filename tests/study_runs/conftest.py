@@ -31,6 +31,8 @@ def prepared(finished: tuple[Path, Command], tmp_path: Path) -> Path:
     for file in (runs / "shared" / "ledger" / "records").iterdir():
         if json.loads(file.read_text())[0]["level"] == "trial":
             file.unlink()
+    for file in (runs / "shared" / "ledger" / "reservations").glob("*-finetuning.json"):
+        file.unlink()  # of the trials that are gone
     return runs
 
 
