@@ -4,6 +4,7 @@ Nothing here is needed for a study to go on, and nothing here is lost with it.
 """
 
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,13 +64,19 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
         leases.release(lease)
 
 
-def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...]) -> Path:
-    """Write the report of these records and bring MLflow up to them; returns the report's path."""
+def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...], anew: bool = False) -> Path:
+    """Write the report of these records and bring MLflow up to them; returns the report's path.
+
+    A report that is there already, of the same records and facts by the same code, is kept, unless `anew`.
+    """
     frame = ledger.frame(members)
     facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places) | _mlflow(study, places)
-    path = report.write_report(
-        frame, places.report, facts, _accounts(study, places, ledger), _similarities(places, frame)
-    )
+    spent, similar = _accounts(study, places, ledger), _similarities(places, frame)
+    key, path = _report_key(frame, facts, spent, similar), places.report / report.PAGE
+    kept = places.folder / "report.key"
+    if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
+        path = report.write_report(frame, places.report, facts, spent, similar)
+        atomic.write_text(kept, key)
     try:
         sync(study, places, ledger, members)
     except TrackingUnavailable as error:
@@ -146,6 +153,17 @@ def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int
 
 def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
     return accounts(ledger.frame(), reservations(places.ledger, study.name))
+
+
+def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFrame) -> str:
+    """Hash of all that a report is made from: its records, which never change, what else it is given, and its code."""
+    tries = frame[["record", "outcome", "ended", "wasted_seconds"]]
+    given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
+    for file in sorted(Path(report.__file__).parent.rglob("*")):
+        if file.suffix in (".py", ".j2", ".css", ".js", ".csv"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _similarities(places: Places, frame: pd.DataFrame) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
 def report_again(name: str, runs_dir: Path) -> None:
     """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
     places, study, members = _remembered(name, runs_dir)
-    publish(study, places, Ledger(places.ledger).refresh(), members)
+    publish(study, places, Ledger(places.ledger).refresh(), members, anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:

@@ -33,6 +33,9 @@ from breakeven.analysis.reporting.provenance_tables import provenance_tables, tr
 from breakeven.analysis.reporting.results import Results, results_of
 from breakeven.analysis.reporting.table import Table
 
+PAGE = "index.html"
+"""Name of the page, the last of a report's files to be written."""
+
 
 def write_report(
     frame: pd.DataFrame,
@@ -59,7 +62,7 @@ def write_report(
         atomic.write_text(folder / f"{table.name}.tex", latex_text(table, facts, commits))
     drawn = {plot.name for plot in plots if write_pictures(plot, folder)}
     atomic.write_text(folder / "report.md", markdown_of(results, tables, "accuracy" in drawn))
-    path = folder / "index.html"
+    path = folder / PAGE
     atomic.write_text(path, page_of(results, sections, {plot.name: plot for plot in plots}))
     return path
 

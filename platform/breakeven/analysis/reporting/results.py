@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -62,9 +63,12 @@ class Results:
 
     def title(self, task: str) -> str:
         """How a reader knows the task, with a mark where one side of it is a surrogate sample."""
-        rows = self.cells.loc[self.cells["task"] == task, ["signal", "background"]]
-        marked = not rows.empty and bool(set(rows.iloc[0]) & set(self.surrogates))
-        return ledger_frame.title(task) + (" (surrogate)" if marked else "")
+        return ledger_frame.title(task) + (" (surrogate)" if task in self._on_surrogates else "")
+
+    @cached_property
+    def _on_surrogates(self) -> set[str]:
+        either = self.cells["signal"].isin(self.surrogates) | self.cells["background"].isin(self.surrogates)
+        return set(self.cells.loc[either, "task"])
 
     @property
     def tasks(self) -> list[str]:
