@@ -195,6 +195,20 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
     assert rebuilt.seen() == experiment.seen()
 
 
+def test_a_report_is_made_anew_where_anything_that_it_says_may_differ():
+    rows, facts = pd.DataFrame([trial("t1"), trial("t2", 2)]), {"study": "tiny", "git_commit": "abc", "seeds": (1, 2)}
+    accounts = pd.DataFrame({"stage": ["finetuning"], "idle": [1.0]})
+    key = publish._report_key(rows, facts, accounts)
+    assert key == publish._report_key(rows.copy(), dict(facts), accounts.copy())
+    others = [
+        publish._report_key(rows.iloc[:1], facts, accounts),
+        publish._report_key(rows.assign(wasted_seconds=1.0), facts, accounts),
+        publish._report_key(rows, facts | {"git_commit": "def"}, accounts),
+        publish._report_key(rows, facts, accounts.assign(idle=2.0)),
+    ]
+    assert len({key, *others}) == 5
+
+
 DRIVER = """
 import sys
 from pathlib import Path
