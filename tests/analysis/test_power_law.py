@@ -75,3 +75,12 @@ def test_draws_belong_to_their_name_and_intervals_keep_infinities() -> None:
     assert (draws(means, 5, "a") == draws(means, 5, "a")).all() and (draws(means, 5, "a") != draws(means, 5, "b")).all()
     assert generator("a").random() == generator("a").random()
     assert interval(np.array([1.0, 2.0, np.inf, np.inf]), 0.5) == (1.0, np.inf)
+
+
+def test_values_that_fall_faster_than_any_law_have_a_fit_above_zero() -> None:
+    """Accelerating, as a resampled cell may: the best straight combination of 1 and n^-c crosses zero for every c."""
+    random = np.random.default_rng(0)
+    values = np.log(np.array([[0.5, 0.49, 0.4, 0.2, 0.03, 0.0005], [0.5, 0.4, 0.33, 0.28, 0.25, 0.23]]))
+    values = np.concatenate([values, np.log(0.3) + np.cumsum(-(random.uniform(0, 3, (200, 6)) ** 2), axis=1)])
+    found = fit_power_law(SIZES, values, np.full(6, 0.02), (0.01, 2.0))
+    assert np.isfinite(found.loss).all() and (found.at(SIZES) > 0).all() and (found.b >= 0).all()
