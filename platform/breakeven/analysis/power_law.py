@@ -75,12 +75,12 @@ def _start(x: np.ndarray, y: np.ndarray, errors: np.ndarray, exponents: tuple[fl
     lowest = np.where((a[:, :, None] + b[:, :, None] * powers).min(axis=2) > 0, cost, np.inf)
     best, row = lowest.argmin(axis=1), np.arange(len(y))
     found = np.stack([a[row, best], b[row, best], grid[best]], axis=1)
-    above_zero = np.isfinite(lowest).any(axis=1)[:, None]
-    return np.where(above_zero, found, _without_floor(x, y, errors, exponents))
+    possible = np.isfinite(lowest.min(axis=1, keepdims=True))
+    return np.where(possible, found, _without_floor(x, y, errors, exponents))
 
 
 def _without_floor(x: np.ndarray, y: np.ndarray, errors: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:
-    """Weighted lines through the logarithms, a = 0: possible for values that fall faster than any law; [n_fits, 3]."""
+    """Weighted lines through the logarithms, a = 0: above zero where no combination of 1 and n^-c is; [n_fits, 3]."""
     weight = errors**-2 / (errors**-2).sum()
     x_mean, y_mean = weight @ x, y @ weight
     c = np.clip(-((y * weight) @ (x - x_mean)) / (weight @ (x - x_mean) ** 2), *exponents)
