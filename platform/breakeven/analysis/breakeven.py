@@ -154,7 +154,7 @@ def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float
 
 def format_tasks(tasks: int | None) -> str:
     """`25 tasks`, `1 task` or `never`."""
-    return NEVER if tasks is None else f"{tasks} task{'' if tasks == 1 else 's'}"
+    return NEVER if tasks is None else f"{tasks:,} task{'' if tasks == 1 else 's'}"
 
 
 _FIGURES = (
