@@ -65,7 +65,7 @@ def test_the_command_is_killed_in_each_stage(finished, tmp_path, starting):
 def test_a_killed_worker_is_survived(prepared, starting):
     command = starting(study(prepared))
     at_work = []
-    command.until(lambda: trials(prepared) and at_work.extend(command.named("ray::ResourceTrainable")) or at_work)
+    command.until(lambda: (trials(prepared) and at_work.extend(command.named("ray::ResourceTrainable"))) or at_work)
     at_work[0].kill()
     assert command.ends() == 0, command.said
     assert "Traceback" not in command.said
