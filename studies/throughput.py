@@ -21,10 +21,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from breakeven import atomic
+from breakeven import atomic, provenance
+from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
-from breakeven.study import provenance
-from breakeven.study.ledger import Ledger
 from breakeven.terminal import complain, console
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 

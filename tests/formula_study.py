@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from breakeven import atomic
-from breakeven.distributed.job import TrialJob, about
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.places import Places
 from breakeven.search import TrialQueue, open_storage
-from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients, Trial
 from breakeven.study.remembered import Members
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
+from breakeven.work.job import TrialJob, about
 
 STUDY = Study(
     name="first",

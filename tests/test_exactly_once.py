@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import TrialQueue, open_storage
 from breakeven.search import queue as search
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 

@@ -20,10 +20,10 @@ import pytest
 from tracking.studies import Experiment, trial
 
 from breakeven import publish, run
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger, now
+from breakeven.ledger.representations import Representations
 from breakeven.places import Places
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger, now
-from breakeven.study.representations import Representations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
 from breakeven.tracking import prepare
@@ -214,8 +214,8 @@ import sys
 from pathlib import Path
 from breakeven import publish
 from breakeven.places import Places
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.study.spec import Study
 places, study = Places(Path(sys.argv[1]), "tiny"), Study(name="tiny")
 ledger = Ledger(places.ledger).refresh()

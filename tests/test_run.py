@@ -7,11 +7,11 @@ import pytest
 
 from breakeven import run
 from breakeven.events.sampling import TooFewEvents
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
 from breakeven.stages.generation import check_sizes
 from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
 from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Pretraining, Study
 
 STUDY = Study(name="tiny", generation=Generation(events_per_process=120, shard_events=60),

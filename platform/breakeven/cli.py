@@ -14,12 +14,12 @@ from typing import Annotated
 
 import tyro
 
-from breakeven import preview
 from breakeven.errors import StageFailed, no_way_back
+from breakeven.estimate.budget import budget_of
 from breakeven.places import Places, default_runs_dir
-from breakeven.study.budget import budget_of
 from breakeven.study.spec import Study
 from breakeven.terminal import complain, console
+from breakeven.views import preview
 
 
 def study_main(presets: Mapping[str, Study], default: str, description: str | None) -> None:
@@ -64,7 +64,7 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
 
 
 def _calibrate(study: Study, ledger: Path) -> None:
-    from breakeven.calibration import calibrate
+    from breakeven.work.calibration import calibrate
 
     console.print("no history of this network on this machine: measuring it for 20 seconds (--no-calibrate: do not)")
     calibrate(study, ledger, lambda word: console.print(f"  {word}"))
@@ -138,7 +138,7 @@ class Status:
     """Look again every two seconds, until all is done or you interrupt."""
 
     def __call__(self) -> None:
-        from breakeven.status import show_status
+        from breakeven.views.status import show_status
 
         show_status(self.study, self.runs_dir, self.watch)
 
@@ -159,7 +159,7 @@ class Diff:
     """Write the table of cells here."""
 
     def __call__(self) -> None:
-        from breakeven.diff import show_diff
+        from breakeven.views.diff import show_diff
 
         show_diff(self.a, self.b, self.runs_dir, json_path=self.json, csv_path=self.csv)
 

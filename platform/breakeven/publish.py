@@ -16,19 +16,20 @@ import numpy as np
 import pandas as pd
 from rich.markup import escape
 
-from breakeven import atomic
-from breakeven.analysis import ensembles, report, summary
-from breakeven.analysis.accounts import accounts
+from breakeven import atomic, provenance
+from breakeven.analysis import ensembles, summary
+from breakeven.analysis.cost.accounts import accounts
+from breakeven.estimate import price
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.representations import Representations
+from breakeven.ledger.reservation import reservations
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
+from breakeven.report import report
 from breakeven.stages.generation import recipes_of
-from breakeven.study import price, provenance
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
-from breakeven.study.representations import Representations
-from breakeven.study.reservation import reservations
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, Writer, experiment_of, resolve_uri, without_password
@@ -160,7 +161,8 @@ def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFram
     tries = frame[["record", "outcome", "ended", "wasted_seconds"]]
     given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
-    for file in sorted(Path(report.__file__).parent.rglob("*")):
+    rooms = (Path(str(module.__file__)).parent for module in (report, ensembles))
+    for file in sorted(file for room in rooms for file in room.rglob("*")):
         if file.suffix in (".py", ".j2", ".css", ".js", ".csv"):
             digest.update(file.read_bytes())
     return digest.hexdigest()

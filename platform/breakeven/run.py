@@ -14,9 +14,13 @@ from pathlib import Path
 import pyarrow as pa
 from rich.markup import escape
 
-from breakeven import atomic, preview
+from breakeven import atomic
+from breakeven.estimate.budget import Budget
+from breakeven.estimate.price import Price, to_keep
 from breakeven.events import sampling, schema, store
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
@@ -27,15 +31,12 @@ from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.budget import Budget
 from breakeven.study.growth import changes
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
-from breakeven.study.price import Price, to_keep
 from breakeven.study.remembered import remember
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
+from breakeven.views import preview
 
 EXPECTED = (
     *preview.EXPECTED,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from analysis.conftest import LedgerBuilder
+from ledger_builder import LedgerBuilder
 from scipy import stats
 
 from breakeven.analysis import comparison

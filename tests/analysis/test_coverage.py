@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breakeven.analysis import accuracy, breakeven, data_efficiency, forecast, learning_rate, scaling_law
+from breakeven.analysis import accuracy, data_efficiency, learning_rate
+from breakeven.analysis.cost import breakeven
+from breakeven.analysis.laws import forecast, scaling_law
 
 STUDIES = 200
 LOW, HIGH = 0.85, 0.95

@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from breakeven.analysis import accuracy, breakeven, convergence, cost, rejection
+from breakeven.analysis import accuracy, rejection
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.report import summary_lines, write_report
-from breakeven.study.ledger import Ledger
+from breakeven.analysis.cost import breakeven, convergence
+from breakeven.analysis.cost import hours as cost
+from breakeven.ledger.ledger import Ledger
+from breakeven.report.report import summary_lines, write_report
 from breakeven.study.plan import Cell
 from breakeven.study.spec import Study, task
 

@@ -9,17 +9,18 @@ import pytest
 from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.distributed import finetuning, generation, pretraining
-from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import session
 from breakeven.events import store
+from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import from_lhe
 from breakeven.search import TrialQueue, open_storage
-from breakeven.study.ledger import Ledger
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import train
 from breakeven.training.workers import ALONE
+from breakeven.work.job import PretrainingJob, TrialJob
+from breakeven.work.pretraining import load_events, recipe_of
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
 
@@ -35,7 +36,7 @@ def resources():
 
 def pretraining_job(datasets, folder, **more):
     settings = replace(Pretraining(epochs=2, batch_size=32), **more)
-    return pretraining.PretrainingJob(
+    return PretrainingJob(
         hash="0123456789abcdef", objective="multiclass", network=Network(), settings=settings,
         folders=tuple(dataset.folder for dataset in datasets.values()), validation_events=10, ledger=folder / "ledger",
         backbone=folder / "backbone", device="cpu",
@@ -71,9 +72,9 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
 
     from breakeven.models import build
 
-    events, train_sample, validation_sample, n_outputs = pretraining.load_events(job, "cpu")
+    events, train_sample, validation_sample, n_outputs = load_events(job, "cpu")
     alone = build(n_outputs, seed=job.settings.seed)
-    result = train(alone, events, train_sample, validation_sample, pretraining.recipe_of(job), workers=ALONE)
+    result = train(alone, events, train_sample, validation_sample, recipe_of(job), workers=ALONE)
     for epoch, together in zip(result.curve, made.facts["curve"], strict=True):
         assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
         assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)
@@ -118,7 +119,7 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
         return TrialJob(trial, study.network, study.finetuning, folders, None, tmp_path / "ledger", "cpu", "abc")
 
     def killed_at_the_first_try(job, check):
-        from breakeven.distributed.trial import train_and_judge
+        from breakeven.work.trial import train_and_judge
 
         mark = tmp_path / f"tried-{job.trial.seed}"
         if job.trial.seed in (3, 6) and not mark.exists():

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from breakeven.distributed.deadline import OutOfTime, deadline
 from breakeven.distributed.finetuning import QueueSearcher, shares
-from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import Resources
-from breakeven.distributed.trial import run_pack, run_trial, train_and_judge
-from breakeven.study.ledger import Ledger
+from breakeven.ledger.ledger import Ledger
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study
+from breakeven.work.deadline import OutOfTime, deadline
+from breakeven.work.job import TrialJob
+from breakeven.work.trial import run_pack, run_trial, train_and_judge
 
 STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import TrialQueue, open_storage
 from breakeven.search.pruning import limits
-from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, TrialQueue, open_storage
 from breakeven.search import queue as search_module
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 

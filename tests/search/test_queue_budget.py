@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from breakeven.estimate.budget import Budget
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import TrialQueue, open_storage
-from breakeven.study.budget import Budget
-from breakeven.study.ledger import Ledger, now
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from breakeven.study.ledger import Ledger
+from breakeven.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 600.0

@@ -12,9 +12,9 @@ from collections import Counter
 import pytest
 from study_runs.started import study, trials
 
-from breakeven.analysis.accounts import accounts
-from breakeven.study.ledger import Ledger
-from breakeven.study.reservation import reservations
+from breakeven.analysis.cost.accounts import accounts
+from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.reservation import reservations
 
 pytestmark = pytest.mark.endurance
 

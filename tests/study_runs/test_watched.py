@@ -3,8 +3,9 @@
 import pytest
 from study_runs.started import study, trials
 
-from breakeven import run, status
+from breakeven import run
 from breakeven.study.remembered import remember
+from breakeven.views import status
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from tracking.studies import CELL_FIGURES, NAN, STUDY_FIGURES, Experiment, frame, study, trial
 
-from breakeven.study.ledger import Ledger
+from breakeven.ledger.ledger import Ledger
 from breakeven.tracking import Tracker
 
 CELL = "stop_vs_ttH/none/scratch/100"

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from breakeven.analysis import accuracy, cost
+from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.significance import holm
 from breakeven.analysis.statistics import estimate
 

@@ -9,9 +9,9 @@ import math
 
 import pandas as pd
 
-from breakeven.analysis import breakeven
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.accounts import NONE
+from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost.accounts import NONE
 from breakeven.analysis.statistics import Estimate, estimate
 
 

@@ -15,16 +15,16 @@ from rich.table import Table
 
 import breakeven.distributed.pretraining  # noqa: F401  as in any study: it brings torch, which counts in the driver's memory
 from breakeven.distributed import finetuning, plain_tune
-from breakeven.distributed.deadline import Check
-from breakeven.distributed.job import TrialJob
 from breakeven.distributed.session import Resources
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.search import TrialQueue, open_storage
 from breakeven.study import plan, spec
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
 from breakeven.study.spec import Finetuning, Generation, Pretraining, Search, Study
 from breakeven.tracking import Tracker
 from breakeven.training.recipe import Epoch, Result
+from breakeven.work.deadline import Check
+from breakeven.work.job import TrialJob
 
 EPOCHS = 10
 """Epochs on the curve of every record."""
@@ -94,7 +94,7 @@ def table(figures: Mapping[str, float]) -> Table:
 
 def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
     """The facts of a trial that took no training: ten epochs towards a loss that only seed and ratio decide."""
-    from breakeven.distributed.trial import training_facts  # in the worker: a driver never trains
+    from breakeven.work.trial import training_facts  # in the worker: a driver never trains
 
     begun = time.perf_counter(), time.process_time()
     end = 0.3 + 0.05 * math.log10(job.trial.ratio / 0.3) ** 2 + 1e-3 * (job.trial.seed % 7)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from breakeven import provenance
 from breakeven.benchmarks import engines, loading, report, sample, timing, work
 from breakeven.benchmarks import packs as pack_benchmark
-from breakeven.study import provenance
 from breakeven.terminal import console
 from breakeven.training.batches import EventTensors
 

@@ -15,14 +15,14 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from breakeven.distributed.job import Train, TrialJob, lost_record
 from breakeven.distributed.session import Resources
-from breakeven.distributed.slots import PackTimes, Slots
 from breakeven.errors import StageFailed
+from breakeven.ledger.claim import last_try, worker_name
 from breakeven.search import TrialQueue
-from breakeven.study.claim import last_try, worker_name
 from breakeven.study.plan import Trial
 from breakeven.terminal import console
+from breakeven.work.job import Train, TrialJob, lost_record
+from breakeven.work.slots import PackTimes, Slots
 
 # Tune looks for result files that nobody needs and complains of each, and shows a traceback for each lost worker: the
 # ledger has the results, the searcher says in a line which trial is trained again, the session that a cluster is gone.
@@ -104,7 +104,7 @@ class TrialWorker(tune.Trainable):
         """Called once for each process; the imports are here, so that no trial is charged for them, nor the driver."""
         import torch
 
-        from breakeven.distributed.trial import run_pack
+        from breakeven.work.trial import run_pack
 
         torch.set_num_threads(1)
         self.run_pack = run_pack

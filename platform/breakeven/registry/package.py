@@ -11,8 +11,8 @@ import pandas as pd
 
 from breakeven import atomic
 from breakeven.analysis import backbones
+from breakeven.ledger.ledger import Ledger
 from breakeven.registry.card import INPUTS, card
-from breakeven.study.ledger import Ledger
 from breakeven.tracking.models import Model
 
 SERVED = Path(__file__).with_name("served.py")

@@ -15,13 +15,13 @@ from typing import Any
 
 import optuna
 
+from breakeven.estimate.budget import Budget, rank
+from breakeven.estimate.pace import Pace
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.search.pruning import limits
 from breakeven.search.ratio import RatioSearch
-from breakeven.study.budget import Budget, rank
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
-from breakeven.study.pace import Pace
 from breakeven.study.plan import (
     Cell,
     Ingredients,

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breakeven.study.reservation import Reservation
+from breakeven.ledger.reservation import Reservation
 from breakeven.terminal import console
 
 if TYPE_CHECKING:

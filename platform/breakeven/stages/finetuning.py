@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from breakeven import atomic, board, search
+from breakeven import atomic, provenance, search
+from breakeven.estimate.budget import Budget
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.pretraining import Made
-from breakeven.study import plan, provenance
-from breakeven.study.budget import Budget
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
-from breakeven.study.progress import Progress
+from breakeven.study import plan
 from breakeven.study.remembered import Members
 from breakeven.study.spec import Study, task
 from breakeven.terminal import console, live
+from breakeven.views import board
+from breakeven.views.progress import Progress
 
 
 def finetune_tasks(
@@ -106,7 +107,7 @@ def _train(
     tracker: Callable[[Sequence[str]], None],
 ) -> None:
     from breakeven.distributed.finetuning import finetune, slots_of
-    from breakeven.distributed.job import TrialJob
+    from breakeven.work.job import TrialJob
 
     commit = provenance.git_commit()
     resources = cluster.resources

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from breakeven import provenance
+from breakeven.estimate.budget import Budget
+from breakeven.estimate.price import generation_hours
+from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
-from breakeven.study import plan, provenance
-from breakeven.study.budget import Budget
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger, now
-from breakeven.study.price import generation_hours
+from breakeven.study import plan
 from breakeven.study.spec import Study, task
-from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import bar
 
 

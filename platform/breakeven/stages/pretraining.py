@@ -8,20 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from breakeven import models, training
+from breakeven import models, provenance, training
+from breakeven.estimate.budget import Budget
+from breakeven.estimate.price import pretraining_hours
+from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import sampling, store
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.lease import Leases
+from breakeven.ledger.ledger import Ledger
 from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
-from breakeven.study import plan, provenance
-from breakeven.study.budget import Budget
-from breakeven.study.lease import Leases
-from breakeven.study.ledger import Ledger
-from breakeven.study.price import pretraining_hours
+from breakeven.study import plan
 from breakeven.study.spec import Study
-from breakeven.study.speeds import read_calibration, speeds
 from breakeven.terminal import Bar, bar, console
+from breakeven.work.job import PretrainingJob
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def pretrain_backbones(
         records.append(name)
         epochs = study.pretraining.epochs
         if leases.wait(name, partial(_pretrained, ledger, name, backbone)):
-            from breakeven.distributed.pretraining import PretrainingJob, pretrain, workers_of
+            from breakeven.distributed.pretraining import pretrain, workers_of
 
             if budget is not None:
                 known = speeds(study, ledger.records(), read_calibration(places.ledger, study))

@@ -1,0 +1,1 @@
+"""Device time: hours, who is charged for them, convergence, break-even, accounts."""

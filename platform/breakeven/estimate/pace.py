@@ -1,0 +1,53 @@
+"""How long a trial takes: estimated by event passes, and learned from the trials that came back. It never runs any."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from breakeven.estimate.speeds import ELSEWHERE
+from breakeven.study.plan import Cell, Phase, Trial, event_passes
+from breakeven.study.spec import Study
+
+
+class Pace:
+    """Estimates the seconds of a trial of `study`.
+
+    Trials of one strategy, size and phase take about the same time. One of a kind that has not come back yet is
+    estimated by its event passes, at the rate of all that have; before any has, at that of one core.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._passes, self._seconds, self._device_seconds = 0.0, 0.0, 0.0
+        self._kinds: dict[tuple[str, int, Phase], tuple[int, float]] = {}
+
+    def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
+        """Take the time of a finished trial into account; failed ones say nothing."""
+        if record["outcome"] != "finished":
+            return
+        seconds = float(record.get("wall_seconds") or record["device_seconds"])
+        kind = trial.cell.strategy, trial.cell.size, trial.phase
+        number, total = self._kinds.get(kind, (0, 0.0))
+        self._kinds[kind] = number + 1, total + seconds
+        self._passes += event_passes(self.study, trial.cell, trial.phase)
+        self._seconds += seconds
+        self._device_seconds += float(record["device_seconds"])
+
+    def seconds(self, trial: Trial) -> float:
+        """Expected wall seconds of `trial` on one worker."""
+        return self.expected(trial.cell, trial.phase)
+
+    def device_seconds(self, trial: Trial) -> float:
+        """Expected device-seconds of `trial`: on a part of a GPU less than it takes by the clock."""
+        share = self._device_seconds / self._seconds if self._seconds > 0 else 1.0
+        return self.seconds(trial) * share
+
+    def expected(self, cell: Cell, phase: Phase) -> float:
+        """Expected wall seconds of a trial of `cell` in this phase on one worker."""
+        if known := self._kinds.get((cell.strategy, cell.size, phase)):
+            return known[1] / known[0]
+        rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
+        return event_passes(self.study, cell, phase) / rate
+
+    def knows(self, cell: Cell, phase: Phase) -> bool:
+        """Whether a trial like those of `cell` in this phase has come back."""
+        return (cell.strategy, cell.size, phase) in self._kinds

@@ -1,0 +1,166 @@
+"""What a study will take, with its uncertainty, and afterwards by how much that was wrong.
+
+Pure functions of a specification and of speeds; it never measures and never runs anything.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from breakeven.estimate.speeds import MACHINE_NOISE, Speed, Speeds
+from breakeven.study import plan
+from breakeven.study.plan import Cell, Phase
+from breakeven.study.spec import Study
+
+BYTES_AN_EVENT = 150 + 340
+"""Parquet shard plus the flat arrays beside it."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """An expected number with a low and a high one between which the truth is likely."""
+
+    expected: float
+    low: float
+    high: float
+
+    def __add__(self, other: "Range") -> "Range":
+        """The sum: errors of speeds are alike in all parts, so the ends are added too."""
+        return Range(self.expected + other.expected, self.low + other.low, self.high + other.high)
+
+    def __mul__(self, factor: float) -> "Range":
+        return Range(self.expected * factor, self.low * factor, self.high * factor)
+
+
+NOTHING = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a study will take. Hours are device-hours of one core or one GPU that is used; waiting is not in them."""
+
+    cells: int
+    trials: int
+    search_trials: int
+    processes: int
+    events: int
+    disk_bytes: int
+    generation: Range
+    """Core-hours."""
+    pretraining: Range
+    """Device-hours, all objectives."""
+    finetuning: Range
+    """Device-hours of the reported trials."""
+    search: Range
+    """Device-hours of the search trials."""
+    speeds: Speeds
+
+    @property
+    def device_hours(self) -> Range:
+        """Pretraining, reported trials and search."""
+        return self.pretraining + self.finetuning + self.search
+
+
+def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Price:
+    """Cells, trials, disk and hours of a study that has nothing yet; judging an event costs a third of training on it."""
+    names = plan.processes(study, pretraining_default)
+    events = sum(study.generation.events(name) for name in names)
+    trials: dict[Phase, int] = {"search": 0, "confirm": 0}
+    hours: dict[Phase, Range] = {"search": NOTHING, "confirm": NOTHING}
+    for cell in plan.cells(study):
+        for phase, number in plan.trials_of(study, cell).items():
+            trials[phase] += number
+            hours[phase] += trial_hours(study, cell, phase, speeds) * number
+    one = pretraining_hours(study, pretraining_default, speeds, train_fraction)
+    return Price(
+        cells=len(plan.cells(study)),
+        trials=trials["confirm"],
+        search_trials=trials["search"],
+        processes=len(names),
+        events=events,
+        disk_bytes=events * BYTES_AN_EVENT,
+        generation=generation_hours({name: study.generation.events(name) for name in names}, speeds),
+        pretraining=one * len(study.pretraining.objectives),
+        finetuning=hours["confirm"],
+        search=hours["search"],
+        speeds=speeds,
+    )
+
+
+def generation_hours(events: Mapping[str, int], speeds: Speeds) -> Range:
+    """Core-hours for so many events of each process; one that was never generated here may be much slower than others."""
+    total = NOTHING
+    for name, number in events.items():
+        known = speeds.processes.get(name)
+        total += _time(number, Speed(known, MACHINE_NOISE) if known else speeds.generated)
+    return total
+
+
+def pretraining_hours(study: Study, default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Range:
+    """Device-hours of one pretraining."""
+    settings = study.pretraining
+    passes = 0.0
+    for name in plan.pretraining_processes(study, default):
+        there = study.generation.events(name) * train_fraction
+        passes += settings.epochs * min(there, settings.events_per_process or there)
+    return _time(passes, speeds.pretrained)
+
+
+def trial_hours(study: Study, cell: Cell, phase: Phase, speeds: Speeds) -> Range:
+    """Device-hours of one trial: as its like took before, else by its event passes.
+
+    How early a trial stops is not known before: from as soon as its patience lets it, to the epoch limit.
+    """
+    if found := speeds.trials.get((cell.strategy, cell.size, phase)):
+        average, spread, number = found
+        error = max(MACHINE_NOISE, 2 * spread / average / number**0.5)
+        return Range(average, average / (1 + error), average * (1 + error)) * (1 / 3600)
+    most = plan.event_passes(study, cell, phase)
+    limit = plan.epochs(study.finetuning, cell.size)
+    shortest = min(study.finetuning.patience + 1, limit) / limit
+    least = plan.event_passes(study, cell, phase, shortest)
+    expected = plan.event_passes(study, cell, phase, speeds.epochs.get(cell.strategy, (shortest + 1) / 2))
+    low, high = _time(least, speeds.trained).low, _time(most, speeds.trained).high
+    return Range(_time(expected, speeds.trained).expected, low, high)
+
+
+def to_keep(price: Price) -> dict[str, Any]:
+    """What is kept of a price beside a study, in plain values, to be held against what came."""
+    stages = ("generation", "pretraining", "finetuning", "search")
+    found: dict[str, Any] = {stage: vars(getattr(price, stage)) for stage in stages}
+    return {**found, "origin": price.speeds.origin}
+
+
+def outcome(kept: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Expected against taken, in device-hours: one row a stage and one for all trainings.
+
+    Rows: stage, expected, low, high, taken (of the study's own records, whichever run made them; without failed and
+    interrupted tries), off (taken / expected - 1), within (whether low <= taken <= high). Stages not expected are left out.
+    """
+    taken = {"generation": 0.0, "pretraining": 0.0, "finetuning": 0.0, "search": 0.0}
+    for record in records:
+        if record["outcome"] != "failed":
+            stage = (
+                record["level"]
+                if record["level"] != "trial"
+                else "search"
+                if record["phase"] == "search"
+                else "finetuning"
+            )
+            taken[stage] += record["device_seconds"] / 3600
+    rows = []
+    ranges = {stage: Range(**kept[stage]) for stage in taken}
+    every = {stage: ranges[stage] for stage in ("pretraining", "finetuning", "search")}
+    ranges["all trainings"] = sum(every.values(), NOTHING)
+    taken["all trainings"] = sum(taken[stage] for stage in every)
+    for stage, expected in ranges.items():
+        if expected.expected > 0:
+            found = taken[stage]
+            rows.append({"stage": stage, **vars(expected), "taken": found, "off": found / expected.expected - 1,
+                         "within": expected.low <= found <= expected.high})  # fmt: skip
+    return rows
+
+
+def _time(work: float, speed: Speed) -> Range:
+    expected = work / speed.value / 3600
+    return Range(expected, expected / (1 + speed.uncertainty), expected * (1 + speed.uncertainty))

@@ -1,0 +1,178 @@
+"""How fast this house works, with what uncertainty: from the ledger's own history, from a calibration, or from elsewhere.
+
+Sums over records; it measures nothing and knows no plan.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from breakeven import provenance
+from breakeven.fingerprint import fingerprint
+from breakeven.study.plan import epochs as epoch_limit
+from breakeven.study.spec import Study
+
+MACHINE_NOISE = 0.1
+"""Relative change of a speed from day to day that no history shows: what else runs, how warm the processor is."""
+CALIBRATION_NOISE = 0.25
+"""Relative error of a speed from twenty seconds of one process at one size of batch."""
+ELSEWHERE_NOISE = 1.0
+"""Of a speed that another machine had: it may be half or double."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A speed, in units a device-second, and its relative uncertainty: the truth is likely within a factor of 1 + that."""
+
+    value: float
+    uncertainty: float
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What is known of a machine for one study's network, batch size and stopping rule."""
+
+    trained: Speed
+    """Event passes (forward, backward, step) a device-second in trials."""
+    pretrained: Speed
+    """The same in pretraining."""
+    generated: Speed
+    """Events a core-second, for a process that is not in `processes`."""
+    origin: str
+    """Where the numbers come from, for people."""
+    trusted: bool
+    """Whether they come from this machine."""
+    processes: Mapping[str, float] = field(default_factory=dict)
+    """Events a core-second of each process that was generated here."""
+    trials: Mapping[tuple[str, int, str], tuple[float, float, int]] = field(default_factory=dict)
+    """Mean and standard deviation of the device-seconds of a trial, and their number, by strategy, size and phase."""
+    epochs: Mapping[str, float] = field(default_factory=dict)
+    """Mean part of the epoch limit that trials of a strategy made before they stopped."""
+
+
+ELSEWHERE = Speeds(
+    trained=Speed(2900.0, ELSEWHERE_NOISE),
+    pretrained=Speed(4000.0, ELSEWHERE_NOISE),
+    generated=Speed(470.0, ELSEWHERE_NOISE),
+    origin="one core of a two-core cloud machine with AVX-512, multiparton interactions off; half or double is possible here",
+    trusted=False,
+)
+"""Speeds of the laptop preset at commit bc7c5da, for a machine of which nothing is known."""
+
+
+def key(study: Study) -> str:
+    """Hash of what decides a speed besides the machine: network, batch size, multiparton interactions."""
+    return fingerprint([asdict(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
+
+
+def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapping[str, Any] | None) -> Speeds:
+    """The best that is known: finished records of this processor with the same network and batch size, else calibration.
+
+    Where the ledger holds trials on GPUs those decide; hours of two kinds of device are never averaged.
+    """
+    here = [record for record in records if record["outcome"] == "finished" and record["device_seconds"] > 0]
+    made_here = provenance.processor()
+    trials = [record for record in here if record["level"] == "trial" and _alike(record, study, made_here)]
+    if any(record["device"] != "cpu" for record in trials):
+        trials = [record for record in trials if record["device"] != "cpu"]
+    events = [
+        record for record in here if record["level"] == "generation" and record.get("processor", made_here) == made_here
+    ]
+    if study.generation.multiparton_interactions:
+        events = [record for record in events if record.get("mpi")]
+    else:
+        events = [record for record in events if not record.get("mpi")]
+    backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
+                 and r["identity"]["network"] == asdict(study.network)]  # fmt: skip
+    base, origins = ELSEWHERE, []
+    if calibration:
+        base = Speeds(
+            trained=Speed(calibration["trained"], CALIBRATION_NOISE),
+            pretrained=Speed(calibration["trained"], 2 * CALIBRATION_NOISE),
+            generated=Speed(calibration["generated"], 2 * CALIBRATION_NOISE),
+            origin=f"a calibration of {calibration['seconds']:.0f} seconds on this machine",
+            trusted=True,
+        )
+        origins.append(base.origin)
+    if trials:
+        rates = [_passes(record) / record["device_seconds"] for record in trials if record["strategy"] != "frozen"]
+        trained = _speed(rates) if rates else base.trained
+        base = Speeds(trained, base.pretrained, base.generated, base.origin, True)
+        origins.insert(0, f"{len(trials):,} trials of this network on this machine")
+    if backbones:
+        pretrained = _speed([record["events_seen"] / record["device_seconds"] for record in backbones])
+        base = Speeds(base.trained, pretrained, base.generated, base.origin, True)
+    processes = _by_process(events)
+    if processes:
+        base = Speeds(base.trained, base.pretrained, _speed(list(processes.values())), base.origin, base.trusted)
+        origins.insert(0, f"{len(processes)} processes generated on this machine")
+    if not origins:
+        return ELSEWHERE
+    return Speeds(base.trained, base.pretrained, base.generated, " and ".join(origins), base.trusted, processes,
+                  _by_kind(trials, study), _epochs(trials))  # fmt: skip
+
+
+def read_calibration(ledger: Path, study: Study) -> dict[str, Any] | None:
+    """The calibration of this machine for a study, or None; one that cannot be read is made again."""
+    try:
+        return json.loads(calibration_path(ledger, study).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def calibration_path(ledger: Path, study: Study) -> Path:
+    """Where the calibration of this machine for a study lies."""
+    return ledger / "calibrations" / f"{fingerprint([key(study), provenance.processor()])}.json"
+
+
+def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
+    identity = record["identity"]
+    return (
+        record.get("processor") == processor
+        and identity["network"] == asdict(study.network)
+        and identity["training"]["batch_size"] == study.finetuning.batch_size
+    )
+
+
+def _passes(record: Mapping[str, Any]) -> float:
+    """Event passes of a trial; judging an event costs a third of training on it."""
+    judged = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
+    return record["events_seen"] + judged / 3
+
+
+def _speed(rates: list[float]) -> Speed:
+    """The median rate; its uncertainty from the spread of the rates, which are of different kinds of work."""
+    logs = [math.log(rate) for rate in rates]
+    return Speed(math.exp(sorted(logs)[len(logs) // 2]), max(stdev(logs) if len(logs) > 1 else 0.3, MACHINE_NOISE))
+
+
+def _by_process(events: list[Mapping[str, Any]]) -> dict[str, float]:
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for record in events:
+        sums[record["process"]][0] += record["events"]
+        sums[record["process"]][1] += record["device_seconds"]
+    return {process: n / seconds for process, (n, seconds) in sums.items()}
+
+
+def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, int, str], tuple[float, float, int]]:
+    """Trials of the same kind, limit of epochs, events to judge and stopping rule take about the same time."""
+    found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    settings = study.finetuning
+    rule = (settings.patience, settings.validation_events)
+    for record in trials:
+        training, limit = record["identity"]["training"], epoch_limit(settings, record["size"])
+        if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:
+            found[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
+    return {kind: (mean(all_), stdev(all_) if len(all_) > 1 else mean(all_), len(all_)) for kind, all_ in found.items()}
+
+
+def _epochs(trials: list[Mapping[str, Any]]) -> dict[str, float]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in trials:
+        found[record["strategy"]].append(record["epochs"] / record["identity"]["epochs"])
+    return {strategy: mean(parts) for strategy, parts in found.items()}

@@ -1,0 +1,1 @@
+"""What has been done and what it cost: records, claims, leases, reservations, kept representations. Knows no study."""

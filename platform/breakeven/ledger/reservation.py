@@ -1,0 +1,82 @@
+"""Reservations: for how long a study has held devices, and what of that nobody used.
+
+One small file for each driver and stage, beside the ledger's records and rewritten every few seconds, so that a killed
+driver is accounted for too. It holds what the driver's clock and the workers' say; what was used stands in the records,
+which name their reservation. It never decides anything.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from breakeven import atomic, provenance
+from breakeven.ledger.ledger import now
+
+BEAT_SECONDS = 2.0
+
+
+class Reservation:
+    """Devices held for one stage, from entering this context to leaving it.
+
+    ledger: its folder.  name: unique, as that of the driver and the stage.  study, stage: whose it is; stage is
+    "generation", "pretraining" or "finetuning".  device: "cpu" or "cuda".  devices: how many; a part of a GPU counts as
+    that part.
+    """
+
+    def __init__(self, ledger: Path, name: str, study: str, stage: str, device: str, devices: float) -> None:
+        self.name = name
+        self.used_seconds = 0.0
+        """Device-seconds that were used, where no record says so: generation shares its events among studies."""
+        self.measured: Callable[[], Mapping[str, Any]] = lambda: {"idle_seconds": None}
+        """What the workers measured, see Slots.measured; no idle seconds where nobody measures."""
+        self._devices = devices
+        self._about = {"reservation": name, "study": study, "stage": stage, "device": device, "devices": devices,
+                       "host": provenance.host(), "processor": provenance.processor()}  # fmt: skip
+        self._path = ledger / "reservations" / f"{name}.json"
+
+    def __enter__(self) -> "Reservation":
+        self._about["started"] = now()
+        self._begun = time.monotonic()
+        self._stop = threading.Event()
+        self._write()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="reservation")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write(closed=True)
+
+    @property
+    def reserved_seconds(self) -> float:
+        """Device-seconds held so far."""
+        return (time.monotonic() - self._begun) * self._devices
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            self._write()
+
+    def _write(self, closed: bool = False) -> None:
+        """closed: its driver has come to an end of the stage, and was not killed."""
+        times = {"reserved_seconds": self.reserved_seconds, "used_seconds": self.used_seconds, "closed": closed,
+                 **self.measured()}  # fmt: skip
+        with suppress(OSError):  # a full disk ends a study by what it could not keep, not by its accounts
+            atomic.write_json(self._path, {**self._about, **times, "ended": now()})
+
+
+def reservations(ledger: Path, study: str) -> list[dict[str, Any]]:
+    """All reservations of a study, oldest first; files that cannot be read are left out, as an estimate less."""
+    found = []
+    for path in (ledger / "reservations").glob("*.json"):
+        try:
+            one = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if one.get("study") == study:
+            found.append(one)
+    return sorted(found, key=lambda one: one["started"])

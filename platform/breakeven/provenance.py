@@ -1,0 +1,78 @@
+"""Where a result comes from: commit, package versions, hardware, host.
+
+Looks at the program and the machine once and returns plain values. It never decides anything.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+
+_PACKAGES = (
+    "torch",
+    "ray",
+    "optuna",
+    "mlflow",
+    "dgl",
+    "numpy",
+    "pyarrow",
+    "pandas",
+    "pythia8mc",
+    "fastjet",
+    "awkward",
+)
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the code that runs: `BREAKEVEN_GIT_COMMIT` where set (a submitted job has no .git), else the checkout.
+
+    A dirty tree is marked `+` and the first digits of its diff's hash; "unknown" outside a checkout.
+    """
+    if given := os.environ.get("BREAKEVEN_GIT_COMMIT"):
+        return given
+    checkout = Path(__file__).resolve().parents[2]
+    commit = _git(checkout, "rev-parse", "HEAD")
+    if not commit:
+        return "unknown"
+    diff = _git(checkout, "diff", "HEAD", "--", "platform", "studies")
+    return commit[:12] + (f"+{hashlib.sha256(diff.encode()).hexdigest()[:6]}" if diff else "")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("breakeven", *_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def host() -> str:
+    """Name of this machine."""
+    return socket.gethostname()
+
+
+@cache
+def processor() -> str:
+    """Model and number of this machine's processors, such as "Intel(R) Xeon(R) Processor x 2"."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model} x {os.cpu_count()}"
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

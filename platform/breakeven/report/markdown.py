@@ -1,0 +1,69 @@
+"""The report in short, as Markdown: the answer, the main tables, where the rest lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from breakeven.report import sentences
+from breakeven.report.exports import commits_of
+from breakeven.report.provenance_tables import SOURCES
+from breakeven.report.results import Results
+from breakeven.report.table import Table
+
+_SHOWN = (
+    ("Accuracy", "table_1"),
+    ("Cost", "cost"),
+    ("Accounts", "accounts"),
+    ("Price and outcome", "price"),
+    ("Break-even", "break_even"),
+    ("Learning-rate ratios", "ratios_used"),
+    ("Similarity", "similarity"),
+    ("Missing", "missing"),
+    ("Failed", "failed"),
+)
+_ONLY_WHERE_THERE_ARE = ("accounts", "price", "similarity", "missing", "failed")
+
+
+def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -> str:
+    """The text; tables: by name.  pictures: whether accuracy.png lies beside it."""
+    lines = [f"# {results.facts['study']}: does pretraining pay?", "", "## Answer", ""]
+    lines += [f"- {line}" for line in sentences.answer(results)]
+    lines += ["", "Plots, all tables, scaling laws and every trial: [index.html](index.html).", ""]
+    lines += ["![Test accuracy against training events per class](accuracy.png)", ""] if pictures else []
+    for title, name in _SHOWN:
+        table = tables[name]
+        if len(table.frame) or name not in _ONLY_WHERE_THERE_ARE:
+            lines += [f"## {title}", "", table.caption, "", *_rows(table), ""]
+        if name == "break_even":
+            lines += [sentences.published_break_even(), ""]
+    lines += ["## Method", "", *(f"- {line}" for line in sentences.method(results.facts["spec"])), ""]
+    return "\n".join([*lines, *_provenance(results)]) + "\n"
+
+
+def _provenance(results: Results) -> list[str]:
+    facts = results.facts
+    commits = ", ".join(f"`{commit}`" for commit in commits_of(results.frame)) or "unknown"
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    surrogates = ", ".join(results.surrogates)
+    samples = [
+        f"- {name}: {SOURCES.get(manifest['source'], manifest['source'])}, {manifest['events']:,} events, dataset "
+        f"`{manifest['hash']}`" + (f"; {manifest['note']}" if manifest["note"] else "")
+        for name, manifest in facts["datasets"].items()
+    ]
+    return [
+        "## Provenance",
+        "",
+        f"`{facts['command']}`, commit {commits}, on {facts['processor']}. {versions}.",
+        "",
+        *([f"**Surrogate samples** (right particles, wrong correlations): {surrogates}.", ""] if surrogates else []),
+        *samples,
+    ]
+
+
+def _rows(table: Table) -> Sequence[str]:
+    """A Markdown table; one without rows says so."""
+    shown = table.shown
+    if shown.empty:
+        return [table.empty]
+    rows = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in shown.to_numpy()]
+    return ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * len(shown.columns), *rows]

@@ -1,0 +1,147 @@
+"""The answer in sentences, for the page, for Markdown and for the terminal. `**` marks what is said loudest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.cost import breakeven
+from breakeven.analysis.statistics import estimate, format_hours
+from breakeven.report import wording
+from breakeven.report.results import Results
+
+UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
+
+
+def answer(results: Results) -> list[str]:
+    """What the study says: gains at the smallest and the largest size, break-even, and what to make of a loss.
+
+    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes.
+    """
+    gains = results.gains
+    tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
+    lines = []
+    for pretraining, rows in tuned.groupby("pretraining", sort=False):
+        for size in sorted({rows["size"].min(), rows["size"].max()}):
+            lines.append(_gain(str(pretraining), size, rows[rows["size"] == size]))
+        smallest = rows[rows["size"] == rows["size"].min()]
+        if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
+            lines.append(_why_not(smallest, results.cells, str(pretraining)))
+    even = results.by_plateau
+    largest = even["size"] == even.groupby("pretraining")["size"].transform("max")
+    return lines + [_pays(row) for row in even[largest | even["size"].isna()].to_dict("records")] or [UNANSWERED]
+
+
+def method(spec: Mapping[str, Any]) -> list[str]:
+    """How it was done, from the study's specification."""
+    tuning, pre, search = spec["finetuning"], spec["pretraining"], spec["search"]
+    chosen = (
+        f"{search['trials']} ratios in each cell were compared by validation loss on {search['seeds']} search seed(s)"
+        if search["trials"]
+        else f"the published ratio {search['published']} was used without a search"
+    )
+    return [
+        "Events are split by hard event: 60 % train, 15 % validation, 25 % test. No backbone and no trial has seen a test "
+        "event before it was judged. As in the paper, backbones have seen training events of the same processes.",
+        f"Pretraining: {', '.join(pre['objectives']) or 'none'}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
+        f"{pre['learning_rate']:g} x {pre['decay']}^epoch.",
+        f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
+        f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
+        f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
+        f"Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % of the validation loss; the time to "
+        "plateau ends with the last improving epoch.",
+        f"Learning-rate ratios (backbone over head): {chosen}; reported accuracies come from {tuning['seeds']} fresh seed(s) "
+        "and test events.",
+        "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
+        "All finetunings of a pretraining share one pretraining run: no interval contains the scatter of pretraining seeds.",
+        "Intervals are at 90 %. A mean over one seed has no uncertainty, and is marked n=1. Hours of processors and of GPUs "
+        "are never added up.",
+    ]
+
+
+def summary_lines(gains: pd.DataFrame, even: pd.DataFrame, failed: pd.DataFrame) -> list[str]:
+    """The answer in a few lines of plain text; gains, even: accuracy.gains and breakeven.study_break_even."""
+    lines = ["Gain in test accuracy over training from scratch, percentage points (mean over tasks):"]
+    for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
+        sizes = rows.groupby("size")["gain"]
+        entries = "   ".join(f"{size:,} {mean:+.1f}" for size, mean in sizes.mean().items())
+        lines.append(f"  {pretraining:11}{strategy:9} {entries}")
+    lines.append("Break-even (tasks from which pretraining is cheaper, time to plateau):")
+    for row in even.to_dict("records"):
+        size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"
+        note = f"; {row['note']}" if row["note"] else ""
+        lines.append(f"  {row['pretraining']:11}{size:14} {wording.tasks(row)}{note}")
+    if not len(even):
+        lines.append("  no pretraining with both a scratch and a finetuned training")
+    if len(failed):
+        lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
+    return lines
+
+
+def published_break_even() -> str:
+    """Why the paper prints 41 where its figures give 25 by the definition."""
+    paper = breakeven.break_even()
+    return (
+        f"The paper's figures (45.5 GPU-hours, 2.94, 38 %) give {paper.exact:.1f}, so {paper.text}, by this definition. It "
+        f"prints 41: that is 45.5 / (0.38 x 2.94) = {paper.published_reading:.1f}, which takes the 38 % that finetuning costs "
+        "for what it saves. The column *paper's reading* does the same to this study's numbers, T_pre / T_finetune."
+    )
+
+
+def _gain(pretraining: str, size: int, rows: pd.DataFrame) -> str:
+    better, sure, mean = (rows["gain"] > 0).sum(), (rows["gain_low"] > 0).sum(), estimate(rows["gain"])
+    interval = wording.between(mean.low, mean.high, sign=True)
+    spread = f" (90 % over {mean.n} tasks: {interval})" if interval else " (one task)"
+    return (
+        f"**{pretraining}**, {size:,} events per class: finetuning beats scratch on {better} of {len(rows)} tasks ({sure} beyond "
+        f"the 90 % interval), by {mean.mean:+.1f} points on average{spread}."
+    )
+
+
+def _pays(row: Mapping[Any, Any]) -> str:
+    """Break-even in a sentence, with the sizes it is for."""
+    subject = f"{row['pretraining']} pretraining"
+    where = "mean over all sizes" if pd.isna(row["size"]) else f"at {row['size']:,} events per class"
+    ends = _charged_to_the_end(row)
+    if row["text"] == breakeven.NEVER:
+        return (
+            f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
+            f"{format_hours(row['finetuning_hours'])} a task, scratch {format_hours(row['scratch_hours'])}"
+            f"{wording.tasks_interval(row)}{ends}."
+        )
+    if pd.isna(row["tasks"]):
+        return f"**{subject}: no break-even**, {row['note']}."
+    return f"**{subject} pays from {row['text']} on**{wording.tasks_interval(row)}, by time to plateau, {where}{ends}."
+
+
+def _charged_to_the_end(row: Mapping[Any, Any]) -> str:
+    """`; charged to the end: the pretraining, 3 of 60 trainings`, nothing where all stopped at a plateau."""
+    without = row["n_without_plateau"]
+    parts = (
+        "the pretraining" if row["pretraining_to_end"] else "",
+        f"{without} of {row['n_scratch'] + row['n_finetuning']} trainings" if without else "",
+    )
+    named = ", ".join(filter(None, parts))
+    return f"; charged to the end: {named}" if named else ""
+
+
+def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
+    """Why finetuning does not win at the smallest size, as far as the numbers tell."""
+    losing = smallest[smallest["gain"] <= 0]
+    noisy = losing[losing["gain_high"] > 0]
+    scratch = cells[(cells["strategy"] == "scratch") & cells["size"].isin(smallest["size"])].set_index("task")[
+        "accuracy"
+    ]
+    # A task that is lost from below 53 % is near chance with the backbone, too.
+    chance = [ledger_frame.title(task) for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
+    reasons: Sequence[str] = [
+        *(["a loss on one seed has no uncertainty (more seeds would tell)"] if (losing["n"] == 1).any() else []),
+        *([f"{len(noisy)} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"]
+          if len(noisy) else []),
+        *([f"at this size {', '.join(chance)} is near chance with and without pretraining"] if chance else []),
+    ]  # fmt: skip
+    suspect = f"the {pretraining} backbone itself is the suspect: look at its validation curve, pretrain longer"
+    return f"At the smallest size {pretraining} does not win on most tasks: {'; '.join(reasons or [suspect])}."

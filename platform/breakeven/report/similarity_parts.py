@@ -1,0 +1,109 @@
+"""How alike the networks are: Table 3 of the paper, layer by layer, and its plot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.ensembles import FINAL, MOST_NETWORKS
+from breakeven.report import wording
+from breakeven.report.accuracy_plots import by_task, numbers
+from breakeven.report.accuracy_tables import task_column
+from breakeven.report.plot import Panel, Plot, Series
+from breakeven.report.results import Results
+from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, cell_of
+
+_EMPTY = (
+    "No trial has kept what its layers say of test events: those of the largest size do, unless "
+    "finetuning.represented-events is 0, or they were trained before that was kept."
+)
+_WHAT = (
+    "Centred kernel alignment with networks trained from scratch, on the same test events; RBF kernel of half the median "
+    "distance, which reproduces the paper's Table 2. Mean ± standard deviation over n pairs of different networks (seeds); the "
+    "paper's formula has each network against itself in both. 90 %: interval of the mean for networks like these."
+)
+
+
+def similarity_tables(results: Results) -> list[Table]:
+    """Table 3, and every layer."""
+    found = results.similarity
+    about = (task_column(results), PRETRAINING, replace(STRATEGY, heading="network"), SIZE)
+    figures = (
+        Column("CKA with scratch", lambda row: wording.mean(row, "cka", digits=2), "cka"),
+        Column("90 %", lambda row: wording.between(row["low"], row["high"], 2)),
+        Column("unbiased", lambda row: wording.number(row["unbiased"], 2), "unbiased"),
+    )
+    return [
+        Table(
+            "similarity",
+            "Similarity of what was learnt: the paper's Table 3",
+            f"{_WHAT} Last hidden layer, which the head sees. Unbiased: the same by the estimator that is 0 for networks that "
+            "share nothing; the other is above 0 for few events. With itself: the mean of scratch against scratch with each "
+            "network's 1.0 against itself counted, as the paper's formula reads. Published: arXiv 2412.10665, Table 3. Its text "
+            "says after the decoder stage, its caption before the decoder: the number stands here, beside the decoder's; the row "
+            f"of the last block, in the next table, is the other reading. At most {MOST_NETWORKS} networks a treatment.",
+            found[found["layer"] == FINAL].drop(columns=["layer", "depth"]),
+            (
+                *about,
+                *figures,
+                Column("with itself", lambda row: wording.number(row["with_itself"], 2), "with_itself"),
+                Column("published", _published, "published"),
+                Column("events", lambda row: wording.integer(row["n_events"]), "n_events"),
+                NOTE,
+            ),
+            _EMPTY,
+        ),
+        Table(
+            "similarity_layers",
+            "Similarity layer by layer",
+            f"{_WHAT} Encoder: mean over the event's encoded objects; block k: the event's global feature after that "
+            "message-passing iteration; decoder: what the head sees.",
+            found.drop(columns=["published", "published_uncertainty", "with_itself"]),
+            (*about, Column("layer", lambda row: row["layer"], "depth"), *figures, NOTE),
+            _EMPTY,
+        ),
+    ]
+
+
+def similarity_plot(results: Results) -> Plot:
+    """CKA against depth, a variant for each estimator."""
+    found = results.similarity[results.similarity["cka"].notna()]
+    return Plot(
+        "similarity",
+        "How alike the layers are to those of networks from scratch",
+        "Centred kernel alignment with networks from scratch on the same test events, at the largest size; from scratch: "
+        "different seeds against each other. Layer 0: the encoder; then the message-passing blocks; last: the decoder, which "
+        "the head sees. Error bars: standard deviation over pairs of networks, none for one pair.",
+        {
+            words: tuple(_panel(results, task, rows, column) for task, rows in by_task(found))
+            for words, column in (("as the paper's", "cka"), ("unbiased", "unbiased"))
+            if len(found)
+        },
+        "estimator",
+    )
+
+
+def _panel(results: Results, task: str, rows: pd.DataFrame, column: str) -> Panel:
+    rows = rows[rows["size"] == rows["size"].max()]
+    series = []
+    for pretraining, strategy in ledger_frame.treatments(rows):
+        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values("depth")
+        spread = line[f"{column}_sd"]
+        records = line.to_dict("records")
+        series.append(
+            Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line["depth"]),
+                   numbers(line[column]), numbers(line[column] - spread), numbers(line[column] + spread),
+                   texts=tuple(f"{row['layer']}: {wording.mean(row, column, digits=2)}" for row in records),
+                   cells=tuple(cell_of(row) for row in records))
+        )  # fmt: skip
+    depths = numbers(sorted(set(rows["depth"])))
+    return Panel(results.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
+                 x_ticks=depths)  # fmt: skip
+
+
+def _published(row: Row) -> str:
+    if not wording.known(row["published"]):
+        return ""
+    return f"{row['published']:.2f} ± {row['published_uncertainty']:.2f}"

@@ -1,0 +1,79 @@
+"""A table of the report: its figures, which of them a reader is shown, and what they mean. Never computes a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.report import wording
+
+Row = Mapping[Any, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One shown column. text: of a row.  sort: the column of the frame that it is sorted by, its text if empty."""
+
+    heading: str
+    text: Callable[[Row], str]
+    sort: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """name: of its files.  title, caption: for readers; the caption says what the quantity is, its unit, what is averaged
+    over and what the uncertainty is.  frame: all figures, for the CSV.  columns: those shown.  empty: what is said where
+    the frame has no rows.
+    """
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    empty: str = "Nothing yet."
+    links: bool = field(default=True)
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The texts, a column that is empty everywhere left out."""
+        rows = self.frame.to_dict("records")
+        texts = {column.heading: [column.text(row) for row in rows] for column in self.columns}
+        return pd.DataFrame({heading: column for heading, column in texts.items() if any(column)}, dtype=object)
+
+    def sort_keys(self) -> dict[str, list[str]]:
+        """What each shown column that is not sorted by its text is sorted by."""
+        sorted_by = {column.heading: column.sort for column in self.columns if column.sort in self.frame.columns}
+        return {
+            heading: ["" if not wording.known(value) else str(value) for value in self.frame[sorted_by[heading]]]
+            for heading in self.shown.columns
+            if heading in sorted_by
+        }
+
+    def cells(self) -> list[str]:
+        """The cell that each row stands for, its family (without a size), or nothing."""
+        if not self.links or not set(ledger_frame.CELL[:3]) <= set(self.frame.columns):
+            return [""] * len(self.frame)
+        return [cell_of(row) for row in self.frame.to_dict("records")]
+
+
+def cell_of(row: Row) -> str:
+    """`task/pretraining/strategy/size`, or `task/pretraining/strategy/` for a row over all sizes."""
+    family = "/".join(str(row[name]) for name in ledger_frame.CELL[:3])
+    return f"{family}/{int(row['size'])}" if "size" in row and wording.known(row["size"]) else f"{family}/"
+
+
+def plain(heading: str, name: str) -> Column:
+    """A column shown as it is; missing values are blank."""
+    return Column(heading, lambda row: str(row[name]) if wording.known(row[name]) else "", name)
+
+
+PRETRAINING = plain("pretraining", "pretraining")
+STRATEGY = Column("strategy", lambda row: wording.STRATEGIES.get(row["strategy"]) or str(row["strategy"]), "strategy")
+SIZE = Column("events per class", wording.sizes_of, "size")
+NOTE = plain("note", "note")

@@ -1,0 +1,186 @@
+"""Plots of time: curves while training, time to the baseline's accuracy, break-even, device-hours by stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.statistics import format_hours
+from breakeven.report import wording
+from breakeven.report.accuracy_plots import EVENTS, by_task, numbers
+from breakeven.report.plot import Bars, Panel, Plot, Series, with_bounds
+from breakeven.report.results import Results
+from breakeven.report.table import cell_of
+
+
+def convergence_plot(results: Results) -> Plot:
+    """The paper's Figure 1."""
+    rows = results.time_ratios[results.time_ratios["n_reached"] > 0]
+    panels = []
+    for task, here in by_task(rows):
+        series = []
+        for pretraining, strategy in ledger_frame.treatments(here):
+            line = here[(here["pretraining"] == pretraining) & (here["strategy"] == strategy)].sort_values("size")
+            records = line.to_dict("records")
+            texts = tuple(f"{row['text']}; reached by {row['n_reached']} of {row['n']}" for row in records)
+            series.append(Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line["size"]),
+                                 numbers(line["ratio"]), numbers(line["low"].clip(lower=0.0)), numbers(line["high"]),
+                                 texts=texts, cells=tuple(cell_of(row) for row in records)))  # fmt: skip
+        panels.append(Panel(results.title(task), EVENTS, "time / baseline's total time", tuple(series),
+                            x_ticks=numbers(sorted(set(here["size"]))), references=((1.0, "baseline"),)))  # fmt: skip
+    return Plot(
+        "convergence",
+        "Time to the baseline's accuracy",
+        "Device time until 99 % of the baseline's final validation accuracy, over the baseline's total time (arXiv 2412.10665, "
+        "Fig. 1); mean over the seeds that got there, error bars: 90 % Student's t interval. A point stands for those seeds "
+        "alone; its words say how many.",
+        {"": tuple(panels)},
+    )
+
+
+def events_curves_plot(results: Results) -> Plot:
+    """Validation accuracy against events seen, one variant a size, the largest first."""
+    return Plot(
+        "curves_events",
+        "Accuracy while training, against events",
+        _CURVES_CAPTION,
+        _curve_variants(results, results.curves_by_events, "events_seen"),
+        EVENTS,
+    )
+
+
+def hours_curves_plot(results: Results) -> Plot:
+    """Validation accuracy against device-hours, one variant a size, the largest first."""
+    curves = results.curves_by_hours[results.curves_by_hours["unit"] != "mixed"]
+    return Plot(
+        "curves_hours",
+        "Accuracy while training, against device-hours",
+        _CURVES_CAPTION + " Cells that were trained on two kinds of device have no curve here.",
+        _curve_variants(results, curves, "device_hours"),
+        EVENTS,
+    )
+
+
+_CURVES_CAPTION = (
+    "Validation accuracy while training, mean over seeds, band: 90 % Student's t interval of the mean, none for n=1; from a "
+    "seed's end on it counts with the weights that it kept. The pretraining's own time is not on this axis."
+)
+
+
+def _curve_variants(results: Results, curves: pd.DataFrame, against: str) -> dict[str, tuple[Panel, ...]]:
+    variants = {}
+    for size in sorted(set(curves["size"]), reverse=True):
+        at_size = curves[curves["size"] == size]
+        panels = []
+        for task, rows in by_task(at_size):
+            for unit in sorted(set(rows["unit"])) if against == "device_hours" else [""]:
+                here = rows[rows["unit"] == unit] if unit else rows
+                axis = wording.UNITS[unit] if unit else "training events seen"
+                panels.append(
+                    Panel(results.title(task), axis, "validation accuracy (%)", tuple(_curves(here, against)))
+                )
+        variants[f"{size:,}"] = tuple(panels)
+    return variants
+
+
+def _curves(rows: pd.DataFrame, against: str) -> Iterator[Series]:
+    for pretraining, strategy in ledger_frame.treatments(rows):
+        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)]
+        records = line.to_dict("records")
+        texts = tuple(f"{row['accuracy']:.1f} % (n={row['n']}, {row['n_running']} still training)" for row in records)
+        yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line[against]),
+                     numbers(line["accuracy"]), numbers(line["low"]), numbers(line["high"]), "curve", texts=texts,
+                     cells=tuple(cell_of(row) for row in records))  # fmt: skip
+
+
+def break_even_plot(results: Results) -> Plot:
+    """N* against size for each way of charging; never stands on a line at the top."""
+    variants: dict[str, tuple[Panel, ...]] = {}
+    every = results.break_even[results.break_even["size"].notna() & (results.break_even["text"] != "no figure")]
+    for charged, rows in every.groupby("charged", sort=False):
+        finite = [value for name in ("exact", "high") for value in rows[name].astype(float) if math.isfinite(value)]
+        top = 10.0 ** (math.floor(math.log10(max([*finite, 10.0]))) + 1)
+        series: list[Series] = []
+        for pretraining, line in rows.groupby("pretraining", sort=False):
+            line = line.sort_values("size")
+            texts = tuple(wording.tasks(row) for row in line.to_dict("records"))
+            y = line["exact"].astype(float).fillna(top)
+            low, high = (line[name].astype(float).clip(upper=top) for name in ("low", "high"))
+            whole = Series(str(pretraining), str(pretraining), "finetune", numbers(line["size"]), numbers(y), numbers(low),
+                           numbers(high), texts=texts)  # fmt: skip
+            series += with_bounds(whole, [int(never) for never in line["exact"].isna()])
+        variants[str(charged)] = (
+            Panel("", EVENTS, "break-even (tasks)", tuple(series), y_log=True,
+                  x_ticks=numbers(sorted(set(rows["size"]))), references=((top, "never"),)),
+        )  # fmt: skip
+    return Plot(
+        "break_even",
+        "Break-even against training events",
+        "N* = T_pre / (mean T_scratch - mean T_finetune) by events per class, every task of the study counting the same; error "
+        "bars: 90 % interval for tasks like these. What stands on the line “never” saves nothing; an interval that reaches it "
+        "does not exclude that.",
+        variants,
+        "charged",
+    )
+
+
+def bill_plot(results: Results) -> Plot:
+    """Device-hours of so many tasks with and without a backbone: the crossing is break-even."""
+    variants: dict[str, tuple[Panel, ...]] = {}
+    rows = results.by_plateau
+    for size in [*sorted(set(rows["size"].dropna())), None]:
+        at_size = rows[rows["size"].isna()] if size is None else rows[rows["size"] == size]
+        panels = []
+        for row in at_size[at_size["text"] != "no figure"].to_dict("records"):
+            crossing = row["exact"] if wording.known(row["exact"]) else 0.0
+            n = np.linspace(0, min(max(2.5 * crossing, 20.0), 1000.0), 41)
+            scratch, tuned = n * row["scratch_hours"], row["pretraining_hours"] + n * row["finetuning_hours"]
+            lines = [
+                Series(words, pretraining, strategy, numbers(n), numbers(hours), kind="curve",
+                       texts=tuple(f"{count:.0f} tasks: {format_hours(spent)}" for count, spent in zip(n, hours, strict=True)))
+                for words, pretraining, strategy, hours in (
+                    ("from scratch", "none", "scratch", scratch),
+                    (wording.treatment(row["pretraining"], "finetune"), row["pretraining"], "finetune", tuned),
+                )
+            ]  # fmt: skip
+            panels.append(Panel(f"{row['pretraining']}: {wording.tasks(row)}", "tasks", wording.UNITS[row["unit"]],
+                                tuple(lines), x_log=False))  # fmt: skip
+        if panels:
+            variants["all sizes" if size is None else f"{size:,}"] = tuple(panels)
+    return Plot(
+        "bill",
+        "The bill, with and without a backbone",
+        "Device-hours of N tasks until their plateau: N T_scratch, and T_pre (all epochs where it has no plateau) + N "
+        "T_finetune. Where the lines cross pretraining "
+        "begins to pay. The interval stands in the title of each panel.",
+        dict(reversed(variants.items())),
+        EVENTS,
+    )
+
+
+def cost_plot(results: Results) -> Plot:
+    """Device-hours by stage and what became of them, and the accounts of the reserved time; kinds of device apart."""
+    variants = {}
+    for words, table, parts in (
+        ("charged", results.cost, ("useful", "stopped", "wasted")),
+        ("reserved", results.accounts, ("useful", "search", "wasted", "idle")),
+    ):
+        panels = []
+        for unit in sorted(set(table["unit"])):
+            rows = table[(table["unit"] == unit) & (table["stage"] != "all")]
+            bars = tuple(Bars(part, tuple(rows["stage"]), numbers(rows[part].clip(lower=0.0))) for part in parts)
+            panels.append(Panel(wording.UNITS[unit], wording.UNITS[unit], "", bars=bars, x_log=False))
+        if panels:
+            variants[words] = tuple(panels)
+    return Plot(
+        "cost",
+        "Where the device time went",
+        "Charged: what the records of each stage were charged, reused ones included. Reserved: what this study's drivers held, "
+        "and what nobody used of it. Sums of measured times: they have no statistical uncertainty.",
+        variants,
+        "hours",
+    )

@@ -1,0 +1,99 @@
+"""What a study would do and take, and whether it can be run at all: said before anything runs.
+
+Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing.
+"""
+
+from pathlib import Path
+
+from breakeven.estimate.budget import OverBudget
+from breakeven.estimate.price import Price, Range, price
+from breakeven.estimate.speeds import read_calibration, speeds
+from breakeven.events import sampling
+from breakeven.ledger.ledger import Ledger, LedgerError
+from breakeven.physics import processes
+from breakeven.places import Places
+from breakeven.study.spec import InvalidStudy, Study, check, task
+from breakeven.terminal import console
+
+EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSError)
+"""Errors that name what to do about them; run.py knows some more."""
+
+
+def show_plan(study: Study, runs_dir: Path) -> None:
+    """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
+    check_study(study)
+    price = price_of(study, Places(runs_dir, study.name).ledger)
+    settings = study.finetuning
+    each = 1 + len(study.pretraining.objectives) * len(settings.strategies)
+    trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
+    lines = [
+        ("processes", f"{price.processes}, {price.events:,} events, {_bytes(price.disk_bytes)} on disk"),
+        ("generation", f"{hours(price.generation)} of one core"),
+        (
+            "pretraining",
+            f"{', '.join(study.pretraining.objectives) or 'none'}: {hours(price.pretraining)} of one device",
+        ),
+        (
+            "cells",
+            f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x {each} (scratch and backbones)",
+        ),
+        ("trials", f"{price.trials:,} reported: {hours(price.finetuning)} of one device"),
+        ("search", f"{price.search_trials:,} trials for ratios: {hours(price.search)} of one device"),
+        ("in all", f"{hours(price.generation)} of one core and {hours(price.device_hours)} of one device"),
+        (
+            "speeds",
+            f"{generated.value:,.0f} events generated, {pretrained.value:,.0f} pretrained on and {trained.value:,.0f} "
+            f"finetuned on, a device-second ({price.speeds.origin})",
+        ),
+    ]
+    console.print(f"plan of the study [bold]{study.name}[/]; in brackets: where the truth is likely")
+    for name, text in lines:
+        console.print(f"  {name:12} {text}", markup=False)
+    if (before := Places(runs_dir, study.name).folder / "study.json").exists():
+        console.print(
+            f"  note         a study with this name ran before ({before}); what it finished is reused, at no cost",
+            markup=False,
+        )
+
+
+def price_of(study: Study, ledger: Path) -> Price:
+    """What a study takes on this machine, by what its ledger knows of it."""
+    records = Ledger(ledger).refresh().records()
+    return price(
+        study, processes.PRETRAINING, speeds(study, records, read_calibration(ledger, study)), sampling.TRAIN_FRACTION
+    )
+
+
+def check_study(study: Study) -> None:
+    """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
+    check(study, processes.CATALOGUE)
+    for name, path in study.generation.lhe.items():
+        if name in processes.CATALOGUE:
+            raise InvalidStudy(
+                f"generation.lhe: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
+                "use that in finetuning.tasks and pretraining.processes"
+            )
+        if not Path(path).is_file():
+            raise InvalidStudy(f"generation.lhe: {path} (for {name!r}) is no file; name an .lhe or .lhe.gz file")
+    largest = max(study.finetuning.sizes)
+    for name in study.finetuning.tasks:
+        for process in (task(name).signal, task(name).background):
+            events = study.generation.events(process)
+            if largest > events * sampling.TRAIN_FRACTION:
+                raise InvalidStudy(
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
+                    f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
+                    "generation.events-per-process or drop the size"
+                )
+
+
+def hours(time: Range) -> str:
+    """A time for people, with its range."""
+    unit, factor = ("hours", 1.0) if time.expected >= 1 else ("minutes", 60.0)
+    digits = 1 if time.high * factor < 100 else 0
+    low, expected, high = (f"{part * factor:,.{digits}f}" for part in (time.low, time.expected, time.high))
+    return f"{expected} {unit} ({low} to {high})"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

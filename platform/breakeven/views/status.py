@@ -1,0 +1,184 @@
+"""How far studies are, told from the disk alone: while they run here or elsewhere, and after they were killed.
+
+Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing and disturbs no study.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from breakeven.analysis.frame import hours_unit
+from breakeven.ledger.lease import Driver, Leases
+from breakeven.ledger.ledger import Ledger
+from breakeven.places import Places
+from breakeven.study.remembered import Remembered, began, remember
+from breakeven.terminal import live, show
+from breakeven.views import board
+from breakeven.views.progress import FACTS, Progress, Spent, Standing
+
+WATCH_SECONDS = 2.0
+"""Pause between two looks of `--watch`."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One study as it is seen from outside."""
+
+    found: Remembered
+    standing: Standing
+    drivers: tuple[Driver, ...]
+    """Those whose heartbeats say that they run it, living and killed."""
+    at_work: int
+    """Its trials that living drivers have taken."""
+
+    @property
+    def state(self) -> str:
+        """One word or two: running, finished, not begun, stopped."""
+        if any(driver.alive for driver in self.drivers):
+            return "running"
+        if not self.standing.left:
+            return "finished"
+        return "stopped" if self.standing.done else "not begun"
+
+
+def show_status(name: str, runs_dir: Path, watch: bool = False) -> None:
+    """Print how the study `name` stands, or all studies below `runs_dir` where it is empty.
+
+    watch: look again and again, until all of it is done or the user interrupts.
+    Raises FileNotFoundError where there is no such study, naming those that there are, and InvalidStudy where its files
+    cannot be read.
+    """
+    observer = Observer(remember(name, runs_dir).places.root if name else runs_dir.resolve())
+    if not watch:
+        show(_page(observer, name, runs_dir)[0])
+        return
+    page = _page(observer, name, runs_dir)
+    try:
+        with live(lambda: page[0], lambda: page[1], redraws=1 / WATCH_SECONDS):
+            while page[2]:
+                time.sleep(WATCH_SECONDS)
+                page = _page(observer, name, runs_dir)
+    except KeyboardInterrupt:
+        return  # the way to leave
+
+
+class Observer:
+    """Looks at one runs folder, reading only what is new since its last look."""
+
+    def __init__(self, root: Path) -> None:
+        places = Places(root, "")
+        self.ledger, self._leases = Ledger(places.ledger), Leases(places.ledger)
+        self._drivers: list[Driver] = []
+        self._taken: set[str] = set()
+        self._finished: dict[str, dict[str, Any]] = {}
+
+    def look(self) -> "Observer":
+        """See what has happened since; returns itself."""
+        self.ledger.refresh()
+        self._drivers = self._leases.drivers()
+        living = {driver.owner for driver in self._drivers if driver.alive}
+        self._taken = {name for name, owner in self._leases.held().items() if owner in living}
+        return self
+
+    def view(self, found: Remembered) -> View:
+        """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
+        progress = Progress(found.study)
+        at_work = self._taken & set(found.members)
+        for name in found.members:
+            record = self._facts(name)
+            if record is not None and (record["outcome"] != "failed" or name not in at_work):  # else it is tried again
+                progress.add(record, self.ledger.wasted_seconds(name))
+        drivers = tuple(driver for driver in self._drivers if driver.study == found.places.study)
+        standing = progress.standing(time.time())
+        if not any(driver.alive for driver in drivers):
+            standing = replace(standing, left_seconds=None)
+        return View(found, standing, drivers, len(at_work))
+
+    def _facts(self, name: str) -> dict[str, Any] | None:
+        """What is counted of a record; one that finished stays as it is, so it is read once."""
+        if (known := self._finished.get(name)) is not None:
+            return known
+        if (record := self.ledger.get(name)) is None:
+            return None
+        facts = {fact: record.get(fact) for fact in FACTS}
+        if record["outcome"] == "finished":
+            self._finished[name] = facts
+        return facts
+
+
+def _page(observer: Observer, name: str, runs_dir: Path) -> tuple[RenderableType, str, bool]:
+    """What to show, the same in one line, and whether anything can change."""
+    observer.look()
+    names = [name] if name else began(runs_dir)
+    if not names:
+        raise FileNotFoundError(f"{runs_dir.resolve()}: no study began here; name another folder with --runs-dir")
+    views = [observer.view(remember(one, runs_dir)) for one in names]
+    shown = _one(views[0]) if name else _all(views)
+    if problems := observer.ledger.problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        shown = Group(shown, Text(f"  warning  {problems[0]}{more}", style="yellow"))
+    told = "; ".join(f"{view.found.places.study} {view.state}: {board.line(view.standing)}" for view in views)
+    return shown, told, any(view.state == "running" for view in views)
+
+
+def _one(view: View) -> RenderableType:
+    head = Text.assemble(
+        "  ", (view.found.places.study, "bold"), f"  {view.state}  ", (str(view.found.places.folder), "dim")
+    )
+    lines = [f"  {_driver(driver)}" for driver in view.drivers]
+    foot = []
+    if view.state == "running":
+        foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
+    elif view.standing.left:
+        command = view.found.places.folder / "command.txt"
+        again = command.read_text().strip() if command.exists() else "the command that began it"
+        foot = [f"  no driver is alive; what is finished is kept, it goes on with: {again}"]
+    notes = [f"{view.at_work:,} at work"] if view.at_work else []
+    return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))
+
+
+def _all(views: Iterable[View]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
+    table.add_column("  study", overflow="fold")
+    for name in ("state", "at"):
+        table.add_column(name, overflow="fold")
+    for name in ("cells", "trials", "failed", "a minute"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("device-hours", justify="right", no_wrap=True)
+    table.add_column("left", overflow="fold")
+    for view in views:
+        one = view.standing
+        alive = [driver.doing for driver in view.drivers if driver.alive]
+        table.add_row(
+            f"  {view.found.places.study}",
+            view.state,
+            ", ".join(dict.fromkeys(alive)) or "-",
+            f"{one.cells_done:,}/{one.cells:,}",
+            f"{one.done:,}/{one.total:,}",
+            f"{one.failed:,}",
+            f"{one.rate:,.1f}",
+            "\n".join(_hours(device, spent) for device, spent in sorted(one.spent.items())) or "-",
+            board.left_text(one),
+        )
+    return table
+
+
+def _hours(device: str, spent: Spent) -> str:
+    return f"{board.hours(spent.useful + spent.wasted + spent.search)} {hours_unit(device).removesuffix('_hours')}"
+
+
+def _driver(driver: Driver) -> str:
+    place, ago = f"{driver.host}, process {driver.pid}", f"{board.duration(driver.silent_seconds)} ago"
+    if driver.alive:
+        return f"a driver runs on {place}: {driver.doing or 'starting'} (heartbeat {ago})"
+    return f"a driver on {place} was killed or cut off in {driver.doing or 'its start'}, {ago}"
+
+
+def _folded(line: str) -> Text:
+    return Text(line, overflow="fold")

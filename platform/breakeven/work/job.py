@@ -1,0 +1,97 @@
+"""What a worker is told to do, and who its record is about. Plain values: the driver needs nothing of training for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breakeven import provenance
+from breakeven.ledger.ledger import Ledger, now
+from breakeven.study.plan import Trial
+from breakeven.study.spec import Finetuning, Network, Pretraining, task
+from breakeven.work.deadline import Check
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """All that a worker needs to train one trial: plain values and paths on shared storage."""
+
+    trial: Trial
+    network: Network
+    settings: Finetuning
+    folders: dict[str, Path]
+    """Dataset folder of the signal and of the background process, by name."""
+    backbone: Path | None
+    ledger: Path
+    device: str
+    git_commit: str
+    reservation: str = ""
+    """Name of the reservation that its device time is part of."""
+    pack: int = 0
+    """Number of its pack within the reservation: what one worker trained in one go."""
+    limits: tuple[float, ...] = ()
+    """Validation losses, by epoch, above which the trial is stopped as hopeless."""
+
+    def __repr__(self) -> str:
+        return f"TrialJob({self.trial.hash})"
+
+
+@dataclass(frozen=True)
+class PretrainingJob:
+    """All that the workers need: plain values and paths on shared storage."""
+
+    hash: str
+    objective: str
+    network: Network
+    settings: Pretraining
+    folders: tuple[Path, ...]
+    """Dataset folders of the classes, in the order of the class numbers."""
+    validation_events: int
+    """Most validation events of each process."""
+    ledger: Path
+    backbone: Path
+    """Folder that the finished backbone is written to."""
+    device: str
+
+
+Train = Callable[[TrialJob, Check], dict[str, Any]]
+"""Trains and judges one trial and returns its facts; it calls the check now and then, which ends one that takes too long."""
+
+
+def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
+    """The record of a trial whose worker died again and again before it could write one."""
+    with Ledger(job.ledger).claim(job.trial.hash) as claim:
+        wasted = claim.wasted_seconds
+        claim.release()
+    body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}
+    return {**about(job), **body, "wasted_seconds": wasted, "started": now(), "ended": now()}
+
+
+def about(job: TrialJob) -> dict[str, Any]:
+    """Who a record is: identity, names, provenance."""
+    trial = job.trial
+    wanted = task(trial.cell.task)
+    return {
+        "level": "trial",
+        "record": trial.hash,
+        "phase": trial.phase,
+        "cell": trial.cell.name,
+        "task": trial.cell.task,
+        "signal": wanted.signal,
+        "background": wanted.background,
+        "pretraining": trial.cell.pretraining,
+        "strategy": trial.cell.strategy,
+        "size": trial.cell.size,
+        "seed": trial.seed,
+        "ratio": trial.ratio,
+        "identity": trial.identity,
+        "dataset": f"{trial.identity['signal']}+{trial.identity['background']}",
+        "backbone": trial.identity["backbone"],
+        "device": job.device,
+        "git_commit": job.git_commit,
+        "reservation": job.reservation,
+        "pack": job.pack,
+        "host": provenance.host(),
+        "processor": provenance.processor(),
+        "versions": provenance.versions(),
+    }

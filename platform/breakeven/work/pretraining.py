@@ -1,0 +1,132 @@
+"""One rank of a pretraining: its events, its claim, its checkpoints, and what the ledger keeps of the result. Needs no Ray.
+
+The training itself is training/loop.py; whoever starts the ranks says how they exchange gradients and where a
+checkpoint goes.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from breakeven import atomic
+from breakeven.events.arrays import open_arrays, select
+from breakeven.events.sampling import Split, subset
+from breakeven.events.store import open_dataset
+from breakeven.ledger.ledger import Ledger, now
+from breakeven.models import build
+from breakeven.physics.truth import LABEL_NAMES
+from breakeven.training import checkpoint as checkpoints
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.energy import energy_meter
+from breakeven.training.loop import train
+from breakeven.training.recipe import Recipe
+from breakeven.training.workers import Workers
+from breakeven.work.job import PretrainingJob
+from breakeven.work.trial import capped, epoch_line, training_facts
+
+
+def train_share(
+    job: PretrainingJob,
+    workers: Workers,
+    device: str,
+    state: checkpoints.TrainingState | None,
+    deliver: Callable[[int, Path | None], None],
+    progress: Path,
+) -> None:
+    """Train this rank's share to the end; rank 0 speaks for all, which do the same work, and writes the backbone.
+
+    state: what the newest checkpoint holds; None at the first start.
+    deliver: called on all ranks after each epoch with its number and, on rank 0, the folder of a checkpoint, which is
+    gone when it returns.  progress: file that rank 0 writes the curve so far to.
+    """
+    events, train_sample, validation_sample, n_outputs = load_events(job, device)
+    model = build(
+        n_outputs,
+        engine=job.network.engine,
+        seed=job.settings.seed,
+        iterations=job.network.iterations,
+        shared_blocks=job.network.shared_blocks,
+        log_momenta=job.network.log_momenta,
+        initialisation=job.network.initialisation,
+    ).to(device)
+    claim = Ledger(job.ledger).claim(job.hash, job.device, share=workers.world) if workers.rank == 0 else None
+    started, meter = now(), energy_meter(device)
+    if claim is not None:
+        claim.__enter__()
+    curve = [epoch_line(epoch) for epoch in state.curve] if state else []
+
+    def save(new: checkpoints.TrainingState) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            if claim is not None:
+                checkpoints.write_state(Path(folder), new)
+            deliver(new.curve[-1].epoch, Path(folder) if claim is not None else None)
+            if claim is not None:
+                claim.saved()
+                curve.append(epoch_line(new.curve[-1]))
+                atomic.write_json(progress, curve)
+
+    result = train(
+        model,
+        events,
+        train_sample,
+        validation_sample,
+        recipe_of(job),
+        workers=workers,
+        save=save,
+        resume_from=state,
+    )
+    if claim is not None:
+        facts = training_facts(result) | {
+            "pretraining": job.objective,
+            "device": job.device,
+            "workers": workers.world,
+            "wall_seconds": result.curve[-1].wall_seconds,
+            "device_seconds": result.curve[-1].device_seconds,
+            "wasted_seconds": claim.wasted_seconds,
+            "train_events": len(train_sample),
+            "started": started,
+            "ended": now(),
+        }
+        if meter is not None and workers.world == 1 and state is None:
+            facts["energy_joules"] = meter()  # of one GPU from the beginning: anything else would be a guess
+        checkpoints.write_model(job.backbone, model, facts)
+        claim.release()
+
+
+def recipe_of(job: PretrainingJob) -> Recipe:
+    """The training numbers of a pretraining."""
+    settings = job.settings
+    return Recipe(
+        objective=job.objective,  # type: ignore[arg-type]
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        decay=settings.decay,
+        patience=None,
+        seed=settings.seed,
+    )
+
+
+def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample, Sample, int]:
+    """Training and validation events of all processes on one device, their samples, and the number of outputs."""
+    arrays = [open_arrays(open_dataset(folder)) for folder in job.folders]
+    rows = []
+    for found in arrays:
+        train_rows = found.rows(Split.TRAIN)
+        if job.settings.events_per_process:
+            most = min(job.settings.events_per_process, len(train_rows))
+            train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
+        validation = capped(found, Split.VALIDATION, job.validation_events, found.process_names[0])
+        rows.append(np.concatenate([train_rows, validation]))
+    chosen = select(arrays, rows)
+    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
+    multiclass = job.objective == "multiclass"
+    target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else chosen.labels)
+    samples = []
+    for split in (Split.TRAIN, Split.VALIDATION):
+        found_rows = torch.from_numpy(chosen.rows(split))
+        samples.append(Sample(found_rows, target[found_rows]))
+    return events, samples[0], samples[1], len(arrays) if multiclass else len(LABEL_NAMES)

@@ -1,0 +1,261 @@
+"""A pack of trials or one pretraining, from plain jobs to what the ledger keeps. Needs no Ray, so it is tested without.
+
+Holds the translation between the study's words and training's: which events, which weights, which numbers.
+"""
+
+import gc
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from breakeven.events.arrays import EventArrays, open_arrays, select
+from breakeven.events.sampling import Split, subset
+from breakeven.events.store import open_dataset
+from breakeven.fingerprint import fingerprint
+from breakeven.ledger.ledger import Ledger, now
+from breakeven.ledger.representations import Representations
+from breakeven.models import build
+from breakeven.models.event_network import EventNetwork
+from breakeven.study.spec import task
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.checkpoint import read_weights
+from breakeven.training.energy import energy_meter
+from breakeven.training.loop import evaluate, represent, train
+from breakeven.training.nonfinite import NonFinite
+from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+from breakeven.work.deadline import Check, OutOfTime, deadline
+from breakeven.work.job import Train, TrialJob, about
+
+EVALUATION_SEED = 0
+"""Validation and test subsets, where capped, are the same for every trial of a task."""
+
+
+def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list[str], float]:
+    """Train the trials of a pack one after another.
+
+    Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
+
+    Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
+    fails in whatever way leaves the others as they are.
+    """
+    files, used = [], 0.0
+    for job in jobs:
+        record, path = _recorded(job, train or train_and_judge)
+        files.append(path.name)
+        used += record["device_seconds"]
+        if record["outcome"] != "finished" and job.device != "cpu":
+            gc.collect()  # what an out-of-memory error left must not be in the way of the next
+            torch.cuda.empty_cache()
+    return files, used
+
+
+def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
+    """Train and judge one trial and write its record; returns the record.
+
+    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite
+    makes a record with outcome "failed" and the reason, and so does a trial that takes longer than it may; neither is
+    tried again, unless the limit is raised.
+    """
+    return _recorded(job, train or train_and_judge)[0]
+
+
+def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
+    ledger = Ledger(job.ledger)
+    meter = energy_meter(job.device, _share(job))
+    # The members of a pack are trained one after another, so each has all that its worker holds: a whole core, or the
+    # part of a GPU that workers share.
+    with ledger.claim(job.trial.hash, job.device, _share(job)) as claim:
+        started, wall, begun = now(), time.perf_counter(), _device_now(job)
+
+        def write(result: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+            times = {"started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
+            if meter is not None:
+                times["energy_joules"] = meter()
+            record = {**about(job), **result, **times}
+            path = ledger.write([record])
+            claim.release()
+            return record, path
+
+        def failure(error: Exception) -> dict[str, Any]:
+            # One trial's failure is a result too; whether another try can help depends on the reason.
+            return {
+                "outcome": "failed",
+                "reason": f"{type(error).__name__}: {error}",
+                "retry": not isinstance(error, NonFinite | ValueError | OutOfTime),
+                "time_limit": job.settings.trial_seconds if isinstance(error, OutOfTime) else None,
+                "wall_seconds": time.perf_counter() - wall,
+                "device_seconds": _device_now(job) - begun,
+            }
+
+        try:
+            with deadline(job.settings.trial_seconds, lambda error: write(failure(error))) as check:
+                result = train(job, check)
+        except Exception as error:
+            result = failure(error)
+        return write(result)
+
+
+def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
+    """What the ledger keeps of a training, NaN-free. share: part of the device that it held, which scales its seconds."""
+    best, last = result.best, result.curve[-1]
+    plateau = result.plateau_seconds
+    return {
+        "outcome": "finished",
+        "validation_loss": best.validation_loss,
+        "validation_accuracy": _finite(best.validation_accuracy),
+        "validation_auc": _finite(best.validation_auc),
+        "epochs": len(result.curve),
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+        "events_seen": last.events_seen,
+        "plateau_seconds": _finite(plateau * share) if plateau is not None else None,
+        "curve": [epoch_line(replace(epoch, device_seconds=epoch.device_seconds * share)) for epoch in result.curve],
+    }
+
+
+def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
+    """Train and judge one trial; what it gave, without who it is. check: called after every epoch; it ends what it raises in.
+
+    Raises NonFinite, and ValueError where events or weights do not fit.
+    """
+    wall, begun = time.perf_counter(), _device_now(job)
+    trial, settings = job.trial, job.settings
+    arrays, rows = _events_of(job)
+    chosen = select(arrays, rows)
+    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    target = torch.from_numpy((chosen.process == 0).astype(np.float32))  # the signal is the first source
+    samples = {
+        split: Sample(torch.from_numpy(found), target[torch.from_numpy(found)])
+        for split in Split
+        if len(found := chosen.rows(split))
+    }
+    model = build(
+        1,
+        engine=job.network.engine,
+        iterations=job.network.iterations,
+        shared_blocks=job.network.shared_blocks,
+        log_momenta=job.network.log_momenta,
+        initialisation=job.network.initialisation,
+    ).to(job.device)
+    recipe = Recipe(
+        objective="binary",
+        epochs=trial.identity["epochs"],
+        batch_size=settings.batch_size,
+        learning_rate=trial.identity["rate"],
+        decay=settings.decay,
+        ratio=trial.ratio,
+        patience=settings.patience,
+        seed=trial.seed,
+    )
+    backbone = read_weights(job.backbone) if job.backbone is not None else None
+    best = math.inf
+
+    def hopeless(epoch: Epoch) -> bool:
+        nonlocal best
+        check()
+        best = min(best, epoch.validation_loss)
+        return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
+
+    result = train(
+        model,
+        events,
+        samples[Split.TRAIN],
+        samples[Split.VALIDATION],
+        recipe,
+        strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
+        backbone=backbone,
+        on_epoch=hopeless,
+    )
+    facts = training_facts(result, _share(job))
+    if result.stopped == "asked":
+        last = len(result.curve) - 1
+        reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
+        facts |= {"outcome": "stopped", "reason": reason}
+    elif trial.phase == "confirm":
+        judged = evaluate(model, events, samples[Split.TEST], "binary")
+        facts |= {f"test_{name}": _finite(value) for name, value in judged.items()}
+        facts["test_events"] = len(samples[Split.TEST])
+        facts |= _kept_representation(job, model, arrays)
+    facts["validation_events"] = len(samples[Split.VALIDATION])
+    facts["wall_seconds"] = time.perf_counter() - wall
+    facts["device_seconds"] = _device_now(job) - begun
+    return facts
+
+
+def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventArrays]) -> dict[str, Any]:
+    """Keep what every layer says of the task's fixed test events, the same for all trials: signal first, then background."""
+    most, cell = job.settings.represented_events, job.trial.cell
+    if not most or cell.size != max(job.settings.sizes):
+        return {}
+    wanted = task(cell.task)
+    rows = [
+        capped(found, Split.TEST, most, process)
+        for found, process in zip(arrays, (wanted.signal, wanted.background), strict=True)
+    ]
+    chosen = select(arrays, rows)
+    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))
+    kept = {name: layer.float().cpu().numpy() for name, layer in layers.items()}
+    identity = job.trial.identity
+    try:
+        digest = Representations(job.ledger).write(job.trial.hash, kept)
+    except (ValueError, OSError):  # too large for half precision, or for the disk: the trial is a result all the same
+        return {}
+    return {
+        "representation": digest,
+        "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
+    }
+
+
+def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
+    """Signal and background arrays and the rows that the trial may see: its subset, validation, test if it confirms."""
+    wanted = task(job.trial.cell.task)
+    arrays, rows = [], []
+    for process in (wanted.signal, wanted.background):
+        found = _arrays(job.folders[process])
+        train_rows = subset(found.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process)
+        parts = [train_rows, capped(found, Split.VALIDATION, job.settings.validation_events, process)]
+        if job.trial.phase == "confirm":
+            parts.append(capped(found, Split.TEST, job.settings.test_events, process))
+        arrays.append(found)
+        rows.append(np.concatenate(parts))
+    return arrays, rows
+
+
+def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.ndarray:
+    """At most `most` rows of a split, the same for everyone."""
+    rows = arrays.rows(split)
+    return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
+
+
+@lru_cache(maxsize=64)
+def _arrays(folder: Path) -> EventArrays:
+    return open_arrays(open_dataset(folder))
+
+
+def _device_now(job: TrialJob) -> float:
+    """Device-seconds: CPU time of the process, or the wall time that a GPU is held, times the part of it that is."""
+    if job.device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter() * _share(job)
+
+
+def _share(job: TrialJob) -> float:
+    return job.settings.gpu_share if job.device != "cpu" else 1.0
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def epoch_line(epoch: Epoch) -> dict[str, Any]:
+    """One epoch as a NaN-free dict."""
+    return {key: _finite(value) for key, value in asdict(epoch).items()}

@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from breakeven.analysis.cost.breakeven import break_even, study_break_even
+
+
+def test_the_papers_figures_by_the_definition_and_by_its_own_reading() -> None:
+    found = break_even(pretraining=45.5, scratch=2.94, finetuning=0.38 * 2.94)
+    assert round(found.exact, 2) == 24.96
+    assert found.tasks == 25
+    assert round(found.published_reading, 1) == 40.7
+    assert found.text == "25 tasks"
+    assert break_even() == found
+
+
+@pytest.mark.parametrize("finetuning", [2.94, 3.5])
+def test_finetuning_that_saves_nothing_never_pays(finetuning: float) -> None:
+    found = break_even(45.5, 2.94, finetuning)
+    assert found.exact is None and found.tasks is None
+    assert found.text == "never"
+
+
+@pytest.mark.parametrize(
+    ("times", "tasks", "text"),
+    [((3.0, 2.0, 1.0), 3, "3 tasks"), ((0.3, 0.2, 0.1), 3, "3 tasks"), ((0.5, 2.0, 1.0), 1, "1 task"),
+     ((0.0, 2.0, 1.0), 1, "1 task")],
+)  # fmt: skip
+def test_whole_numbers_stay_whole(times: tuple[float, float, float], tasks: int, text: str) -> None:
+    found = break_even(*times)
+    assert (found.tasks, found.text) == (tasks, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pretraining", -1.0), ("scratch", math.nan), ("finetuning", math.inf), ("scratch", -0.1)]
+)
+def test_impossible_times_are_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        break_even(**{"pretraining": 1.0, "scratch": 1.0, "finetuning": 0.5, name: value})
+
+
+def add_task(ledger, task, size, scratch, finetuning, *, seeds=(1, 2), **fields) -> None:
+    """Trainings of one task with these device-seconds to the plateau; they end half as much later."""
+    for seed in seeds:
+        for strategy, seconds in (("scratch", scratch), ("finetune", finetuning)):
+            times = {"plateau_seconds": seconds, "device_seconds": 1.5 * seconds}
+            ledger.trial(task, strategy, size, seed, 0.8, **{**times, **fields})
+
+
+def test_a_ledger_with_a_known_answer(ledger) -> None:
+    ledger.pretraining(plateau_seconds=7200.0, device_seconds=9000.0)
+    add_task(ledger, "stop_vs_ttH", 100, 900.0, 300.0)
+    add_task(ledger, "WH_vs_ZH", 100, 700.0, 500.0)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert row["exact"] == pytest.approx(7200 / 400)
+    assert row["tasks"] == 18 and row["text"] == "18 tasks"
+    assert row["pretraining_hours"] == pytest.approx(2.0)
+    assert row["scratch_hours"] == pytest.approx(800 / 3600)
+    assert row["published_reading"] == pytest.approx(7200 / 400)
+    assert (row["n_tasks"], row["n_scratch"], row["n_finetuning"]) == (2, 4, 4)
+    assert row["unit"] == "cpu_hours"
+    assert row["low"] < row["exact"] < row["high"]
+    [total] = study_break_even(ledger.frame(), time="total").to_dict("records")
+    assert total["exact"] == pytest.approx(9000 / 600)
+
+
+def test_tasks_have_equal_weight_whatever_their_number_of_seeds(ledger) -> None:
+    ledger.pretraining(plateau_seconds=1000.0)
+    add_task(ledger, "stop_vs_ttH", 100, 300.0, 100.0, seeds=range(1, 9))
+    add_task(ledger, "WH_vs_ZH", 100, 500.0, 100.0, seeds=(1,))
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert row["exact"] == pytest.approx(1000 / 300)
+
+
+def test_each_size_and_all_sizes_have_a_row(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0)
+    for size, saving in ((100, 10.0), (1000, 50.0)):
+        add_task(ledger, "stop_vs_ttH", size, 100.0 + saving, 100.0)
+    found = study_break_even(ledger.frame())
+    assert found["size"].tolist()[:2] == [100, 1000] and pd.isna(found["size"].iloc[2])
+    assert found["exact"].tolist() == pytest.approx([60.0, 12.0, 20.0])
+
+
+def test_a_task_without_its_counterpart_does_not_count(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.5, plateau_seconds=9999.0)
+    ledger.trial("WH_vs_ZH", "finetune", 100, 1, 0.5, outcome="failed", plateau_seconds=1.0)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert row["exact"] == pytest.approx(60.0) and row["n_tasks"] == 1
+    assert math.isnan(row["low"]), "one task alone has no interval over tasks"
+
+
+def test_search_trials_are_not_charged_as_trainings(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.9, phase="search", plateau_seconds=1.0)
+    assert study_break_even(ledger.frame())["exact"].iloc[0] == pytest.approx(60.0)
+
+
+def test_never_is_said_with_its_interval(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0)
+    for task, finetuning in (("stop_vs_ttH", 120.0), ("WH_vs_ZH", 130.0)):
+        add_task(ledger, task, 100, 100.0, finetuning)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert pd.isna(row["tasks"]) and row["text"] == "never"
+    assert math.isinf(row["high"])
+
+
+def test_a_training_without_plateau_is_charged_to_its_end_and_counted(ledger) -> None:
+    ledger.pretraining(device_seconds=600.0)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.8, device_seconds=30.0)
+    ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.8, device_seconds=40.0, plateau_seconds=10.0)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert row["exact"] == pytest.approx(600 / 20)
+    assert row["n_without_plateau"] == 1 and row["note"].startswith(
+        "1 training without a plateau: charged until the end"
+    )
+    assert row["pretraining_to_end"]
+    assert "the pretraining is charged for all its epochs: it has no plateau rule" in row["note"]
+    [total] = study_break_even(ledger.frame(), time="total").to_dict("records")
+    assert not total["pretraining_to_end"] and "plateau rule" not in total["note"], "all are charged until the end"
+
+
+def test_hours_of_two_kinds_of_device_are_not_mixed(ledger) -> None:
+    ledger.pretraining(device="cuda", plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert math.isnan(row["exact"]) and pd.isna(row["tasks"])
+    assert row["text"] == "no figure" and "not mixed" in row["note"] and "cuda" in row["note"]
+
+
+def test_gpu_hours_only_where_there_was_a_gpu(ledger) -> None:
+    ledger.pretraining(device="cuda", plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0, device="cuda")
+    assert study_break_even(ledger.frame())["unit"].tolist() == ["gpu_hours"]
+
+
+def test_the_pretraining_counts_whose_backbone_was_used(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0, backbone="used")
+    ledger.pretraining(plateau_seconds=9000.0, backbone="another")
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0, backbone="used")
+    assert study_break_even(ledger.frame())["exact"].tolist() == pytest.approx([60.0])
+
+
+def test_no_finished_pretraining_gives_no_figure(ledger) -> None:
+    ledger.pretraining(outcome="failed", plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
+    [row] = study_break_even(ledger.frame()).to_dict("records")
+    assert row["text"] == "no figure" and "no finished pretraining" in row["note"]
+
+
+def test_an_unknown_time_names_the_choices(ledger) -> None:
+    ledger.pretraining(plateau_seconds=600.0)
+    add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
+    with pytest.raises(ValueError, match="'plateau'"):
+        study_break_even(ledger.frame(), time="wall")
+
+
+def test_an_empty_ledger_and_a_foreign_frame(ledger) -> None:
+    assert study_break_even(ledger.frame()).empty
+    with pytest.raises(ValueError, match="'level'"):
+        study_break_even(pd.DataFrame({"a": [1]}))
+
+
+@pytest.mark.parametrize(("between_tasks", "between_seeds"), [(20.0, 5.0), (2.0, 20.0)])
+def test_intervals_cover_the_true_saving_at_the_stated_rate(between_tasks: float, between_seeds: float) -> None:
+    """200 studies of five tasks and three seeds with a mean saving of 100: 90 % intervals cover 85 to 95 %."""
+    from breakeven.analysis.cost.breakeven import saving_interval
+
+    random = np.random.default_rng(11)
+    covered = 0
+    for _ in range(200):
+        of_task = 100.0 + between_tasks * random.normal(size=5)
+        savings = (of_task[:, None] + between_seeds * random.normal(size=(5, 3))).mean(axis=1)
+        low, high = saving_interval(savings, level=0.9, resamples=1000)
+        covered += low <= 100.0 <= high
+    assert 0.85 <= covered / 200 <= 0.95

@@ -1,0 +1,96 @@
+"""Prices from speeds, speeds from records, and what is said afterwards."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from breakeven import provenance
+from breakeven.estimate.price import NOTHING, Range, outcome, price, to_keep, trial_hours
+from breakeven.estimate.speeds import ELSEWHERE, Speed, Speeds, speeds
+from breakeven.study.plan import Cell, epochs
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Study
+
+DEFAULT = ("ttH", "WH", "ZH")
+STUDY = Study(
+    pretraining=Pretraining(objectives=("multiclass",)),
+    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000)),
+)
+KNOWN = Speeds(Speed(1000.0, 0.2), Speed(2000.0, 0.2), Speed(250.0, 0.5), "test", True)
+
+
+def record(size=100, seed=1, seconds=10.0, strategy="scratch", phase="confirm", **more):
+    limit = epochs(STUDY.finetuning, size)
+    identity = {"network": asdict(Network()), "epochs": limit,
+                "training": {"batch_size": 32, "patience": 5, "validation_events": 250}}  # fmt: skip
+    return {"level": "trial", "outcome": "finished", "strategy": strategy, "size": size, "phase": phase, "seed": seed,
+            "device": "cpu", "device_seconds": seconds, "events_seen": 2 * size * limit, "epochs": limit,
+            "validation_events": 500, "test_events": 2000, "identity": identity, "processor": provenance.processor(),
+            **more}  # fmt: skip
+
+
+def test_the_price_counts_trials_and_grows_with_the_work():
+    first = price(STUDY, DEFAULT, KNOWN, 0.6)
+    assert (first.cells, first.trials, first.search_trials) == (12, 36, 4 * 2)
+    assert first.events == 4 * STUDY.generation.events_per_process
+    assert first.generation.expected == pytest.approx(first.events / 250 / 3600)
+    assert first.generation.high == pytest.approx(1.5 * first.generation.expected)
+    used = STUDY.generation.events_per_process * 0.6 * 3 * STUDY.pretraining.epochs
+    assert first.pretraining.expected == pytest.approx(used / 2000 / 3600)
+    slower = price(STUDY, DEFAULT, replace(KNOWN, trained=Speed(500.0, 0.2)), 0.6)
+    assert slower.finetuning.expected == pytest.approx(2 * first.finetuning.expected)
+    assert slower.device_hours.low < slower.device_hours.expected < slower.device_hours.high
+    larger = replace(STUDY, generation=Generation(events_per_process=10 * STUDY.generation.events_per_process))
+    assert price(larger, DEFAULT, KNOWN, 0.6).disk_bytes == 10 * first.disk_bytes
+
+
+def test_a_cell_that_was_trained_before_costs_what_it_cost():
+    cell = Cell("WH_vs_ZH", "none", "scratch", 100)
+    known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
+    found = trial_hours(STUDY, cell, "confirm", known)
+    assert found.expected == pytest.approx(10.0 / 3600) and found.low < 9.5 / 3600 and found.high > 10.5 / 3600
+    other = trial_hours(STUDY, replace(cell, size=1000), "confirm", known)  # never trained: by its passes, less certain
+    assert other.high / other.low > found.high / found.low and known.trusted
+
+
+def test_trials_with_another_limit_of_epochs_are_no_trials_of_this_kind():
+    cell = Cell("WH_vs_ZH", "none", "scratch", 100)
+    known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
+    longer = replace(STUDY, finetuning=replace(STUDY.finetuning, epochs=100 * epochs(STUDY.finetuning, 100)))
+    more = speeds(longer, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
+    few, many = trial_hours(STUDY, cell, "confirm", known), trial_hours(longer, cell, "confirm", more)
+    assert many.expected > 20 * few.expected
+
+
+def test_only_the_same_network_batch_and_machine_is_history():
+    strange = [record(processor="another"), record(identity={**record()["identity"], "network": {}})]
+    assert speeds(STUDY, strange, None) == ELSEWHERE and not ELSEWHERE.trusted
+    measured = speeds(STUDY, strange, {"trained": 77.0, "generated": 33.0, "seconds": 20.0})
+    assert (measured.trained.value, measured.generated.value) == (77.0, 33.0) and "calibration" in measured.origin
+    assert speeds(STUDY, [record()], {"trained": 77.0, "generated": 33.0, "seconds": 20.0}).trained.value != 77.0
+
+
+def test_each_process_has_its_own_speed_and_interactions_theirs():
+    made = {"level": "generation", "outcome": "finished", "events": 100, "processor": provenance.processor()}
+    known = speeds(STUDY, [{**made, "process": "WH", "device_seconds": 1.0}, {**made, "process": "ttH", "device_seconds": 10.0}],
+                   None)  # fmt: skip
+    assert known.processes == {"WH": 100.0, "ttH": 10.0} and known.generated.uncertainty > 0.5
+    real = replace(STUDY, generation=Generation(multiparton_interactions=True))
+    assert speeds(real, [{**made, "process": "WH", "device_seconds": 1.0}], None) == ELSEWHERE
+
+
+def test_afterwards_it_says_by_how_much_it_was_wrong():
+    expected = price(STUDY, DEFAULT, KNOWN, 0.6)
+    seconds = 3600 * expected.finetuning.expected / 36 * 1.5
+    records = [record(seconds=seconds) for _ in range(36)] + [record(seconds=999.0, outcome="failed")]
+    rows = {row["stage"]: row for row in outcome(to_keep(expected), records)}
+    assert rows["finetuning"]["off"] == pytest.approx(0.5) and rows["search"]["off"] == -1.0
+    assert not rows["pretraining"]["within"]
+    scratch_only = replace(STUDY, pretraining=Pretraining(objectives=()))
+    assert price(scratch_only, DEFAULT, KNOWN, 0.6).pretraining == NOTHING
+    assert "pretraining" not in {
+        row["stage"] for row in outcome(to_keep(price(scratch_only, DEFAULT, KNOWN, 0.6)), records)
+    }
+
+
+def test_ranges_add_at_their_ends():
+    assert Range(2.0, 1.0, 4.0) + Range(1.0, 0.5, 2.0) * 2 == Range(4.0, 2.0, 8.0)

@@ -1,0 +1,26 @@
+import json
+
+from breakeven.ledger import reservation
+from breakeven.ledger.reservation import Reservation, reservations
+
+
+def test_it_says_what_was_held_even_before_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(reservation, "BEAT_SECONDS", 0.01)
+    with Reservation(tmp_path, "driver-finetuning", "mine", "finetuning", "cuda", 2.5) as held:
+        held.measured = lambda: {"idle_seconds": {"starting": 1.0}}
+        while not (found := reservations(tmp_path, "mine")) or not found[0]["idle_seconds"]:
+            pass
+        held.used_seconds = 7.0
+    last = reservations(tmp_path, "mine")[0]
+    assert last["used_seconds"] == 7.0 and last["devices"] == 2.5 and last["idle_seconds"] == {"starting": 1.0}
+    assert last["reserved_seconds"] >= found[0]["reserved_seconds"] > 0
+    assert last["closed"] and not found[0]["closed"], "a killed driver does not close it"
+    assert reservations(tmp_path, "another") == []
+
+
+def test_what_a_full_disk_has_cut_short_is_left_out(tmp_path):
+    for name in ("one", "two"):
+        with Reservation(tmp_path, name, "mine", "generation", "cpu", 1):
+            pass
+    (tmp_path / "reservations" / "one.json").write_text(json.dumps({"study": "mine"})[:9])
+    assert [one["reservation"] for one in reservations(tmp_path, "mine")] == ["two"]

@@ -1,5 +1,0 @@
-"""Makes pytest explain the assertions of the shared contract suite."""
-
-import pytest
-
-pytest.register_assert_rewrite("study.ledger_contract")

@@ -1,0 +1,199 @@
+"""What `breakeven status` says of studies that ran, run, were killed or cannot be read; the studies are real, on disk."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from formula_study import STUDY, begin, work
+from ledger.ledger_contract import fork
+
+from breakeven import terminal
+from breakeven.ledger.lease import Leases
+from breakeven.places import Places
+from breakeven.study.remembered import remember
+from breakeven.study.spec import InvalidStudy
+from breakeven.views import status
+
+
+def view(runs, name=STUDY.name):
+    return status.Observer(runs).look().view(remember(name, runs))
+
+
+def said(capsys):
+    return re.sub(r"\s+", " ", capsys.readouterr().out)
+
+
+def test_a_study_as_it_grows(tmp_path):
+    queue = begin(tmp_path)
+    seen = [view(tmp_path)]
+    while work(tmp_path, queue, most=4):
+        seen.append(view(tmp_path))
+    assert [one.standing.done for one in seen] == list(range(0, 33, 4))
+    assert {one.standing.total for one in seen} == {32} and {one.standing.cells for one in seen} == {8}
+    assert [seen[0].state, seen[1].state, seen[-1].state] == ["not begun", "stopped", "finished"]
+    last = seen[-1].standing
+    assert last.cells_done == 8 and last.failed == 0
+    (spent,) = last.spent.values()
+    assert (spent.useful, spent.wasted, spent.search) == pytest.approx((24 * 2.0 + 60.0 + 4 * 3.0, 0.0, 8 * 2.0))
+
+
+def test_it_agrees_with_the_queue(tmp_path):
+    queue = begin(tmp_path)
+    while work(tmp_path, queue, most=7):
+        found = view(tmp_path).standing
+        assert (found.done, found.total) == (queue.done, queue.total)
+
+
+def test_trials_of_other_studies_are_not_counted(tmp_path):
+    """Two studies on one ledger share the trials that they have in common, and no others."""
+    work(tmp_path, begin(tmp_path))
+    larger = replace(STUDY, name="second", finetuning=replace(STUDY.finetuning, sizes=(100, 300, 900)))
+    begin(tmp_path, larger)
+    found = view(tmp_path, "second").standing
+    assert (found.done, found.total, found.cells_done, found.cells) == (32, 48, 8, 12)
+    assert view(tmp_path).standing.total == 32
+
+
+def test_failures_repeats_and_lost_time(tmp_path):
+    queue = begin(tmp_path)
+    failing = {"outcome": "failed", "reason": "NonFinite: loss", "retry": False, "test_accuracy": None}
+    work(tmp_path, queue, facts=lambda trial: failing if trial.seed == 2 else {"wasted_seconds": 0.5})
+    found = view(tmp_path).standing
+    assert found.failed == 8 and found.done == 32 and found.cells_done == 8
+    (spent,) = found.spent.values()
+    assert (spent.wasted, spent.search) == pytest.approx((8 * 2.0 + 24 * 0.5, 8 * 2.0))
+
+
+def test_a_driver_at_work(tmp_path, capsys):
+    with Leases(Places(tmp_path, "").ledger, study=STUDY.name) as leases:
+        leases.doing = "finetuning"
+        leases._beat()
+        queue = begin(tmp_path, leases=leases)
+        work(tmp_path, queue, most=6)
+        assert len(queue.take(5)) == 5
+        found = view(tmp_path)
+        assert found.state == "running" and found.at_work == 5 and found.standing.left_seconds is not None
+        status.show_status(STUDY.name, tmp_path)
+        out = said(capsys)
+        assert "first running" in out and "a driver runs on" in out and "finetuning (heartbeat" in out
+        assert "6 of 32, about" in out and "5 at work" in out and "time left: 26 trials, each as long as" in out
+        status.show_status("", tmp_path)
+        assert re.search(r"first running finetuning 0/8 6/32 0 ", said(capsys))
+    assert view(tmp_path).state == "stopped" and view(tmp_path).at_work == 0
+
+
+def test_a_failure_that_is_tried_again_is_not_done(tmp_path):
+    queue = begin(tmp_path)
+    lost = {"outcome": "failed", "reason": "OSError: disk", "retry": True}
+    work(tmp_path, queue, most=1, facts=lambda _: lost)
+    assert (view(tmp_path).standing.done, view(tmp_path).standing.failed) == (1, 1)
+    with Leases(Places(tmp_path, "").ledger, study=STUDY.name) as leases:
+        again = begin(tmp_path, leases=leases)
+        assert again.take(32)
+        assert (view(tmp_path).standing.done, view(tmp_path).standing.failed) == (0, 0)
+
+
+def drive(runs, started):
+    with Leases(Places(runs, "").ledger, study=STUDY.name) as leases:
+        leases.doing = "multiclass pretraining, 3 of 15 epochs"
+        leases._beat()
+        started.send(True)
+        started.recv()
+
+
+def test_a_killed_driver(tmp_path, capsys):
+    work(tmp_path, begin(tmp_path), most=3)
+    here, there = fork.Pipe()
+    process = fork.Process(target=drive, args=(tmp_path, there))
+    process.start()
+    assert here.recv()
+    process.kill()
+    process.join()
+    status.show_status(STUDY.name, tmp_path)
+    out = said(capsys)
+    assert "was killed or cut off in multiclass pretraining, 3 of 15 epochs" in out and f"process {process.pid}" in out
+    assert "no driver is alive" in out and "goes on with: python studies/scaling.py --name first" in out
+    assert "of one worker left" in out and view(tmp_path).state == "stopped"
+
+
+def test_one_study_by_its_path_and_all_of_them(tmp_path, capsys):
+    work(tmp_path, begin(tmp_path))
+    begin(tmp_path, replace(STUDY, name="second", finetuning=replace(STUDY.finetuning, seeds=4)))
+    status.show_status(str(tmp_path / "first"), tmp_path / "elsewhere")
+    assert "first finished" in said(capsys)
+    status.show_status("", tmp_path)
+    out = said(capsys)
+    assert re.search(r"first finished - 8/8 32/32 .* 0.0378 cpu all done", out)
+    assert re.search(r"second stopped - 0/8 32/40 ", out)
+
+
+def test_unknown_studies_name_those_that_there_are(tmp_path):
+    begin(tmp_path)
+    with pytest.raises(FileNotFoundError, match="frist: no study that ran; those here: first"):
+        status.show_status("frist", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no study began here"):
+        status.show_status("", tmp_path / "elsewhere")
+
+
+def test_a_specification_of_another_version(tmp_path):
+    begin(tmp_path)
+    spec = tmp_path / "first" / "study.json"
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "search": {"unheard": 1}}))
+    with pytest.raises(InvalidStudy, match="not a specification of this version"):
+        status.show_status("first", tmp_path)
+
+
+def test_a_damaged_record_is_told(tmp_path, capsys):
+    work(tmp_path, begin(tmp_path))
+    file = next((tmp_path / "shared" / "ledger" / "records").glob("*.json"))
+    file.write_text("[")
+    status.show_status("first", tmp_path)
+    assert f"warning {file}" in said(capsys)
+
+
+def test_nothing_is_written(tmp_path):
+    work(tmp_path, begin(tmp_path), most=5)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    status.show_status("first", tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_watching_ends_when_all_is_done(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(status, "WATCH_SECONDS", 0.01)
+    queue = begin(tmp_path)
+    looks = []
+
+    def page(*words):
+        if not looks:  # the study goes on between the first look and the second
+            looks.append(work(tmp_path, queue))
+            return "", "begins", True
+        return real(*words)
+
+    real = status._page
+    monkeypatch.setattr(status, "_page", page)
+    status.show_status("first", tmp_path, watch=True)
+    assert "first finished: trials: 32 of 32, 8 of 8 cells" in said(capsys)
+
+
+def test_leaving_a_watch_is_no_error(tmp_path, capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with Leases(Places(tmp_path, "").ledger, study=STUDY.name) as leases:
+        leases._beat()
+        work(tmp_path, begin(tmp_path), most=3)
+        monkeypatch.setattr(status.time, "sleep", interrupted)
+        status.show_status("first", tmp_path, watch=True)
+    assert "first running: trials: 3 of 32" in said(capsys)
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_it_fits_the_width(width, tmp_path, capsys, monkeypatch):
+    work(tmp_path, begin(tmp_path), most=20)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(terminal.console, "_width", width)
+    for name in ("first", ""):
+        status.show_status(name, tmp_path)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines and max(map(len, lines)) <= width

@@ -1,0 +1,136 @@
+"""One trial from job to record, on real events and without Ray."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from breakeven.events.arrays import open_arrays, select
+from breakeven.events.sampling import Split
+from breakeven.events.store import open_dataset
+from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.representations import Representations
+from breakeven.models import build
+from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.spec import Finetuning, Network, Study
+from breakeven.training.checkpoint import content_hash, read_model, write_model
+from breakeven.work.job import TrialJob, lost_record
+from breakeven.work.trial import capped, run_trial
+
+SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
+STUDY = Study(finetuning=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbone") / "b"
+    model = build(12, seed=3)
+    write_model(folder, model, {})
+    return folder
+
+
+SCRATCH = Cell("WH_vs_ZH", "none", "scratch", 20)
+
+
+def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **more):
+    hashes = {name: dataset.hash for name, dataset in datasets.items()}
+    made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)} if backbone else {})
+    study = replace(STUDY, finetuning=replace(SETTINGS, **more))
+    return TrialJob(
+        trial=trial(study, cell, phase, seed=1, ratio=0.1, made_of=made_of), network=Network(),
+        settings=study.finetuning, folders={name: dataset.folder for name, dataset in datasets.items()},
+        backbone=backbone, ledger=folder, device="cpu", git_commit="abc",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["scratch", "finetune", "frozen"])
+def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy):
+    start = None if strategy == "scratch" else backbone
+    cell = Cell("WH_vs_ZH", "multiclass" if start else "none", strategy, 20)
+    job = job_for(datasets, tmp_path, cell, backbone=start)
+    written = run_trial(job)
+    found = Ledger(tmp_path).refresh().get(job.trial.hash)
+    assert found is not None and found["outcome"] == "finished"
+    assert 0.0 <= found["test_accuracy"] <= 1.0 and found["test_accuracy"] == written["test_accuracy"]
+    assert len(found["curve"]) == found["epochs"] == 2 and found["events_seen"] == 2 * 40
+    assert found["device_seconds"] > 0 and found["git_commit"] == "abc" and found["cell"] == cell.name
+    assert found["test_rejection_90"] >= 1.0 and found["test_significance_improvement"] >= 1.0
+    assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == found["test_rejection_90"]
+    assert found["test_events"] > 20 and found["validation_events"] == 20
+    assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
+
+
+def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
+    cell = Cell("WH_vs_ZH", "multiclass", "frozen", 20)
+    records = [
+        run_trial(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
+        run_trial(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
+    ]
+    assert records[0]["represented_events"] == records[1]["represented_events"]
+    scratch, frozen = (Representations(tmp_path).read(one["record"], one["representation"]) for one in records)
+    assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
+    sides = [open_arrays(open_dataset(datasets[name].folder)) for name in ("WH", "ZH")]
+    chosen = select(sides, [capped(side, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)])
+    assert (chosen.split == Split.TEST).all()
+    with torch.no_grad():
+        expected = read_model(backbone).pool(torch.from_numpy(chosen.nodes), torch.from_numpy(chosen.offsets))
+    np.testing.assert_allclose(frozen["block 4"], expected.numpy(), rtol=2e-3, atol=2e-3)
+    assert np.abs(scratch["block 4"] - frozen["block 4"]).max() > 0.1
+
+
+@pytest.mark.parametrize("more", [{"represented_events": 0}, {"sizes": (20, 40)}])
+def test_other_networks_keep_nothing(datasets, tmp_path, more):
+    record = run_trial(job_for(datasets, tmp_path, **more))
+    assert record["outcome"] == "finished" and "representation" not in record
+    assert not (tmp_path / "representations").exists()
+
+
+def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
+    first, second = (run_trial(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
+    for key in ("test_accuracy", "test_loss", "validation_loss", "best_epoch"):
+        assert first[key] == second[key]
+
+
+def test_a_search_trial_never_sees_a_test_event(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, phase="search"))
+    assert record["outcome"] == "finished" and math.isfinite(record["validation_loss"])
+    assert not [key for key in record if key.startswith("test_")]
+
+
+def test_a_hopeless_search_trial_stops_and_is_no_result(datasets, tmp_path):
+    job = job_for(datasets, tmp_path, phase="search", epochs=6)
+    record = run_trial(replace(job, limits=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)))
+    assert record["outcome"] == "stopped" and "pruned after epoch 2" in record["reason"]
+    assert len(record["curve"]) == record["epochs"] == 2 and record["device_seconds"] > 0
+    whole = run_trial(replace(job, ledger=tmp_path / "whole", limits=(math.inf,) * 5 + (0.0,)))
+    assert whole["outcome"] == "finished" and whole["epochs"] == 6  # at the last epoch there is nothing to save
+
+
+def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, learning_rate=1e30))
+    assert record["outcome"] == "failed" and record["reason"].startswith("NonFinite") and not record["retry"]
+    assert Ledger(tmp_path).refresh().get(record["record"])["reason"] == record["reason"]
+
+
+def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
+    record = run_trial(job_for(datasets, tmp_path, Cell("WH_vs_ZH", "none", "scratch", 5000)))
+    assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
+
+
+def test_a_missing_dataset_may_be_tried_again(datasets, tmp_path):
+    job = job_for(datasets, tmp_path)
+    gone = replace(job, folders={name: tmp_path / "gone" for name in job.folders})
+    record = run_trial(gone)
+    assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]
+
+
+def test_a_lost_trial_is_recorded_with_what_it_cost(datasets, tmp_path):
+    job = job_for(datasets, tmp_path)
+    ledger = Ledger(tmp_path)
+    with ledger.claim(job.trial.hash):
+        sum(range(3_000_000))
+    ledger.write([lost_record(job, "its worker died")])
+    found = ledger.get(job.trial.hash)
+    assert found["outcome"] == "failed" and found["retry"] and found["wasted_seconds"] >= 0.0
