@@ -1,1 +1,1 @@
-"""What is to be run, and what has been: specification, plan, provenance, ledger. Knows neither physics nor models."""
+"""What is asked: specification, plan, identities. Knows neither physics, models nor what has been done."""
