@@ -13,8 +13,8 @@ from breakeven import atomic
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.places import Places
 from breakeven.search import TrialQueue, open_storage
+from breakeven.study.folder import Members
 from breakeven.study.plan import Ingredients, Trial
-from breakeven.study.remembered import Members
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 from breakeven.work.job import TrialJob, about
 
@@ -71,7 +71,7 @@ def begin(runs: Path, study: Study = STUDY, data: dict[str, str] = DATA, **queue
 def remember(runs: Path, queue: TrialQueue) -> None:
     """Write which records are the study's, as the driver does now and then."""
     before = (*queue.allocator.made_of.datasets.values(), "backbone")
-    Members(Places(runs, queue.study.name)).close((*before, *queue.trials))
+    Members(Places(runs, queue.study.name)).write((*before, *queue.trials))
 
 
 def work(

@@ -26,7 +26,7 @@ from breakeven.stages.generation import generate_events
 from breakeven.stages.heartbeat import Heartbeat
 from breakeven.stages.opening import open_study
 from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.remembered import remember
+from breakeven.study.folder import folder_with_trials
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
@@ -71,22 +71,23 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
 
 def report_again(name: str, runs_dir: Path) -> None:
     """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
-    places, study, members = _study_that_ran(name, runs_dir)
-    publish(study, places, Ledger(places.ledger).refresh(), members, anew=True)
+    ran = folder_with_trials(name, runs_dir)
+    publish(ran.study, ran.places, Ledger(ran.places.ledger).refresh(), ran.members, anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
-    places, study, members = _study_that_ran(name, runs_dir)
-    ledger = Ledger(places.ledger).refresh()
-    written = sync(study, places, ledger, members, uri)
-    console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
+    ran = folder_with_trials(name, runs_dir)
+    ledger = Ledger(ran.places.ledger).refresh()
+    written = sync(ran.study, ran.places, ledger, ran.members, uri)
+    console.print(f"{len(ledger.frame(ran.members))} records of {ran.study.name} are in MLflow, {written} of them new")
 
 
 def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
     """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
-    places, study, members = _study_that_ran(name, runs_dir)
-    export(study, places, Ledger(places.ledger).refresh(), members, folder or places.folder / "backbone", onnx)
+    ran = folder_with_trials(name, runs_dir)
+    ledger = Ledger(ran.places.ledger).refresh()
+    export(ran.study, ran.places, ledger, ran.members, folder or ran.places.folder / "backbone", onnx)
 
 
 def draw_physics(runs_dir: Path) -> None:
@@ -102,11 +103,3 @@ def draw_physics(runs_dir: Path) -> None:
     path = runs_dir / "shared" / "physics.png"
     validation.plot_processes(objects, path)
     console.print(f"{len(objects)} processes drawn: {path}")
-
-
-def _study_that_ran(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
-    """Raises FileNotFoundError where there is none with trials, and InvalidStudy where its files cannot be read."""
-    folder = remember(name, runs_dir)
-    if not folder.members:
-        raise FileNotFoundError(f"{folder.places.folder}: this study has not come to its trials yet; start it again")
-    return folder.places, folder.study, folder.members

@@ -12,13 +12,13 @@ from queues import take
 from breakeven import terminal
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places
-from breakeven.study.remembered import remember
+from breakeven.study.folder import read_folder
 from breakeven.study.spec import InvalidStudy
 from breakeven.views import status
 
 
 def view(runs, name=STUDY.name):
-    return status.Observer(runs).look().view(remember(name, runs))
+    return status.Viewer(runs).look().view(read_folder(name, runs))
 
 
 def said(capsys):

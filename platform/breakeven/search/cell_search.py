@@ -39,7 +39,7 @@ class CellSearch:
         return cls(study, cell, made_of, RatioSearch.begin(storage, _name(study, cell, made_of), study.search))
 
     def recall(self, outcomes: Callable[[str], Mapping[str, Any] | None]) -> list[Trial]:
-        """The trials of all proposals that are remembered; those of a killed driver are still good."""
+        """The trials of all earlier proposals; those of a killed driver are still good."""
         named: list[Trial] = []
         for number, ratio, told in self.ratios.proposals():
             named += self._propose(number, ratio)

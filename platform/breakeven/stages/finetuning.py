@@ -9,8 +9,8 @@ from breakeven import atomic, provenance, search
 from breakeven.observer import Observer, Observers, Work
 from breakeven.stages.driver import Driver
 from breakeven.stages.pretraining import Inputs
+from breakeven.study.folder import Members
 from breakeven.study.plan import Trial
-from breakeven.study.remembered import Members
 from breakeven.study.spec import task
 from breakeven.terminal import console
 
@@ -43,7 +43,7 @@ def finetune_tasks(driver: Driver, inputs: Inputs, database: str = "") -> tuple[
                     _train(driver, inputs, queue)
     finally:
         leases.release(journal)
-        members.close(keeper.names())
+        members.write(keeper.names())
         atomic.write_json(folder / "missing.json", queue.missing())
     if queue.out_of_budget and driver.budget is not None:
         missing = queue.missing()
