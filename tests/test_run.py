@@ -30,8 +30,8 @@ def test_a_size_that_the_split_does_not_hold_is_told_before_pretraining(datasets
 
 def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
     study = Study(pretraining=Pretraining(objectives=()), finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,)))
-    cluster = Cluster(tmp_path, "s", "me")
-    driver = Driver(study, Places(tmp_path, "s"), Ledger(tmp_path), Leases(tmp_path), cluster, Observers())
+    leases = Leases(tmp_path)
+    driver = Driver(study, Places(tmp_path, "s"), Ledger(tmp_path), leases, Cluster(leases), Observers())
     inputs = pretrain_backbones(driver, datasets)
     assert inputs.backbones == {} and set(inputs.folders) == {"WH", "ZH"}
     assert inputs.records == tuple(dataset.hash for dataset in datasets.values())

@@ -59,7 +59,7 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
     with (
         Leases(places.ledger, study=study.name) as leases,
         tracked(study, places, ledger, leases) as mlflow,
-        Cluster(places.ledger, study.name, leases.owner) as cluster,
+        Cluster(leases) as cluster,
     ):
         observers = Observers(Heartbeat(leases), Screen(study, ledger), mlflow)
         driver = Driver(study, places, ledger, leases, cluster, observers, budget)

@@ -1,6 +1,6 @@
 """First stage: the events of every process, made or found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from breakeven import provenance
@@ -23,13 +23,13 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
     recipes, folder = recipes_of(driver.study), driver.places.datasets
     driver.leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
-    wanted = {r.process.name: len(store.missing_shards(r, folder, n)) * r.shard_events for r, n in recipes.items()}
-    missing = sum(wanted.values())
-    if missing:
-        driver.check_budget("generating the events", lambda known: generation_hours(wanted, known))
-    with driver.observers.watch(Work("generation", total, "events", total - missing)):
-        if missing:
-            _make_missing(driver, recipes)
+    missing = {recipe: store.missing_shards(recipe, folder, n_shards) for recipe, n_shards in recipes.items()}
+    events = {recipe.process.name: len(shards) * recipe.shard_events for recipe, shards in missing.items()}
+    left = sum(events.values())
+    with driver.observers.watch(Work("generation", total, "events", total - left)):
+        if left:
+            driver.check_budget("generating the events", lambda known: generation_hours(events, known))
+            _make(driver, missing)
     datasets = {recipe.process.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
     if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
@@ -45,7 +45,7 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
     return datasets
 
 
-def _make_missing(driver: Driver, recipes: Mapping[store.Recipe, int]) -> None:
+def _make(driver: Driver, missing: Mapping[store.Recipe, Sequence[int]]) -> None:
     from breakeven.distributed.generation import generate
 
     cluster = driver.cluster
@@ -56,7 +56,7 @@ def _make_missing(driver: Driver, recipes: Mapping[store.Recipe, int]) -> None:
             driver.charge(seconds)
             driver.observers.advanced(events, process)
 
-        generate(recipes, driver.places.datasets, done)
+        generate(missing, driver.places.datasets, done)
 
 
 def recipes_of(study: Study) -> dict[store.Recipe, int]:

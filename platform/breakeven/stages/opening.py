@@ -30,7 +30,8 @@ def open_study(study: Study, places: Places) -> Ledger:
     Raises InvalidStudy where it cannot be run, or a living driver runs another study of its name, and OSError, naming the
     folder, where none can be made.
     """
-    preview.check_study(study)
+    ledger = Ledger(places.ledger).refresh()
+    price = preview.price_of(study, ledger)
     try:
         places.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,11 +46,9 @@ def open_study(study: Study, places: Places) -> Ledger:
     atomic.write_text(
         places.folder / "command.txt", shlex.join(["python", f"studies/{Path(program).name}", *arguments])
     )
-    ledger = Ledger(places.ledger).refresh()
+    _keep_price(study, places, price)
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    price = preview.price_of(study, ledger)
-    _keep_price(study, places, price)
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
         f"{len(study.pretraining.objectives)} pretraining(s), {price.cells} cells, "
@@ -100,10 +99,11 @@ def _set_other_study_aside(study: Study, places: Places) -> None:
 
 def _keep_price(study: Study, places: Places, price: Price) -> None:
     """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
-    spec, path = fingerprint(dataclasses.asdict(study)), places.folder / "price.json"
+    path = places.folder / "price.json"
+    kept = {**to_keep(price), "spec": fingerprint(dataclasses.asdict(study))}
     try:
         before = json.loads(path.read_text()).get("spec")
     except (OSError, ValueError, AttributeError):
         before = ""  # there is none, or it was damaged
-    if before != spec:
-        atomic.write_json(path, {"spec": spec, **to_keep(price)})
+    if before != kept["spec"]:
+        atomic.write_json(path, kept)

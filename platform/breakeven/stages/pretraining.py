@@ -48,7 +48,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
         work = Work(f"{objective} pretraining", epochs, "epochs")
         if driver.leases.wait(name, partial(_pretrained, driver, name, backbone)):
             with driver.observers.watch(work):
-                _pretrain(driver, objective, identity, classes)
+                _pretrain(driver, objective, name, identity, classes)
             driver.leases.release(name)
         else:
             with driver.observers.watch(dataclasses.replace(work, done=epochs)):
@@ -63,12 +63,16 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
     return Inputs(folders, ingredients, backbones, tuple(records))
 
 
-def _pretrain(driver: Driver, objective: str, identity: dict[str, Any], classes: Mapping[str, store.Dataset]) -> None:
-    """Train a backbone on the cluster, and write its record. classes: the datasets in the order of the class numbers."""
+def _pretrain(
+    driver: Driver, objective: str, name: str, identity: dict[str, Any], classes: Mapping[str, store.Dataset]
+) -> None:
+    """Train a backbone on the cluster, and write its record.
+
+    name: of the record.  classes: the datasets in the order of the class numbers.
+    """
     from breakeven.distributed.pretraining import pretrain, workers_of
 
-    study, name = driver.study, fingerprint(identity)
-
+    study = driver.study
     driver.check_budget(
         f"{objective} pretraining",
         lambda known: pretraining_hours(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION),
