@@ -30,8 +30,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     Raises InvalidStudy where it cannot be run, or a living driver runs another study of its name, and OSError, naming the
     folder, where none can be made.
     """
-    ledger = Ledger(places.ledger).refresh()
-    price = preview.price_of(study, ledger)
+    preview.check_study(study)
     try:
         places.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,6 +39,8 @@ def open_study(study: Study, places: Places) -> Ledger:
             f"{error.strerror}: no folder can be made here; choose another with --runs-dir",
             str(places.folder),
         ) from error
+    ledger = Ledger(places.ledger).refresh()
+    price = preview.price_of(study, ledger)
     _set_other_study_aside(study, places)
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
     program, *arguments = sys.argv

@@ -21,6 +21,7 @@ EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSE
 
 def show_plan(study: Study, runs_dir: Path) -> None:
     """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
+    check_study(study)
     price = price_of(study, Ledger(Places(runs_dir, study.name).ledger).refresh())
     settings = study.finetuning
     each = 1 + len(study.pretraining.objectives) * len(settings.strategies)
@@ -56,8 +57,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
 
 
 def price_of(study: Study, ledger: Ledger) -> Price:
-    """What a study takes on this machine, by what its ledger knows of it. Raises InvalidStudy where it cannot be run."""
-    check_study(study)
+    """What a study takes on this machine, by what its ledger knows of it."""
     known = speeds(study, ledger.records(), read_calibration(ledger.folder, study))
     return price(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
 
