@@ -44,8 +44,8 @@ class Allocator(Protocol):
         """Trials that can be trained from now on.
 
         Args:
-            ended: the trial whose outcome has just become known; None at the beginning of a run.
-            outcomes: every outcome so far. A trial that is named may have one already, of an earlier run.
+            ended: the trial whose outcome has just become known, of this run or an earlier one; None at the beginning.
+            outcomes: every outcome so far, also of trials that were not named yet in this run.
         """
 
     def limits(self, trial_hash: str) -> tuple[float, ...]:

@@ -215,13 +215,16 @@ class TrialQueue:
 
     def _allocate(self, ended: Trial | None) -> None:
         """Put in line what comes next now that `ended` has its outcome; what has one already is taken for done."""
-        for new in self.allocator.next(ended, self._outcome):
+        named = deque(self.allocator.next(ended, self._outcome))
+        while named:
+            new = named.popleft()
             if new.hash in self.trials:
                 continue
             self.trials[new.hash] = new
             if (record := self._outcome(new.hash)) is not None:
                 self._pace.learn(new, record)
                 self._untold.append(new.hash)
+                named.extend(self.allocator.next(new, self._outcome))
             else:
                 self._wait(new)
 

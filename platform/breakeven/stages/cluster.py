@@ -33,12 +33,12 @@ class Cluster(ExitStack):
         """
         from breakeven.distributed.session import session
 
-        found = self.enter_context(session())
+        offered = self.enter_context(session())
         console.print(
-            f"  Ray: {found.cpus} cores, {found.gpus} GPUs, {found.nodes} node(s)"
-            + (f", dashboard {found.dashboard}" if found.dashboard else "")
+            f"  Ray: {offered.cpus} cores, {offered.gpus} GPUs, {offered.nodes} node(s)"
+            + (f", dashboard {offered.dashboard}" if offered.dashboard else "")
         )
-        return found
+        return offered
 
     def reserved(self, stage: str, work: str, devices: float, device: str) -> Reservation:
         """A reservation of this driver for a stage; `work` tells its reservations apart."""

@@ -97,9 +97,9 @@ def _members_file(places: Places) -> Path:
 
 def _read(path: Path, kind: type) -> Any:
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, kind):
-            return found
+        content = json.loads(path.read_text())
+        if isinstance(content, kind):
+            return content
         reason = f"it holds no {kind.__name__}"
     except ValueError as error:
         reason = str(error)
