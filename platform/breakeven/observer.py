@@ -27,7 +27,7 @@ class Work:
 class Observer:
     """Watches a study. Every method does nothing here: an observer has those that it wants to hear.
 
-    They are called in the thread of the stages, one at a time, and return at once.
+    They are called one at a time, from any thread of the driver, and return at once.
     """
 
     def began(self, work: Work) -> None:
