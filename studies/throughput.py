@@ -24,7 +24,7 @@ import tyro
 from breakeven import atomic, provenance
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
-from breakeven.terminal import complain, console
+from breakeven.terminal import console, show_error
 from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 
 NAME = "throughput"
@@ -94,7 +94,7 @@ def log(places: Places, written: Path, figures: dict[str, float]) -> None:
         tracker.sync(Ledger(places.ledger).frame([]), figures, {})
         tracker.log_artifacts([written])
     except TrackingUnavailable as error:
-        complain(error)
+        show_error(error)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from queues import came_back, filled, next_trial
+
 from breakeven import atomic
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.places import Places
 from breakeven.search import TrialQueue, open_storage
+from breakeven.study.folder import Members
 from breakeven.study.plan import Ingredients, Trial
-from breakeven.study.remembered import Members
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 from breakeven.work.job import TrialJob, about
 
@@ -61,15 +63,15 @@ def begin(runs: Path, study: Study = STUDY, data: dict[str, str] = DATA, **queue
         ledger.write([{**whole, "level": "pretraining", "record": "backbone", "pretraining": "multiclass", "workers": 1,
                        "backbone": "b", "device_seconds": 60.0}])  # fmt: skip
     made_of = Ingredients(data, {"multiclass": "b"})
-    made = TrialQueue(study, made_of, ledger, open_storage(None), **queue)
+    made = filled(study, made_of, ledger, open_storage(None), **queue)
     remember(runs, made)
     return made
 
 
 def remember(runs: Path, queue: TrialQueue) -> None:
     """Write which records are the study's, as the driver does now and then."""
-    before = (*queue.made_of.datasets.values(), "backbone")
-    Members(Places(runs, queue.study.name)).close((*before, *queue.trials))
+    before = (*queue.allocator.made_of.datasets.values(), "backbone")
+    Members(Places(runs, queue.study.name)).write((*before, *queue.trials))
 
 
 def work(
@@ -77,10 +79,10 @@ def work(
 ) -> int:
     """Train up to `most` trials of a study that has begun; returns how many. facts: more than a finished record has."""
     trained = 0
-    while trained < most and (trial := queue.next()) is not None:
+    while trained < most and (trial := next_trial(queue)) is not None:
         judged = {"test_accuracy": accuracy(trial), "test_auc": 0.8} if trial.phase == "confirm" else {}
         queue.ledger.write([record(runs, queue.study, trial, **{**judged, **facts(trial)})])
-        if not queue.came_back(trial.hash):
+        if not came_back(queue, trial):
             queue.give_up(trial.hash)
         trained += 1
     remember(runs, queue)

@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
+from queues import filled
 
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
@@ -84,7 +85,7 @@ def drive(folder: Path) -> None:
     """A driver: hands packs to two workers, starts dead ones anew, until every trial has a record."""
     me = os.getpid()
     with Leases(folder / "ledger", beat_seconds=0.1, patience_seconds=5.0) as leases:
-        queue = TrialQueue(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), open_storage(None), leases=leases)
+        queue = filled(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), open_storage(None), leases=leases)
         workers, busy = [start_worker(folder) for _ in range(2)], {}
         while not queue.finished:
             for pipe, process in workers:
@@ -116,7 +117,10 @@ def drive(folder: Path) -> None:
 
 
 def ratios_of(queue: TrialQueue) -> list[str]:
-    return [f"{cell.name}={ratio:.17g}" for cell, ratio in sorted(queue.ratios.items(), key=lambda item: item[0].name)]
+    return [
+        f"{cell.name}={ratio:.17g}"
+        for cell, ratio in sorted(queue.allocator.ratios.items(), key=lambda item: item[0].name)
+    ]
 
 
 def start_driver(folder: Path):
@@ -149,12 +153,11 @@ def quick(monkeypatch):
 
 
 def undisturbed(folder: Path) -> TrialQueue:
-    queue = TrialQueue(STUDY, MADE_OF, Ledger(folder / "ledger"), open_storage(None))
+    queue = filled(STUDY, MADE_OF, Ledger(folder / "ledger"), open_storage(None))
     while not queue.finished:
-        pack = queue.take(PACK)
+        pack = queue.next_pack(PACK)
         queue.ledger.write([outcome(trial) for trial in pack])
-        for trial in pack:
-            queue.came_back(trial.hash)
+        assert queue.pack_came_back([trial.hash for trial in pack]) == []
     return queue
 
 

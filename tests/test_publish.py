@@ -70,8 +70,8 @@ def leases(ledger):
 def test_records_reach_mlflow_beside_the_work(ledger, leases, experiment):
     for _ in range(2):  # the second time nothing is written twice
         with publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
-            tracker(["a" * 16])
-            tracker(["b" * 16])
+            tracker.recorded(["a" * 16])
+            tracker.recorded(["b" * 16])
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
     assert publish.sync(STUDY, experiment.places, ledger, ALL) == 0
 
@@ -79,11 +79,11 @@ def test_records_reach_mlflow_beside_the_work(ledger, leases, experiment):
 def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, experiment, capsys):
     """The second has the same study in the same ledger; what it hands over is written when the first ends."""
     with Leases(ledger.folder) as others, publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
-        tracker(["a" * 16])
+        tracker.recorded(["a" * 16])
         while "a" * 16 not in experiment.runs():
             time.sleep(0.01)
         with publish.tracked(STUDY, experiment.places, ledger, others) as second:
-            second(["a" * 16, "b" * 16])
+            second.recorded(["a" * 16, "b" * 16])
         assert "b" * 16 not in experiment.runs()
     assert publish.sync(STUDY, experiment.places, ledger, ALL) == 1
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
@@ -130,7 +130,7 @@ def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, lea
     monkeypatch.setattr(publish.Tracker, "record", slow)
     monkeypatch.setattr(publish, "bar", interrupted)
     with pytest.raises(KeyboardInterrupt), publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
-        tracker(["a" * 16, "b" * 16])
+        tracker.recorded(["a" * 16, "b" * 16])
     assert {run.info.status for record, run in experiment.runs().items() if len(record) == 16} == {"FINISHED"}
     monkeypatch.setattr(publish, "bar", bar)
     publish.sync(STUDY, experiment.places, ledger, ALL)
@@ -140,8 +140,8 @@ def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, lea
 def test_a_study_outlives_mlflow(ledger, leases, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with publish.tracked(STUDY, Places(tmp_path, "tiny"), ledger, leases) as tracker:
-        tracker(["a" * 16])
-        tracker(["b" * 16])
+        tracker.recorded(["a" * 16])
+        tracker.recorded(["b" * 16])
     said = capsys.readouterr().out
     assert said.count("warning MLflow: http://127.0.0.1:9 does not take") == 1
     assert "breakeven track tiny" in said
@@ -153,7 +153,7 @@ def test_a_fault_in_tracking_is_not_swallowed(ledger, leases, experiment, monkey
 
     monkeypatch.setattr(publish.Tracker, "record", faulty)
     with pytest.raises(ZeroDivisionError), publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
-        tracker(["a" * 16])
+        tracker.recorded(["a" * 16])
 
 
 def record(name, seed=1, **fields):
@@ -181,7 +181,7 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
     with publish.tracked(STUDY, experiment.places, ledger, leases) as tracker:
         for tried in (failed, record("t3", 3, **later), record("t2", 2), stopped, record("t1", **later)):
             ledger.write([tried])
-            tracker(["a" * 16, "b" * 16, tried["record"]])
+            tracker.recorded(["a" * 16, "b" * 16, tried["record"]])
     remember(experiment.places, members)
     assert publish.sync(STUDY, experiment.places, ledger.refresh(), members) <= 1
 
@@ -224,7 +224,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 with Leases(places.ledger) as leases, publish.tracked(study, places, ledger, leases) as tracker:
     for name in members:
-        tracker([name])
+        tracker.recorded([name])
 publish.sync(study, places, ledger, members)
 """
 RECORDS = [f"{number:016x}" for number in range(60)]

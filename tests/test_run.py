@@ -9,8 +9,12 @@ from breakeven import run
 from breakeven.events.sampling import TooFewEvents
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
+from breakeven.observer import Observers
 from breakeven.places import Places, default_runs_dir
+from breakeven.stages.cluster import Cluster
+from breakeven.stages.driver import Driver
 from breakeven.stages.generation import check_sizes
+from breakeven.stages.opening import open_study
 from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Pretraining, Study
 
@@ -26,10 +30,11 @@ def test_a_size_that_the_split_does_not_hold_is_told_before_pretraining(datasets
 
 def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
     study = Study(pretraining=Pretraining(objectives=()), finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,)))
-    made = pretrain_backbones(
-        study, Places(tmp_path, "s"), Ledger(tmp_path), Leases(tmp_path), None, datasets, ("events",), None
-    )
-    assert made.backbones == {} and made.records == ("events",) and set(made.folders) == {"WH", "ZH"}
+    leases = Leases(tmp_path)
+    driver = Driver(study, Places(tmp_path, "s"), Ledger(tmp_path), leases, Cluster(leases), Observers())
+    inputs = pretrain_backbones(driver, datasets)
+    assert inputs.backbones == {} and set(inputs.folders) == {"WH", "ZH"}
+    assert inputs.records == tuple(dataset.hash for dataset in datasets.values())
 
 
 def test_the_physics_of_what_is_there_is_drawn(datasets, tmp_path):
@@ -52,14 +57,15 @@ def test_where_results_go(tmp_path, monkeypatch):
 
 def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
     first = replace(STUDY, name="mine")
-    places = run._begin(first, tmp_path)
+    places = Places(tmp_path, "mine")
+    open_study(first, places)
     places.report.mkdir()
     (places.report / "report.md").write_text("the first report")
     (places.folder / "optuna.journal").write_text("")
-    run._begin(replace(first, finetuning=replace(first.finetuning, seeds=9)), tmp_path)
+    open_study(replace(first, finetuning=replace(first.finetuning, seeds=9)), places)
     assert "has grown: finetuning.seeds" in capsys.readouterr().out and (places.report / "report.md").exists()
     other = replace(first, finetuning=replace(first.finetuning, seeds=9, head_rate=0.5))
-    run._begin(other, tmp_path)
+    open_study(other, places)
     assert "was another study before (finetuning.head_rate 0.001 -> 0.5)" in capsys.readouterr().out
     (aside,) = places.folder.glob("before-*")
     assert (aside / "report" / "report.md").read_text() == "the first report" and not (
@@ -68,4 +74,4 @@ def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
     assert json.loads((aside / "study.json").read_text())["finetuning"]["head_rate"] == 0.001
     assert (places.folder / "optuna.journal").exists()  # what it remembers is named by content
     with Leases(places.ledger, study="mine"), pytest.raises(InvalidStudy, match="give this one another --name"):
-        run._begin(first, tmp_path)
+        open_study(first, places)

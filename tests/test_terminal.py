@@ -16,7 +16,7 @@ from breakeven import terminal
 
 WORK = """
 import itertools, sys, time
-from breakeven.terminal import complain, console, live
+from breakeven.terminal import console, show_error, live
 from breakeven.cli import _guarded
 
 numbers = itertools.count()

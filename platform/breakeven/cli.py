@@ -16,9 +16,10 @@ import tyro
 
 from breakeven.errors import StageFailed, no_way_back
 from breakeven.estimate.budget import budget_of
+from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
 from breakeven.study.spec import Study
-from breakeven.terminal import complain, console
+from breakeven.terminal import console, show_error
 from breakeven.views import preview
 
 
@@ -55,9 +56,9 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         if not command.plan:
             _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
             return
-        ledger = Places(command.runs_dir.resolve(), command.study.name).ledger
-        if command.calibrate and not preview.price_of(command.study, ledger).speeds.trusted:
-            _calibrate(command.study, ledger)
+        folder = Places(command.runs_dir.resolve(), command.study.name).ledger
+        if command.calibrate and not preview.price_of(command.study, Ledger(folder).refresh()).speeds.trusted:
+            _calibrate(command.study, folder)
         preview.show_plan(command.study, command.runs_dir)
 
     _guarded(plan_or_run)
@@ -217,7 +218,7 @@ def _guarded(work: Callable[[], object]) -> None:
     try:
         work()
     except StageFailed as error:
-        complain(error)
+        show_error(error)
         status = 1
     except KeyboardInterrupt:
         console.print("interrupted; nothing finished is lost: the same command goes on from here")
@@ -225,7 +226,7 @@ def _guarded(work: Callable[[], object]) -> None:
     except Exception as error:
         if not isinstance(error, preview.EXPECTED) and not isinstance(error, _run().EXPECTED):
             raise
-        complain(error)
+        show_error(error)
         status = 2
     if no_way_back.is_set():
         sys.stdout.flush()

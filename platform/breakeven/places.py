@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Environment variable that a cluster sets in the process of a submitted job."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -50,7 +53,7 @@ def default_runs_dir() -> Path:
     """Where results go: `BREAKEVEN_RUNS`, else `runs` here; in a submitted job, whose folder vanishes, the checkout."""
     if given := os.environ.get("BREAKEVEN_RUNS"):
         return Path(given)
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+    if JOB_VARIABLE not in os.environ:
         return Path("runs")
     checkout = Path(__file__).resolve().parents[2]
     return (checkout if (checkout / "pyproject.toml").exists() else Path.home() / "breakeven") / "runs"

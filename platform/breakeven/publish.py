@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.ledger.reservation import reservations
+from breakeven.observer import Observer
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
 from breakeven.report import report
@@ -36,10 +37,10 @@ from breakeven.tracking import Tracker, TrackingUnavailable, Writer, experiment_
 
 
 @contextmanager
-def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Iterator[Callable[[Sequence[str]], None]]:
-    """A function that has the records with these names written to MLflow; a study never stops because MLflow does.
+def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Iterator[Observer]:
+    """An observer that has the records that it is told of written to MLflow; a study never stops because MLflow does.
 
-    One thread opens MLflow and writes, and of several drivers of a study one. At the end what was named is waited for,
+    One thread opens MLflow and writes, and of several drivers of a study one. At the end what was told is waited for,
     unless an error or Ctrl-C ends it: the ledger has all that MLflow lacks.
     """
     uri = tracking_uri(places.root)
@@ -59,7 +60,7 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
     )
     try:
         with writer:
-            yield writer.put
+            yield writer
             _wait_for(writer)
     finally:
         leases.release(lease)

@@ -60,7 +60,7 @@ class Bar:
             console.print(f"  {self.title}: {self.count:,} of {self.total:,} {self.unit}  {shown}")
 
 
-def complain(error: Exception) -> None:
+def show_error(error: Exception) -> None:
     """Show an expected error on standard error: its kind and its message, taken literally."""
     errors.print(f"[bold red]error[/] {type(error).__name__}: {escape(str(error))}")
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import psutil
 import pytest
 from conftest import SHARD_EVENTS, small_recipe
+from queues import Heard, filled
 
 from breakeven.distributed import finetuning, generation, pretraining
 from breakeven.distributed.session import session
 from breakeven.events import store
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import from_lhe
-from breakeven.search import TrialQueue, open_storage
+from breakeven.search import open_storage
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
 from breakeven.training.checkpoint import read_weights
@@ -48,7 +49,8 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datas
     store.make_shard(small_recipe("WH"), tmp_path, 1)
     there = store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns
     counted = []
-    generation.generate(recipes, tmp_path, lambda process, events, seconds: counted.append((process, events)))
+    missing = {recipe: store.missing_shards(recipe, tmp_path, n) for recipe, n in recipes.items()}
+    generation.generate(missing, tmp_path, lambda process, events, seconds: counted.append((process, events)))
     made = {recipe.process.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
     assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
     assert sorted(counted) == [("WH", SHARD_EVENTS), ("ZH", SHARD_EVENTS), ("ZH", SHARD_EVENTS)]
@@ -58,9 +60,9 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datas
 def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
     recipe = store.Recipe(replace(small_recipe("WH").process, settings=("NoSuch:setting=on",)))
     with pytest.raises(generation.GenerationFailed, match=r"process WH: .*NoSuch:setting"):
-        generation.generate({recipe: 1}, tmp_path)
+        generation.generate({recipe: [0]}, tmp_path)
     with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
-        generation.generate({store.Recipe(from_lhe("mine", [tmp_path / "gone.lhe"])): 1}, tmp_path)
+        generation.generate({store.Recipe(from_lhe("mine", [tmp_path / "gone.lhe"])): [0]}, tmp_path)
 
 
 def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datasets, tmp_path):
@@ -112,7 +114,7 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
     study = replace(study, finetuning=replace(FINETUNING, seeds=8))
     made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
     ledger = Ledger(tmp_path / "ledger")
-    queue = TrialQueue(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"))
+    queue = filled(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"), observer=Heard())
     folders = {name: dataset.folder for name, dataset in datasets.items()}
 
     def job_of(trial):
@@ -127,12 +129,11 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
         return train_and_judge(job, check)
 
-    records = []
     slots, held = finetuning.slots_of(resources, gpu_share=1.0)
-    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", records.extend, killed_at_the_first_try)
+    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", killed_at_the_first_try)
     assert len(list(tmp_path.glob("tried-*"))) == 2 and queue.finished
     frame = Ledger(tmp_path / "ledger").refresh().frame()
-    assert len(frame) == len(records) == 8 and (frame["outcome"] == "finished").all()
+    assert len(frame) == len(queue.observer.names) == 8 and (frame["outcome"] == "finished").all()
     assert len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 8  # nothing was recorded twice
 
 
@@ -141,7 +142,7 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
     study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
     ledger = Ledger(tmp_path / "ledger")
     made_of = Ingredients({"WH": "a", "ZH": "b"}, {})
-    queue = TrialQueue(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"))
+    queue = filled(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"), observer=Heard())
 
     def job_of(trial):
         return TrialJob(trial, study.network, settings, {}, None, tmp_path / "ledger", "cpu", "abc")
@@ -156,9 +157,9 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
             time.sleep(1000.0)
         return {"outcome": "finished", "wall_seconds": 0.01, "device_seconds": 0.01}
 
-    records = []
     slots, held = finetuning.slots_of(resources, gpu_share=1.0)
-    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", records.extend, train)
+    finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", train)
+    records = [ledger.get(name) for name in queue.observer.names]
     failed = {record["seed"]: record["reason"] for record in records if record["outcome"] == "failed"}
     assert len(records) == 24 and set(failed) == {3, 7} and all("not done after 1 s" in why for why in failed.values())
     assert queue.packs < 12 and len(list((tmp_path / "ledger" / "records").glob("*.json"))) == 24
@@ -168,9 +169,7 @@ def test_a_ledger_that_cannot_be_written_to_ends_the_study_with_its_reason(resou
     settings = replace(FINETUNING, seeds=4)
     study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
     ledger = Ledger(tmp_path / "ledger")
-    queue = TrialQueue(
-        study, Ingredients({"WH": "a", "ZH": "b"}, {}), ledger, open_storage(tmp_path / "optuna.journal")
-    )
+    queue = filled(study, Ingredients({"WH": "a", "ZH": "b"}, {}), ledger, open_storage(tmp_path / "optuna.journal"))
 
     def job_of(trial):
         return TrialJob(trial, study.network, settings, {}, None, tmp_path / "ledger", "cpu", "abc")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from queues import run_alone
 
 from breakeven.distributed.finetuning import QueueSearcher, shares
 from breakeven.distributed.session import Resources
@@ -17,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
-from breakeven.work.trial import run_pack, run_trial, train_and_judge
+from breakeven.work.trial import run_pack, train_and_judge
 
 STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
@@ -46,7 +47,7 @@ def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp
     assert found[1]["reason"].startswith("NonFinite") and not found[1]["retry"]
     for job, record in zip(jobs, found, strict=True):
         if record["outcome"] == "finished":
-            alone = run_trial(replace(job, ledger=tmp_path / "alone"))
+            alone = run_alone(replace(job, ledger=tmp_path / "alone"))
             assert alone["test_loss"] == record["test_loss"]
     assert ledger.refresh().records() == found  # nothing else was written
 
@@ -143,7 +144,7 @@ def test_a_dead_worker_was_at_the_first_trial_that_it_had_claimed(datasets, tmp_
     jobs = {job.trial.hash: job for job in (job_for(datasets, tmp_path, seed) for seed in (1, 2, 3))}
     first, second, _ = jobs
     ledger = Ledger(tmp_path)
-    searcher = QueueSearcher(SimpleNamespace(ledger=ledger), None, None, None, None)
+    searcher = QueueSearcher(SimpleNamespace(ledger=ledger), None, None, None)
     assert searcher._at_work(jobs, {}) == (first, 0.0, ""), "held to the first, though it may never have begun"
     with ledger.claim(second):
         sum(range(1_000_000))

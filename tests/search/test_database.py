@@ -7,7 +7,7 @@ from breakeven.study.spec import Search
 
 
 def proposals(storage, n=6):
-    search = RatioSearch(storage, "ab12", Search(trials=6))
+    search = RatioSearch.begin(storage, "ab12", Search(trials=6))
     for _ in range(n):
         number, ratio = search.ask()
         search.tell(number, (ratio - 0.3) ** 2)
@@ -18,7 +18,7 @@ def test_a_database_proposes_what_a_journal_does_and_remembers_it(tmp_path):
     url = f"sqlite:///{tmp_path / 'ratios.db'}"
     found = proposals(open_database(url))
     assert found == proposals(open_storage(tmp_path / "optuna.journal"))
-    again = RatioSearch(open_database(url), "ab12", Search(trials=6))
+    again = RatioSearch.begin(open_database(url), "ab12", Search(trials=6))
     assert again.told() == 6 and again.best() == found[1]
 
 

@@ -1,12 +1,13 @@
-"""Hopeless search trials: the rule, the queue that applies it, and what becomes of a search where it did."""
+"""Pruned search trials: the rule, the queue that applies it, and what becomes of a search where it did."""
 
 import math
 from dataclasses import replace
 
 import pytest
+from queues import came_back, filled, next_trial
 
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.search import TrialQueue, open_storage
+from breakeven.search import open_storage
 from breakeven.search.pruning import limits
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
@@ -28,16 +29,16 @@ def test_the_limit_is_the_median_of_the_best_so_far_after_a_third_of_the_epochs(
 
 
 def new_queue(folder, study=STUDY):
-    return TrialQueue(study, MADE_OF, Ledger(folder / "ledger").refresh(), open_storage(folder / "optuna.journal"))
+    return filled(study, MADE_OF, Ledger(folder / "ledger").refresh(), open_storage(folder / "optuna.journal"))
 
 
 def work(queue, most=10_000):
     """Train as a worker does, by a formula whose best ratio is 0.4; returns outcome and epochs of each trial."""
     done = []
     while not queue.finished and len(done) < most:
-        trial = queue.next()
+        trial = next_trial(queue)
         end = 0.5 + math.log(trial.ratio / 0.4) ** 2
-        stops = queue.limits(trial.hash)
+        stops = queue.allocator.limits(trial.hash)
         curve = []
         for epoch in range(EPOCHS):
             curve.append({"epoch": epoch, "validation_loss": end + 1.0 / (1 + epoch)})
@@ -49,7 +50,7 @@ def work(queue, most=10_000):
             "device_seconds": 1.0 * len(curve), "started": now(), "ended": now(), "ratio": trial.ratio,
             "validation_loss": min(epoch["validation_loss"] for epoch in curve),
         }])  # fmt: skip
-        assert queue.came_back(trial.hash)
+        assert came_back(queue, trial)
         done.append((trial.hash, outcome, len(curve)))
     return done
 
@@ -65,7 +66,7 @@ def test_pruning_saves_epochs_and_finds_the_same_ratio(tmp_path):
     stopped = [name for name, outcome, _ in done if outcome == "stopped"]
     assert stopped and all(pruned.trials[name].phase == "search" for name in stopped)
     for queue in (pruned, whole):
-        (ratio,) = (ratio for cell, ratio in queue.ratios.items() if cell.strategy == "finetune")
+        (ratio,) = (ratio for cell, ratio in queue.allocator.ratios.items() if cell.strategy == "finetune")
         assert ratio == pytest.approx(0.4, rel=0.3)
         ledger = Ledger(queue.ledger.folder).refresh()
         best = min((r for r in ledger.records() if r["outcome"] == "finished" and r["phase"] == "search"),

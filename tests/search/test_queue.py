@@ -6,10 +6,11 @@ from collections import deque
 from dataclasses import replace
 
 import pytest
+from queues import Heard, came_back, filled, next_trial, take
 
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, TrialQueue, open_storage
+from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, open_storage
 from breakeven.search import queue as search_module
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
@@ -30,18 +31,18 @@ def outcome(trial, best=0.4):
 
 def new_queue(folder, study=STUDY, **more):
     ledger = Ledger(folder / "ledger").refresh()
-    return TrialQueue(study, MADE_OF, ledger, open_storage(folder / "optuna.journal"), **more)
+    return filled(study, MADE_OF, ledger, open_storage(folder / "optuna.journal"), **more)
 
 
 def work(queue, most=10_000):
     """Train up to `most` trials, two at a time, newest back first; returns them."""
     trained, out = [], []
     while not queue.finished and len(trained) < most:
-        while len(out) < 2 and (trial := queue.next()):
+        while len(out) < 2 and (trial := next_trial(queue)):
             out.append(trial)
         trial = out.pop()
         queue.ledger.write([outcome(trial)])
-        assert queue.came_back(trial.hash)
+        assert came_back(queue, trial)
         trained.append(trial)
     return trained
 
@@ -52,12 +53,12 @@ def drivers(folder, monkeypatch, n=2):
     for number in range(n):
         leases = Leases(folder / "ledger", beat_seconds=0.02).__enter__()
         storage = open_storage(folder / "optuna.journal" if number == 0 else None)
-        yield TrialQueue(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), storage, leases=leases)
+        yield filled(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), storage, leases=leases)
 
 
 def finish(queue, trial):
     queue.ledger.write([outcome(trial)])
-    assert queue.came_back(trial.hash)
+    assert came_back(queue, trial)
 
 
 def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
@@ -65,7 +66,7 @@ def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
     trained = work(queue)
     assert len(trained) == queue.total == queue.done == 4 * 2 + 4 * (2 + 4 * 2)
     assert len({trial.hash for trial in trained}) == len(trained)
-    for cell, ratio in queue.ratios.items():
+    for cell, ratio in queue.allocator.ratios.items():
         tried = {t.ratio for t in trained if t.cell == cell and t.phase == "search"}
         if cell.strategy == "finetune":
             assert len(tried) == 4 and 0.1 in tried
@@ -77,16 +78,16 @@ def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
 
 def test_the_published_ratio_comes_first(tmp_path):
     queue = new_queue(tmp_path)
-    first = queue.next()
+    first = next_trial(queue)
     assert first.phase == "search" and first.ratio == 0.1 and first.cell.size == 300
 
 
 def test_a_second_run_trains_nothing(tmp_path):
     work(new_queue(tmp_path))
-    known = []
-    again = new_queue(tmp_path, on_known=known.append)
-    assert again.finished and again.next() is None
-    assert len(known) == len(set(known)) == again.total == again.done
+    heard = Heard()
+    again = new_queue(tmp_path, observer=heard)
+    assert again.finished and next_trial(again) is None
+    assert len(heard.names) == len(set(heard.names)) == again.total == again.done
 
 
 def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path):
@@ -94,7 +95,7 @@ def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path):
     work(first)
     (tmp_path / "optuna.journal").unlink()
     again = new_queue(tmp_path)
-    assert again.finished and again.ratios == first.ratios
+    assert again.finished and again.allocator.ratios == first.allocator.ratios
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 20, 40])
@@ -105,7 +106,7 @@ def test_a_killed_driver_goes_on_as_if_it_had_lived(tmp_path, stop_after):
     queue = new_queue(tmp_path / "cut")
     after = work(queue)
     assert len({t.hash for t in before} | {t.hash for t in after}) == len(before) + len(after) == queue.total
-    assert queue.ratios == whole.ratios
+    assert queue.allocator.ratios == whole.allocator.ratios
 
 
 def test_a_larger_study_trains_only_what_is_new(tmp_path):
@@ -118,22 +119,22 @@ def test_a_larger_study_trains_only_what_is_new(tmp_path):
 def test_a_failed_proposal_never_wins_and_the_search_goes_on(tmp_path):
     queue = new_queue(tmp_path)
     while not queue.finished:
-        trial = queue.next()
+        trial = next_trial(queue)
         result = outcome(trial)
         if trial.phase == "search" and trial.ratio == 0.1:
             result |= {"outcome": "failed", "reason": "loss is nan", "validation_loss": None}
         queue.ledger.write([result])
-        queue.came_back(trial.hash)
-    assert all(ratio != 0.1 for cell, ratio in queue.ratios.items() if cell.strategy == "finetune")
+        came_back(queue, trial)
+    assert all(ratio != 0.1 for cell, ratio in queue.allocator.ratios.items() if cell.strategy == "finetune")
 
 
 def test_a_lost_trial_comes_again_and_is_given_up_in_the_end(tmp_path):
     queue = new_queue(tmp_path)
-    trial = queue.next()
+    trial = next_trial(queue)
     for _ in range(MAX_LOST - 1):
-        assert queue.came_back(trial.hash)
-        assert queue.next() == trial
-    assert not queue.came_back(trial.hash)
+        assert came_back(queue, trial)
+        assert next_trial(queue) == trial
+    assert not came_back(queue, trial)
     failure = {**outcome(trial), "outcome": "failed", "reason": "worker died", "retry": True}
     queue.ledger.write([failure])
     queue.give_up(trial.hash)
@@ -147,7 +148,7 @@ def test_proposals_depend_on_what_was_told_only(tmp_path):
     for folder in ("one", "two"):
         asked = []
         for _ in range(6):
-            search = RatioSearch(
+            search = RatioSearch.begin(
                 open_storage(tmp_path / folder), "ab12", Search(trials=6)
             )  # opened anew, as after a kill
             number, ratio = search.ask()
@@ -159,7 +160,7 @@ def test_proposals_depend_on_what_was_told_only(tmp_path):
 
 def test_a_search_that_asks_for_less_than_before_confirms_what_a_new_one_would(tmp_path):
     def searched(storage, trials):
-        search = RatioSearch(storage, "ab12", Search(trials=trials))
+        search = RatioSearch.begin(storage, "ab12", Search(trials=trials))
         while search.told() < trials:
             number, ratio = search.ask()
             search.tell(number, math.log(ratio / 0.5) ** 2)
@@ -172,9 +173,9 @@ def test_a_search_that_asks_for_less_than_before_confirms_what_a_new_one_would(t
 
 
 def test_a_kill_before_the_first_ratio_leaves_the_published_one_first(tmp_path):
-    search = RatioSearch(open_storage(tmp_path / "journal"), "ab12", Search())
+    search = RatioSearch.begin(open_storage(tmp_path / "journal"), "ab12", Search())
     search.study.ask()  # as a driver that was killed before it had drawn the ratio
-    assert RatioSearch(open_storage(tmp_path / "journal"), "ab12", Search()).ask()[1] == Search().published
+    assert RatioSearch.begin(open_storage(tmp_path / "journal"), "ab12", Search()).ask()[1] == Search().published
 
 
 def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
@@ -186,14 +187,14 @@ def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
         if all(queue.finished for queue in queues):
             break
         mine = turn % 2
-        out[mine].extend(queues[mine].take(3))
+        out[mine].extend(take(queues[mine], 3))
         if len(out[mine]) > 2 or (out[mine] and turn % 3 == 0):
             trial = out[mine].popleft()
             finish(queues[mine], trial)
             trained[mine].append(trial.hash)
     assert all(queue.finished for queue in queues) and queues[0].done == queues[1].done == alone.total
     assert sorted(trained[0] + trained[1]) == sorted(alone.trials) and min(map(len, trained)) > 10
-    assert queues[0].ratios == queues[1].ratios == alone.ratios
+    assert queues[0].allocator.ratios == queues[1].allocator.ratios == alone.allocator.ratios
     assert not list((tmp_path / "ledger" / "leases").iterdir())
     for queue in queues:
         queue.leases.__exit__()
@@ -201,17 +202,16 @@ def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
 
 def test_what_another_driver_has_is_waited_for_and_taken_over_when_it_ends(tmp_path, monkeypatch):
     first, second = drivers(tmp_path, monkeypatch)
-    taken = [first.next(), *first.take(4)]
-    known = []
-    second.on_known = known.append
+    taken = [next_trial(first), *take(first, 4)]
+    second.observer = heard = Heard()
     rest = []
-    while trial := second.next():
+    while trial := next_trial(second):
         finish(second, trial)
         rest.append(trial.hash)
     assert second.elsewhere == 5 and not second.finished and not {t.hash for t in taken} & set(rest)
     finish(first, taken[0])
-    assert second.next() is None or second.elsewhere  # what it did is known here, and leads on
-    assert taken[0].hash in known
+    assert next_trial(second) is None or second.elsewhere  # what it did is known here, and leads on
+    assert taken[0].hash in heard.names
     first.leases.__exit__()
     time.sleep(0.02)
     trained = {trial.hash for trial in work(second)}
@@ -221,9 +221,9 @@ def test_what_another_driver_has_is_waited_for_and_taken_over_when_it_ends(tmp_p
 
 def test_a_record_that_appears_before_the_lease_is_not_made_again(tmp_path, monkeypatch):
     first, second = drivers(tmp_path, monkeypatch)
-    trial = first.next()
+    trial = next_trial(first)
     finish(first, trial)  # the second has not looked since, and the lease is free again
-    assert trial.hash not in {t.hash for t in second.take(100)}
+    assert trial.hash not in {t.hash for t in take(second, 100)}
     assert trial.hash in second.trials and second.ledger.finished(trial.hash)
     for queue in (first, second):
         queue.leases.__exit__()
@@ -231,10 +231,10 @@ def test_a_record_that_appears_before_the_lease_is_not_made_again(tmp_path, monk
 
 def test_a_lost_trial_stays_with_its_driver(tmp_path, monkeypatch):
     first, second = drivers(tmp_path, monkeypatch)
-    trial = first.next()
-    assert first.came_back(trial.hash)  # without a record: its worker died
-    assert trial not in second.take(100)
-    assert first.next() == trial
+    trial = next_trial(first)
+    assert came_back(first, trial)  # without a record: its worker died
+    assert trial not in take(second, 100)
+    assert next_trial(first) == trial
     for queue in (first, second):
         queue.leases.__exit__()
 
@@ -254,7 +254,7 @@ def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, dam
     journal = tmp_path / "optuna.journal"
     journal.write_bytes(damage(journal.read_bytes()))
     again = new_queue(tmp_path)
-    assert again.finished and again.ratios == first.ratios
+    assert again.finished and again.allocator.ratios == first.allocator.ratios
     assert (tmp_path / "optuna.journal.damaged").exists() and new_queue(tmp_path).finished
 
 
@@ -262,8 +262,11 @@ def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):
     large = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=1500), search=Search(trials=0))
     queue = new_queue(tmp_path, large)
     assert queue.total == len(queue.trials) == 8 * 1500
-    order = [trial.cell.size for trial in queue.take(12_000)]
-    assert order == sorted(order, reverse=True)
+    packs = []
+    while pack := queue.next_pack():
+        packs.append([trial.cell.size for trial in pack])
+    largest = [max(sizes) for sizes in packs]
+    assert sum(map(len, packs)) == queue.total and largest == sorted(largest, reverse=True)
 
 
 def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch):
@@ -282,7 +285,9 @@ def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch):
             trained[mine] += names
     assert all(queue.finished for queue in queues)
     assert sorted(trained[0] + trained[1]) == sorted(queues[0].trials) and min(map(len, trained)) > 5
-    assert queues[0].ratios == queues[1].ratios and not list((tmp_path / "ledger" / "leases").iterdir())
+    assert queues[0].allocator.ratios == queues[1].allocator.ratios and not list(
+        (tmp_path / "ledger" / "leases").iterdir()
+    )
     for queue in queues:
         queue.leases.__exit__()
 
@@ -304,7 +309,7 @@ def test_a_pack_whose_worker_died_stays_with_its_driver(tmp_path, monkeypatch):
     names = [trial.hash for trial in pack]
     first.ledger.write([outcome(pack[0])])
     assert len(pack) > 2 and first.pack_came_back(names, begun=names[:2]) == []
-    assert not set(names) & {trial.hash for trial in second.take(100)}
+    assert not set(names) & {trial.hash for trial in take(second, 100)}
     assert first.next_pack() == [pack[1]]  # it may have been the reason
     assert set(names[2:]) <= {trial.hash for trial in first.next_pack()}
     for queue in (first, second):
@@ -314,7 +319,7 @@ def test_a_pack_whose_worker_died_stays_with_its_driver(tmp_path, monkeypatch):
 def test_what_a_dead_driver_had_comes_in_packs(tmp_path, monkeypatch):
     first, second = drivers(tmp_path, monkeypatch)
     theirs = {trial.hash for trial in first.next_pack(most=4)}
-    while trial := second.next():
+    while trial := next_trial(second):
         finish(second, trial)
     first.leases.__exit__()
     time.sleep(0.02)
@@ -402,9 +407,9 @@ def test_a_trial_out_of_time_runs_again_only_where_the_limit_is_raised(tmp_path)
         return replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, trial_seconds=seconds))
 
     queue = new_queue(tmp_path, limited(5.0))
-    slow = queue.next()
+    slow = next_trial(queue)
     failure = {**outcome(slow), "outcome": "failed", "reason": "OutOfTime", "retry": False, "time_limit": 5.0}
     queue.ledger.write([failure])
-    assert queue.came_back(slow.hash) and slow.hash not in {trial.hash for trial in work(queue)}
+    assert came_back(queue, slow) and slow.hash not in {trial.hash for trial in work(queue)}
     assert new_queue(tmp_path, limited(5.0)).finished and new_queue(tmp_path, limited(2.0)).finished
-    assert new_queue(tmp_path, limited(9.0)).next() == slow == new_queue(tmp_path, limited(0.0)).next()
+    assert next_trial(new_queue(tmp_path, limited(9.0))) == slow == next_trial(new_queue(tmp_path, limited(0.0)))

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from queues import filled
 
 from breakeven.estimate.budget import Budget
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.search import TrialQueue, open_storage
+from breakeven.search import open_storage
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
@@ -20,7 +21,7 @@ MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")},
 
 def new_queue(folder, budget=None, study=STUDY):
     ledger = Ledger(folder / "ledger").refresh()
-    return TrialQueue(study, MADE_OF, ledger, open_storage(folder / "journal"), budget=budget)
+    return filled(study, MADE_OF, ledger, open_storage(folder / "journal"), budget=budget)
 
 
 def seconds(trial):

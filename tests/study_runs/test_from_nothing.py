@@ -37,7 +37,7 @@ def test_from_nothing_to_break_even(finished):
     assert (
         "## Accuracy" in report and "## Break-even" in report and (runs / "smoke" / "report" / "accuracy.png").exists()
     )
-    for line in ("events: 3,000 of 3,000", "trials: 24 of 24", "Break-even", "report   ", "breakeven ui"):
+    for line in ("generation: 3,000 of 3,000 events", "trials: 24 of 24", "Break-even", "report   ", "breakeven ui"):
         assert line in command.said
     for noise in ("Traceback", "Warning", "WARNING", "(pid=", "FastJet", "INFO", "alembic", "deprecat"):
         assert noise not in command.said, command.said
@@ -82,8 +82,8 @@ def test_again_trains_nothing_and_logs_nothing_twice(copy, starting):
     command = starting(study(copy))
     assert command.ends() == 0, command.said
     assert files(copy) == before
-    for line in ("events: all 3,000 events are there already", "pretraining: done before",
-                 "trials: all 24 trials are there already"):  # fmt: skip
+    for line in ("generation: all 3,000 events are there already", "pretraining: all",
+                 "finetuning: all 24 trials are there already"):  # fmt: skip
         assert line in command.said
     again = nested_runs(copy)
     assert {level: sorted(run.info.run_id for run in found) for level, found in again.items()} == {

@@ -4,7 +4,7 @@ import pytest
 from study_runs.started import study, trials
 
 from breakeven import run
-from breakeven.study.remembered import remember
+from breakeven.study.folder import read_folder
 from breakeven.views import status
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
@@ -13,10 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`
 def test_a_study_is_watched_and_outlives_its_driver(prepared, starting, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     command = starting(study(prepared, "--finetuning.seeds", "60"))  # 488 trials: more than end before the look
-    observer = status.Observer(prepared)
+    observer = status.Viewer(prepared)
 
     def seen():
-        return observer.look().view(remember("smoke", prepared))
+        return observer.look().view(read_folder("smoke", prepared))
 
     command.until(lambda: (prepared / "smoke" / "records.json").exists() and len(trials(prepared)) >= 5)
     running = seen()

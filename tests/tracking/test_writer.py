@@ -34,8 +34,8 @@ def written(experiment: Experiment) -> set[str]:
 
 def test_what_is_named_is_written_once(experiment: Experiment) -> None:
     with writing(experiment) as thread:
-        thread.put(RECORDS[:3])
-        thread.put([*RECORDS[:4], "unknown to the ledger"])
+        thread.recorded(RECORDS[:3])
+        thread.recorded([*RECORDS[:4], "unknown to the ledger"])
         wait_for(thread)
     assert written(experiment) == set(RECORDS[:4])
 
@@ -51,7 +51,7 @@ def test_a_slow_mlflow_holds_no_records(experiment: Experiment) -> None:
 
     with writing(experiment, frame=made, ours=gate.wait) as thread:
         for name in RECORDS[:8]:
-            thread.put([name])
+            thread.recorded([name])
         assert thread.left == 8 and not frames
         gate.set()
         wait_for(thread)
@@ -71,7 +71,7 @@ def test_an_interrupt_ends_it_at_the_record_that_it_is_at(experiment: Experiment
 
     thread._ours = ours
     with pytest.raises(KeyboardInterrupt), thread:
-        thread.put(RECORDS)
+        thread.recorded(RECORDS)
         thread._end.wait()
         raise KeyboardInterrupt
     assert written(experiment) == set(RECORDS[:2])
@@ -83,11 +83,11 @@ def test_an_interrupt_ends_it_at_the_record_that_it_is_at(experiment: Experiment
 def test_only_who_is_to_write_writes_and_looks_anew_after_another_did(experiment: Experiment) -> None:
     mine = threading.Event()
     with writing(experiment, ours=mine.is_set) as thread:
-        thread.put(RECORDS[:2])
+        thread.recorded(RECORDS[:2])
         wait_for(thread)
         experiment.sync(rows(RECORDS[:3]))
         mine.set()
-        thread.put(RECORDS[2:5])
+        thread.recorded(RECORDS[2:5])
         wait_for(thread)
     assert written(experiment) == set(RECORDS[:5])
 
@@ -103,7 +103,7 @@ def test_an_mlflow_that_comes_back_is_written_to_again(experiment: Experiment, m
 
     monkeypatch.setattr(writer, "AGAIN_SECONDS", 0.0)
     with writing(experiment, said.append, connect=connect) as thread:
-        thread.put(RECORDS[:3])
+        thread.recorded(RECORDS[:3])
         wait_for(thread)
     assert [str(error) for error in said] == ["down"], "told once"
     assert written(experiment) == set(RECORDS[1:3])
@@ -118,6 +118,6 @@ def test_an_mlflow_that_is_down_is_left_in_peace_for_a_while(experiment: Experim
         raise TrackingUnavailable("down")
 
     with writing(experiment, connect=connect) as thread:
-        thread.put(RECORDS)
+        thread.recorded(RECORDS)
         wait_for(thread)
     assert len(tries) == 1

@@ -7,17 +7,18 @@ from dataclasses import replace
 import pytest
 from formula_study import STUDY, begin, work
 from ledger.ledger_contract import fork
+from queues import take
 
 from breakeven import terminal
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places
-from breakeven.study.remembered import remember
+from breakeven.study.folder import read_folder
 from breakeven.study.spec import InvalidStudy
 from breakeven.views import status
 
 
 def view(runs, name=STUDY.name):
-    return status.Observer(runs).look().view(remember(name, runs))
+    return status.Viewer(runs).look().view(read_folder(name, runs))
 
 
 def said(capsys):
@@ -71,7 +72,7 @@ def test_a_driver_at_work(tmp_path, capsys):
         leases._beat()
         queue = begin(tmp_path, leases=leases)
         work(tmp_path, queue, most=6)
-        assert len(queue.take(5)) == 5
+        assert len(take(queue, 5)) == 5
         found = view(tmp_path)
         assert found.state == "running" and found.at_work == 5 and found.standing.left_seconds is not None
         status.show_status(STUDY.name, tmp_path)
@@ -90,7 +91,7 @@ def test_a_failure_that_is_tried_again_is_not_done(tmp_path):
     assert (view(tmp_path).standing.done, view(tmp_path).standing.failed) == (1, 1)
     with Leases(Places(tmp_path, "").ledger, study=STUDY.name) as leases:
         again = begin(tmp_path, leases=leases)
-        assert again.take(32)
+        assert take(again, 32)
         assert (view(tmp_path).standing.done, view(tmp_path).standing.failed) == (0, 0)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from queues import run_alone
 
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split
@@ -17,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Network, Study
 from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import capped, run_trial
+from breakeven.work.trial import capped
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
@@ -50,7 +51,7 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     start = None if strategy == "scratch" else backbone
     cell = Cell("WH_vs_ZH", "multiclass" if start else "none", strategy, 20)
     job = job_for(datasets, tmp_path, cell, backbone=start)
-    written = run_trial(job)
+    written = run_alone(job)
     found = Ledger(tmp_path).refresh().get(job.trial.hash)
     assert found is not None and found["outcome"] == "finished"
     assert 0.0 <= found["test_accuracy"] <= 1.0 and found["test_accuracy"] == written["test_accuracy"]
@@ -65,8 +66,8 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
 def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
     cell = Cell("WH_vs_ZH", "multiclass", "frozen", 20)
     records = [
-        run_trial(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
-        run_trial(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
+        run_alone(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
+        run_alone(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
     ]
     assert records[0]["represented_events"] == records[1]["represented_events"]
     scratch, frozen = (Representations(tmp_path).read(one["record"], one["representation"]) for one in records)
@@ -82,47 +83,47 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
 
 @pytest.mark.parametrize("more", [{"represented_events": 0}, {"sizes": (20, 40)}])
 def test_other_networks_keep_nothing(datasets, tmp_path, more):
-    record = run_trial(job_for(datasets, tmp_path, **more))
+    record = run_alone(job_for(datasets, tmp_path, **more))
     assert record["outcome"] == "finished" and "representation" not in record
     assert not (tmp_path / "representations").exists()
 
 
 def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
-    first, second = (run_trial(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
+    first, second = (run_alone(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
     for key in ("test_accuracy", "test_loss", "validation_loss", "best_epoch"):
         assert first[key] == second[key]
 
 
 def test_a_search_trial_never_sees_a_test_event(datasets, tmp_path):
-    record = run_trial(job_for(datasets, tmp_path, phase="search"))
+    record = run_alone(job_for(datasets, tmp_path, phase="search"))
     assert record["outcome"] == "finished" and math.isfinite(record["validation_loss"])
     assert not [key for key in record if key.startswith("test_")]
 
 
-def test_a_hopeless_search_trial_stops_and_is_no_result(datasets, tmp_path):
+def test_a_pruned_search_trial_stops_and_is_no_result(datasets, tmp_path):
     job = job_for(datasets, tmp_path, phase="search", epochs=6)
-    record = run_trial(replace(job, limits=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)))
+    record = run_alone(replace(job, limits=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)))
     assert record["outcome"] == "stopped" and "pruned after epoch 2" in record["reason"]
     assert len(record["curve"]) == record["epochs"] == 2 and record["device_seconds"] > 0
-    whole = run_trial(replace(job, ledger=tmp_path / "whole", limits=(math.inf,) * 5 + (0.0,)))
+    whole = run_alone(replace(job, ledger=tmp_path / "whole", limits=(math.inf,) * 5 + (0.0,)))
     assert whole["outcome"] == "finished" and whole["epochs"] == 6  # at the last epoch there is nothing to save
 
 
 def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
-    record = run_trial(job_for(datasets, tmp_path, learning_rate=1e30))
+    record = run_alone(job_for(datasets, tmp_path, learning_rate=1e30))
     assert record["outcome"] == "failed" and record["reason"].startswith("NonFinite") and not record["retry"]
     assert Ledger(tmp_path).refresh().get(record["record"])["reason"] == record["reason"]
 
 
 def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
-    record = run_trial(job_for(datasets, tmp_path, Cell("WH_vs_ZH", "none", "scratch", 5000)))
+    record = run_alone(job_for(datasets, tmp_path, Cell("WH_vs_ZH", "none", "scratch", 5000)))
     assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
 
 
 def test_a_missing_dataset_may_be_tried_again(datasets, tmp_path):
     job = job_for(datasets, tmp_path)
     gone = replace(job, folders={name: tmp_path / "gone" for name in job.folders})
-    record = run_trial(gone)
+    record = run_alone(gone)
     assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]
 
 

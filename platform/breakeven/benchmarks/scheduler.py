@@ -7,7 +7,7 @@ Beside it Ray Tune alone with its Optuna searcher, reading the ledger back, and 
 import math
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from breakeven.distributed import finetuning, plain_tune
 from breakeven.distributed.session import Resources
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
-from breakeven.search import TrialQueue, open_storage
+from breakeven.observer import Observer
+from breakeven.search import SearchThenConfirm, TrialQueue, open_storage
 from breakeven.study import plan, spec
 from breakeven.study.spec import Finetuning, Generation, Pretraining, Search, Study
 from breakeven.tracking import Tracker
@@ -122,13 +123,13 @@ def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str
 
     wall, cpu = time.perf_counter(), time.process_time()
     ledger = Ledger(folder / "ledger")
-    memory: list[float] = []
+    observer = _Memory()
     with Leases(folder / "ledger") as leases:
-        queue = TrialQueue(study, made_of, ledger, open_storage(folder / "optuna.journal"), leases=leases)
+        allocator = SearchThenConfirm(study, made_of, open_storage(folder / "optuna.journal"))
+        queue = TrialQueue(study, allocator, ledger, leases, observer=observer).fill()
         slots, held = finetuning.slots_of(resources, gpu_share=1.0)
-        finetuning.finetune(
-            queue, job_of, slots, held, folder / "tune", lambda records: memory.append(_most_memory()), bookkeeping
-        )
+        finetuning.finetune(queue, job_of, slots, held, folder / "tune", bookkeeping)
+    memory = observer.most
     return {
         "trials": float(len(queue.trials)),
         "packs": float(queue.packs),
@@ -137,6 +138,16 @@ def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str
         "driver_rss_growth_mb": memory[-1] - memory[len(memory) // 10],
         "wall_seconds": time.perf_counter() - wall,
     }
+
+
+class _Memory(Observer):
+    """Keeps how much memory this process had held at most, whenever a pack came back."""
+
+    def __init__(self) -> None:
+        self.most: list[float] = []
+
+    def recorded(self, names: Sequence[str]) -> None:
+        self.most.append(_most_memory())
 
 
 def _processes(task: str) -> tuple[str, str]:

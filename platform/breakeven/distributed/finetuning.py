@@ -4,7 +4,6 @@ Tune's grid cannot be combined with its Optuna searcher, and neither knows the l
 own state is disposable: the ledger says what is done. Holds no physics and no training.
 """
 
-import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from breakeven.distributed import internals
 from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.ledger.claim import last_try, worker_name
@@ -24,11 +24,7 @@ from breakeven.terminal import console
 from breakeven.work.job import Train, TrialJob, lost_record
 from breakeven.work.slots import PackTimes, Slots
 
-# Tune looks for result files that nobody needs and complains of each, and shows a traceback for each lost worker: the
-# ledger has the results, the searcher says in a line which trial is trained again, the session that a cluster is gone.
-for _room in ("tune.analysis.experiment_analysis", "tune.execution.experiment_state", "tune.execution.tune_controller",
-              "tune.tune", "tune.utils.resource_updater", "tune.utils.util", "train._internal.syncer"):  # fmt: skip
-    logging.getLogger(f"ray.{_room}").setLevel(logging.CRITICAL)
+internals.silence_tune()
 
 
 def finetune(
@@ -37,21 +33,19 @@ def finetune(
     slots: Slots,
     reserve: dict[str, float],
     scratch: Path,
-    on_records: Callable[[list[dict[str, Any]]], None] = lambda records: None,
     train: Train | None = None,
 ) -> None:
     """Train all trials of `queue` on the cluster, in packs.
 
     job_of: turns a trial into a worker's job.  slots: one for each worker, told of all that they do.
     reserve: what Tune holds for each, see `shares`.  scratch: folder for Tune's own files, removed at the end.
-    on_records: called in the driver with the new records of each pack, finished or failed.
     train: what a worker does for one trial, where it is not the training of trial.py.
     A worker that dies gives its trials back; one that was at work three times when it died is recorded as failed.
     """
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, job_of, on_records, slots, train)
+    searcher = QueueSearcher(queue, job_of, slots, train)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, reserve),
         tune_config=tune.TuneConfig(
@@ -167,12 +161,11 @@ class QueueSearcher(Searcher):
         self,
         queue: TrialQueue,
         job_of: Callable[[Trial], TrialJob],
-        on_records: Callable[[list[dict[str, Any]]], None],
         slots: Slots,
         train: Train | None,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
-        self.queue, self.job_of, self.on_records = queue, job_of, on_records
+        self.queue, self.job_of = queue, job_of
         self.slots, self.train = slots, train
         self.error: Exception | None = None
         self._packs: dict[str, Pack] = {}
@@ -243,7 +236,6 @@ class QueueSearcher(Searcher):
             if not alive or ledger.get(name) is None:  # else its last failure stands
                 ledger.write([lost_record(jobs[name], _UNREADABLE if alive else _LOST)])
             queue.give_up(name)
-        self.on_records([record for name in jobs if queue.settled(name) and (record := ledger.get(name)) is not None])
         if suspect and suspect not in lost and self.error is None:
             trial = jobs[suspect].trial
             console.print(

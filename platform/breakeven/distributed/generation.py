@@ -1,7 +1,7 @@
 """Generation as Ray tasks: one task a shard, any worker, any order, the same events.
 
-Holds the distribution and nothing of physics. Shards that are on disk are never made again, so an interrupted
-generation goes on and re-does at most one shard a worker.
+Holds the distribution and nothing of physics. It makes what it is told is missing: an interrupted generation goes on
+and re-does at most one shard a worker.
 """
 
 import itertools
@@ -23,22 +23,19 @@ class GenerationFailed(StageFailed):
 
 
 def generate(
-    wanted: Mapping[store.Recipe, int],
+    missing: Mapping[store.Recipe, Sequence[int]],
     root: Path,
     on_shard: Callable[[str, int, float], None] = lambda process, events, seconds: None,
 ) -> None:
-    """Make the missing shards of all recipes on the cluster.
+    """Make these shards on the cluster.
 
-    wanted: number of shards of each recipe.  root: folder on storage that all nodes share.
+    missing: numbers of the shards of each recipe.  root: folder on storage that all nodes share.
     on_shard: called in the driver with process, number of events and CPU seconds whenever a shard is written.
     Raises GenerationFailed with the worker's error when a process cannot be generated.
     """
-    missing = [
-        [(recipe, shard) for shard in store.missing_shards(recipe, root, n_shards)]
-        for recipe, n_shards in wanted.items()
-    ]
+    jobs = [[(recipe, shard) for shard in shards] for recipe, shards in missing.items()]
     # One shard of each process in turn: every process is complete at about the same time, and errors show early.
-    queue = [job for turn in itertools.zip_longest(*missing) for job in turn if job is not None]
+    queue = [job for turn in itertools.zip_longest(*jobs) for job in turn if job is not None]
     _run(queue, root, on_shard)
 
 

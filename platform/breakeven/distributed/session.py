@@ -14,23 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
-from ray._private import ray_constants
 
+from breakeven.distributed import internals
 from breakeven.errors import StageFailed, no_way_back
-from breakeven.terminal import complain
-
-ENVIRONMENT = {
-    "RAY_worker_niceness": "0",
-    "OMP_NUM_THREADS": "1",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
-}
-"""Environment of every worker process."""
-
+from breakeven.terminal import show_error
 
 _GO_ON = "nothing finished is lost: start the same command again"
 _LOST = f"Ray: the cluster is gone, no node of it is alive; {_GO_ON}"
 _MISSES = 3
-_LAST_WORDS_SECONDS = 20.0
+_LEAVE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,14 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
     Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where the
     cluster is lost on the way.
     """
-    address = os.environ.get("RAY_ADDRESS") or _started_here() or "local"
+    address = os.environ.get(internals.ADDRESS) or _started_here() or "local"
     local = address == "local"
     context = ray.init(
         address=address,
         log_to_driver=log_to_driver,
         logging_level=logging.WARNING,
         include_dashboard=True if local else None,
-        runtime_env={"env_vars": ENVIRONMENT},
+        runtime_env={"env_vars": internals.WORKER_SETTINGS},
     )
     try:
         offers = ray.cluster_resources()
@@ -86,10 +78,8 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
 
 def _leave() -> None:
     """Leave Ray; without a word to a cluster whose raylet here is dead, as that ends this process, silently, with status 1."""
-    node = ray._private.worker._global_node
-    if node is not None and any(kind == ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes()):
+    if internals.abandon_dead_node():
         atexit.unregister(ray.shutdown)
-        node.kill_all_processes(check_alive=False, allow_graceful=False)
         no_way_back.set()
     else:
         ray.shutdown()
@@ -108,8 +98,8 @@ def _watched() -> Iterator[None]:
             return
         lost.set()
         _thread.interrupt_main()
-        if not over.wait(_LAST_WORDS_SECONDS):  # stuck in a call to the cluster that is gone
-            complain(StageFailed(_LOST))
+        if not over.wait(_LEAVE_SECONDS):  # stuck in a call to the cluster that is gone
+            show_error(StageFailed(_LOST))
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="cluster watch").start()
@@ -125,7 +115,7 @@ def _watched() -> Iterator[None]:
 
 def _started_here() -> str | None:
     """The address that `ray start` left on this machine, if a cluster still answers there."""
-    address = ray._private.utils.read_ray_address()
+    address = internals.started_address()
     if not address:
         return None
     host, _, port = address.rpartition(":")

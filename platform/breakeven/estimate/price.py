@@ -67,13 +67,14 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
     events = sum(study.generation.events(name) for name in names)
     trials: dict[Phase, int] = {"search": 0, "confirm": 0}
     hours: dict[Phase, Range] = {"search": NOTHING, "confirm": NOTHING}
-    for cell in plan.cells(study):
+    cells = plan.cells(study)
+    for cell in cells:
         for phase, number in plan.trials_of(study, cell).items():
             trials[phase] += number
             hours[phase] += trial_hours(study, cell, phase, speeds) * number
     one = pretraining_hours(study, pretraining_default, speeds, train_fraction)
     return Price(
-        cells=len(plan.cells(study)),
+        cells=len(cells),
         trials=trials["confirm"],
         search_trials=trials["search"],
         processes=len(names),

@@ -1,4 +1,4 @@
-"""When a search trial is hopeless: the median rule, as a limit on the validation loss after each epoch.
+"""When a search trial is pruned: the median rule, as a limit on the validation loss after each epoch.
 
 Pure arithmetic on curves; it asks nobody and stops nothing. The limits of a trial depend only on what was told before it
 was proposed, so a study that was killed prunes what it would have pruned.
@@ -14,10 +14,10 @@ WARM_UP = 1 / 3
 
 
 def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
-    """After each epoch, the lowest validation loss so far above which a trial is hopeless; empty where none is.
+    """After each epoch, the lowest validation loss so far above which a trial is pruned; empty where none is.
 
     curves: validation losses by epoch of finished trials with other ratios, same cell, seed and subset.  epochs: limit.
-    A trial is hopeless where its best loss so far is above the median of theirs at that epoch (Golovin et al., Google
+    A trial is pruned where its best loss so far is above the median of theirs at that epoch (Golovin et al., Google
     Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs. Curves that
     ended early at their plateau count with their best.
     """

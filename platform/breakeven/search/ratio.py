@@ -75,15 +75,21 @@ def _whole(journal: bytes) -> bool:
 class RatioSearch:
     """Proposes learning-rate ratios for one cell, the published one first, then by TPE on the logarithm.
 
-    `name` is the identity of what is searched: equal names share their history in the journal.
+    The name of its Optuna study is the identity of what is searched: equal names share their history in the journal.
     """
 
-    def __init__(self, storage: optuna.storages.BaseStorage, name: str, space: Search) -> None:
-        self.name, self.space = name, space
-        self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-        begun = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or self._proposed()
+    def __init__(self, study: optuna.Study, space: Search) -> None:
+        self.study, self.space = study, space
+
+    @classmethod
+    def begin(cls, storage: optuna.storages.BaseStorage, name: str, space: Search) -> "RatioSearch":
+        """The search with this name as `storage` remembers it, or a new one."""
+        study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+        search = cls(study, space)
+        begun = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or search._proposed()
         if not begun:  # or a kill came between a proposal and its ratio
-            self.study.enqueue_trial({"ratio": space.published})
+            study.enqueue_trial({"ratio": space.published})
+        return search
 
     def proposals(self) -> list[tuple[int, float, bool]]:
         """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
@@ -94,7 +100,7 @@ class RatioSearch:
 
         The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
         """
-        seed = int(fingerprint([self.name, self.told()]), 16) % 2**32
+        seed = int(fingerprint([self.study.study_name, self.told()]), 16) % 2**32
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
         proposal = self.study.ask()
         low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
@@ -103,7 +109,7 @@ class RatioSearch:
     def tell(self, number: int, value: float | None, pruned: bool = False) -> None:
         """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed.
 
-        pruned: it was stopped as hopeless: not a result, but a place that the sampler avoids.
+        pruned: not a result, but a place that the sampler avoids.
         """
         if pruned:
             self.study.tell(number, state=optuna.trial.TrialState.PRUNED, skip_if_finished=True)
@@ -114,19 +120,19 @@ class RatioSearch:
 
     def told(self) -> int:
         """Number of proposals that are finished, failed ones included."""
-        return sum(found.state.is_finished() for found in self._proposed())
+        return sum(one.state.is_finished() for one in self._proposed())
 
     def best(self) -> float:
         """The ratio with the lowest validation loss; the published one where every proposal failed."""
         done = [one for one in self._proposed() if one.state is optuna.trial.TrialState.COMPLETE]
         if not done:
             return self.space.published
-        return min(done, key=lambda found: found.value if found.value is not None else math.inf).params["ratio"]
+        return min(done, key=lambda one: one.value if one.value is not None else math.inf).params["ratio"]
 
     def _proposed(self) -> list[optuna.trial.FrozenTrial]:
         """The proposals with a ratio, first to last, as many as this search has: an earlier one may have had more.
 
         So the ratio that is confirmed is the same for a driver that remembers more and for one that remembers nothing.
         """
-        found = self.study.get_trials(deepcopy=False)
-        return [one for one in found if "ratio" in one.params][: self.space.trials]
+        known = self.study.get_trials(deepcopy=False)
+        return [one for one in known if "ratio" in one.params][: self.space.trials]

@@ -5,9 +5,9 @@ Holds when Ray is started and what is reserved on it; it never says what runs th
 
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from breakeven.ledger.lease import Leases
 from breakeven.ledger.reservation import Reservation
 from breakeven.terminal import console
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class Cluster(ExitStack):
     """A context that leaves Ray as it found it, where it was started at all.
 
-    ledger: folder that reservations are written to.  study: its name.  owner: unique name of this driver.
+    leases: of this driver; they say which study it runs, and where reservations are written to.
     """
 
-    def __init__(self, ledger: Path, study: str, owner: str) -> None:
+    def __init__(self, leases: Leases) -> None:
         super().__init__()
-        self._ledger, self._study, self._owner = ledger, study, owner
+        self._leases = leases
 
     @cached_property
     def resources(self) -> "Resources":
@@ -33,13 +33,14 @@ class Cluster(ExitStack):
         """
         from breakeven.distributed.session import session
 
-        found = self.enter_context(session())
+        offered = self.enter_context(session())
         console.print(
-            f"  Ray: {found.cpus} cores, {found.gpus} GPUs, {found.nodes} node(s)"
-            + (f", dashboard {found.dashboard}" if found.dashboard else "")
+            f"  Ray: {offered.cpus} cores, {offered.gpus} GPUs, {offered.nodes} node(s)"
+            + (f", dashboard {offered.dashboard}" if offered.dashboard else "")
         )
-        return found
+        return offered
 
     def reserved(self, stage: str, work: str, devices: float, device: str) -> Reservation:
         """A reservation of this driver for a stage; `work` tells its reservations apart."""
-        return Reservation(self._ledger, f"{self._owner}-{work}", self._study, stage, device, devices)
+        mine = self._leases
+        return Reservation(mine.folder, f"{mine.owner}-{work}", mine.study, stage, device, devices)

@@ -1,146 +1,108 @@
-"""Third stage: the trials of every cell, searched, confirmed or found."""
+"""Third stage: the trials of every cell, searched and confirmed; what the ledger has is not trained again."""
 
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from breakeven import atomic, provenance, search
-from breakeven.estimate.budget import Budget
-from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger
-from breakeven.places import Places
-from breakeven.stages.cluster import Cluster
-from breakeven.stages.pretraining import Made
-from breakeven.study import plan
-from breakeven.study.remembered import Members
-from breakeven.study.spec import Study, task
-from breakeven.terminal import console, live
-from breakeven.views import board
-from breakeven.views.progress import Progress
+from breakeven.observer import Observer, Observers, Work
+from breakeven.stages.driver import Driver
+from breakeven.stages.pretraining import Inputs
+from breakeven.study.folder import Members
+from breakeven.study.plan import Trial
+from breakeven.study.spec import task
+from breakeven.terminal import console
 
 
-def finetune_tasks(
-    study: Study,
-    places: Places,
-    ledger: Ledger,
-    leases: Leases,
-    cluster: Cluster,
-    made: Made,
-    tracker: Callable[[Sequence[str]], None],
-    budget: Budget | None,
-    database: str,
-) -> tuple[str, ...]:
-    """Train all trials that have no record yet; the hashes of all records that the study consists of.
+def finetune_tasks(driver: Driver, inputs: Inputs, database: str = "") -> tuple[str, ...]:
+    """Train all trials that have no outcome yet; the hashes of all records that the study consists of.
 
-    tracker: called with the hashes of records that are new to this driver.  database: for Optuna; empty: a journal.
+    inputs: what they are trained from.  database: SQLAlchemy URL for Optuna's proposals; empty: a journal.
+    Raises StageFailed where the cluster ends before the trials do, StorageUnavailable, and OSError on a full disk.
     """
+    study, leases, folder = driver.study, driver.leases, driver.places.folder
     journal = f"journal-{study.name}"  # one driver writes it; another finds all that it needs in the ledger
     first = leases.take(journal)
-    storage = (
-        search.open_database(database)
-        if database and first
-        else search.open_storage(places.folder / "optuna.journal" if first else None)
-    )
-    queue = search.TrialQueue(study, made.ingredients, ledger, storage, leases=leases, budget=budget)
-    tracker([name for name in queue.trials if ledger.get(name) is not None])
-    remembered = Members(places)
-
-    def taken(names: Sequence[str]) -> None:
-        remembered.keep((*made.records, *queue.trials))
-        tracker(names)
-
+    if database and first:
+        storage = search.open_database(database)
+    else:
+        storage = search.open_storage(folder / "optuna.journal" if first else None)
+    order = search.largest_first if driver.budget is None else search.most_telling_first(study)
+    allocator = search.SearchThenConfirm(study, inputs.ingredients, storage, order)
+    members = Members(driver.places)
+    keeper = _MemberKeeper(members, lambda: (*inputs.records, *queue.trials))
+    observers = Observers(driver.observers, keeper)
+    queue = search.TrialQueue(study, allocator, driver.ledger, leases, driver.budget, observers)
+    queue.fill()
     try:
-        remembered.keep((*made.records, *queue.trials))
-        if queue.finished and not queue.out_of_budget:
-            console.print(f"  trials: all {queue.total:,} trials are there already")
-        elif not queue.finished:
-            with _shown(queue, ledger, made.records):
-                _train(study, places, leases, cluster, made, queue, taken)
+        members.keep(keeper.names())
+        if not queue.out_of_budget:
+            with driver.observers.watch(Work("finetuning", queue.total, "trials", queue.done, lambda: _note(queue))):
+                if not queue.finished:
+                    _train(driver, inputs, queue)
     finally:
         leases.release(journal)
-        members = (*made.records, *queue.trials)
-        remembered.close(members)
-        atomic.write_json(places.folder / "missing.json", queue.missing())
-    if queue.out_of_budget and budget is not None:
+        members.write(keeper.names())
+        atomic.write_json(folder / "missing.json", queue.missing())
+    if queue.out_of_budget and driver.budget is not None:
         missing = queue.missing()
         console.print(
-            f"[yellow]budget[/] {budget.spent / 3600:.3g} of {budget.seconds / 3600:.3g} device-hours are spent and no trial "
-            f"fits into the rest: {sum(missing.values())} trials in {len(missing)} cells are missing; the same command goes on"
+            f"[yellow]budget[/] {driver.budget.spent / 3600:.3g} of {driver.budget.seconds / 3600:.3g} device-hours are "
+            f"spent and no trial fits into the rest: {sum(missing.values())} trials in {len(missing)} cells are missing; "
+            "the same command goes on"
         )
-    return members
+    return keeper.names()
 
 
-@contextmanager
-def _shown(queue: search.TrialQueue, ledger: Ledger, before: Sequence[str]) -> Iterator[None]:
-    """Show how the study stands while `queue` is worked through. before: its records that are no trials."""
-    progress = Progress(queue.study)
+@dataclass(frozen=True)
+class _MemberKeeper(Observer):
+    """Writes now and then which records are the study's, so that others can tell how far it is."""
 
-    def count(name: str) -> None:
-        if (record := ledger.get(name)) is not None:
-            progress.add(record, ledger.wasted_seconds(name))
+    members: Members
+    names: Callable[[], tuple[str, ...]]
 
-    for name in (*before, *queue.trials):
-        if name in before or queue.settled(name):
-            count(name)
-    queue.on_known = count
-
-    def notes() -> list[str]:
-        return [f"{queue.elsewhere:,} with other drivers"] if queue.elsewhere else []
-
-    with live(
-        lambda: board.picture(progress.standing(time.time()), notes()),
-        lambda: board.line(progress.standing(time.time()), notes()),
-    ):
-        yield
+    def recorded(self, names: Sequence[str]) -> None:
+        self.members.keep(self.names())
 
 
-def _train(
-    study: Study,
-    places: Places,
-    leases: Leases,
-    cluster: Cluster,
-    made: Made,
-    queue: search.TrialQueue,
-    tracker: Callable[[Sequence[str]], None],
-) -> None:
+def _note(queue: search.TrialQueue) -> str:
+    return f"{queue.elsewhere:,} with other drivers" if queue.elsewhere else ""
+
+
+def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
     from breakeven.distributed.finetuning import finetune, slots_of
     from breakeven.work.job import TrialJob
 
-    commit = provenance.git_commit()
-    resources = cluster.resources
+    study, commit, resources = driver.study, provenance.git_commit(), driver.cluster.resources
     slots, held = slots_of(resources, study.finetuning.gpu_share)
     devices = slots.workers * slots.share
-    with cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
+    with driver.cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
         reservation.measured = slots.measured
 
-        def job_of(trial: plan.Trial) -> TrialJob:
+        def job_of(trial: Trial) -> TrialJob:
             wanted = task(trial.cell.task)
             return TrialJob(
                 trial=trial,
                 network=study.network,
                 settings=study.finetuning,
-                folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
-                backbone=made.backbones.get(trial.cell.pretraining),
-                ledger=places.ledger,
+                folders={name: inputs.folders[name] for name in (wanted.signal, wanted.background)},
+                backbone=inputs.backbones.get(trial.cell.pretraining),
+                ledger=driver.places.ledger,
                 device=resources.device,
                 git_commit=commit,
                 reservation=reservation.name,
                 pack=queue.packs,
-                limits=queue.limits(trial.hash),
+                limits=queue.allocator.limits(trial.hash),
             )
 
-        def on_records(records: Sequence[dict[str, Any]]) -> None:
-            tracker([record["record"] for record in records])
-
-        finetune(queue, job_of, slots, held, _scratch(places, leases), on_records)
+        finetune(queue, job_of, slots, held, _scratch(driver))
 
 
-def _scratch(places: Places, leases: Leases) -> Path:
+def _scratch(driver: Driver) -> Path:
     """This driver's folder for Tune's own files; those of drivers that were killed are removed."""
-    for old in places.folder.glob("tune/*"):
-        if not leases.lives(old.name):
+    folder = driver.places.folder
+    for old in folder.glob("tune/*"):
+        if not driver.leases.lives(old.name):
             shutil.rmtree(old, ignore_errors=True)  # another driver may do the same
-    return places.folder / "tune" / leases.owner
+    return folder / "tune" / driver.leases.owner

@@ -1,66 +1,62 @@
 """First stage: the events of every process, made or found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from breakeven import provenance
-from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import generation_hours
-from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
-from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger, now
+from breakeven.ledger.ledger import now
+from breakeven.observer import Work
 from breakeven.physics import processes
-from breakeven.places import Places
-from breakeven.stages.cluster import Cluster
+from breakeven.stages.driver import Driver
 from breakeven.study import plan
 from breakeven.study.spec import Study, task
-from breakeven.terminal import bar
 
 
-def generate_events(
-    study: Study, places: Places, ledger: Ledger, leases: Leases, cluster: Cluster, budget: Budget | None
-) -> tuple[dict[str, store.Dataset], tuple[str, ...]]:
-    """The datasets of all processes, by name, and the hashes of their records; makes what is missing.
+def generate_events(driver: Driver) -> dict[str, store.Dataset]:
+    """The datasets of all processes, by name; makes what is missing.
 
     Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small, OverBudget.
     """
-    recipes = recipes_of(study)
-    leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
+    recipes, folder = recipes_of(driver.study), driver.places.datasets
+    driver.leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
-    wanted = {
-        r.process.name: len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items()
-    }
-    missing = sum(wanted.values())
-    if budget is not None and missing:
-        known = speeds(study, ledger.records(), read_calibration(places.ledger, study))
-        budget.check("generating the events", generation_hours(wanted, known).expected)
-    with bar("events", total, "events", done=total - missing) as progress:
-        if missing:
-            from breakeven.distributed.generation import generate
-
-            with cluster.reserved("generation", "generation", cluster.resources.cpus, "cpu") as reservation:
-
-                def done(process: str, events: int, seconds: float) -> None:
-                    reservation.used_seconds += seconds
-                    if budget is not None:
-                        budget.charge(seconds)
-                    progress.advance(events, process)
-
-                generate(recipes, places.datasets, done)
-    datasets = {recipe.process.name: store.complete(recipe, places.datasets, n) for recipe, n in recipes.items()}
+    missing = {recipe: store.missing_shards(recipe, folder, n_shards) for recipe, n_shards in recipes.items()}
+    events = {recipe.process.name: len(shards) * recipe.shard_events for recipe, shards in missing.items()}
+    left = sum(events.values())
+    with driver.observers.watch(Work("generation", total, "events", total - left)):
+        if left:
+            driver.check_budget("generating the events", lambda known: generation_hours(events, known))
+            _make(driver, missing)
+    datasets = {recipe.process.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
     if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
-        assert cluster.resources.cpus
+        assert driver.cluster.resources.cpus
         prepare_arrays(flat)
-    check_sizes(study, datasets)
+    check_sizes(driver.study, datasets)
     for name, dataset in datasets.items():
-        if not ledger.refresh(certain=True).finished(dataset.hash):
-            ledger.write([_generation_record(name, dataset)])
-    leases.release("generation")
-    return datasets, tuple(dataset.hash for dataset in datasets.values())
+        if not driver.ledger.refresh(certain=True).finished(dataset.hash):
+            driver.ledger.write([_generation_record(name, dataset)])
+    driver.leases.release("generation")
+    driver.observers.recorded([dataset.hash for dataset in datasets.values()])
+    return datasets
+
+
+def _make(driver: Driver, missing: Mapping[store.Recipe, Sequence[int]]) -> None:
+    from breakeven.distributed.generation import generate
+
+    cluster = driver.cluster
+    with cluster.reserved("generation", "generation", cluster.resources.cpus, "cpu") as reservation:
+
+        def done(process: str, events: int, seconds: float) -> None:
+            reservation.used_seconds += seconds
+            driver.charge(seconds)
+            driver.observers.advanced(events, process)
+
+        generate(missing, driver.places.datasets, done)
 
 
 def recipes_of(study: Study) -> dict[store.Recipe, int]:

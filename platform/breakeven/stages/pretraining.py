@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from breakeven import models, provenance, training
-from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import pretraining_hours
-from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import sampling, store
 from breakeven.fingerprint import fingerprint
-from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger
+from breakeven.observer import Observer, Work
 from breakeven.physics import processes
-from breakeven.places import Places
-from breakeven.stages.cluster import Cluster
+from breakeven.stages.driver import Driver
 from breakeven.study import plan
 from breakeven.study.spec import Study
-from breakeven.terminal import Bar, bar, console
 from breakeven.work.job import PretrainingJob
 
 
 @dataclass(frozen=True)
-class Made:
-    """What generation and pretraining gave, by name."""
+class Inputs:
+    """What the trials are trained from: the events and the backbones, by name."""
 
     folders: Mapping[str, Path]
     """Dataset folder of each process."""
@@ -38,89 +33,94 @@ class Made:
     """Ledger records of generation and pretraining."""
 
 
-def pretrain_backbones(
-    study: Study,
-    places: Places,
-    ledger: Ledger,
-    leases: Leases,
-    cluster: Cluster,
-    datasets: Mapping[str, store.Dataset],
-    generated: tuple[str, ...],
-    budget: Budget | None,
-) -> Made:
+def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) -> Inputs:
     """The backbone of each objective, trained where it is missing. Raises PretrainingFailed and OverBudget."""
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
+    study, epochs = driver.study, driver.study.pretraining.epochs
     names = plan.pretraining_processes(study, processes.PRETRAINING) if study.pretraining.objectives else ()
+    classes = {name: datasets[name] for name in names}
+    records = [dataset.hash for dataset in datasets.values()]
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
-    records = list(generated)
-    content = [datasets[name].hash for name in names]
     for objective in study.pretraining.objectives:
-        identity = {
-            "kind": "pretraining",
-            "objective": objective,
-            "datasets": content,
-            "network": dataclasses.asdict(study.network),
-            "training": {
-                key: getattr(study.pretraining, key)
-                for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
-            },
-            "validation_events": study.finetuning.validation_events,
-            "versions": _versions(),
-        }
+        identity = _identity(study, objective, classes)
         name = fingerprint(identity)
-        backbone = places.backbones / name
-        records.append(name)
-        epochs = study.pretraining.epochs
-        if leases.wait(name, partial(_pretrained, ledger, name, backbone)):
-            from breakeven.distributed.pretraining import pretrain, workers_of
-
-            if budget is not None:
-                known = speeds(study, ledger.records(), read_calibration(places.ledger, study))
-                expected = pretraining_hours(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
-                budget.check(f"{objective} pretraining", expected.expected)
-            resources = cluster.resources
-            job = PretrainingJob(
-                hash=name,
-                objective=objective,
-                network=study.network,
-                settings=study.pretraining,
-                folders=tuple(folders[process] for process in names),
-                validation_events=study.finetuning.validation_events,
-                ledger=places.ledger,
-                backbone=backbone,
-                device=resources.device,
-            )
-            held = workers_of(job.settings, resources)
-            leases.doing = f"{objective} pretraining"
-            with (
-                bar(f"{objective} pretraining", epochs, "epochs") as progress,
-                cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation,
-            ):
-                result = pretrain(job, resources, places.pretraining, partial(_show, progress, leases))
-            if budget is not None:
-                budget.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
-            about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
-            ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
-                           "processor": provenance.processor(), "seed": study.pretraining.seed,
-                           "dataset": "+".join(content), "reservation": reservation.name}])  # fmt: skip
-            leases.release(name)
+        backbone = driver.places.backbones / name
+        work = Work(f"{objective} pretraining", epochs, "epochs")
+        if driver.leases.wait(name, partial(_pretrained, driver, name, backbone)):
+            with driver.observers.watch(work):
+                _pretrain(driver, objective, name, identity, classes)
+            driver.leases.release(name)
         else:
-            console.print(f"  {objective} pretraining: done before ({epochs} epochs)")
-        done = ledger.get(name)
+            with driver.observers.watch(dataclasses.replace(work, done=epochs)):
+                pass
+        driver.observers.recorded([name])
+        done = driver.ledger.get(name)
         assert done is not None
+        records.append(name)
         hashes[objective], backbones[objective] = done["backbone"], backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
-    return Made(folders, ingredients, backbones, tuple(records))
+    folders = {name: dataset.folder for name, dataset in datasets.items()}
+    return Inputs(folders, ingredients, backbones, tuple(records))
 
 
-def _show(progress: Bar, leases: Leases, epoch: dict[str, Any]) -> None:
-    progress.advance(note=f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
-    leases.doing = f"{progress.title}, {progress.count} of {progress.total} epochs"
+def _pretrain(
+    driver: Driver, objective: str, name: str, identity: dict[str, Any], classes: Mapping[str, store.Dataset]
+) -> None:
+    """Train a backbone on the cluster, and write its record.
+
+    name: of the record.  classes: the datasets in the order of the class numbers.
+    """
+    from breakeven.distributed.pretraining import pretrain, workers_of
+
+    study = driver.study
+    driver.check_budget(
+        f"{objective} pretraining",
+        lambda known: pretraining_hours(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION),
+    )
+    resources = driver.cluster.resources
+    job = PretrainingJob(
+        hash=name,
+        objective=objective,
+        network=study.network,
+        settings=study.pretraining,
+        folders=tuple(dataset.folder for dataset in classes.values()),
+        validation_events=study.finetuning.validation_events,
+        ledger=driver.places.ledger,
+        backbone=driver.places.backbones / name,
+        device=resources.device,
+    )
+    held = workers_of(job.settings, resources)
+    with driver.cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation:
+        result = pretrain(job, resources, driver.places.pretraining, partial(_tell_epoch, driver.observers))
+    driver.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
+    about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
+    driver.ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
+                          "processor": provenance.processor(), "seed": study.pretraining.seed,
+                          "dataset": "+".join(identity["datasets"]), "reservation": reservation.name}])  # fmt: skip
 
 
-def _pretrained(ledger: Ledger, name: str, backbone: Path) -> bool:
-    return ledger.refresh(certain=True).finished(name) and backbone.is_dir()
+def _identity(study: Study, objective: str, classes: Mapping[str, store.Dataset]) -> dict[str, Any]:
+    """All that defines a backbone. classes: the datasets in the order of the class numbers."""
+    return {
+        "kind": "pretraining",
+        "objective": objective,
+        "datasets": [dataset.hash for dataset in classes.values()],
+        "network": dataclasses.asdict(study.network),
+        "training": {
+            key: getattr(study.pretraining, key)
+            for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
+        },
+        "validation_events": study.finetuning.validation_events,
+        "versions": _versions(),
+    }
+
+
+def _tell_epoch(observer: Observer, epoch: dict[str, Any]) -> None:
+    observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
+
+
+def _pretrained(driver: Driver, name: str, backbone: Path) -> bool:
+    return driver.ledger.refresh(certain=True).finished(name) and backbone.is_dir()
 
 
 def _versions() -> dict[str, str]:

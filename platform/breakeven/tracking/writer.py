@@ -12,6 +12,7 @@ from threading import Event
 
 import pandas as pd
 
+from breakeven.observer import Observer
 from breakeven.tracking.database import TrackingUnavailable
 from breakeven.tracking.tracker import Tracker
 
@@ -22,7 +23,7 @@ _ROWS = 64
 """Records that are held at a time."""
 
 
-class Writer:
+class Writer(Observer):
     """Writes records in the order in which they are named. As a context manager it ends at the record that it is at.
 
     connect: opens MLflow.  frame: the rows of these records.  ours: whether this process is the one to write now, asked
@@ -61,7 +62,7 @@ class Writer:
         """Records that were named and not yet written or passed over; none where the thread has died."""
         return 0 if self._thread.done() else self._asked - self._done
 
-    def put(self, names: Sequence[str]) -> None:
+    def recorded(self, names: Sequence[str]) -> None:
         """Have the records with these names written; returns at once."""
         self._asked += len(names)
         self._names.put(tuple(names))

@@ -62,10 +62,10 @@ def hours_lines(spent: Mapping[str, Spent]) -> list[str]:
 
 def hours(seconds: float) -> str:
     """Seconds as hours: three significant figures, and no exponent."""
-    found = seconds / 3600
-    if found >= 99.95 or not found:
-        return f"{found:,.0f}"
-    return f"{found:#.3g}" if found >= 1e-4 else "under 0.0001"
+    number = seconds / 3600
+    if number >= 99.95 or not number:
+        return f"{number:,.0f}"
+    return f"{number:#.3g}" if number >= 1e-4 else "under 0.0001"
 
 
 def left_text(standing: Standing) -> str:

@@ -21,7 +21,7 @@ from breakeven.analysis import comparison
 from breakeven.analysis.comparison import CORRECTION, Difference
 from breakeven.analysis.statistics import Estimate
 from breakeven.ledger.ledger import Ledger
-from breakeven.study.remembered import Remembered, remember
+from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.terminal import page_width, show
 from breakeven.views import board
 
@@ -36,8 +36,8 @@ _WIDE = 120
 class Comparison:
     """All that two studies have and have not in common."""
 
-    a: Remembered
-    b: Remembered
+    a: StudyFolder
+    b: StudyFolder
     specification: list[Difference]
     provenance: list[Difference]
     cells: pd.DataFrame
@@ -53,7 +53,7 @@ def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, 
     Raises FileNotFoundError, naming those that there are, where there is no such study or it has no trial yet, and OSError
     where the files cannot be written.
     """
-    found = compare(_remembered(a, runs_dir), _remembered(b, runs_dir))
+    found = compare(folder_with_trials(a, runs_dir), folder_with_trials(b, runs_dir))
     show(*_pages(found))
     if json_path is not None:
         atomic.write_text(json_path, json.dumps(as_json(found), indent=1, allow_nan=False) + "\n")
@@ -61,7 +61,7 @@ def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, 
         atomic.write_text(csv_path, found.cells.to_csv(index=False))
 
 
-def compare(a: Remembered, b: Remembered) -> Comparison:
+def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
     """The comparison of two studies, from their ledgers."""
     folders = {study.places.ledger for study in (a, b)}
     ledgers = {folder: Ledger(folder).refresh() for folder in folders}
@@ -95,16 +95,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _remembered(name: str, runs_dir: Path) -> Remembered:
-    found = remember(name, runs_dir)
-    if not found.members:
-        raise FileNotFoundError(
-            f"{found.places.folder}: this study has not come to its trials yet; see breakeven status {name}"
-        )
-    return found
-
-
-def _records(ledger: Ledger, study: Remembered) -> Iterator[dict[str, Any]]:
+def _records(ledger: Ledger, study: StudyFolder) -> Iterator[dict[str, Any]]:
     return (record for name in study.members if (record := ledger.get(name)) is not None)
 
 

@@ -22,7 +22,7 @@ EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSE
 def show_plan(study: Study, runs_dir: Path) -> None:
     """Print what a study would do and take; needs neither Ray nor a GPU and writes nothing."""
     check_study(study)
-    price = price_of(study, Places(runs_dir, study.name).ledger)
+    price = price_of(study, Ledger(Places(runs_dir, study.name).ledger).refresh())
     settings = study.finetuning
     each = 1 + len(study.pretraining.objectives) * len(settings.strategies)
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
@@ -56,12 +56,10 @@ def show_plan(study: Study, runs_dir: Path) -> None:
         )
 
 
-def price_of(study: Study, ledger: Path) -> Price:
+def price_of(study: Study, ledger: Ledger) -> Price:
     """What a study takes on this machine, by what its ledger knows of it."""
-    records = Ledger(ledger).refresh().records()
-    return price(
-        study, processes.PRETRAINING, speeds(study, records, read_calibration(ledger, study)), sampling.TRAIN_FRACTION
-    )
+    known = speeds(study, ledger.records(), read_calibration(ledger.folder, study))
+    return price(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
 
 
 def check_study(study: Study) -> None:

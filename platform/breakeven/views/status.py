@@ -17,7 +17,7 @@ from breakeven.analysis.frame import hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
-from breakeven.study.remembered import Remembered, began, remember
+from breakeven.study.folder import StudyFolder, read_folder, study_names
 from breakeven.terminal import live, show
 from breakeven.views import board
 from breakeven.views.progress import FACTS, Progress, Spent, Standing
@@ -30,7 +30,7 @@ WATCH_SECONDS = 2.0
 class View:
     """One study as it is seen from outside."""
 
-    found: Remembered
+    found: StudyFolder
     standing: Standing
     drivers: tuple[Driver, ...]
     """Those whose heartbeats say that they run it, living and killed."""
@@ -54,21 +54,21 @@ def show_status(name: str, runs_dir: Path, watch: bool = False) -> None:
     Raises FileNotFoundError where there is no such study, naming those that there are, and InvalidStudy where its files
     cannot be read.
     """
-    observer = Observer(remember(name, runs_dir).places.root if name else runs_dir.resolve())
+    viewer = Viewer(read_folder(name, runs_dir).places.root if name else runs_dir.resolve())
     if not watch:
-        show(_page(observer, name, runs_dir)[0])
+        show(_page(viewer, name, runs_dir)[0])
         return
-    page = _page(observer, name, runs_dir)
+    page = _page(viewer, name, runs_dir)
     try:
         with live(lambda: page[0], lambda: page[1], redraws=1 / WATCH_SECONDS):
             while page[2]:
                 time.sleep(WATCH_SECONDS)
-                page = _page(observer, name, runs_dir)
+                page = _page(viewer, name, runs_dir)
     except KeyboardInterrupt:
         return  # the way to leave
 
 
-class Observer:
+class Viewer:
     """Looks at one runs folder, reading only what is new since its last look."""
 
     def __init__(self, root: Path) -> None:
@@ -78,7 +78,7 @@ class Observer:
         self._taken: set[str] = set()
         self._finished: dict[str, dict[str, Any]] = {}
 
-    def look(self) -> "Observer":
+    def look(self) -> "Viewer":
         """See what has happened since; returns itself."""
         self.ledger.refresh()
         self._drivers = self._leases.drivers()
@@ -86,7 +86,7 @@ class Observer:
         self._taken = {name for name, owner in self._leases.held().items() if owner in living}
         return self
 
-    def view(self, found: Remembered) -> View:
+    def view(self, found: StudyFolder) -> View:
         """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
         progress = Progress(found.study)
         at_work = self._taken & set(found.members)
@@ -112,15 +112,15 @@ class Observer:
         return facts
 
 
-def _page(observer: Observer, name: str, runs_dir: Path) -> tuple[RenderableType, str, bool]:
+def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, str, bool]:
     """What to show, the same in one line, and whether anything can change."""
-    observer.look()
-    names = [name] if name else began(runs_dir)
+    viewer.look()
+    names = [name] if name else study_names(runs_dir)
     if not names:
         raise FileNotFoundError(f"{runs_dir.resolve()}: no study began here; name another folder with --runs-dir")
-    views = [observer.view(remember(one, runs_dir)) for one in names]
+    views = [viewer.view(read_folder(one, runs_dir)) for one in names]
     shown = _one(views[0]) if name else _all(views)
-    if problems := observer.ledger.problems:
+    if problems := viewer.ledger.problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         shown = Group(shown, Text(f"  warning  {problems[0]}{more}", style="yellow"))
     told = "; ".join(f"{view.found.places.study} {view.state}: {board.line(view.standing)}" for view in views)

@@ -24,10 +24,10 @@ class OutOfTime(Exception):
 
 
 @contextmanager
-def deadline(seconds: float, last_words: Callable[[OutOfTime], object]) -> Iterator[Check]:
+def deadline(seconds: float, on_timeout: Callable[[OutOfTime], object]) -> Iterator[Check]:
     """Raise OutOfTime in the body `seconds` after it began; 0 is no limit. Gives a function that the body may call.
 
-    last_words: called, from another thread, where the body cannot be interrupted, before this process is ended.
+    on_timeout: called, from another thread, where the body cannot be interrupted, before this process is ended.
     Outside the main thread there is no alarm, and a body that never calls the function meets the last guards only.
     """
     if not seconds:
@@ -48,7 +48,7 @@ def deadline(seconds: float, last_words: Callable[[OutOfTime], object]) -> Itera
 
     def end_process() -> None:
         if not over.wait(seconds + grace):
-            last_words(error)
+            on_timeout(error)
             os._exit(1)
 
     guard = threading.Thread(target=end_process, daemon=True, name="deadline")

@@ -30,7 +30,7 @@ class TrialJob:
     pack: int = 0
     """Number of its pack within the reservation: what one worker trained in one go."""
     limits: tuple[float, ...] = ()
-    """Validation losses, by epoch, above which the trial is stopped as hopeless."""
+    """Validation losses, by epoch, above which the trial is pruned."""
 
     def __repr__(self) -> str:
         return f"TrialJob({self.trial.hash})"
@@ -55,7 +55,7 @@ class PretrainingJob:
 
 
 Train = Callable[[TrialJob, Check], dict[str, Any]]
-"""Trains and judges one trial and returns its facts; it calls the check now and then, which ends one that takes too long."""
+"""Trains and evaluates one trial and returns its facts; it calls the check now and then, which ends one that takes too long."""
 
 
 def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:

@@ -56,17 +56,12 @@ def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list
     return files, used
 
 
-def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
-    """Train and judge one trial and write its record; returns the record.
-
-    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite
-    makes a record with outcome "failed" and the reason, and so does a trial that takes longer than it may; neither is
-    tried again, unless the limit is raised.
-    """
-    return _recorded(job, train or train_and_judge)[0]
-
-
 def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
+    """Train and evaluate one trial and write its record; the record and its file.
+
+    A loss or feature that is not finite makes a record with outcome "failed" and the reason, and so does a trial that
+    takes longer than it may; neither is tried again, unless the limit is raised.
+    """
     ledger = Ledger(job.ledger)
     meter = energy_meter(job.device, _share(job))
     # The members of a pack are trained one after another, so each has all that its worker holds: a whole core, or the
@@ -121,8 +116,9 @@ def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
 
 
 def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
-    """Train and judge one trial; what it gave, without who it is. check: called after every epoch; it ends what it raises in.
+    """Train and evaluate one trial; what it gave, without who it is. check: called after every epoch; it ends what it raises in.
 
+    A confirming trial is evaluated on test events, a search trial never sees one.
     Raises NonFinite, and ValueError where events or weights do not fit.
     """
     wall, begun = time.perf_counter(), _device_now(job)
@@ -157,7 +153,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     backbone = read_weights(job.backbone) if job.backbone is not None else None
     best = math.inf
 
-    def hopeless(epoch: Epoch) -> bool:
+    def prune(epoch: Epoch) -> bool:
         nonlocal best
         check()
         best = min(best, epoch.validation_loss)
@@ -171,7 +167,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         recipe,
         strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         backbone=backbone,
-        on_epoch=hopeless,
+        on_epoch=prune,
     )
     facts = training_facts(result, _share(job))
     if result.stopped == "asked":
@@ -179,8 +175,8 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
         facts |= {"outcome": "stopped", "reason": reason}
     elif trial.phase == "confirm":
-        judged = evaluate(model, events, samples[Split.TEST], "binary")
-        facts |= {f"test_{name}": _finite(value) for name, value in judged.items()}
+        scores = evaluate(model, events, samples[Split.TEST], "binary")
+        facts |= {f"test_{name}": _finite(value) for name, value in scores.items()}
         facts["test_events"] = len(samples[Split.TEST])
         facts |= _kept_representation(job, model, arrays)
     facts["validation_events"] = len(samples[Split.VALIDATION])

@@ -8,8 +8,8 @@ import pytest
 
 from breakeven import atomic
 from breakeven.places import Places
-from breakeven.study import remembered
-from breakeven.study.remembered import Members, began, remember
+from breakeven.study import folder
+from breakeven.study.folder import Members, read_folder, study_names
 from breakeven.study.spec import Finetuning, InvalidStudy, Study
 
 STUDY = Study(name="mine", finetuning=Finetuning(sizes=(10, 20)))
@@ -23,16 +23,16 @@ def written(root, name="mine", spec=None):
 
 def test_by_name_and_by_path(tmp_path, monkeypatch):
     places = written(tmp_path / "runs")
-    Members(places).close(["a", "b"])
+    Members(places).write(["a", "b"])
     monkeypatch.chdir(tmp_path)
     for name, runs in (("mine", tmp_path / "runs"), ("runs/mine", tmp_path / "other"), (str(places.folder), tmp_path)):
-        found = remember(name, runs)
+        found = read_folder(name, runs)
         assert found.study == STUDY and found.members == ("a", "b") and found.places == places
 
 
 def test_before_its_first_trial(tmp_path):
     written(tmp_path)
-    assert remember("mine", tmp_path).members == () and began(tmp_path) == ["mine"]
+    assert read_folder("mine", tmp_path).members == () and study_names(tmp_path) == ["mine"]
 
 
 def test_unknown_names(tmp_path):
@@ -40,9 +40,9 @@ def test_unknown_names(tmp_path):
         written(tmp_path, name)
     for name in ("mine", str(tmp_path / "mine")):
         with pytest.raises(FileNotFoundError, match=r"mine: no study that ran; those here: hers, yours$"):
-            remember(name, tmp_path)
+            read_folder(name, tmp_path)
     with pytest.raises(FileNotFoundError, match="those here: none"):
-        remember("mine", tmp_path / "nowhere")
+        read_folder("mine", tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_unknown_names(tmp_path):
 def test_damaged_files_are_named(file, text, message, tmp_path):
     (written(tmp_path).folder / file).write_text(text)
     with pytest.raises(InvalidStudy, match=message):
-        remember("mine", tmp_path)
+        read_folder("mine", tmp_path)
 
 
 @pytest.mark.parametrize("change", [lambda spec: spec["search"].update(new=1), lambda spec: spec.pop("network")])
 def test_a_specification_of_another_version(change, tmp_path):
     spec = dataclasses.asdict(STUDY)
     change(spec)
-    found = remember("mine", written(tmp_path, spec=spec).root)
+    found = read_folder("mine", written(tmp_path, spec=spec).root)
     assert found.spec == json.loads(json.dumps(spec))
     with pytest.raises(InvalidStudy, match="not a specification of this version"):
         _ = found.study
@@ -72,22 +72,22 @@ def test_a_specification_of_another_version(change, tmp_path):
 
 def test_members_are_written_now_and_then(tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(remembered.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(folder.time, "monotonic", lambda: clock[0])
     places = written(tmp_path)
     members = Members(places)
 
     def kept():
-        return list(remember("mine", tmp_path).members)
+        return list(read_folder("mine", tmp_path).members)
 
     members.keep(["a"])
     members.keep(["a", "b"])
     assert kept() == ["a"]  # a moment after the first
-    clock[0] += remembered.KEEP_SECONDS
+    clock[0] += folder.KEEP_SECONDS
     members.keep(["a", "b"])
     assert kept() == ["a", "b"]
     before = os.stat(places.folder / "records.json").st_ino
-    clock[0] += remembered.KEEP_SECONDS
+    clock[0] += folder.KEEP_SECONDS
     members.keep(["a", "b"])
     assert os.stat(places.folder / "records.json").st_ino == before  # nothing new: not written again
-    members.close(["a", "b", "c"])
+    members.write(["a", "b", "c"])
     assert kept() == ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""What a study's own folder remembers: its specification, and which records of the shared ledger are its.
+"""What a study's own folder holds: its specification, and which records of the shared ledger are its.
 
 The two are JSON files beside the report. It never looks into the ledger.
 """
@@ -19,7 +19,7 @@ KEEP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Remembered:
+class StudyFolder:
     """A study that began."""
 
     places: Places
@@ -40,7 +40,7 @@ class Remembered:
             ) from error
 
 
-def remember(name: str, runs_dir: Path) -> Remembered:
+def read_folder(name: str, runs_dir: Path) -> StudyFolder:
     """The study with this name below `runs_dir`, or whose folder is the path `name`.
 
     Raises FileNotFoundError, naming those that there are, where there is none, and InvalidStudy where its files are not
@@ -52,13 +52,23 @@ def remember(name: str, runs_dir: Path) -> Remembered:
         places = Places(folder.parent, folder.name)
     spec = places.folder / "study.json"
     if not spec.is_file():
-        known = ", ".join(began(places.root)) or "none"
+        known = ", ".join(study_names(places.root)) or "none"
         raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {known}")
     members = _members_file(places)
-    return Remembered(places, _read(spec, dict), tuple(_read(members, list)) if members.exists() else ())
+    return StudyFolder(places, _read(spec, dict), tuple(_read(members, list)) if members.exists() else ())
 
 
-def began(runs_dir: Path) -> list[str]:
+def folder_with_trials(name: str, runs_dir: Path) -> StudyFolder:
+    """As `read_folder`, of a study that has come to its trials; raises FileNotFoundError where it has not."""
+    folder = read_folder(name, runs_dir)
+    if not folder.members:
+        raise FileNotFoundError(
+            f"{folder.places.folder}: this study has not come to its trials yet; see breakeven status {name}"
+        )
+    return folder
+
+
+def study_names(runs_dir: Path) -> list[str]:
     """Names of all studies that began below `runs_dir`, sorted."""
     return sorted(path.parent.name for path in runs_dir.glob("*/study.json"))
 
@@ -73,9 +83,9 @@ class Members:
     def keep(self, members: Collection[str]) -> None:
         """Write them, unless there are no more than before or a write was a moment ago. Raises OSError on a full disk."""
         if len(members) != self._count and time.monotonic() - self._written >= KEEP_SECONDS:
-            self.close(members)
+            self.write(members)
 
-    def close(self, members: Collection[str]) -> None:
+    def write(self, members: Collection[str]) -> None:
         """Write them now. Raises OSError on a full disk."""
         atomic.write_json(self._path, list(members))
         self._written, self._count = time.monotonic(), len(members)
@@ -87,9 +97,9 @@ def _members_file(places: Places) -> Path:
 
 def _read(path: Path, kind: type) -> Any:
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, kind):
-            return found
+        content = json.loads(path.read_text())
+        if isinstance(content, kind):
+            return content
         reason = f"it holds no {kind.__name__}"
     except ValueError as error:
         reason = str(error)

@@ -1,0 +1,76 @@
+"""All that is used of Ray beyond its public interface: environment variables, loggers, and names that begin with `_`.
+
+One file, so that a test can hold it against the pinned version. It imports ray only when asked: Ray reads its settings
+when it is imported, by whichever module comes first.
+"""
+
+import logging
+import os
+
+SETTINGS = {
+    # Ray's behaviour otherwise depends on whether an old token file lies in the home folder.
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Ctrl-C ends a study at once, in every stage alike: what is finished is in the ledger.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Environment of the driver, where the user has not set it otherwise."""
+
+WORKER_SETTINGS = {"RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120"}
+"""Environment of every worker process."""
+
+ADDRESS = "RAY_ADDRESS"
+"""Environment variable that names the cluster to connect to."""
+
+TUNE_LOGGERS = (
+    "ray.tune.analysis.experiment_analysis",
+    "ray.tune.execution.experiment_state",
+    "ray.tune.execution.tune_controller",
+    "ray.tune.tune",
+    "ray.tune.utils.resource_updater",
+    "ray.tune.utils.util",
+    "ray.train._internal.syncer",
+)
+"""Loggers of the modules that speak of what nobody needs."""
+
+
+def set_environment() -> None:
+    """Set what the user has not; call it before ray is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def silence_tune() -> None:
+    """Keep Tune from its warnings of result files that nobody needs, and from a traceback for each lost worker.
+
+    The ledger has the results, the searcher says in a line which trial is trained again, the session that a cluster is gone.
+    """
+    for name in TUNE_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def started_address() -> str | None:
+    """The address that `ray start` left on this machine, whether a cluster still answers there or not."""
+    import ray
+
+    return ray._private.utils.read_ray_address()
+
+
+def abandon_dead_node() -> bool:
+    """End what this process has started of Ray where its raylet is dead; False, and nothing done, where it lives.
+
+    `ray.shutdown` would end this process, silently, with status 1.
+    """
+    import ray
+    from ray._private import ray_constants
+
+    node = ray._private.worker._global_node
+    if node is None or all(kind != ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes()):
+        return False
+    node.kill_all_processes(check_alive=False, allow_graceful=False)
+    return True

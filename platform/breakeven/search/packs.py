@@ -1,0 +1,78 @@
+"""Which of the trials that wait make a good pack for one worker. Arithmetic on expected seconds; it hands nothing out."""
+
+import math
+from collections.abc import Collection, Sequence
+
+from breakeven.estimate.pace import Pace
+from breakeven.study.plan import Trial
+
+PACK_TRIALS = 16
+"""Most trials in a pack."""
+PACK_SECONDS = 20.0
+"""Time that a pack should last: long against the 50 ms that Tune takes for each, short against what is left to do."""
+_SHORTEST_PACK_SECONDS = 1.0
+"""Below this a pack is not made shorter to spread the last trials: Tune's own time would be felt."""
+
+
+def choose(
+    waiting: Sequence[Trial],
+    pace: Pace,
+    *,
+    workers: int = 1,
+    most: int = PACK_TRIALS,
+    alone: Collection[str] = (),
+    room: float = math.inf,
+) -> dict[str, Trial]:
+    """A pack of those that wait, by hash: the first that fits, and what goes well with it; empty where nothing fits.
+
+    Its trials share a task, so that a worker reads two datasets, and sizes within a factor of two; only a pack too short
+    to be worth its handling takes others too. It lasts about PACK_SECONDS, and less when little is left, so that all
+    workers end at about the same time.
+
+    Args:
+        waiting: in the order in which they are wanted.
+        pace: how long a trial is expected to take.
+        workers: how many share what waits.
+        most: trials in a pack.
+        alone: hashes of trials that go without others.
+        room: device-seconds that the pack may take.
+    """
+    if room < math.inf:
+        waiting = [one for one in waiting if pace.device_seconds(one) <= room]
+    if not waiting:
+        return {}
+    first = waiting[0]
+    pack = {first.hash: first}
+    if first.hash in alone:
+        return pack
+    longest = _pack_seconds(waiting, pace, workers)
+    lasts, spends = pace.seconds(first), pace.device_seconds(first)
+    for mixed in (False, True):
+        for other in waiting:
+            if len(pack) == most:
+                return pack
+            if mixed and lasts >= _SHORTEST_PACK_SECONDS:
+                break
+            if other.hash in pack or other.hash in alone or not (mixed or _alike(first, other)):
+                continue
+            seconds, device_seconds = pace.seconds(other), pace.device_seconds(other)
+            if lasts + seconds <= longest and spends + device_seconds <= room:
+                pack[other.hash] = other
+                lasts, spends = lasts + seconds, spends + device_seconds
+    return pack
+
+
+def _alike(one: Trial, other: Trial) -> bool:
+    """Of one task, with sizes within a factor of two: trials that were lost come in any order of sizes."""
+    return one.cell.task == other.cell.task and one.cell.size <= 2 * other.cell.size <= 4 * one.cell.size
+
+
+def _pack_seconds(waiting: Sequence[Trial], pace: Pace, workers: int) -> float:
+    """How long the next pack should last: half of each worker's part of what is waiting, within bounds."""
+    enough = 2 * workers * PACK_SECONDS
+    left = 0.0
+    for one in waiting:
+        left += pace.seconds(one)
+        if left >= enough:
+            return PACK_SECONDS
+    return max(left / (2 * workers), _SHORTEST_PACK_SECONDS)

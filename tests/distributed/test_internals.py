@@ -1,0 +1,74 @@
+"""What is used of Ray beyond its public interface is there in the pinned version: a new pin that lacks it fails here."""
+
+import importlib.util
+import inspect
+import os
+from pathlib import Path
+
+import pytest
+import ray
+from ray._private import ray_constants, utils, worker
+from ray._private.node import Node
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+from breakeven import places
+from breakeven.distributed import internals
+
+ROOM = Path(str(ray.__file__)).parent
+READ_IN = {
+    "RAY_AUTH_MODE": "_private/authentication/authentication_token_setup.py",
+    "RAY_USAGE_STATS_ENABLED": "_common/usage/usage_constants.py",
+    "RAY_TRAIN_V2_ENABLED": "train/v2/_internal/constants.py",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "tune/utils/callback.py",
+    "TUNE_DISABLE_SIGINT_HANDLER": "tune/tune.py",
+    "RAY_AIR_NEW_OUTPUT": "tune/experimental/output.py",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "_private/accelerators/accelerator.py",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "train/v2/_internal/constants.py",
+    "RAY_ADDRESS": "_private/ray_constants.py",
+}
+"""Where Ray reads each variable, quoted; its C++ has one more, see below."""
+
+
+def test_every_variable_is_known_to_be_read() -> None:
+    used = {*internals.SETTINGS, *internals.WORKER_SETTINGS, internals.ADDRESS}
+    assert used - {"OMP_NUM_THREADS"} == {*READ_IN, "RAY_worker_niceness"}
+
+
+def test_the_node_of_this_process_is_where_it_was() -> None:
+    assert hasattr(worker, "_global_node")
+    assert {"check_alive", "allow_graceful"} <= set(inspect.signature(Node.kill_all_processes).parameters)
+    assert callable(Node.dead_processes) and ray_constants.PROCESS_TYPE_RAYLET == "raylet"
+
+
+def test_the_address_that_ray_start_leaves_is_read() -> None:
+    (folder,) = inspect.signature(utils.read_ray_address).parameters.values()
+    assert folder.default is None and inspect.signature(utils.read_ray_address).return_annotation is str
+    address = internals.started_address()
+    assert not address or ":" in address
+
+
+def test_nothing_is_ended_where_ray_was_not_started() -> None:
+    assert worker._global_node is None and not internals.abandon_dead_node()
+
+
+@pytest.mark.parametrize("name", internals.TUNE_LOGGERS)
+def test_a_logger_is_that_of_a_module(name: str) -> None:
+    assert importlib.util.find_spec(name) is not None
+
+
+@pytest.mark.parametrize("name", READ_IN)
+def test_an_environment_variable_is_read_by_ray(name: str) -> None:
+    assert f'"{name}"' in (ROOM / READ_IN[name]).read_text()
+
+
+def test_the_niceness_of_workers_is_a_setting_of_the_raylet() -> None:
+    raylet = (ROOM / "core" / "src" / "ray" / "raylet" / "raylet").read_bytes()
+    assert b"worker_niceness" in raylet
+
+
+def test_the_environment_was_set_before_ray_was_imported() -> None:
+    assert all(os.environ.get(name) for name in internals.SETTINGS)
+
+
+def test_a_submitted_job_is_known_by_the_variable_that_ray_sets() -> None:
+    assert places.JOB_VARIABLE == RAY_JOB_CONFIG_JSON_ENV_VAR
