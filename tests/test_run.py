@@ -29,7 +29,7 @@ def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
     made = pretrain_backbones(
         study, Places(tmp_path, "s"), Ledger(tmp_path), Leases(tmp_path), None, datasets, ("events",), None
     )
-    assert made.backbones == {} and made.records == ("events",) and set(made.folders) == {"WH", "ZH"}
+    assert made.backbones == {} and made.records == ("events",) and set(made.datasets) == {"WH", "ZH"}
 
 
 def test_the_physics_of_what_is_there_is_drawn(datasets, tmp_path):

@@ -49,7 +49,10 @@ class EventArrays:
 
 
 def open_arrays(dataset: store.Dataset) -> EventArrays:
-    """Memory-mapped arrays of a dataset; the first call checks every shard's content and builds the cache."""
+    """Memory-mapped arrays of a dataset; the first call builds the cache, after checking that every shard is its own.
+
+    Raises CorruptDataset where a shard on disk is damaged or holds other events.
+    """
     cache = _cache(dataset)
     if not cache.is_dir():
         _build(dataset, cache)
@@ -111,8 +114,13 @@ def _cache(dataset: store.Dataset) -> Path:
 def _build(dataset: store.Dataset, cache: Path) -> None:
     """Write the flat arrays shard by shard: memory stays that of one shard, whatever the dataset's size."""
     n_objects = 0
-    for path in dataset.paths():
-        table, _ = store.read_shard(path)
+    for path, content in zip(dataset.paths(), dataset.contents, strict=True):
+        table, facts = store.read_shard(path)
+        if facts["content"] != content:
+            raise store.CorruptDataset(
+                f"{path}: its events hash to {facts['content']}, the dataset {dataset.hash} was completed with {content} "
+                "there; delete the file and run again: it is made anew"
+            )
         n_objects += int(nodes_of(table, str(path))[1].sum())
     n = dataset.n_events
     with atomic.replacing(cache) as folder:

@@ -122,7 +122,7 @@ def _train(
                 trial=trial,
                 network=study.network,
                 settings=study.finetuning,
-                folders={name: made.folders[name] for name in (wanted.signal, wanted.background)},
+                datasets={name: made.datasets[name] for name in (wanted.signal, wanted.background)},
                 backbone=made.backbones.get(trial.cell.pretraining),
                 ledger=places.ledger,
                 device=resources.device,

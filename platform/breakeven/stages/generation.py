@@ -50,11 +50,11 @@ def generate_events(
 
                 generate(recipes, places.datasets, done)
     datasets = {recipe.process.name: store.complete(recipe, places.datasets, n) for recipe, n in recipes.items()}
-    if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
+    if ragged := [dataset for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
         assert cluster.resources.cpus
-        prepare_arrays(flat)
+        prepare_arrays(ragged)
     check_sizes(study, datasets)
     for name, dataset in datasets.items():
         if not ledger.refresh(certain=True).finished(dataset.hash):
@@ -89,21 +89,22 @@ def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
 
 
 def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+    manifest = dataset.manifest
     return {
         "level": "generation",
         "record": dataset.hash,
         "outcome": "finished",
         "process": name,
-        "source": dataset.manifest["source"],
+        "source": manifest["source"],
         "events": dataset.n_events,
         "dataset": dataset.hash,
         "device": "cpu",
-        "device_seconds": dataset.manifest["cpu_seconds"],
-        "wall_seconds": dataset.manifest["cpu_seconds"],
+        "device_seconds": manifest["cpu_seconds"],
+        "wall_seconds": manifest["cpu_seconds"],
         "git_commit": provenance.git_commit(),
         "host": provenance.host(),
         "processor": provenance.processor(),
-        "mpi": dataset.manifest["mpi"],
+        "mpi": manifest["mpi"],
         "started": now(),
         "ended": now(),
     }

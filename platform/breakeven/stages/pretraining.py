@@ -29,8 +29,8 @@ from breakeven.work.job import PretrainingJob
 class Made:
     """What generation and pretraining gave, by name."""
 
-    folders: Mapping[str, Path]
-    """Dataset folder of each process."""
+    datasets: Mapping[str, store.Dataset]
+    """Events of each process."""
     ingredients: plan.Ingredients
     backbones: Mapping[str, Path]
     """Backbone folder of each objective."""
@@ -49,7 +49,6 @@ def pretrain_backbones(
     budget: Budget | None,
 ) -> Made:
     """The backbone of each objective, trained where it is missing. Raises PretrainingFailed and OverBudget."""
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
     names = plan.pretraining_processes(study, processes.PRETRAINING) if study.pretraining.objectives else ()
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
@@ -85,7 +84,7 @@ def pretrain_backbones(
                 objective=objective,
                 network=study.network,
                 settings=study.pretraining,
-                folders=tuple(folders[process] for process in names),
+                datasets=tuple(datasets[process] for process in names),
                 validation_events=study.finetuning.validation_events,
                 ledger=places.ledger,
                 backbone=backbone,
@@ -111,7 +110,7 @@ def pretrain_backbones(
         assert done is not None
         hashes[objective], backbones[objective] = done["backbone"], backbone
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
-    return Made(folders, ingredients, backbones, tuple(records))
+    return Made(datasets, ingredients, backbones, tuple(records))
 
 
 def _show(progress: Bar, leases: Leases, epoch: dict[str, Any]) -> None:

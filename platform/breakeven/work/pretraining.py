@@ -14,7 +14,6 @@ import torch
 from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
-from breakeven.events.store import open_dataset
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.models import build
 from breakeven.physics.truth import LABEL_NAMES
@@ -112,7 +111,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
 
 def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample, Sample, int]:
     """Training and validation events of all processes on one device, their samples, and the number of outputs."""
-    arrays = [open_arrays(open_dataset(folder)) for folder in job.folders]
+    arrays = [open_arrays(dataset) for dataset in job.datasets]
     rows = []
     for found in arrays:
         train_rows = found.rows(Split.TRAIN)

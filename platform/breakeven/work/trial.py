@@ -17,7 +17,7 @@ import torch
 
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, subset
-from breakeven.events.store import open_dataset
+from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
@@ -219,7 +219,7 @@ def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
     wanted = task(job.trial.cell.task)
     arrays, rows = [], []
     for process in (wanted.signal, wanted.background):
-        found = _arrays(job.folders[process])
+        found = _arrays(job.datasets[process])
         train_rows = subset(found.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process)
         parts = [train_rows, capped(found, Split.VALIDATION, job.settings.validation_events, process)]
         if job.trial.phase == "confirm":
@@ -236,8 +236,8 @@ def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.nda
 
 
 @lru_cache(maxsize=64)
-def _arrays(folder: Path) -> EventArrays:
-    return open_arrays(open_dataset(folder))
+def _arrays(dataset: Dataset) -> EventArrays:
+    return open_arrays(dataset)
 
 
 def _device_now(job: TrialJob) -> float:
