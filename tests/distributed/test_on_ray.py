@@ -35,10 +35,10 @@ def resources():
 
 
 def pretraining_job(datasets, folder, **more):
-    settings = replace(Pretraining(epochs=2, batch_size=32), **more)
+    settings = replace(Pretraining(epochs=2, batch_size=32, validation_events=10), **more)
     return PretrainingJob(
         hash="0123456789abcdef", objective="multiclass", network=Network(), settings=settings,
-        datasets=tuple(datasets.values()), validation_events=10, ledger=folder / "ledger",
+        datasets=tuple(datasets.values()), ledger=folder / "ledger",
         backbone=folder / "backbone", device="cpu",
     )  # fmt: skip
 

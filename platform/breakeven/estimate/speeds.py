@@ -7,13 +7,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from breakeven import provenance
 from breakeven.fingerprint import fingerprint
+from breakeven.study.identity import said
 from breakeven.study.plan import epochs as epoch_limit
 from breakeven.study.spec import Study
 
@@ -67,7 +68,7 @@ ELSEWHERE = Speeds(
 
 def key(study: Study) -> str:
     """Hash of what decides a speed besides the machine: network, batch size, multiparton interactions."""
-    return fingerprint([asdict(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
+    return fingerprint([said(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
 
 
 def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapping[str, Any] | None) -> Speeds:
@@ -88,7 +89,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     else:
         events = [record for record in events if not record.get("mpi")]
     backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
-                 and r["identity"]["network"] == asdict(study.network)]  # fmt: skip
+                 and r["identity"]["network"] == said(study.network)]  # fmt: skip
     base, origins = ELSEWHERE, []
     if calibration:
         base = Speeds(
@@ -134,7 +135,7 @@ def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
     identity = record["identity"]
     return (
         record.get("processor") == processor
-        and identity["network"] == asdict(study.network)
+        and identity["network"] == said(study.network)
         and identity["training"]["batch_size"] == study.finetuning.batch_size
     )
 

@@ -17,19 +17,19 @@ import optuna
 
 from breakeven.estimate.budget import Budget, rank
 from breakeven.estimate.pace import Pace
-from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.search.pruning import limits
 from breakeven.search.ratio import RatioSearch
+from breakeven.study.identity import IDLE_RATIOS
 from breakeven.study.plan import (
     Cell,
     Ingredients,
-    Phase,
     Trial,
     cells,
     confirm_seeds,
     event_passes,
+    search_name,
     search_seeds,
     searched,
     trial,
@@ -108,7 +108,7 @@ class TrialQueue:
                 self._begin_search(cell)
         for cell in cells(study):
             if not searched(study, cell):
-                self._confirm(cell, 1.0 if cell.strategy == "scratch" else study.search.published)
+                self._confirm(cell, IDLE_RATIOS.get(cell.strategy, study.search.published))
 
     @property
     def total(self) -> int:
@@ -340,8 +340,7 @@ class TrialQueue:
         return max(left / (2 * workers), _SHORTEST_PACK_SECONDS)
 
     def _begin_search(self, cell: Cell) -> None:
-        name = self._search_name(cell)
-        search = RatioSearch(self.storage, name, self.study.search)
+        search = RatioSearch(self.storage, search_name(self.study, cell, self.made_of), self.study.search)
         self._searching[cell] = _SearchedCell(search)
         for number, ratio, told in search.proposals():
             self._hand_out(cell, number, ratio)
@@ -412,12 +411,3 @@ class TrialQueue:
         if self.budget is not None:
             return rank(waiting, event_passes(self.study, waiting.cell, waiting.phase))
         return -waiting.cell.size, waiting.phase == "confirm"
-
-    def _search_name(self, cell: Cell) -> str:
-        """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""
-        phase: Phase = "search"
-        sample = trial(self.study, cell, phase, search_seeds(self.study)[0], 1.0, self.made_of).identity
-        space = self.study.search
-        bounds = {"published": space.published, "low": space.low, "high": space.high}
-        pruned = {} if space.pruning else {"pruning": False}  # what was pruned is trained to its end in a search anew
-        return fingerprint({**sample, "seed": space.seeds, "space": bounds, **pruned})

@@ -1,14 +1,12 @@
 """Second stage: the backbones, one for each objective, trained or found."""
 
-import dataclasses
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from breakeven import models, provenance, training
+from breakeven import provenance
 from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import pretraining_hours
 from breakeven.estimate.speeds import read_calibration, speeds
@@ -20,9 +18,11 @@ from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.study import plan
+from breakeven.study.identity import pretraining_identity
 from breakeven.study.spec import Study
 from breakeven.terminal import Bar, bar, console
 from breakeven.work.job import PretrainingJob
+from breakeven.work.versions import result_versions
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,9 @@ def pretrain_backbones(
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
     records = list(generated)
-    content = [datasets[name].hash for name in names]
+    content, versions = [datasets[name].hash for name in names], result_versions()
     for objective in study.pretraining.objectives:
-        identity = {
-            "kind": "pretraining",
-            "objective": objective,
-            "datasets": content,
-            "network": dataclasses.asdict(study.network),
-            "training": {
-                key: getattr(study.pretraining, key)
-                for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
-            },
-            "validation_events": study.finetuning.validation_events,
-            "versions": _versions(),
-        }
+        identity = pretraining_identity(study.pretraining, study.network, objective, content, versions)
         name = fingerprint(identity)
         backbone = places.backbones / name
         records.append(name)
@@ -85,7 +74,6 @@ def pretrain_backbones(
                 network=study.network,
                 settings=study.pretraining,
                 datasets=tuple(datasets[process] for process in names),
-                validation_events=study.finetuning.validation_events,
                 ledger=places.ledger,
                 backbone=backbone,
                 device=resources.device,
@@ -109,7 +97,7 @@ def pretrain_backbones(
         done = ledger.get(name)
         assert done is not None
         hashes[objective], backbones[objective] = done["backbone"], backbone
-    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
+    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
     return Made(datasets, ingredients, backbones, tuple(records))
 
 
@@ -120,12 +108,3 @@ def _show(progress: Bar, leases: Leases, epoch: dict[str, Any]) -> None:
 
 def _pretrained(ledger: Ledger, name: str, backbone: Path) -> bool:
     return ledger.refresh(certain=True).finished(name) and backbone.is_dir()
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what decides a training's result."""
-    return {
-        "network": str(models.NETWORK_VERSION),
-        "training": str(training.TRAINING_VERSION),
-        "torch": importlib.metadata.version("torch").split(".")[0],
-    }

@@ -13,7 +13,7 @@ _MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.s
 """Lists that may gain entries: the old trials are all part of the new study."""
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
-_FREE = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
+RUNNING = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
                    "pretraining.workers", "search.pruning"})  # fmt: skip
 """Fields that decide how trials run and not what they give."""
 
@@ -48,7 +48,7 @@ def _grows(name: str, was: Any, now: Any) -> bool:
         return set(was) <= set(now)
     if name in _HIGHER:
         return was <= now
-    return name in _FREE
+    return name in RUNNING
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

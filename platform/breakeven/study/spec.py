@@ -120,6 +120,8 @@ class Pretraining:
     """Factor on the rate after each epoch."""
     seed: int = 1
     """Initialisation and order of events."""
+    validation_events: int = 250
+    """Most validation events of each process."""
     workers: int = 0
     """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
 
@@ -210,6 +212,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "pretraining.batch-size": study.pretraining.batch_size,
         "pretraining.learning-rate": study.pretraining.learning_rate,
         "pretraining.decay": study.pretraining.decay,
+        "pretraining.validation-events": study.pretraining.validation_events,
         "finetuning.seeds": study.finetuning.seeds,
         "finetuning.epochs": study.finetuning.epochs,
         "finetuning.batch-size": study.finetuning.batch_size,
@@ -269,6 +272,9 @@ def study_from_json(values: dict[str, Any]) -> Study:
     """The study that `dataclasses.asdict` made JSON of. Raises TypeError on fields that this version does not know."""
     parts: dict[str, Any] = {"generation": Generation, "network": Network, "pretraining": Pretraining,
                              "finetuning": Finetuning, "search": Search}  # fmt: skip
+    if "validation_events" not in values["pretraining"]:  # the first version had one number for both
+        number = values["finetuning"]["validation_events"]
+        values = {**values, "pretraining": {**values["pretraining"], "validation_events": number}}
     read = {
         name: kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()})
         for name, kind in parts.items()

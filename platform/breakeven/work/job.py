@@ -47,8 +47,6 @@ class PretrainingJob:
     settings: Pretraining
     datasets: tuple[Dataset, ...]
     """Events of the classes, in the order of the class numbers."""
-    validation_events: int
-    """Most validation events of each process."""
     ledger: Path
     backbone: Path
     """Folder that the finished backbone is written to."""

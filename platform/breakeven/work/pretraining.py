@@ -118,7 +118,7 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
         if job.settings.events_per_process:
             most = min(job.settings.events_per_process, len(train_rows))
             train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
-        validation = capped(found, Split.VALIDATION, job.validation_events, found.process_names[0])
+        validation = capped(found, Split.VALIDATION, job.settings.validation_events, found.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
