@@ -140,6 +140,7 @@ def _begin(study: Study, runs_dir: Path) -> Places:
         f"  from nothing: {preview.hours(price.generation)} of one core and {preview.hours(price.device_hours)} of one device"
         + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
     )
+    preview.tell_names(study)
     return places
 
 

@@ -114,7 +114,7 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
 
 
 def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str, float]:
-    wanted = {name for task in study.finetuning.tasks for name in _processes(task)}
+    wanted = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
     made_of = plan.Ingredients({name: name for name in wanted}, {name: name for name in study.pretraining.objectives})
 
     def job_of(trial: plan.Trial) -> TrialJob:

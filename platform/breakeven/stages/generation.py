@@ -15,7 +15,7 @@ from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
 from breakeven.study import plan
-from breakeven.study.spec import Study, task
+from breakeven.study.spec import Study
 from breakeven.terminal import bar
 
 
@@ -78,8 +78,8 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
 def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
     """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
     largest = max(study.finetuning.sizes)
-    for name in study.finetuning.tasks:
-        for process in (task(name).signal, task(name).background):
+    for task in study.finetuning.resolved():
+        for process in (task.signal, task.background):
             there = len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN))
             if largest > there:
                 raise sampling.TooFewEvents(

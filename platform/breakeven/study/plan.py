@@ -63,11 +63,16 @@ class Trial:
         return fingerprint(self.identity)
 
 
+def cell_name(record: Mapping[Any, Any]) -> str:
+    """Name of the cell of a trial's record, by the name that its task has now."""
+    return record["cell"].replace(record["task"], spec.task_name(record), 1)
+
+
 def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, ...]:
     """All processes that a study needs, pretraining first, each once."""
     wanted = list(pretraining_processes(study, pretraining_default)) if study.pretraining.objectives else []
-    for name in study.finetuning.tasks:
-        wanted += [spec.task(name).signal, spec.task(name).background]
+    for task in study.finetuning.resolved():
+        wanted += [task.signal, task.background]
     return tuple(dict.fromkeys(wanted))
 
 
@@ -80,10 +85,10 @@ def cells(study: Study) -> tuple[Cell, ...]:
     """The cells of a study, largest size first, as the longest work must not come last."""
     found = []
     for size in sorted(study.finetuning.sizes, reverse=True):
-        for task in study.finetuning.tasks:
-            found.append(Cell(task, "none", "scratch", size))
+        for task in study.finetuning.resolved():
+            found.append(Cell(task.name, "none", "scratch", size))
             for objective in study.pretraining.objectives:
-                found += [Cell(task, objective, strategy, size) for strategy in study.finetuning.strategies]
+                found += [Cell(task.name, objective, strategy, size) for strategy in study.finetuning.strategies]
     return tuple(found)
 
 
