@@ -61,6 +61,7 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == found["test_rejection_90"]
     assert found["test_events"] > 20 and found["validation_events"] == 20
     assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
+    assert found["kernel"] == build(1).kernel() == Ledger(tmp_path).refresh().frame()["kernel"].item()
 
 
 def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
@@ -86,6 +87,13 @@ def test_other_networks_keep_nothing(datasets, tmp_path, more):
     record = run_trial(job_for(datasets, tmp_path, **more))
     assert record["outcome"] == "finished" and "representation" not in record
     assert not (tmp_path / "representations").exists()
+
+
+def test_a_record_says_why_its_representation_is_missing(datasets, tmp_path):
+    (tmp_path / "representations").write_text("no folder")
+    record = run_trial(job_for(datasets, tmp_path, represented_events=7))
+    assert record["outcome"] == "finished" and "representation" not in record
+    assert "representations" in record["no_representation"]
 
 
 def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):

@@ -74,13 +74,14 @@ def key(study: Study) -> str:
 def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapping[str, Any] | None) -> Speeds:
     """The best that is known: finished records of this processor with the same network and batch size, else calibration.
 
-    Where the ledger holds trials on GPUs those decide; hours of two kinds of device are never averaged.
+    Where the ledger holds trials on GPUs those decide; hours of two kinds of device, or of two kernels, are never averaged.
     """
     here = [record for record in records if record["outcome"] == "finished" and record["device_seconds"] > 0]
     made_here = provenance.processor()
     trials = [record for record in here if record["level"] == "trial" and _alike(record, study, made_here)]
     if any(record["device"] != "cpu" for record in trials):
         trials = [record for record in trials if record["device"] != "cpu"]
+    trials = _of_last_kernel(trials)
     events = [
         record for record in here if record["level"] == "generation" and record.get("processor", made_here) == made_here
     ]
@@ -90,6 +91,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
         events = [record for record in events if not record.get("mpi")]
     backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
                  and r["identity"]["network"] == said(study.network)]  # fmt: skip
+    backbones = _of_last_kernel(backbones)
     base, origins = ELSEWHERE, []
     if calibration:
         base = Speeds(
@@ -138,6 +140,12 @@ def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
         and identity["network"] == said(study.network)
         and identity["training"]["batch_size"] == study.finetuning.batch_size
     )
+
+
+def _of_last_kernel(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the kernel that ran last, as the next ones will; older records do not name theirs, and go together."""
+    last = max(records, key=lambda record: record["ended"], default={})
+    return [record for record in records if record.get("kernel") == last.get("kernel")]
 
 
 def _passes(record: Mapping[str, Any]) -> float:

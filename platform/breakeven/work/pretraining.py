@@ -81,6 +81,7 @@ def train_share(
         facts = training_facts(result) | {
             "pretraining": job.objective,
             "device": job.device,
+            "kernel": model.kernel(),
             "workers": workers.world,
             "wall_seconds": result.curve[-1].wall_seconds,
             "device_seconds": result.curve[-1].device_seconds,

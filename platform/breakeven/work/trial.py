@@ -173,7 +173,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         backbone=backbone,
         on_epoch=hopeless,
     )
-    facts = training_facts(result, _share(job))
+    facts = training_facts(result, _share(job)) | {"kernel": model.kernel()}
     if result.stopped == "asked":
         last = len(result.curve) - 1
         reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
@@ -206,8 +206,8 @@ def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventA
     identity = job.trial.identity
     try:
         digest = Representations(job.ledger).write(job.trial.hash, kept)
-    except (ValueError, OSError):  # too large for half precision, or for the disk: the trial is a result all the same
-        return {}
+    except (ValueError, OSError) as error:  # too large for half precision, or for the disk: it is a result all the same
+        return {"no_representation": f"{type(error).__name__}: {error}"}
     return {
         "representation": digest,
         "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
