@@ -50,6 +50,14 @@ def test_where_results_go(tmp_path, monkeypatch):
     assert default_runs_dir() == tmp_path
 
 
+def test_a_task_under_two_names_is_told_and_counted_once(tmp_path, capsys):
+    both = replace(STUDY.finetuning, tasks=("stop_pair_vs_ttH", "stop_vs_ttH"))
+    run._begin(replace(STUDY, finetuning=both), tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "stop_pair_vs_ttH is the task stop_vs_ttH: it is counted once" in said
+    assert f"{1 + 2 * 2} cells" in said  # of one task
+
+
 def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
     first = replace(STUDY, name="mine")
     places = run._begin(first, tmp_path)

@@ -111,6 +111,12 @@ def test_a_new_field_leaves_every_hash_as_it_is_until_it_is_used(monkeypatch):
     assert of(FINETUNE) == changed != of(FINETUNE, study=finetuning(test_events=99))
 
 
+def test_the_width_of_a_network_is_in_its_identity_where_it_is_not_that_of_the_first():
+    narrow = replace(STUDY, network=Network(hidden=32))
+    assert of(SCRATCH, study=narrow, ratio=1.0) != "3b2c20e2cb84096f"
+    assert "hidden" not in identity.said(Network()) and identity.said(Network(hidden=32))["hidden"] == 32
+
+
 @pytest.mark.parametrize("part", [Network, Pretraining, Finetuning, Search])
 def test_every_field_decides_a_result_or_is_known_not_to(part):
     """A field that decides is said always, or later than the first records: with its value until then in SILENT."""

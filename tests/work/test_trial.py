@@ -96,6 +96,13 @@ def test_a_record_says_why_its_representation_is_missing(datasets, tmp_path):
     assert "representations" in record["no_representation"]
 
 
+def test_the_width_of_the_network_is_that_of_the_study(datasets, tmp_path):
+    job = job_for(datasets, tmp_path, represented_events=7)
+    record = run_trial(replace(job, network=Network(hidden=8)))
+    layers = Representations(tmp_path).read(record["record"], record["representation"])
+    assert {layer.shape[1] for layer in layers.values()} == {8} and record["kernel"] == "torch"
+
+
 def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
     first, second = (run_trial(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
     for key in ("test_accuracy", "test_loss", "validation_loss", "best_epoch"):

@@ -103,6 +103,8 @@ class Network:
     """Use one block in all iterations (134k parameters) in place of one for each (372k)."""
     iterations: int = 4
     """Message-passing iterations."""
+    hidden: int = 64
+    """Width of every layer; the compiled kernel serves 64 alone."""
     log_momenta: bool = True
     """Take the logarithm of pt and energy before standardising."""
     initialisation: Literal["he", "torch"] = "he"
@@ -234,6 +236,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         "generation.events-per-process": study.generation.events_per_process,
         "generation.shard-events": study.generation.shard_events,
         "network.iterations": study.network.iterations,
+        "network.hidden": study.network.hidden,
         "pretraining.epochs": study.pretraining.epochs,
         "pretraining.batch-size": study.pretraining.batch_size,
         "pretraining.learning-rate": study.pretraining.learning_rate,

@@ -6,6 +6,7 @@ checkpoint goes.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +43,7 @@ def train_share(
     gone when it returns.  progress: file that rank 0 writes the curve so far to.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
-    model = build(
-        n_outputs,
-        engine=job.network.engine,
-        seed=job.settings.seed,
-        iterations=job.network.iterations,
-        shared_blocks=job.network.shared_blocks,
-        log_momenta=job.network.log_momenta,
-        initialisation=job.network.initialisation,
-    ).to(device)
+    model = build(n_outputs, seed=job.settings.seed, **asdict(job.network)).to(device)
     claim = Ledger(job.ledger).claim(job.hash, job.device, share=workers.world) if workers.rank == 0 else None
     started, meter = now(), energy_meter(device)
     if claim is not None:

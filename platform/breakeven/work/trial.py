@@ -136,14 +136,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         for split in Split
         if len(found := chosen.rows(split))
     }
-    model = build(
-        1,
-        engine=job.network.engine,
-        iterations=job.network.iterations,
-        shared_blocks=job.network.shared_blocks,
-        log_momenta=job.network.log_momenta,
-        initialisation=job.network.initialisation,
-    ).to(job.device)
+    model = build(1, **asdict(job.network)).to(job.device)
     recipe = Recipe(
         objective="binary",
         epochs=trial.identity["epochs"],
