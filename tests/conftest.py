@@ -2,15 +2,27 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 from breakeven.events import store
+from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import CATALOGUE
 
 SHARD_EVENTS = 60
+
+
+def run_trial(job: Any) -> dict[str, Any]:
+    """Train and judge a pack of one trial; what the ledger holds of it afterwards."""
+    from breakeven.work.trial import run_pack  # brings torch, which most tests do without
+
+    run_pack([job])
+    record = Ledger(job.ledger).refresh().get(job.trial.hash)
+    assert record is not None
+    return record
 
 
 def small_recipe(process: str, seed: int = 1) -> store.Recipe:

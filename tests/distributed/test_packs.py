@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import run_trial
 
 from breakeven.distributed.finetuning import QueueSearcher, shares
 from breakeven.distributed.session import Resources
@@ -17,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
-from breakeven.work.trial import run_pack, run_trial, train_and_judge
+from breakeven.work.trial import run_pack, train_and_judge
 
 STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)

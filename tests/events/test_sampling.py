@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from breakeven.events.sampling import Split, TooFewEvents, assign_splits, expected_events, subset
+from breakeven.events.sampling import Split, TooFewEvents, assign_splits, subset
 
 
 def test_splits_have_their_shares_and_never_depend_on_the_size():
@@ -42,10 +42,3 @@ def test_too_few_events_say_how_many_there_are():
 def test_a_size_below_one_is_refused(size):
     with pytest.raises(ValueError, match=f"a sample of {size} events"):
         subset(np.arange(10), size, 1, "ttH")
-
-
-def test_expected_events_are_surely_there():
-    for n in (200, 5000):
-        for split in Split:
-            counts = [np.sum(assign_splits(f"p{k}", np.arange(n)) == split) for k in range(100)]
-            assert min(counts) >= expected_events(n, split)

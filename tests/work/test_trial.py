@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import small_recipe
+from conftest import run_trial, small_recipe
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
@@ -18,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Network, Study
 from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import capped, run_trial
+from breakeven.work.trial import capped
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)

@@ -45,13 +45,6 @@ def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
     ).astype(np.int8)
 
 
-def expected_events(n_events: int, split: Split) -> int:
-    """Events that `split` surely has (at four standard deviations) of `n_events` distinct hard events."""
-    share = {Split.TEST: TEST_FRACTION, Split.VALIDATION: VALIDATION_FRACTION}
-    fraction = share.get(split, TRAIN_FRACTION)
-    return max(0, int(n_events * fraction - 4.0 * (n_events * fraction * (1.0 - fraction)) ** 0.5))
-
-
 def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
     """A random subset of `size` of `rows`, a function of (seed, name); larger sizes contain the smaller ones.
 

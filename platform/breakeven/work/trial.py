@@ -43,7 +43,9 @@ def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list
     Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
 
     Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
-    fails in whatever way leaves the others as they are.
+    fails in whatever way leaves the others as they are. A confirming trial is judged on test events, a search trial never
+    sees one. A loss or feature that is not finite makes a record with outcome "failed" and the reason, and so does a trial
+    that takes longer than it may; neither is tried again, unless the limit is raised.
     """
     files, used = [], 0.0
     for job in jobs:
@@ -54,16 +56,6 @@ def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list
             gc.collect()  # what an out-of-memory error left must not be in the way of the next
             torch.cuda.empty_cache()
     return files, used
-
-
-def run_trial(job: TrialJob, train: Train | None = None) -> dict[str, Any]:
-    """Train and judge one trial and write its record; returns the record.
-
-    A confirming trial is judged on test events, a search trial never sees one. A loss or feature that is not finite
-    makes a record with outcome "failed" and the reason, and so does a trial that takes longer than it may; neither is
-    tried again, unless the limit is raised.
-    """
-    return _recorded(job, train or train_and_judge)[0]
 
 
 def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
