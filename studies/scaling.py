@@ -17,7 +17,8 @@ SMOKE = Study(
     name="smoke",
     generation=Generation(events_per_process=600, shard_events=150),
     pretraining=Pretraining(
-        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=6, batch_size=32
+        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=6, batch_size=32,
+        validation_events=60,
     ),
     finetuning=Finetuning(
         tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 200), seeds=2, epochs=4,
@@ -31,7 +32,7 @@ LAPTOP = Study(name="laptop")
 WORKSTATION = Study(
     name="workstation",
     generation=Generation(events_per_process=20_000),
-    pretraining=Pretraining(events_per_process=10_000, epochs=15),
+    pretraining=Pretraining(events_per_process=10_000, epochs=15, validation_events=1000),
     finetuning=Finetuning(
         sizes=(100, 200, 500, 1000, 2000, 5000), seeds=5, epochs=12, validation_events=1000
     ),
@@ -46,7 +47,8 @@ PAPER = Study(
     ),
     network=Network(log_momenta=False, initialisation="torch"),
     pretraining=Pretraining(
-        events_per_process=10_000_000, epochs=50, batch_size=1024, learning_rate=1e-4, workers=16
+        events_per_process=10_000_000, epochs=50, batch_size=1024, learning_rate=1e-4, workers=16,
+        validation_events=500_000,
     ),
     finetuning=Finetuning(
         strategies=("finetune",), sizes=(1000, 10_000, 100_000, 1_000_000, 10_000_000), seeds=5, epochs=100,

@@ -142,7 +142,7 @@ _EMPTY: dict[str, Any] = {
     "level": "", "record": "", "outcome": "finished", "reason": "", "phase": "", "cell": "", "task": "", "signal": "",
     "background": "", "pretraining": "none", "strategy": "", "size": 0, "seed": 0, "ratio": NAN, "test_accuracy": NAN,
     "test_auc": NAN, "test_rejection_50": NAN, "test_rejection_70": NAN, "test_rejection_90": NAN,
-    "test_significance_improvement": NAN, "processor": "Xeon x 2", "validation_accuracy": NAN,
+    "test_significance_improvement": NAN, "processor": "Xeon x 2", "kernel": "fused", "validation_accuracy": NAN,
     "validation_auc": NAN, "validation_loss": NAN, "epochs": 0,
     "events_seen": 0, "device": "cpu", "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": NAN,
     "wasted_seconds": 0.0, "curve": (), "dataset": "d1", "backbone": "", "git_commit": "abc123", "host": "node1",

@@ -17,13 +17,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import small_recipe
 from tracking.studies import Experiment, trial
 
-from breakeven import publish, run
+from breakeven import atomic, publish, run
+from breakeven.events import store
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
 from breakeven.places import Places
+from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
 from breakeven.tracking import prepare
@@ -156,6 +159,18 @@ def test_a_fault_in_tracking_is_not_swallowed(ledger, leases, experiment, monkey
         tracker.recorded(["a" * 16])
 
 
+def test_the_report_of_an_older_study_prints_its_own_dataset_and_not_the_newest(tmp_path):
+    places, recipe, ledger = Places(tmp_path, "tiny"), small_recipe("WH"), Ledger(Places(tmp_path, "tiny").ledger)
+    atomic.write_text(places.folder / "command.txt", "a command")
+    for shard in range(2):
+        store.make_shard(recipe, places.datasets, shard)
+    older, newer = (store.complete(recipe, places.datasets, shards) for shards in (1, 2))
+    ledger.write([_generation_record("WH", older), _generation_record("WH", newer)])
+    for dataset in (older, newer):
+        facts = publish._facts(STUDY, places, ledger.frame([dataset.hash]))
+        assert facts["datasets"]["WH"] == dataset.manifest and facts["datasets"]["WH"]["events"] == dataset.n_events
+
+
 def record(name, seed=1, **fields):
     """A trial as a worker writes it: without the figures that it does not have."""
     row = {key: value for key, value in trial(name, seed, **fields).items() if value is not None and value == value}
@@ -216,6 +231,7 @@ from breakeven import publish
 from breakeven.places import Places
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
+from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 places, study = Places(Path(sys.argv[1]), "tiny"), Study(name="tiny")
 ledger = Ledger(places.ledger).refresh()

@@ -33,7 +33,7 @@ def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
     leases = Leases(tmp_path)
     driver = Driver(study, Places(tmp_path, "s"), Ledger(tmp_path), leases, Cluster(leases), Observers())
     inputs = pretrain_backbones(driver, datasets)
-    assert inputs.backbones == {} and set(inputs.folders) == {"WH", "ZH"}
+    assert inputs.backbones == {} and set(inputs.datasets) == {"WH", "ZH"}
     assert inputs.records == tuple(dataset.hash for dataset in datasets.values())
 
 
@@ -53,6 +53,14 @@ def test_where_results_go(tmp_path, monkeypatch):
     assert default_runs_dir().is_absolute() and default_runs_dir().name == "runs"
     monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path))
     assert default_runs_dir() == tmp_path
+
+
+def test_a_task_under_two_names_is_told_and_counted_once(tmp_path, capsys):
+    both = replace(STUDY.finetuning, tasks=("stop_pair_vs_ttH", "stop_vs_ttH"))
+    run._begin(replace(STUDY, finetuning=both), tmp_path)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "stop_pair_vs_ttH is the task stop_vs_ttH: it is counted once" in said
+    assert f"{1 + 2 * 2} cells" in said  # of one task
 
 
 def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):

@@ -30,7 +30,6 @@ from breakeven.observer import Observer
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
 from breakeven.report import report
-from breakeven.stages.generation import recipes_of
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, Writer, experiment_of, resolve_uri, without_password
@@ -254,12 +253,7 @@ def _mlflow(study: Study, places: Places) -> dict[str, Any]:
 def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
     """What the report says of the study besides the ledger's numbers."""
     generated = frame[(frame["level"] == "generation") & (frame["outcome"] == "finished")]
-    by_process = {row["process"]: row for row in generated.to_dict("records")}
-    manifests = {
-        recipe.process.name: _manifest(recipe.folder(places.datasets), by_process[recipe.process.name])
-        for recipe in recipes_of(study)
-        if recipe.process.name in by_process
-    }
+    manifests = {row["process"]: _manifest(places, row) for row in generated.to_dict("records")}
     return {
         "study": study.name,
         "spec": dataclasses.asdict(study),
@@ -271,9 +265,9 @@ def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _manifest(folder: Path, record: dict[Any, Any]) -> dict[str, Any]:
+def _manifest(places: Places, record: dict[Any, Any]) -> dict[str, Any]:
     """The dataset's own manifest; where the events are not here, as after a move, what the ledger says of them."""
-    if folder.is_dir():
-        return store.open_dataset(folder).manifest
+    if (found := store.find_dataset(places.datasets, record["process"], record["dataset"])) is not None:
+        return found.manifest
     note = "the events are not on this machine: cross section and notes are in their manifest"
     return {"source": record["source"], "events": int(record["events"]), "hash": record["dataset"], "note": note}

@@ -92,12 +92,11 @@ def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) 
 
 def draw_physics(runs_dir: Path) -> None:
     """Draw every dataset's distributions to `<runs>/shared/physics`; raises FileNotFoundError where there are none."""
-    manifests = sorted((runs_dir / "shared" / "datasets").glob("*/*/manifest.json"))
-    if not manifests:
+    datasets = store.largest_datasets(runs_dir / "shared" / "datasets")
+    if not datasets:
         raise FileNotFoundError(f"{runs_dir / 'shared' / 'datasets'}: no datasets; run a study first")
     objects = {}
-    for manifest in manifests:
-        dataset = store.open_dataset(manifest.parent)
+    for dataset in datasets:
         tables = [store.read_shard(path)[0] for path in dataset.paths()[:20]]
         objects[dataset.process] = schema.objects_of(pa.concat_tables(tables).combine_chunks())
     path = runs_dir / "shared" / "physics.png"

@@ -36,10 +36,10 @@ def resources():
 
 
 def pretraining_job(datasets, folder, **more):
-    settings = replace(Pretraining(epochs=2, batch_size=32), **more)
+    settings = replace(Pretraining(epochs=2, batch_size=32, validation_events=10), **more)
     return PretrainingJob(
         hash="0123456789abcdef", objective="multiclass", network=Network(), settings=settings,
-        folders=tuple(dataset.folder for dataset in datasets.values()), validation_events=10, ledger=folder / "ledger",
+        datasets=tuple(datasets.values()), ledger=folder / "ledger",
         backbone=folder / "backbone", device="cpu",
     )  # fmt: skip
 
@@ -115,10 +115,9 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
     made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
     ledger = Ledger(tmp_path / "ledger")
     queue = filled(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"), observer=Heard())
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
 
     def job_of(trial):
-        return TrialJob(trial, study.network, study.finetuning, folders, None, tmp_path / "ledger", "cpu", "abc")
+        return TrialJob(trial, study.network, study.finetuning, datasets, None, tmp_path / "ledger", "cpu", "abc")
 
     def killed_at_the_first_try(job, check):
         from breakeven.work.trial import train_and_judge

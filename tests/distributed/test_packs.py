@@ -29,8 +29,7 @@ def job_for(datasets, ledger, seed, **settings):
     study = replace(STUDY, finetuning=replace(STUDY.finetuning, **settings))
     made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
     made = trial(study, Cell("WH_vs_ZH", "none", "scratch", 20), "confirm", seed, 1.0, made_of)
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
-    return TrialJob(made, study.network, study.finetuning, folders, None, ledger, "cpu", "abc")
+    return TrialJob(made, study.network, study.finetuning, datasets, None, ledger, "cpu", "abc")
 
 
 def facts(job, check):

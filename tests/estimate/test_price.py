@@ -25,6 +25,7 @@ def record(size=100, seed=1, seconds=10.0, strategy="scratch", phase="confirm", 
     return {"level": "trial", "outcome": "finished", "strategy": strategy, "size": size, "phase": phase, "seed": seed,
             "device": "cpu", "device_seconds": seconds, "events_seen": 2 * size * limit, "epochs": limit,
             "validation_events": 500, "test_events": 2000, "identity": identity, "processor": provenance.processor(),
+            "ended": f"2026-11-26T10:00:{seed:02d}",
             **more}  # fmt: skip
 
 
@@ -67,6 +68,17 @@ def test_only_the_same_network_batch_and_machine_is_history():
     measured = speeds(STUDY, strange, {"trained": 77.0, "generated": 33.0, "seconds": 20.0})
     assert (measured.trained.value, measured.generated.value) == (77.0, 33.0) and "calibration" in measured.origin
     assert speeds(STUDY, [record()], {"trained": 77.0, "generated": 33.0, "seconds": 20.0}).trained.value != 77.0
+
+
+def test_speeds_of_two_kernels_are_never_averaged():
+    plain = [record(seed=seed, seconds=20.0, kernel="torch") for seed in (1, 2)]
+    fused = [record(seed=seed, seconds=5.0, kernel="fused") for seed in (3, 4)]
+    both, alone = (speeds(STUDY, found, None) for found in (plain + fused, fused))
+    assert both == alone and both.trials["scratch", 100, "confirm"][0] == 5.0
+    back = speeds(STUDY, [*fused, *plain, record(seed=5, seconds=21.0, kernel="torch")], None)  # the last decides
+    assert back.trials["scratch", 100, "confirm"][2] == 3
+    unnamed = speeds(STUDY, [record(seed=6, seconds=9.0), *fused], None)  # an older record is a kernel of its own
+    assert unnamed.trials["scratch", 100, "confirm"] == (9.0, 9.0, 1)
 
 
 def test_each_process_has_its_own_speed_and_interactions_theirs():

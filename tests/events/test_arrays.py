@@ -1,3 +1,6 @@
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
@@ -17,6 +20,15 @@ def test_arrays_are_the_events_of_the_shards(datasets):
     labels = np.concatenate([truth.labels(schema.truth_of(table)) for table in tables])
     np.testing.assert_array_equal(found.labels, labels)
     assert isinstance(found.nodes, np.memmap)
+
+
+def test_shards_of_other_events_than_were_planned_are_not_opened(datasets, tmp_path):
+    planned = datasets["WH"]
+    folder = shutil.copytree(planned.folder, tmp_path / "WH", ignore=shutil.ignore_patterns("arrays-*"))
+    second = store.shard_path(folder, 1)
+    second.write_bytes(store.shard_path(folder, 0).read_bytes())
+    with pytest.raises(store.CorruptDataset, match=rf"{second}: .*the dataset {planned.hash} was completed with"):
+        arrays.open_arrays(dataclasses.replace(planned, folder=folder))
 
 
 def test_selected_events_keep_their_objects(datasets):

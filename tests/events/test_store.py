@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_objects_and_truth_survive_the_way_to_disk_and_back(datasets):
 
 
 def test_the_manifest_tells_what_a_reader_needs(datasets):
-    manifest = store.open_dataset(datasets["ZH"].folder).manifest
+    manifest = datasets["ZH"].manifest
     for key in (
         "process",
         "settings",
@@ -122,11 +123,42 @@ def test_changed_events_are_noticed(datasets, tmp_path):
 
 
 def test_a_broken_manifest_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"manifest\.json.*run the generation"):
+    with pytest.raises(FileNotFoundError, match=r"manifests.*run the generation"):
         store.open_dataset(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"process": "WH"')
-    with pytest.raises(store.CorruptDataset, match=r"manifest\.json"):
-        store.open_dataset(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"0123\.json.*run the generation"):
+        store.open_dataset(tmp_path, "0123")
+    (tmp_path / "manifests").mkdir()
+    for text in (
+        '{"process": "WH"',
+        "[]",
+        '{"process": "WH", "events": 9, "hash": "0123", "shards": [{"content": "a"}]}',
+    ):
+        (tmp_path / "manifests" / "0123.json").write_text(text)
+        with pytest.raises(store.CorruptDataset, match=r"0123\.json"):
+            store.open_dataset(tmp_path, "0123")
+
+
+def test_a_dataset_stays_what_it_is_while_others_grow_in_its_folder(datasets, tmp_path):
+    recipe = small_recipe("WH")
+    for shard in range(2):
+        store.make_shard(recipe, tmp_path, shard)
+    small = store.complete(recipe, tmp_path, 1)
+    large = store.complete(recipe, tmp_path, 2)
+    assert store.open_dataset(small.folder, small.hash) == small and small.manifest["events"] == SHARD_EVENTS
+    assert store.open_dataset(small.folder) == large == store.find_dataset(tmp_path, "WH", large.hash)
+    assert store.largest_datasets(tmp_path) == [large] and store.find_dataset(tmp_path, "WH", "0123") is None
+    assert large == dataclasses.replace(datasets["WH"], folder=large.folder)
+
+
+def test_the_one_manifest_of_an_older_runs_folder_is_opened(datasets, tmp_path):
+    old = shutil.copytree(datasets["WH"].folder, tmp_path / "WH" / "recipe")
+    shutil.rmtree(old / "manifests")
+    (old / "manifest.json").write_text(json.dumps(datasets["WH"].manifest))
+    assert store.open_dataset(old).hash == store.open_dataset(old, datasets["WH"].hash).hash == datasets["WH"].hash
+    found = store.find_dataset(tmp_path, "WH", datasets["WH"].hash)
+    assert found is not None and found.manifest == datasets["WH"].manifest
+    with pytest.raises(FileNotFoundError, match=r"0123\.json"):
+        store.open_dataset(old, "0123")
 
 
 def test_lhe_content_decides_the_recipe(tmp_path):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from breakeven.models import build, fused
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.graph_network_dgl import GraphNetworkDGL
 
 BATCHES = [(1,), (1, 1, 1), (60,), (7,), (3, 1, 60, 7, 2, 1), tuple(range(1, 14)) * 12, ()]
 
@@ -222,6 +223,16 @@ def test_what_the_kernel_does_not_cover_runs_in_plain_torch(case: str) -> None:
     output = model.represent(nodes, offsets)
     assert "_Backbone" not in output.grad_fn.name()
     assert torch.equal(output, expected)
+
+
+@pytest.mark.usefixtures("forgotten_library")
+def test_a_model_tells_what_computes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build(1).kernel() == "fused"
+    assert build(1, hidden=32).kernel() == build(1).double().kernel() == "torch"
+    assert GraphNetworkDGL(1).kernel() == "dgl"
+    fused.library.cache_clear()
+    monkeypatch.setenv("BREAKEVEN_FUSED", "0")
+    assert build(1).kernel() == "torch"
 
 
 @pytest.mark.parametrize(

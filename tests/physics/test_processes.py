@@ -36,7 +36,7 @@ def test_unknown_name_points_to_the_nearest(typed: str, meant: str) -> None:
 def test_from_lhe_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="'ttbar' is taken"):
         from_lhe("ttbar", ["events.lhe"])
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="'': use letters"):
         from_lhe("", ["events.lhe"])
     with pytest.raises(ValueError, match="non-empty list"):
         from_lhe("mine", [])

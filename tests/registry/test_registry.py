@@ -34,7 +34,7 @@ def places(tmp_path, monkeypatch):
 def won(folder: Path, name: str, seed: int) -> package.Winner:
     write_model(folder / name, build(12, seed=seed), {})
     tags = {"backbone": content_hash(folder / name), "study": "mine", "test_gain": "1.5"}
-    return package.Winner("mine-backbone", "multiclass", "p1", folder / name, f"# card of {name}", tags)
+    return package.Winner("mine-backbone", "multiclass", "p1", folder / name, 64, f"# card of {name}", tags)
 
 
 def test_what_is_registered_is_found_and_gives_what_the_network_gives(places, events, datasets, monkeypatch):

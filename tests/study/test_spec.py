@@ -1,8 +1,13 @@
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
 
 import pytest
 
-from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Pretraining, Search, Study, check, task
+from breakeven.physics.processes import from_lhe
+from breakeven.study.growth import changes
+from breakeven.study.plan import cells
+from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Pretraining, Search, Study, check, task
 
 KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_even", "ttH_yy_odd")
 
@@ -34,13 +39,31 @@ def test_the_default_study_is_valid():
         (Study(generation=Generation(fewer={"thq": 5})), "'thq' is not known; the nearest known: tHq"),
         (Study(search=Search(low=1.0, high=0.1)), "swap them"),
         (Study(search=Search(trials=-1)), "search.trials is -1"),
-        (Study(name="../elsewhere"), "name is '../elsewhere'"),
-        (Study(name="shared"), "'shared' is taken"),
+        (Study(generation=Generation(lhe={"a": "x.lhe", "b": "./x.lhe"})), "'a' and 'b' are the same file ./x.lhe"),
+        (Study(generation=Generation(lhe={"a_vs_b": "x.lhe"})), "'a_vs_b' holds '_vs_'"),
     ],
 )
 def test_bad_input_names_field_value_and_way_out(study, message):
     with pytest.raises(InvalidStudy, match=message):
         check(study, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "a/b", "..", ".", ".hidden", "", " ", "a b", "it's", 'a"b', "mlflow.db", "mlartifacts", "shared", "Shared",
+     "-n", "a\n", "x" * 81],
+)  # fmt: skip
+def test_one_rule_for_all_names_of_users(name):
+    check(Study(name="scaling-2.1_b"), KNOWN)
+    rule = re.escape(f"is {name!r}: use letters, digits, dot, dash and underscore, beginning with a letter or digit")
+    with pytest.raises(InvalidStudy, match=f"^name {rule}"):
+        check(Study(name=name), KNOWN)
+    with pytest.raises(InvalidStudy, match=f"^generation.lhe {rule}"):
+        check(Study(generation=Generation(lhe={name: "x.lhe"})), KNOWN)
+    with pytest.raises(InvalidStudy, match=f"^finetuning.tasks {rule}"):
+        check(Study(finetuning=Finetuning(tasks=(name,))), KNOWN)
+    with pytest.raises(ValueError, match=f"^from_lhe: name {rule}"):
+        from_lhe(name, ["x.lhe"])
 
 
 def test_a_task_of_ones_own_is_two_processes():
@@ -49,6 +72,17 @@ def test_a_task_of_ones_own_is_two_processes():
     check(replace(Study(), finetuning=Finetuning(tasks=("ttW_vs_ttH",))), KNOWN)
     with pytest.raises(InvalidStudy, match="two different processes"):
         task("ttW_vs_ttW")
+
+
+def test_two_names_of_one_task_are_one_task():
+    assert task("stop_pair_vs_ttH") is TASKS["stop_vs_ttH"] and task("ttH_vs_stop_pair").name == "ttH_vs_stop_pair"
+    both = Finetuning(tasks=("stop_pair_vs_ttH", "WH_vs_ZH", "stop_vs_ttH"))
+    check(replace(Study(), finetuning=both), KNOWN)
+    assert [one.name for one in both.resolved()] == ["stop_vs_ttH", "WH_vs_ZH"]
+    assert both.renamed() == {"stop_pair_vs_ttH": "stop_vs_ttH"}
+    assert {cell.task for cell in cells(Study(finetuning=both))} == {"stop_vs_ttH", "WH_vs_ZH"}
+    before = json.loads(json.dumps(asdict(Study(finetuning=both))))
+    assert changes(before, Study(finetuning=Finetuning(tasks=("stop_vs_ttH", "WH_vs_ZH")))) == []
 
 
 def test_lhe_files_bring_processes_of_their_own():

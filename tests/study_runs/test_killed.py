@@ -19,9 +19,7 @@ def shards(runs):
 
 
 def datasets(runs):
-    return sorted(
-        json.loads(path.read_text())["hash"] for path in (runs / "shared" / "datasets").glob("*/*/manifest.json")
-    )
+    return sorted(path.stem for path in (runs / "shared" / "datasets").glob("*/*/manifests/*.json"))
 
 
 def epochs(runs):

@@ -22,7 +22,7 @@ BASE: dict[str, Any] = {
     "validation_accuracy": NAN, "validation_auc": NAN, "validation_loss": NAN,
     "epochs": NAN, "events_seen": NAN, "device": "cpu", "wall_seconds": 40.0, "device_seconds": 36.0,
     "plateau_seconds": NAN, "wasted_seconds": 0.0, "curve": None, "dataset": "d1", "backbone": None, "git_commit": "abc",
-    "host": "node1", "processor": "an Intel",
+    "host": "node1", "processor": "an Intel", "kernel": "fused",
     "started": "2026-03-01T10:00:00.000+00:00", "ended": "2026-03-01T10:00:40.000+00:00",
     "process": None, "events": None, "source": None, "workers": None,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from ledger.ledger_contract import fork
 from queues import take
 
 from breakeven import terminal
+from breakeven.analysis import frame as ledger_frame
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places
 from breakeven.study.folder import read_folder
@@ -54,6 +55,20 @@ def test_trials_of_other_studies_are_not_counted(tmp_path):
     found = view(tmp_path, "second").standing
     assert (found.done, found.total, found.cells_done, found.cells) == (32, 48, 8, 12)
     assert view(tmp_path).standing.total == 32
+
+
+def test_records_under_another_name_of_their_task_are_of_that_task(tmp_path):
+    def under_another_name(trial):
+        name = "stop_pair_vs_ttH" if trial.cell.task == "stop_vs_ttH" and trial.seed == 1 else trial.cell.task
+        return {"task": name, "cell": f"{name}/{trial.cell.name.partition('/')[2]}"}
+
+    queue = begin(tmp_path)
+    work(tmp_path, queue, facts=under_another_name)
+    found = view(tmp_path).standing
+    assert (found.done, found.cells_done) == (32, 8)
+    confirmed = ledger_frame.confirmed(queue.ledger.frame())
+    assert set(queue.ledger.frame()["task"]) > set(confirmed["task"]) == {"stop_vs_ttH", "WH_vs_ZH"}
+    assert (confirmed.groupby("cell").size() == 3).all() and confirmed["cell"].nunique() == 8
 
 
 def test_failures_repeats_and_lost_time(tmp_path):

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import small_recipe
 from queues import run_alone
 
+from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split
-from breakeven.events.store import open_dataset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.models import build
@@ -41,7 +42,7 @@ def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **mo
     study = replace(STUDY, finetuning=replace(SETTINGS, **more))
     return TrialJob(
         trial=trial(study, cell, phase, seed=1, ratio=0.1, made_of=made_of), network=Network(),
-        settings=study.finetuning, folders={name: dataset.folder for name, dataset in datasets.items()},
+        settings=study.finetuning, datasets=datasets,
         backbone=backbone, ledger=folder, device="cpu", git_commit="abc",
     )  # fmt: skip
 
@@ -61,6 +62,7 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == found["test_rejection_90"]
     assert found["test_events"] > 20 and found["validation_events"] == 20
     assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
+    assert found["kernel"] == build(1).kernel() == Ledger(tmp_path).refresh().frame()["kernel"].item()
 
 
 def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
@@ -72,7 +74,7 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
     assert records[0]["represented_events"] == records[1]["represented_events"]
     scratch, frozen = (Representations(tmp_path).read(one["record"], one["representation"]) for one in records)
     assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
-    sides = [open_arrays(open_dataset(datasets[name].folder)) for name in ("WH", "ZH")]
+    sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
     chosen = select(sides, [capped(side, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)])
     assert (chosen.split == Split.TEST).all()
     with torch.no_grad():
@@ -86,6 +88,20 @@ def test_other_networks_keep_nothing(datasets, tmp_path, more):
     record = run_alone(job_for(datasets, tmp_path, **more))
     assert record["outcome"] == "finished" and "representation" not in record
     assert not (tmp_path / "representations").exists()
+
+
+def test_a_record_says_why_its_representation_is_missing(datasets, tmp_path):
+    (tmp_path / "representations").write_text("no folder")
+    record = run_alone(job_for(datasets, tmp_path, represented_events=7))
+    assert record["outcome"] == "finished" and "representation" not in record
+    assert "representations" in record["no_representation"]
+
+
+def test_the_width_of_the_network_is_that_of_the_study(datasets, tmp_path):
+    job = job_for(datasets, tmp_path, represented_events=7)
+    record = run_alone(replace(job, network=Network(hidden=8)))
+    layers = Representations(tmp_path).read(record["record"], record["representation"])
+    assert {layer.shape[1] for layer in layers.values()} == {8} and record["kernel"] == "torch"
 
 
 def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
@@ -120,9 +136,26 @@ def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
     assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
 
 
+def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(datasets, tmp_path):
+    """The first has planned two shards when the second completes three of the same folder, before the first trains."""
+    recipe = small_recipe("WH")
+    for shard in range(3):
+        store.make_shard(recipe, tmp_path / "grown", shard)
+    planned = store.complete(recipe, tmp_path / "grown", 2)
+    larger = store.complete(recipe, tmp_path / "grown", 3)
+    assert planned.folder == larger.folder and planned.hash == datasets["WH"].hash != larger.hash
+    alone = run_alone(job_for(datasets, tmp_path / "alone"))
+    beside = run_alone(job_for({**datasets, "WH": planned}, tmp_path / "beside"))
+    after = run_alone(job_for({**datasets, "WH": larger}, tmp_path / "after"))
+    assert beside["record"] == alone["record"] != after["record"]
+    for key in ("test_accuracy", "test_loss", "validation_loss", "test_events"):
+        assert beside[key] == alone[key]
+    assert after["test_events"] > alone["test_events"]
+
+
 def test_a_missing_dataset_may_be_tried_again(datasets, tmp_path):
     job = job_for(datasets, tmp_path)
-    gone = replace(job, folders={name: tmp_path / "gone" for name in job.folders})
+    gone = replace(job, datasets={n: replace(found, folder=tmp_path / "gone") for n, found in job.datasets.items()})
     record = run_alone(gone)
     assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]
 

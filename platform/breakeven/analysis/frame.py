@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from breakeven.study.spec import TASKS
+from breakeven.study.plan import cell_name
+from breakeven.study.spec import TASKS, task_name
 
 COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
     "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70",
     "test_rejection_90", "test_significance_improvement", "validation_accuracy", "validation_loss", "device",
-    "processor", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
+    "processor", "kernel", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
     "ended", "representation", "represented_events",
 )  # fmt: skip
 
@@ -37,7 +38,7 @@ def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None
     """
     check(frame)
     selected = frame[frame["level"] == "trial"]
-    selected = _finished_first(selected)
+    selected = _by_classes(_finished_first(selected))
     if phase is not None:
         selected = selected[selected["phase"] == phase]
     if outcome is not None:
@@ -82,13 +83,12 @@ def hardware(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def hardware_note(rows: pd.DataFrame) -> str:
-    """A sentence where hours of several processors are in one figure, else nothing."""
-    processors = sorted(set(rows["processor"].dropna()) - {""})
-    return (
-        f"hours of {len(processors)} kinds of processor together: {'; '.join(processors)}"
-        if len(processors) > 1
-        else ""
-    )
+    """A sentence where hours of several processors or kernels are in one figure, else nothing."""
+    several = []
+    for column, kind in (("processor", "kinds of processor"), ("kernel", "kernels")):
+        names = sorted(set(rows[column].dropna()) - {""})
+        several += [f"{len(names)} {kind} together: {'; '.join(names)}"] if len(names) > 1 else []
+    return f"hours of {', and of '.join(several)}" if several else ""
 
 
 def notes(*sentences: str) -> str:
@@ -145,6 +145,12 @@ def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
     rank = {"scratch": 0, "finetune": 1, "frozen": 2}
     pairs = set(zip(selected["pretraining"], selected["strategy"], strict=True))
     return sorted(pairs, key=lambda pair: (pair[1] != "scratch", pair[0], rank.get(pair[1], len(rank)), pair[1]))
+
+
+def _by_classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tasks and cells by the name that their classes have now: older records may hold several names of one task."""
+    trials = rows[["task", "signal", "background", "cell"]].to_dict("records")
+    return rows.assign(cell=[cell_name(trial) for trial in trials], task=[task_name(trial) for trial in trials])
 
 
 def _finished_first(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.store import Dataset, Recipe, complete, make_shard, missing_shards, open_dataset
+from breakeven.events.store import Dataset, Recipe, complete, make_shard, missing_shards
 from breakeven.physics.processes import PRETRAINING, process
 from breakeven.training.batches import EventTensors
 
@@ -29,17 +29,14 @@ def real_events(
     """
     recipes = [Recipe(process(name)) for name in names]
     arrays = [open_arrays(_dataset(recipe, datasets, on_generation)) for recipe in recipes]
-    rows = [np.arange(recipe.shard_events) for recipe in recipes]
+    rows = [np.arange(part.n_events) for part in arrays]
     chosen = select(arrays, rows)
     events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
     return events, torch.from_numpy(chosen.process.astype(np.int64)).to(events.device)
 
 
 def _dataset(recipe: Recipe, datasets: Path, on_generation: Callable[[str], None]) -> Dataset:
-    try:
-        return open_dataset(recipe.folder(datasets))  # perhaps of many shards: a manifest of one would hide them
-    except FileNotFoundError:
-        if missing_shards(recipe, datasets, 1):
-            on_generation(recipe.process.name)
-            make_shard(recipe, datasets, 0)
-        return complete(recipe, datasets, 1)
+    if missing_shards(recipe, datasets, 1):
+        on_generation(recipe.process.name)
+        make_shard(recipe, datasets, 0)
+    return complete(recipe, datasets, 1)

@@ -16,6 +16,7 @@ from rich.table import Table
 import breakeven.distributed.pretraining  # noqa: F401  as in any study: it brings torch, which counts in the driver's memory
 from breakeven.distributed import finetuning, plain_tune
 from breakeven.distributed.session import Resources
+from breakeven.events.store import Dataset
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
@@ -114,12 +115,12 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
 
 
 def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str, float]:
-    wanted = {name for task in study.finetuning.tasks for name in _processes(task)}
+    wanted = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
     made_of = plan.Ingredients({name: name for name in wanted}, {name: name for name in study.pretraining.objectives})
 
     def job_of(trial: plan.Trial) -> TrialJob:
-        folders = {name: folder / name for name in _processes(trial.cell.task)}
-        return TrialJob(trial, study.network, study.finetuning, folders, None, folder / "ledger", "cpu", "benchmark")
+        datasets = {name: Dataset(folder / name, name, 0, ()) for name in _processes(trial.cell.task)}
+        return TrialJob(trial, study.network, study.finetuning, datasets, None, folder / "ledger", "cpu", "benchmark")
 
     wall, cpu = time.perf_counter(), time.process_time()
     ledger = Ledger(folder / "ledger")

@@ -39,10 +39,10 @@ def generate(
     _run(queue, root, on_shard)
 
 
-def prepare_arrays(folders: Iterable[Path]) -> None:
+def prepare_arrays(datasets: Iterable[store.Dataset]) -> None:
     """Build the flat arrays of datasets, each once, before many workers want them at the same time."""
     try:
-        ray.get([_prepare.remote(str(folder)) for folder in folders])
+        ray.get([_prepare.remote(dataset) for dataset in datasets])
     except ray.exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, Exception) else error) from None
 
@@ -76,5 +76,5 @@ def _make_shard(recipe: store.Recipe, root: str, shard: int) -> float:
 
 
 @ray.remote(num_cpus=1, max_retries=3)
-def _prepare(folder: str) -> None:
-    open_arrays(store.open_dataset(Path(folder)))
+def _prepare(dataset: store.Dataset) -> None:
+    open_arrays(dataset)

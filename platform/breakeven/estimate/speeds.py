@@ -7,13 +7,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from breakeven import provenance
 from breakeven.fingerprint import fingerprint
+from breakeven.study.identity import said
 from breakeven.study.plan import epochs as epoch_limit
 from breakeven.study.spec import Study
 
@@ -67,19 +68,20 @@ ELSEWHERE = Speeds(
 
 def key(study: Study) -> str:
     """Hash of what decides a speed besides the machine: network, batch size, multiparton interactions."""
-    return fingerprint([asdict(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
+    return fingerprint([said(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
 
 
 def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapping[str, Any] | None) -> Speeds:
     """The best that is known: finished records of this processor with the same network and batch size, else calibration.
 
-    Where the ledger holds trials on GPUs those decide; hours of two kinds of device are never averaged.
+    Where the ledger holds trials on GPUs those decide; hours of two kinds of device, or of two kernels, are never averaged.
     """
     here = [record for record in records if record["outcome"] == "finished" and record["device_seconds"] > 0]
     made_here = provenance.processor()
     trials = [record for record in here if record["level"] == "trial" and _alike(record, study, made_here)]
     if any(record["device"] != "cpu" for record in trials):
         trials = [record for record in trials if record["device"] != "cpu"]
+    trials = _of_last_kernel(trials)
     events = [
         record for record in here if record["level"] == "generation" and record.get("processor", made_here) == made_here
     ]
@@ -88,7 +90,8 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     else:
         events = [record for record in events if not record.get("mpi")]
     backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
-                 and r["identity"]["network"] == asdict(study.network)]  # fmt: skip
+                 and r["identity"]["network"] == said(study.network)]  # fmt: skip
+    backbones = _of_last_kernel(backbones)
     base, origins = ELSEWHERE, []
     if calibration:
         base = Speeds(
@@ -134,9 +137,15 @@ def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
     identity = record["identity"]
     return (
         record.get("processor") == processor
-        and identity["network"] == asdict(study.network)
+        and identity["network"] == said(study.network)
         and identity["training"]["batch_size"] == study.finetuning.batch_size
     )
+
+
+def _of_last_kernel(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the kernel that ran last, as the next ones will; older records do not name theirs, and go together."""
+    last = max(records, key=lambda record: record["ended"], default={})
+    return [record for record in records if record.get("kernel") == last.get("kernel")]
 
 
 def _passes(record: Mapping[str, Any]) -> float:

@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from breakeven import atomic
 from breakeven.events import schema, store
-from breakeven.events.sampling import Split, assign_splits
+from breakeven.events.sampling import SPLITS_VERSION, Split, assign_splits
 from breakeven.physics import truth
 
+FEATURES_VERSION = 1
+"""Part of every identity: raise it when the same objects give other node features."""
 NODE_FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
 _FILES = ("nodes", "offsets", "labels", "process", "split", "event")
 
@@ -49,7 +51,10 @@ class EventArrays:
 
 
 def open_arrays(dataset: store.Dataset) -> EventArrays:
-    """Memory-mapped arrays of a dataset; the first call checks every shard's content and builds the cache."""
+    """Memory-mapped arrays of a dataset; the first call builds the cache, after checking that every shard is its own.
+
+    Raises CorruptDataset where a shard on disk is damaged or holds other events, FileNotFoundError where one is gone.
+    """
     cache = _cache(dataset)
     if not cache.is_dir():
         _build(dataset, cache)
@@ -105,14 +110,24 @@ def nodes_of(table: pa.Table, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cache(dataset: store.Dataset) -> Path:
-    return dataset.folder / f"arrays-{dataset.hash}"
+    """Named by all that its content follows from; versions that are 1 are left out, as in identities."""
+    versions = {"features": FEATURES_VERSION, "splits": SPLITS_VERSION, "labels": truth.LABELS_VERSION}
+    others = (f"-{name}{version}" for name, version in versions.items() if version != 1)
+    return dataset.folder / "".join((f"arrays-{dataset.hash}", *others))
 
 
 def _build(dataset: store.Dataset, cache: Path) -> None:
     """Write the flat arrays shard by shard: memory stays that of one shard, whatever the dataset's size."""
+    if gone := [path for path in dataset.paths() if not path.exists()]:
+        raise FileNotFoundError(f"{gone[0]}: no such shard, of {len(gone)} that are missing; run the generation again")
     n_objects = 0
-    for path in dataset.paths():
-        table, _ = store.read_shard(path)
+    for path, content in zip(dataset.paths(), dataset.contents, strict=True):
+        table, facts = store.read_shard(path)
+        if facts["content"] != content:
+            raise store.CorruptDataset(
+                f"{path}: its events hash to {facts['content']}, the dataset {dataset.hash} was completed with {content} "
+                "there; delete the file and run again: it is made anew"
+            )
         n_objects += int(nodes_of(table, str(path))[1].sum())
     n = dataset.n_events
     with atomic.replacing(cache) as folder:

@@ -10,6 +10,10 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
+SPLITS_VERSION = 1
+"""Part of every identity: raise it when an event may come into another split."""
+SUBSETS_VERSION = 1
+"""Part of every identity: raise it when the same seed and name draw other events."""
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15
 TRAIN_FRACTION = 1.0 - TEST_FRACTION - VALIDATION_FRACTION

@@ -1,14 +1,16 @@
-"""Datasets: Parquet shards of one process and a manifest that says what they are.
+"""Datasets: the first Parquet shards of one recipe, and a manifest for each number of them that says what they are.
 
-A dataset lives in `<root>/<process>/<recipe hash>/`. Shard k is a pure function of the recipe and k, so shards can be
-made anywhere in any order, a larger dataset only adds shards, and an interrupted one goes on where it stood. Files are
-written atomically. It never generates events and never computes.
+Shards live in `<root>/<process>/<recipe hash>/`. Shard k is a pure function of the recipe and k, so shards can be made
+anywhere in any order, a larger dataset only adds shards, and an interrupted one goes on where it stood. A dataset is its
+content: one that is complete stays what it is while others grow in the same folder. Files are written atomically. It
+never generates events and never computes.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,6 @@ from breakeven.fingerprint import fingerprint
 from breakeven.physics import generator
 from breakeven.physics.processes import Process
 
-_MANIFEST = "manifest.json"
 _FLOATS = [f"{name}.list.element" for name in ("pt", "eta", "phi")] + [
     f"{name}_{what}" for name in schema.HEAVY for what in ("pt", "eta", "phi")
 ]
@@ -77,18 +78,27 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete dataset at rest: its folder, the shards that belong to it, and the manifest."""
+    """A complete dataset at rest: plain values, which say the same for ever, whatever its folder gains."""
 
     folder: Path
     process: str
     n_events: int
-    shards: tuple[str, ...]
-    hash: str
-    manifest: dict[str, Any]
+    contents: tuple[str, ...]
+    """Content hash of each shard, in order."""
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of all its events."""
+        return fingerprint(self.contents)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """All that is known of it, read from disk; raises as `open_dataset`."""
+        return _read_manifest(_manifest_path(self.folder, self.hash))
 
     def paths(self) -> list[Path]:
         """The shard files, in order."""
-        return [self.folder / name for name in self.shards]
+        return [shard_path(self.folder, shard) for shard in range(len(self.contents))]
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -176,7 +186,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
-    """The dataset of the first `n_shards` shards; writes its manifest. Raises CorruptDataset if one is missing."""
+    """The dataset of the first `n_shards` shards; writes its own manifest. Raises CorruptDataset if one is missing."""
     folder = recipe.folder(root)
     if missing := missing_shards(recipe, root, n_shards):
         raise CorruptDataset(
@@ -203,32 +213,70 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         "shards": [{"file": shard_path(folder, i).name, **{k: fact[k] for k in ("seed", "n_tried", "content")}}
                    for i, fact in enumerate(facts)],
     }  # fmt: skip
-    atomic.write_json(folder / _MANIFEST, manifest)
-    return _from_manifest(folder, manifest)
+    dataset = _dataset(folder, manifest)
+    atomic.write_json(folder / _MANIFESTS / f"{dataset.hash}.json", manifest)
+    return dataset
 
 
-def open_dataset(folder: Path) -> Dataset:
-    """The dataset in `folder`, by its manifest. Raises FileNotFoundError or CorruptDataset, naming the file."""
-    path = folder / _MANIFEST
-    if not path.exists():
+def open_dataset(folder: Path, content: str = "") -> Dataset:
+    """The dataset in `folder` with the hash `content`, by its manifest; by default the largest one.
+
+    Raises FileNotFoundError or CorruptDataset, naming the file.
+    """
+    if content:
+        return _dataset(folder, _read_manifest(_manifest_path(folder, content)))
+    found = [_dataset(folder, _read_manifest(path)) for path in _manifests(folder)]
+    if not found:
         raise FileNotFoundError(
-            f"{path}: no such manifest; name the folder of a finished dataset, or run the generation"
+            f"{folder / _MANIFESTS}: no manifest; name the folder of a finished dataset, or run the generation"
         )
+    return max(found, key=lambda dataset: dataset.n_events)
+
+
+def find_dataset(root: Path, process: str, content: str) -> Dataset | None:
+    """The dataset of a process with the hash `content` below `root`, by whichever recipe; None where it is not there."""
+    for folder in sorted((root / process).glob("*/")):
+        with suppress(FileNotFoundError):
+            return open_dataset(folder, content)
+    return None
+
+
+def largest_datasets(root: Path) -> list[Dataset]:
+    """The largest dataset of each recipe below `root`."""
+    return [open_dataset(folder) for folder in sorted(root.glob("*/*/")) if _manifests(folder)]
+
+
+_MANIFESTS = "manifests"
+_MANIFEST_1 = "manifest.json"
+"""The one manifest of a folder by the first version of this program, which overwrote it when more shards came."""
+
+
+def _manifests(folder: Path) -> list[Path]:
+    return [path for path in (*sorted(folder.glob(f"{_MANIFESTS}/*.json")), folder / _MANIFEST_1) if path.exists()]
+
+
+def _manifest_path(folder: Path, content: str) -> Path:
+    path, old = folder / _MANIFESTS / f"{content}.json", folder / _MANIFEST_1
+    if not path.exists() and old.exists() and _read_manifest(old)["hash"] == content:
+        return old
+    return path
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        return _from_manifest(folder, json.loads(path.read_text()))
-    except (json.JSONDecodeError, KeyError) as error:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        if _dataset(path.parent, manifest).hash != manifest["hash"]:
+            raise ValueError("its shards do not have its hash")
+        return manifest
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such manifest; name a finished dataset, or run the generation") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise CorruptDataset(f"{path}: not a manifest ({error!r}); delete it and run again: it is made anew") from error
 
 
-def _from_manifest(folder: Path, manifest: dict[str, Any]) -> Dataset:
-    return Dataset(
-        folder=folder,
-        process=manifest["process"],
-        n_events=manifest["events"],
-        shards=tuple(shard["file"] for shard in manifest["shards"]),
-        hash=manifest["hash"],
-        manifest=manifest,
-    )
+def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
+    contents = tuple(shard["content"] for shard in manifest["shards"])
+    return Dataset(folder, manifest["process"], manifest["events"], contents)
 
 
 def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float, float]:

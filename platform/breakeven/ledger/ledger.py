@@ -30,7 +30,7 @@ _COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining", "strategy",
     "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70", "test_rejection_90",
     "test_significance_improvement", "validation_accuracy", "validation_auc", "validation_loss", "epochs", "events_seen",
-    "device", "processor", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset",
+    "device", "processor", "kernel", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset",
     "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
     "reservation", "pack", "energy_joules", "representation", "represented_events",
 )  # fmt: skip

@@ -46,6 +46,10 @@ class EventNetwork(nn.Module, ABC):
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
 
+    def kernel(self) -> str:
+        """What computes the backbone where its weights are: hours of two kernels are as different as of two processors."""
+        return "torch"
+
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
         return self.decoder(self.pool(nodes, offsets))

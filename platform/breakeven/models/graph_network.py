@@ -16,12 +16,16 @@ from torch.nn import functional
 from breakeven.models import fused
 from breakeven.models.edge_block import EdgeWeights, update_edges
 from breakeven.models.event_network import EventNetwork
-from breakeven.models.graph import Graph, edge_features, fully_connected, sum_over
+from breakeven.models.graph import N_NODE_FEATURES, Graph, edge_features, fully_connected, sum_over
 from breakeven.models.layers import MLP, Block
 
 
 class GraphNetwork(EventNetwork):
     """The native engine: see EventNetwork for inputs and outputs."""
+
+    def kernel(self) -> str:
+        """As in EventNetwork: the compiled one where it serves."""
+        return "fused" if fused.serves(self, self.head.weight.new_empty(0, N_NODE_FEATURES)) else super().kernel()
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The decoder's output [n_events, hidden]; arguments as in forward."""

@@ -20,6 +20,10 @@ from breakeven.models.layers import Block
 class GraphNetworkDGL(EventNetwork):
     """The DGL engine: see EventNetwork for inputs and outputs."""
 
+    def kernel(self) -> str:
+        """As in EventNetwork."""
+        return "dgl"
+
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
         if len(offsets) == 1:  # dgl cannot batch nothing

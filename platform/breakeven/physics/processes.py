@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from breakeven.names import check_name
+
 Source = Literal["pythia", "hard_events", "matrix_element", "lhe", "surrogate"]
 
 HERE = "{physics}"
@@ -73,11 +75,11 @@ def from_lhe(
     """A process made of the user's own Les Houches event files (.lhe or .lhe.gz), read one after the other.
 
     `settings` are Pythia settings for shower and decays. The files are opened when events are generated; raises
-    ValueError for an empty name, a name that the catalogue holds already, or no paths.
+    ValueError for a name that breaks the rule of names, one that the catalogue holds already, or no paths.
     """
-    if not name or name in CATALOGUE:
-        problem = "taken by the catalogue" if name else "empty"
-        raise ValueError(f"from_lhe: name {name!r} is {problem}; choose another")
+    check_name("from_lhe: name", name)
+    if name in CATALOGUE:
+        raise ValueError(f"from_lhe: name {name!r} is taken by the catalogue; choose another")
     if isinstance(paths, str | Path) or not paths:
         raise ValueError(f"from_lhe: paths must be a non-empty list of LHE files, got {paths!r}")
     return Process(

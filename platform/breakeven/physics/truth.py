@@ -12,6 +12,8 @@ from breakeven.physics.particles import Particles, event_of, last_copies, starts
 
 HIGGS, TOP, Z, W = 25, 6, 23, 24
 
+LABELS_VERSION = 1
+"""Part of the identity of what learns the labels: raise it when the same truth gives others."""
 N_MULTIPLICITIES = 5
 HIGGS_PT_EDGES = (30.0, 200.0)
 TOP_PT_EDGES = (30.0, 300.0)

@@ -14,6 +14,7 @@ import pandas as pd
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
+from breakeven.study.spec import Network
 
 INPUTS = (
     ("pt", "GeV", "transverse momentum; of MET its magnitude"),
@@ -34,7 +35,7 @@ def card(
     frame, facts: of the study, as the report has them.
     """
     spec, training = facts["spec"], made["identity"]["training"]
-    network = made["identity"]["network"]
+    network = network_of(made)
     read = {
         process: manifest
         for process, manifest in facts["datasets"].items()
@@ -58,7 +59,7 @@ def card(
         "```python",
         "import mlflow",
         'mlflow.set_tracking_uri("URI")      # the study\'s: a server, or sqlite:////path/to/runs/mlflow.db',
-        f'features = mlflow.pyfunc.load_model("models:/{name}@winner").predict(events)     # [n_events, 64]',
+        f'features = mlflow.pyfunc.load_model("models:/{name}@winner").predict(events)     # [n_events, {network.hidden}]',
         "```",
         "",
         "Needs this package where it is loaded. `load_model(...).unwrap_python_model().network` is the torch module, to go on "
@@ -74,13 +75,13 @@ def card(
         "| --- | --- | --- |",
         *(f"| {column} | {unit} | {meaning} |" for column, unit, meaning in INPUTS),
         "",
-        "Output: [n_events, 64] float32, what the last hidden layer says of each event. Feature statistics are in the weights: "
-        "give physical units, unscaled.",
+        f"Output: [n_events, {network.hidden}] float32, what the last hidden layer says of each event. Feature statistics are in "
+        "the weights: give physical units, unscaled.",
         "",
         "## Training",
         "",
         f"{training['epochs']} epochs, batch {training['batch_size']}, Adam at {training['learning_rate']:g} x "
-        f"{training['decay']}^epoch, {network['iterations']} message-passing iterations, seed {training['seed']}; "
+        f"{training['decay']}^epoch, {network.iterations} message-passing iterations, seed {training['seed']}; "
         f"{made['device_seconds'] / 3600:.3g} device-hours on {made.get('processor') or made['device']}. "
         f"Weights{_best_epoch(made)} `{best['backbone']}`, record `{best['record']}`, commit `{made['git_commit']}`.",
         "",
@@ -109,6 +110,11 @@ def card(
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def network_of(made: Mapping[str, Any]) -> Network:
+    """The network of a pretraining, from its record."""
+    return Network(**made["identity"]["network"])
 
 
 def _best_epoch(made: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from breakeven import atomic
 from breakeven.analysis import backbones
 from breakeven.ledger.ledger import Ledger
-from breakeven.registry.card import INPUTS, card
+from breakeven.registry.card import INPUTS, card, network_of
 from breakeven.tracking.models import Model
 
 SERVED = Path(__file__).with_name("served.py")
@@ -33,13 +33,15 @@ class Winner:
     record: str
     """Of its pretraining, in the ledger."""
     weights: Path
+    width: int
+    """Numbers that it gives for each event."""
     card: str
     tags: Mapping[str, str]
 
     def as_model(self) -> Model:
         """What the registry is given."""
         columns = {column: column in _WHOLE for column, _, _ in INPUTS}
-        return Model(self.name, self.weights, SERVED, columns, 64, self.card, self.tags)
+        return Model(self.name, self.weights, SERVED, columns, self.width, self.card, self.tags)
 
 
 def winner(
@@ -65,7 +67,8 @@ def winner(
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, facts()), tags)
+    shown = card(name, best, made, frame, facts())
+    return Winner(name, best["pretraining"], best["record"], weights, network_of(made).hidden, shown, tags)
 
 
 def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:

@@ -11,6 +11,7 @@ import optuna
 
 from breakeven.estimate.budget import rank
 from breakeven.search.cell_search import CellSearch
+from breakeven.study.identity import IDLE_RATIOS
 from breakeven.study.plan import (
     Cell,
     Ingredients,
@@ -100,7 +101,7 @@ class SearchThenConfirm:
                 named += self._go_on(cell, outcomes)
         for cell in cells(self.study):
             if not searched(self.study, cell):
-                named += self._confirm(cell, 1.0 if cell.strategy == "scratch" else self.study.search.published)
+                named += self._confirm(cell, IDLE_RATIOS.get(cell.strategy, self.study.search.published))
         return named
 
     def limits(self, trial_hash: str) -> tuple[float, ...]:

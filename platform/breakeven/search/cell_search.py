@@ -9,10 +9,9 @@ from typing import Any
 
 import optuna
 
-from breakeven.fingerprint import fingerprint
 from breakeven.search import pruning
 from breakeven.search.ratio import RatioSearch
-from breakeven.study.plan import Cell, Ingredients, Trial, search_seeds, trial
+from breakeven.study.plan import Cell, Ingredients, Trial, search_name, search_seeds, trial
 from breakeven.study.spec import Study
 
 
@@ -36,7 +35,7 @@ class CellSearch:
         cls, study: Study, cell: Cell, made_of: Ingredients, storage: optuna.storages.BaseStorage
     ) -> "CellSearch":
         """The search of `cell` as `storage` remembers it, or a new one."""
-        return cls(study, cell, made_of, RatioSearch.begin(storage, _name(study, cell, made_of), study.search))
+        return cls(study, cell, made_of, RatioSearch.begin(storage, search_name(study, cell, made_of), study.search))
 
     def recall(self, outcomes: Callable[[str], Mapping[str, Any] | None]) -> list[Trial]:
         """The trials of all earlier proposals; those of a killed driver are still good."""
@@ -86,12 +85,3 @@ class CellSearch:
             if record is not None and record["outcome"] == "finished" and record.get("curve"):
                 losses = [epoch["validation_loss"] for epoch in record["curve"]]
                 self._curves.setdefault(one.seed, []).append(losses)
-
-
-def _name(study: Study, cell: Cell, made_of: Ingredients) -> str:
-    """Identity of a cell's search: all that defines its trials but seed and ratio, and the space."""
-    space = study.search
-    sample = trial(study, cell, "search", search_seeds(study)[0], 1.0, made_of).identity
-    bounds = {"published": space.published, "low": space.low, "high": space.high}
-    pruned = {} if space.pruning else {"pruning": False}  # what was pruned is trained to its end in a search anew
-    return fingerprint({**sample, "seed": space.seeds, "space": bounds, **pruned})

@@ -86,7 +86,7 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
                 trial=trial,
                 network=study.network,
                 settings=study.finetuning,
-                folders={name: inputs.folders[name] for name in (wanted.signal, wanted.background)},
+                datasets={name: inputs.datasets[name] for name in (wanted.signal, wanted.background)},
                 backbone=inputs.backbones.get(trial.cell.pretraining),
                 ledger=driver.places.ledger,
                 device=resources.device,

@@ -12,7 +12,7 @@ from breakeven.observer import Work
 from breakeven.physics import processes
 from breakeven.stages.driver import Driver
 from breakeven.study import plan
-from breakeven.study.spec import Study, task
+from breakeven.study.spec import Study
 
 
 def generate_events(driver: Driver) -> dict[str, store.Dataset]:
@@ -31,11 +31,11 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
             driver.check_budget("generating the events", lambda known: generation_hours(events, known))
             _make(driver, missing)
     datasets = {recipe.process.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
-    if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
+    if ragged := [dataset for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
         assert driver.cluster.resources.cpus
-        prepare_arrays(flat)
+        prepare_arrays(ragged)
     check_sizes(driver.study, datasets)
     for name, dataset in datasets.items():
         if not driver.ledger.refresh(certain=True).finished(dataset.hash):
@@ -74,8 +74,8 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
 def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
     """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
     largest = max(study.finetuning.sizes)
-    for name in study.finetuning.tasks:
-        for process in (task(name).signal, task(name).background):
+    for task in study.finetuning.resolved():
+        for process in (task.signal, task.background):
             there = len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN))
             if largest > there:
                 raise sampling.TooFewEvents(
@@ -85,21 +85,22 @@ def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
 
 
 def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+    manifest = dataset.manifest
     return {
         "level": "generation",
         "record": dataset.hash,
         "outcome": "finished",
         "process": name,
-        "source": dataset.manifest["source"],
+        "source": manifest["source"],
         "events": dataset.n_events,
         "dataset": dataset.hash,
         "device": "cpu",
-        "device_seconds": dataset.manifest["cpu_seconds"],
-        "wall_seconds": dataset.manifest["cpu_seconds"],
+        "device_seconds": manifest["cpu_seconds"],
+        "wall_seconds": manifest["cpu_seconds"],
         "git_commit": provenance.git_commit(),
         "host": provenance.host(),
         "processor": provenance.processor(),
-        "mpi": dataset.manifest["mpi"],
+        "mpi": manifest["mpi"],
         "started": now(),
         "ended": now(),
     }

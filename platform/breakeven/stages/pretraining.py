@@ -1,14 +1,12 @@
 """Second stage: the backbones, one for each objective, trained or found."""
 
-import dataclasses
-import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from breakeven import models, provenance, training
+from breakeven import provenance
 from breakeven.estimate.price import pretraining_hours
 from breakeven.events import sampling, store
 from breakeven.fingerprint import fingerprint
@@ -16,16 +14,17 @@ from breakeven.observer import Observer, Work
 from breakeven.physics import processes
 from breakeven.stages.driver import Driver
 from breakeven.study import plan
-from breakeven.study.spec import Study
+from breakeven.study.identity import pretraining_identity
 from breakeven.work.job import PretrainingJob
+from breakeven.work.versions import result_versions
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What the trials are trained from: the events and the backbones, by name."""
 
-    folders: Mapping[str, Path]
-    """Dataset folder of each process."""
+    datasets: Mapping[str, store.Dataset]
+    """Events of each process."""
     ingredients: plan.Ingredients
     backbones: Mapping[str, Path]
     """Backbone folder of each objective."""
@@ -41,8 +40,9 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
     records = [dataset.hash for dataset in datasets.values()]
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
+    content, versions = [dataset.hash for dataset in classes.values()], result_versions()
     for objective in study.pretraining.objectives:
-        identity = _identity(study, objective, classes)
+        identity = pretraining_identity(study.pretraining, study.network, objective, content, versions)
         name = fingerprint(identity)
         backbone = driver.places.backbones / name
         work = Work(f"{objective} pretraining", epochs, "epochs")
@@ -51,16 +51,15 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 _pretrain(driver, objective, name, identity, classes)
             driver.leases.release(name)
         else:
-            with driver.observers.watch(dataclasses.replace(work, done=epochs)):
+            with driver.observers.watch(replace(work, done=epochs)):
                 pass
         driver.observers.recorded([name])
         done = driver.ledger.get(name)
         assert done is not None
         records.append(name)
         hashes[objective], backbones[objective] = done["backbone"], backbone
-    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
-    folders = {name: dataset.folder for name, dataset in datasets.items()}
-    return Inputs(folders, ingredients, backbones, tuple(records))
+    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
+    return Inputs(datasets, ingredients, backbones, tuple(records))
 
 
 def _pretrain(
@@ -83,8 +82,7 @@ def _pretrain(
         objective=objective,
         network=study.network,
         settings=study.pretraining,
-        folders=tuple(dataset.folder for dataset in classes.values()),
-        validation_events=study.finetuning.validation_events,
+        datasets=tuple(classes.values()),
         ledger=driver.places.ledger,
         backbone=driver.places.backbones / name,
         device=resources.device,
@@ -99,34 +97,9 @@ def _pretrain(
                           "dataset": "+".join(identity["datasets"]), "reservation": reservation.name}])  # fmt: skip
 
 
-def _identity(study: Study, objective: str, classes: Mapping[str, store.Dataset]) -> dict[str, Any]:
-    """All that defines a backbone. classes: the datasets in the order of the class numbers."""
-    return {
-        "kind": "pretraining",
-        "objective": objective,
-        "datasets": [dataset.hash for dataset in classes.values()],
-        "network": dataclasses.asdict(study.network),
-        "training": {
-            key: getattr(study.pretraining, key)
-            for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
-        },
-        "validation_events": study.finetuning.validation_events,
-        "versions": _versions(),
-    }
-
-
 def _tell_epoch(observer: Observer, epoch: dict[str, Any]) -> None:
     observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
 
 
 def _pretrained(driver: Driver, name: str, backbone: Path) -> bool:
     return driver.ledger.refresh(certain=True).finished(name) and backbone.is_dir()
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what decides a training's result."""
-    return {
-        "network": str(models.NETWORK_VERSION),
-        "training": str(training.TRAINING_VERSION),
-        "torch": importlib.metadata.version("torch").split(".")[0],
-    }

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from breakeven.study.spec import Study
+from breakeven.study.spec import Study, task
 
 _MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.sizes", "pretraining.objectives"})
 """Lists that may gain entries: the old trials are all part of the new study."""
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
-_FREE = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
+RUNNING = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
                    "pretraining.workers", "search.pruning"})  # fmt: skip
 """Fields that decide how trials run and not what they give."""
 
@@ -37,7 +37,7 @@ def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
     old, new = _flat(before), _flat(asdict(study))
     found = []
     for name in dict.fromkeys([*new, *old]):
-        was, now = _plain(old.get(name)), _plain(new.get(name))
+        was, now = (_plain(name, values.get(name)) for values in (old, new))
         if was != now and name in old and name in new:  # a field that only one version knows has its default
             found.append(Change(name, was, now, _grows(name, was, now)))
     return found
@@ -48,7 +48,7 @@ def _grows(name: str, was: Any, now: Any) -> bool:
         return set(was) <= set(now)
     if name in _HIGHER:
         return was <= now
-    return name in _FREE
+    return name in RUNNING
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,5 +61,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    if name == "finetuning.tasks" and value is not None:
+        return list(dict.fromkeys(task(one).name for one in value))
     return list(value) if isinstance(value, tuple) else value

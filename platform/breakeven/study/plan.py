@@ -5,12 +5,12 @@ Pure functions of the specification: needs neither Ray nor a GPU nor events. It 
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
-from breakeven.study import spec
+from breakeven.study import identity, spec
 from breakeven.study.spec import SEARCH_SEED, Finetuning, Study
 
 Phase = Literal["search", "confirm"]
@@ -63,11 +63,16 @@ class Trial:
         return fingerprint(self.identity)
 
 
+def cell_name(record: Mapping[Any, Any]) -> str:
+    """Name of the cell of a trial's record, by the name that its task has now."""
+    return record["cell"].replace(record["task"], spec.task_name(record), 1)
+
+
 def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, ...]:
     """All processes that a study needs, pretraining first, each once."""
     wanted = list(pretraining_processes(study, pretraining_default)) if study.pretraining.objectives else []
-    for name in study.finetuning.tasks:
-        wanted += [spec.task(name).signal, spec.task(name).background]
+    for task in study.finetuning.resolved():
+        wanted += [task.signal, task.background]
     return tuple(dict.fromkeys(wanted))
 
 
@@ -80,10 +85,10 @@ def cells(study: Study) -> tuple[Cell, ...]:
     """The cells of a study, largest size first, as the longest work must not come last."""
     found = []
     for size in sorted(study.finetuning.sizes, reverse=True):
-        for task in study.finetuning.tasks:
-            found.append(Cell(task, "none", "scratch", size))
+        for task in study.finetuning.resolved():
+            found.append(Cell(task.name, "none", "scratch", size))
             for objective in study.pretraining.objectives:
-                found += [Cell(task, objective, strategy, size) for strategy in study.finetuning.strategies]
+                found += [Cell(task.name, objective, strategy, size) for strategy in study.finetuning.strategies]
     return tuple(found)
 
 
@@ -117,33 +122,26 @@ def epochs(finetuning: Finetuning, size: int) -> int:
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
     task = spec.task(cell.task)
-    settings = study.finetuning
-    identity = {
-        "kind": "trial",
-        "judged_on": "test" if phase == "confirm" else "validation",
-        "signal": made_of.datasets[task.signal],
-        "background": made_of.datasets[task.background],
-        "backbone": made_of.backbones[cell.pretraining] if cell.pretraining != "none" else "",
-        "strategy": cell.strategy,
-        "size": cell.size,
-        "seed": seed,
-        "rate": settings.learning_rate if cell.strategy == "scratch" else settings.head_rate,
-        "ratio": float(ratio),
-        "epochs": epochs(settings, cell.size),
-        "network": asdict(study.network),
-        "training": {
-            name: getattr(settings, name)
-            for name in (
-                "batch_size",
-                "decay",
-                "patience",
-                "validation_events",
-                "test_events",
-            )
-        },
-        "versions": dict(made_of.versions),
-    }
-    return Trial(cell, phase, seed, float(ratio), identity)
+    said = identity.trial_identity(
+        study.finetuning,
+        study.network,
+        data=(made_of.datasets[task.signal], made_of.datasets[task.background]),
+        backbone=made_of.backbones[cell.pretraining] if cell.pretraining != "none" else "",
+        strategy=cell.strategy,
+        size=cell.size,
+        phase=phase,
+        seed=seed,
+        ratio=ratio,
+        epochs=epochs(study.finetuning, cell.size),
+        versions=made_of.versions,
+    )
+    return Trial(cell, phase, seed, said["ratio"], said)
+
+
+def search_name(study: Study, cell: Cell, made_of: Ingredients) -> str:
+    """Hash of all that defines the search in a cell."""
+    first = trial(study, cell, "search", search_seeds(study)[0], 1.0, made_of)
+    return fingerprint(identity.search_identity(first.identity, study.search))
 
 
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:

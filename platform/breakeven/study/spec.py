@@ -6,10 +6,12 @@ is its help text there. It holds no behaviour beyond the checks.
 
 import difflib
 import math
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
@@ -44,22 +46,31 @@ TASKS: dict[str, Task] = {
     )
 }
 """The five tasks of arXiv 2412.10665, section III.1."""
+_BY_CLASSES = {(task.signal, task.background): task for task in TASKS.values()}
 
 
 def task(name: str) -> Task:
     """The task with this name: one of the five, or any "SIGNAL_vs_BACKGROUND" of two processes.
 
+    Two processes make one task: where they are those of one of the five it is that one, with that one's name.
     Raises InvalidStudy, with the nearest known names, on anything else.
     """
     if name in TASKS:
         return TASKS[name]
+    _check_name("finetuning.tasks", name)
     signal, separator, background = name.partition("_vs_")
     if not (separator and signal and background) or signal == background:
         raise InvalidStudy(
             f"finetuning.tasks: {name!r} is not known; the nearest known: {_nearest(name, TASKS)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
         )
-    return Task(name, f"{signal} vs {background}", signal, background)
+    return _BY_CLASSES.get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
+
+
+def task_name(record: Mapping[Any, Any]) -> str:
+    """What a record's task is called now, by its classes: a record may have been made under another name of it."""
+    known = _BY_CLASSES.get((record.get("signal", ""), record.get("background", "")))
+    return known.name if known else record["task"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,8 @@ class Network:
     """Use one block in all iterations (134k parameters) in place of one for each (372k)."""
     iterations: int = 4
     """Message-passing iterations."""
+    hidden: int = 64
+    """Width of every layer; the compiled kernel serves 64 alone."""
     log_momenta: bool = True
     """Take the logarithm of pt and energy before standardising."""
     initialisation: Literal["he", "torch"] = "he"
@@ -120,6 +133,8 @@ class Pretraining:
     """Factor on the rate after each epoch."""
     seed: int = 1
     """Initialisation and order of events."""
+    validation_events: int = 250
+    """Most validation events of each process."""
     workers: int = 0
     """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
 
@@ -162,6 +177,14 @@ class Finetuning:
     gpu_share: float = 1.0
     """Part of a GPU that a worker holds: with 0.25 four workers train on one GPU at a time."""
 
+    def resolved(self) -> tuple[Task, ...]:
+        """The tasks, each once, by whichever of its names it was asked for. Raises InvalidStudy."""
+        return tuple(dict.fromkeys(map(task, self.tasks)))
+
+    def renamed(self) -> dict[str, str]:
+        """The tasks that are known by another name than they were asked for, with that name."""
+        return {name: task(name).name for name in self.tasks if task(name).name != name}
+
 
 @dataclass(frozen=True)
 class Search:
@@ -200,16 +223,25 @@ SEARCH_SEED = 1_000_001
 
 def check(study: Study, known_processes: Collection[str]) -> None:
     """Raise InvalidStudy on the first field that cannot be run; `known_processes` is the catalogue's content."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", study.name) or study.name == "shared":
-        raise InvalidStudy(f"name is {study.name!r}: use letters, digits, dot, dash and underscore ('shared' is taken)")
+    for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
+        for name in given:
+            _check_name(field_name, name)
+            if field_name != "name" and "_vs_" in name:
+                raise InvalidStudy(f"{field_name}: {name!r} holds '_vs_', which stands between the processes of a task")
+    files: dict[Path, str] = {}
+    for name, file in study.generation.lhe.items():
+        if (other := files.setdefault(Path(file).resolve(), name)) != name:
+            raise InvalidStudy(f"generation.lhe: {other!r} and {name!r} are the same file {file}: name it only once")
     positive = {
         "generation.events-per-process": study.generation.events_per_process,
         "generation.shard-events": study.generation.shard_events,
         "network.iterations": study.network.iterations,
+        "network.hidden": study.network.hidden,
         "pretraining.epochs": study.pretraining.epochs,
         "pretraining.batch-size": study.pretraining.batch_size,
         "pretraining.learning-rate": study.pretraining.learning_rate,
         "pretraining.decay": study.pretraining.decay,
+        "pretraining.validation-events": study.pretraining.validation_events,
         "finetuning.seeds": study.finetuning.seeds,
         "finetuning.epochs": study.finetuning.epochs,
         "finetuning.batch-size": study.finetuning.batch_size,
@@ -257,8 +289,8 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         if len(set(values)) < len(values):
             raise InvalidStudy(f"{field_name} is {values}: name each only once")
     known_processes = {*known_processes, *study.generation.lhe}
-    for name in study.finetuning.tasks:
-        _check_names(f"finetuning.tasks: {name}", (task(name).signal, task(name).background), known_processes)
+    for wanted in study.finetuning.resolved():
+        _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
     _check_names("pretraining.processes", study.pretraining.processes, known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)
     if len(study.pretraining.processes) == 1 and "multiclass" in study.pretraining.objectives:
@@ -269,11 +301,21 @@ def study_from_json(values: dict[str, Any]) -> Study:
     """The study that `dataclasses.asdict` made JSON of. Raises TypeError on fields that this version does not know."""
     parts: dict[str, Any] = {"generation": Generation, "network": Network, "pretraining": Pretraining,
                              "finetuning": Finetuning, "search": Search}  # fmt: skip
+    if "validation_events" not in values["pretraining"]:  # the first version had one number for both
+        number = values["finetuning"]["validation_events"]
+        values = {**values, "pretraining": {**values["pretraining"], "validation_events": number}}
     read = {
         name: kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()})
         for name, kind in parts.items()
     }
     return Study(name=values["name"], **read)
+
+
+def _check_name(field_name: str, name: str) -> None:
+    try:
+        check_name(field_name, name)
+    except InvalidName as error:
+        raise InvalidStudy(str(error)) from error
 
 
 def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:

@@ -12,7 +12,7 @@ from breakeven.events import sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
-from breakeven.study.spec import InvalidStudy, Study, check, task
+from breakeven.study.spec import InvalidStudy, Study, check
 from breakeven.terminal import console
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSError)
@@ -35,7 +35,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
         ),
         (
             "cells",
-            f"{price.cells}: {len(settings.tasks)} tasks x {len(settings.sizes)} sizes x {each} (scratch and backbones)",
+            f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each} (scratch and backbones)",
         ),
         ("trials", f"{price.trials:,} reported: {hours(price.finetuning)} of one device"),
         ("search", f"{price.search_trials:,} trials for ratios: {hours(price.search)} of one device"),
@@ -49,6 +49,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     console.print(f"plan of the study [bold]{study.name}[/]; in brackets: where the truth is likely")
     for name, text in lines:
         console.print(f"  {name:12} {text}", markup=False)
+    tell_names(study)
     if (before := Places(runs_dir, study.name).folder / "study.json").exists():
         console.print(
             f"  note         a study with this name ran before ({before}); what it finished is reused, at no cost",
@@ -74,8 +75,8 @@ def check_study(study: Study) -> None:
         if not Path(path).is_file():
             raise InvalidStudy(f"generation.lhe: {path} (for {name!r}) is no file; name an .lhe or .lhe.gz file")
     largest = max(study.finetuning.sizes)
-    for name in study.finetuning.tasks:
-        for process in (task(name).signal, task(name).background):
+    for task in study.finetuning.resolved():
+        for process in (task.signal, task.background):
             events = study.generation.events(process)
             if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(
@@ -83,6 +84,12 @@ def check_study(study: Study) -> None:
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
+
+
+def tell_names(study: Study) -> None:
+    """Say which tasks are known by another name than they were asked for."""
+    for asked, name in study.finetuning.renamed().items():
+        console.print(f"  {'note':12} {asked} is the task {name}: it is counted once, under that name", markup=False)
 
 
 def hours(time: Range) -> str:

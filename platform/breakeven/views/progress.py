@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from breakeven.estimate.pace import Pace
-from breakeven.study.plan import Cell, Phase, Trial, cells, trials_of
+from breakeven.study.plan import Cell, Phase, Trial, cell_name, cells, trials_of
 from breakeven.study.spec import Study
 
 RECENT_SECONDS = 600.0
@@ -52,8 +52,8 @@ def charged(record: Mapping[str, Any], wasted_seconds: float) -> Spent:
 
 
 FACTS = (
-    "level", "record", "outcome", "reason", "phase", "cell", "strategy", "seed", "ratio", "device", "device_seconds",
-    "wall_seconds", "test_accuracy", "validation_accuracy", "started", "ended",
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "strategy", "seed", "ratio",
+    "device", "device_seconds", "wall_seconds", "test_accuracy", "validation_accuracy", "started", "ended",
 )  # fmt: skip
 """What is counted, kept or shown of a record: whoever counts it again and again need not hold the rest."""
 
@@ -134,7 +134,7 @@ class Progress:
         with self._lock:
             device = record.get("device") or "cpu"
             self._spent[device] = self._spent.get(device, Spent()) + charged(record, wasted_seconds)
-            if record["level"] == "trial" and (cell := self._cells.get(record["cell"])) is not None:
+            if record["level"] == "trial" and (cell := self._cells.get(cell_name(record))):
                 self._add_trial(cell, record)
 
     def standing(self, now: float) -> Standing:

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,10 @@ def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: fl
     target = torch.from_numpy(chosen.process.astype(np.float32))
     cut = max(4 * events.n_events // 5, 1)
     training, validation = (Sample(part, target[part]) for part in (rows[:cut], rows[cut:]))
-    network = study.network
     found: list[float] = []
     end = time.monotonic() + max(seconds, 1.0)
     while len(found) < 2 or time.monotonic() < end:
-        model = build(1, engine=network.engine, iterations=network.iterations, shared_blocks=network.shared_blocks,
-                      log_momenta=network.log_momenta, initialisation=network.initialisation).to(device)  # fmt: skip
+        model = build(1, **asdict(study.network)).to(device)
         recipe = Recipe(objective="binary", epochs=2, batch_size=study.finetuning.batch_size, patience=None)
         last = train(model, events, training, validation, recipe).curve[-1]
         found.append((last.events_seen + 2 * len(validation) / 3) / last.device_seconds)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from breakeven import provenance
+from breakeven.events.store import Dataset
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.study.plan import Trial
 from breakeven.study.spec import Finetuning, Network, Pretraining, task
@@ -19,8 +20,8 @@ class TrialJob:
     trial: Trial
     network: Network
     settings: Finetuning
-    folders: dict[str, Path]
-    """Dataset folder of the signal and of the background process, by name."""
+    datasets: dict[str, Dataset]
+    """Events of the signal and of the background process, by name: as planned, whatever others add beside them."""
     backbone: Path | None
     ledger: Path
     device: str
@@ -44,10 +45,8 @@ class PretrainingJob:
     objective: str
     network: Network
     settings: Pretraining
-    folders: tuple[Path, ...]
-    """Dataset folders of the classes, in the order of the class numbers."""
-    validation_events: int
-    """Most validation events of each process."""
+    datasets: tuple[Dataset, ...]
+    """Events of the classes, in the order of the class numbers."""
     ledger: Path
     backbone: Path
     """Folder that the finished backbone is written to."""

@@ -6,6 +6,7 @@ checkpoint goes.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ import torch
 from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
-from breakeven.events.store import open_dataset
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.models import build
 from breakeven.physics.truth import LABEL_NAMES
@@ -43,15 +43,7 @@ def train_share(
     gone when it returns.  progress: file that rank 0 writes the curve so far to.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
-    model = build(
-        n_outputs,
-        engine=job.network.engine,
-        seed=job.settings.seed,
-        iterations=job.network.iterations,
-        shared_blocks=job.network.shared_blocks,
-        log_momenta=job.network.log_momenta,
-        initialisation=job.network.initialisation,
-    ).to(device)
+    model = build(n_outputs, seed=job.settings.seed, **asdict(job.network)).to(device)
     claim = Ledger(job.ledger).claim(job.hash, job.device, share=workers.world) if workers.rank == 0 else None
     started, meter = now(), energy_meter(device)
     if claim is not None:
@@ -82,6 +74,7 @@ def train_share(
         facts = training_facts(result) | {
             "pretraining": job.objective,
             "device": job.device,
+            "kernel": model.kernel(),
             "workers": workers.world,
             "wall_seconds": result.curve[-1].wall_seconds,
             "device_seconds": result.curve[-1].device_seconds,
@@ -112,14 +105,14 @@ def recipe_of(job: PretrainingJob) -> Recipe:
 
 def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample, Sample, int]:
     """Training and validation events of all processes on one device, their samples, and the number of outputs."""
-    arrays = [open_arrays(open_dataset(folder)) for folder in job.folders]
+    arrays = [open_arrays(dataset) for dataset in job.datasets]
     rows = []
     for found in arrays:
         train_rows = found.rows(Split.TRAIN)
         if job.settings.events_per_process:
             most = min(job.settings.events_per_process, len(train_rows))
             train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
-        validation = capped(found, Split.VALIDATION, job.validation_events, found.process_names[0])
+        validation = capped(found, Split.VALIDATION, job.settings.validation_events, found.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)

@@ -17,7 +17,7 @@ import torch
 
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, subset
-from breakeven.events.store import open_dataset
+from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
@@ -43,7 +43,9 @@ def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list
     Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
 
     Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
-    fails in whatever way leaves the others as they are.
+    fails in whatever way leaves the others as they are. A confirming trial is judged on test events, a search trial never
+    sees one. A loss or feature that is not finite makes a record with outcome "failed" and the reason, and so does a trial
+    that takes longer than it may; neither is tried again, unless the limit is raised.
     """
     files, used = [], 0.0
     for job in jobs:
@@ -132,14 +134,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         for split in Split
         if len(found := chosen.rows(split))
     }
-    model = build(
-        1,
-        engine=job.network.engine,
-        iterations=job.network.iterations,
-        shared_blocks=job.network.shared_blocks,
-        log_momenta=job.network.log_momenta,
-        initialisation=job.network.initialisation,
-    ).to(job.device)
+    model = build(1, **asdict(job.network)).to(job.device)
     recipe = Recipe(
         objective="binary",
         epochs=trial.identity["epochs"],
@@ -169,7 +164,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         backbone=backbone,
         on_epoch=prune,
     )
-    facts = training_facts(result, _share(job))
+    facts = training_facts(result, _share(job)) | {"kernel": model.kernel()}
     if result.stopped == "asked":
         last = len(result.curve) - 1
         reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
@@ -202,8 +197,8 @@ def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventA
     identity = job.trial.identity
     try:
         digest = Representations(job.ledger).write(job.trial.hash, kept)
-    except (ValueError, OSError):  # too large for half precision, or for the disk: the trial is a result all the same
-        return {}
+    except (ValueError, OSError) as error:  # too large for half precision, or for the disk: it is a result all the same
+        return {"no_representation": f"{type(error).__name__}: {error}"}
     return {
         "representation": digest,
         "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
@@ -215,7 +210,7 @@ def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
     wanted = task(job.trial.cell.task)
     arrays, rows = [], []
     for process in (wanted.signal, wanted.background):
-        found = _arrays(job.folders[process])
+        found = _arrays(job.datasets[process])
         train_rows = subset(found.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process)
         parts = [train_rows, capped(found, Split.VALIDATION, job.settings.validation_events, process)]
         if job.trial.phase == "confirm":
@@ -232,8 +227,8 @@ def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.nda
 
 
 @lru_cache(maxsize=64)
-def _arrays(folder: Path) -> EventArrays:
-    return open_arrays(open_dataset(folder))
+def _arrays(dataset: Dataset) -> EventArrays:
+    return open_arrays(dataset)
 
 
 def _device_now(job: TrialJob) -> float:

@@ -264,7 +264,7 @@ def _row(
 
 
 _ARMS = ("scratch", "finetuning")
-_CHARGED = ["device", "processor", "plateau_seconds"]
+_CHARGED = ["device", "processor", "kernel", "plateau_seconds"]
 _NEEDED = [*ledger_frame.CELL, "seed", "seconds", "validation_accuracy", *_CHARGED]
 
 

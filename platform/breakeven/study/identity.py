@@ -1,0 +1,109 @@
+"""Identities: all that defines the result of a pretraining, a trial or a search, and nothing that cannot.
+
+Pure functions from plain values to dicts, which `fingerprint` turns into names in the ledger. An identity never forgets:
+what was said of the first records is said of all, in that form, and a field or version that came later is left out
+where it has the value under which nothing changes. So a program that grows finds all that it has computed before.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search
+
+IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1}
+"""Learning-rate ratio of the strategies that use none: a constant, as the first records have it."""
+
+DECIDING: dict[type, tuple[str, ...]] = {
+    Network: ("shared_blocks", "iterations", "log_momenta", "initialisation", "engine"),
+    Pretraining: ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed"),
+    Finetuning: ("batch_size", "decay", "patience", "validation_events", "test_events"),
+    Search: ("published", "low", "high"),
+}
+"""Fields that an identity always says."""
+SILENT: dict[type, dict[str, Any]] = {Network: {"hidden": 64}}
+"""Fields that came later, each with the value at which it is left out: the one that all records before it had."""
+
+_UNSEEN_TEST_EVENTS = 2_000_000
+"""What a search trial, which never sees a test event, says of their number: a constant, as the first records have it."""
+_FIRST_VERSIONS = ("network", "training", "torch")
+"""Versions that an identity always says; the others came later, and are left out where they are "1"."""
+
+
+def trial_identity(
+    settings: Finetuning,
+    network: Network,
+    *,
+    data: tuple[str, str],
+    backbone: str,
+    strategy: str,
+    size: int,
+    phase: str,
+    seed: int,
+    ratio: float,
+    epochs: int,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
+
+    epochs: most passes over the training events.  A search trial is one on validation events: test events are not said.
+    """
+    training = said(settings)
+    if phase == "search":
+        training["test_events"] = _UNSEEN_TEST_EVENTS
+    return {
+        "kind": "trial",
+        "judged_on": "test" if phase == "confirm" else "validation",
+        "signal": data[0],
+        "background": data[1],
+        "backbone": backbone,
+        "strategy": strategy,
+        "size": size,
+        "seed": seed,
+        "rate": settings.learning_rate if strategy == "scratch" else settings.head_rate,
+        "ratio": IDLE_RATIOS.get(strategy, float(ratio)),
+        "epochs": epochs,
+        "network": said(network),
+        "training": training,
+        "versions": _versions(versions, labelled=False),
+    }
+
+
+def search_identity(first: Mapping[str, Any], space: Search) -> dict[str, Any]:
+    """Of a cell's search: all that defines its trials but seed and ratio, and the space. Proposals are drawn by its hash.
+
+    first: identity of its first trial at ratio 1.
+    """
+    pruned = {} if space.pruning else {"pruning": False}  # what was pruned is trained to its end in a search anew
+    return {**first, "seed": space.seeds, "space": said(space), **pruned}
+
+
+def pretraining_identity(
+    settings: Pretraining, network: Network, objective: str, data: Sequence[str], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Of a pretraining. data: dataset hashes of the classes, in the order of the class numbers."""
+    return {
+        "kind": "pretraining",
+        "objective": objective,
+        "datasets": list(data),
+        "network": said(network),
+        "training": said(settings),
+        "validation_events": settings.validation_events,
+        "versions": _versions(versions, labelled=objective == "multilabel"),
+    }
+
+
+def said(part: Network | Pretraining | Finetuning | Search) -> dict[str, Any]:
+    """What an identity says of a part of the specification."""
+    kind = type(part)
+    later = {
+        name: getattr(part, name) for name, silent in SILENT.get(kind, {}).items() if getattr(part, name) != silent
+    }
+    return {name: getattr(part, name) for name in DECIDING[kind]} | later
+
+
+def _versions(versions: Mapping[str, str], labelled: bool) -> dict[str, str]:
+    return {
+        name: version
+        for name, version in versions.items()
+        if (name in _FIRST_VERSIONS or version != "1") and (labelled or name != "labels")
+    }

@@ -1,0 +1,133 @@
+"""Identities hold what decides a result, nothing else, and stay what they are: the values here are frozen.
+
+A test that fails here tells that a ledger written before would not be found again.
+"""
+
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import pytest
+
+from breakeven.events import arrays
+from breakeven.events.sampling import assign_splits, subset
+from breakeven.events.store import Dataset, Recipe
+from breakeven.fingerprint import fingerprint
+from breakeven.physics import truth
+from breakeven.physics.processes import CATALOGUE
+from breakeven.study import identity
+from breakeven.study.growth import RUNNING
+from breakeven.study.plan import Cell, Ingredients, search_name, search_seeds, trial
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
+from breakeven.work.versions import result_versions
+
+FIRST = {"network": "1", "training": "1", "torch": "2"}
+DATA = {"WH": "1" * 16, "ZH": "2" * 16}
+MADE_OF = Ingredients(DATA, {"multiclass": "3" * 16, "multilabel": "4" * 16}, FIRST)
+STUDY = Study()
+SCRATCH = Cell("WH_vs_ZH", "none", "scratch", 100)
+FINETUNE = Cell("WH_vs_ZH", "multiclass", "finetune", 100)
+FROZEN = Cell("WH_vs_ZH", "multilabel", "frozen", 100)
+
+
+def of(cell, phase="confirm", study=STUDY, made_of=MADE_OF, ratio=0.1):
+    seed = 1 if phase == "confirm" else search_seeds(study)[0]
+    return trial(study, cell, phase, seed, ratio, made_of).hash
+
+
+def pretraining(objective, settings=STUDY.pretraining, versions=FIRST):
+    made = identity.pretraining_identity(settings, STUDY.network, objective, tuple(DATA.values()), versions)
+    return fingerprint(made)
+
+
+def finetuning(**changes):
+    return replace(STUDY, finetuning=replace(STUDY.finetuning, **changes))
+
+
+def test_one_identity_of_each_kind_is_what_it_was_in_the_first_version():
+    assert of(SCRATCH, ratio=1.0) == "3b2c20e2cb84096f"
+    assert of(FINETUNE) == "f0970e646f6bc100"
+    assert of(FROZEN) == "9b621fdd3cc47de1"
+    assert of(FINETUNE, "search") == "02756a62a54db933"
+    assert search_name(STUDY, FINETUNE, MADE_OF) == "e87aa931c5cabc7b"
+    assert pretraining("multiclass") == "374464de99c91080"
+    assert pretraining("multilabel") == "613e5eb6ce007246"
+
+
+def test_events_splits_subsets_and_labels_are_what_they_were(tmp_path):
+    """A value that has to change needs its version raised, and a value of that version here."""
+    assert result_versions() == {**FIRST, "features": "1", "splits": "1", "subsets": "1", "labels": "1"}
+    assert (Recipe(CATALOGUE["WH"]).hash, Recipe(CATALOGUE["WH"]).shard_seed(3)) == ("a079595242336fd9", 682109699)
+    assert Dataset(tmp_path, "WH", 2, ("a" * 16, "b" * 16)).hash == "955a02e0a882a7a0"
+    split = [0, 0, 1, 0, 0, 2, 1, 0, 0, 1, 2, 0, 0, 2, 2, 1, 0, 2, 2, 0, 2, 0, 0, 2]
+    assert assign_splits("ttH", np.arange(24)).tolist() == split
+    assert subset(np.arange(100, 200), 8, 3, "ttH").tolist() == [115, 187, 127, 174, 150, 167, 186, 178]
+    nothing = [np.nan] * 3
+    events = truth.Truth(
+        *(np.array(numbers, np.int8) for numbers in ([1, 0], [2, 1], [2, 1], [0, 1])),
+        higgs=np.array([[45.0, -1.2, 2.0], nothing], np.float32),
+        top1=np.array([[310.0, 0.3, -3.0], [25.0, 2.2, 0.1]], np.float32),
+        top2=np.array([[30.0, -0.1, 1.5], nothing], np.float32),
+    )
+    vectors = ["".join(map(str, row)) for row in truth.labels(events).astype(int)]
+    assert vectors == ["12220101001000001100100101000101001000010", "01211000000000000110000010010000000000000"]
+
+
+def test_what_a_strategy_or_phase_does_not_use_is_not_in_its_identity():
+    fewer_test_events, other_ratio = finetuning(test_events=99), replace(STUDY, search=Search(published=0.5))
+    assert of(FINETUNE, "search") == of(FINETUNE, "search", fewer_test_events)
+    assert search_name(STUDY, FINETUNE, MADE_OF) == search_name(fewer_test_events, FINETUNE, MADE_OF)
+    assert of(FINETUNE) != of(FINETUNE, study=fewer_test_events)
+    assert of(FROZEN, ratio=0.1) == of(FROZEN, ratio=0.5) and of(FINETUNE, ratio=0.1) != of(FINETUNE, ratio=0.5)
+    assert of(SCRATCH, ratio=0.1) == of(SCRATCH, study=other_ratio, ratio=1.0)
+    assert trial(STUDY, FROZEN, "confirm", 1, 0.5, MADE_OF).ratio == identity.IDLE_RATIOS["frozen"]
+    validated = replace(STUDY.pretraining, validation_events=99)
+    assert pretraining("multiclass", validated) != pretraining("multiclass")
+
+
+@pytest.mark.parametrize("room", ["features", "splits", "subsets", "labels"])
+def test_what_changes_a_result_is_in_its_identity_from_its_second_version_on(room):
+    first, second = {**FIRST, room: "1"}, {**FIRST, room: "2"}
+    same = replace(MADE_OF, versions=first)
+    changed = replace(MADE_OF, versions=second)
+    assert of(FINETUNE, made_of=same) == of(FINETUNE)
+    assert (of(FINETUNE, made_of=changed) == of(FINETUNE)) == (room == "labels")  # it learns no label itself
+    assert (pretraining("multiclass", versions=second) == pretraining("multiclass")) == (room == "labels")
+    assert pretraining("multilabel", versions=second) != pretraining("multilabel")
+
+
+def test_a_new_definition_is_never_served_from_an_old_cache(datasets, monkeypatch):
+    before = arrays.open_arrays(datasets["WH"]).labels.copy()
+    monkeypatch.setattr(truth, "labels", lambda events: np.ones((len(events.n_top), 41), np.float32))
+    assert (arrays.open_arrays(datasets["WH"]).labels == before).all()
+    monkeypatch.setattr(truth, "LABELS_VERSION", 2)
+    assert not arrays.is_flat(datasets["WH"])
+    assert (arrays.open_arrays(datasets["WH"]).labels == 1).all()
+
+
+def test_a_new_field_leaves_every_hash_as_it_is_until_it_is_used(monkeypatch):
+    monkeypatch.setitem(identity.DECIDING, Finetuning, identity.DECIDING[Finetuning][:-1])
+    changed = of(FINETUNE)
+    monkeypatch.setitem(identity.SILENT, Finetuning, {"test_events": STUDY.finetuning.test_events})
+    assert of(FINETUNE) == changed != of(FINETUNE, study=finetuning(test_events=99))
+
+
+def test_the_width_of_a_network_is_in_its_identity_where_it_is_not_that_of_the_first():
+    narrow = replace(STUDY, network=Network(hidden=32))
+    assert of(SCRATCH, study=narrow, ratio=1.0) != "3b2c20e2cb84096f"
+    assert "hidden" not in identity.said(Network()) and identity.said(Network(hidden=32))["hidden"] == 32
+
+
+@pytest.mark.parametrize("part", [Network, Pretraining, Finetuning, Search])
+def test_every_field_decides_a_result_or_is_known_not_to(part):
+    """A field that decides is said always, or later than the first records: with its value until then in SILENT."""
+    decides = {*identity.DECIDING[part], *identity.SILENT.get(part, {})}
+    named_otherwise = {
+        Network: set(),
+        Pretraining: {"objectives", "processes", "validation_events"},
+        Finetuning: {"tasks", "strategies", "sizes", "seeds", "epochs", "steps", "learning_rate", "head_rate"},
+        Search: {"trials", "seeds", "pruning"},
+    }[part]
+    running = {name.partition(".")[2] for name in RUNNING if name.startswith(f"{part.__name__.lower()}.")}
+    assert {field.name for field in fields(part)} == decides | named_otherwise | running
+    assert not decides & (named_otherwise | running - {"pruning"})
+    assert set(asdict(part())) >= decides
