@@ -14,16 +14,7 @@ import pandas as pd
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
-
-INPUTS = (
-    ("pt", "GeV", "transverse momentum; of MET its magnitude"),
-    ("eta", "1", "pseudorapidity; 0 for MET"),
-    ("phi", "rad", "azimuth in (-pi, pi]"),
-    ("b_tag", "0 or 1", "whether the jet is b-tagged; 0 for all else"),
-    ("charge", "e", "electric charge of electrons and muons; 0 for all else"),
-    ("kind", "0 to 4", "0 jet, 1 electron, 2 muon, 3 photon, 4 missing transverse momentum (MET)"),
-)
-"""Columns of an event, their units and meanings: each a list with one entry an object."""
+from breakeven.feature import OBJECT, stored
 
 
 def card(
@@ -72,7 +63,7 @@ def card(
         "",
         "| column | unit | meaning |",
         "| --- | --- | --- |",
-        *(f"| {column} | {unit} | {meaning} |" for column, unit, meaning in INPUTS),
+        *(f"| {one.name} | {one.values} | {one.title} |" for one in stored(OBJECT)),
         "",
         "Output: [n_events, 64] float32, what the last hidden layer says of each event. Feature statistics are in the weights: "
         "give physical units, unscaled.",

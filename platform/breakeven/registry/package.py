@@ -11,12 +11,12 @@ import pandas as pd
 
 from breakeven import atomic
 from breakeven.analysis import backbones
+from breakeven.feature import OBJECT, stored
 from breakeven.ledger.ledger import Ledger
-from breakeven.registry.card import INPUTS, card
+from breakeven.registry.card import card
 from breakeven.tracking.models import Model
 
 SERVED = Path(__file__).with_name("served.py")
-_WHOLE = ("b_tag", "charge", "kind")
 
 
 class NoBackbone(ValueError):
@@ -38,7 +38,7 @@ class Winner:
 
     def as_model(self) -> Model:
         """What the registry is given."""
-        columns = {column: column in _WHOLE for column, _, _ in INPUTS}
+        columns = {feature.name: feature.whole for feature in stored(OBJECT)}
         return Model(self.name, self.weights, SERVED, columns, 64, self.card, self.tags)
 
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from breakeven.feature import OBJECT
 from breakeven.training.batches import EventTensors
 from breakeven.training.recipe import Recipe
-
-FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
 
 
 class NonFinite(ValueError):
@@ -44,7 +43,7 @@ def blame(events: EventTensors, index: Tensor, model: nn.Module, rate: float) ->
     if len(bad):
         row, column = bad[0].tolist()
         event = int(index[int(torch.searchsorted(offsets, row, right=True)) - 1])
-        return f"event {event} has {FEATURES[column]} = {nodes[row, column].item()}; look at the dataset it is from"
+        return f"event {event} has {OBJECT[column].name} = {nodes[row, column].item()}; look at the dataset it is from"
     broken = [name for name, parameter in model.named_parameters() if not bool(torch.isfinite(parameter).all())]
     which = f"{len(broken)} weights, {broken[0]} first, are not finite; " if broken else ""
     return f"all features are finite; {which}the training diverged: lower the learning rate (now {rate:.3g})"
