@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from breakeven.events.arrays import open_arrays, select
+from breakeven.events.source import source
 from breakeven.events.store import Dataset, Recipe, complete, make_shard, missing_shards, open_dataset
-from breakeven.physics.processes import PRETRAINING, process
+from breakeven.physics.processes import PRETRAINING
 from breakeven.training.batches import EventTensors
 
 
@@ -27,7 +28,7 @@ def real_events(
     datasets: folder of datasets; the shards are those of a study with default settings.
     on_generation: called with the name of a process before its events are generated (about a second each).
     """
-    recipes = [Recipe(process(name)) for name in names]
+    recipes = [Recipe(source(name)) for name in names]
     arrays = [open_arrays(_dataset(recipe, datasets, on_generation)) for recipe in recipes]
     rows = [np.arange(recipe.shard_events) for recipe in recipes]
     chosen = select(arrays, rows)
@@ -40,6 +41,6 @@ def _dataset(recipe: Recipe, datasets: Path, on_generation: Callable[[str], None
         return open_dataset(recipe.folder(datasets))  # perhaps of many shards: a manifest of one would hide them
     except FileNotFoundError:
         if missing_shards(recipe, datasets, 1):
-            on_generation(recipe.process.name)
+            on_generation(recipe.source.name)
             make_shard(recipe, datasets, 0)
         return complete(recipe, datasets, 1)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Source = Literal["pythia", "hard_events", "matrix_element", "lhe", "surrogate"]
+HardSource = Literal["pythia", "hard_events", "matrix_element", "lhe"]
+"""Where hard events come from: Pythia itself, samples that ship with the package, weights on Pythia's, a user's files."""
 
 HERE = "{physics}"
 """Stands for the folder of this package inside a setting, so that settings read the same on every machine."""
@@ -31,7 +32,7 @@ class Process:
 
     name: str
     title: str
-    source: Source
+    source: HardSource
     settings: tuple[str, ...] = ()
     mirror_settings: tuple[str, ...] = ()
     n_higgs: int | None = None

@@ -8,6 +8,7 @@ from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import generation_hours
 from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import sampling, store
+from breakeven.events import source as sources
 from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
@@ -30,7 +31,7 @@ def generate_events(
     leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
     wanted = {
-        r.process.name: len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items()
+        r.source.name: len(store.missing_shards(r, places.datasets, n)) * r.shard_events for r, n in recipes.items()
     }
     missing = sum(wanted.values())
     if budget is not None and missing:
@@ -49,7 +50,7 @@ def generate_events(
                     progress.advance(events, process)
 
                 generate(recipes, places.datasets, done)
-    datasets = {recipe.process.name: store.complete(recipe, places.datasets, n) for recipe, n in recipes.items()}
+    datasets = {recipe.source.name: store.complete(recipe, places.datasets, n) for recipe, n in recipes.items()}
     if flat := [dataset.folder for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
@@ -68,9 +69,8 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     wanted = {}
     settings = study.generation
     for name in plan.processes(study, processes.PRETRAINING):
-        lhe = settings.lhe.get(name)
-        process = processes.from_lhe(name, [lhe]) if lhe else processes.process(name)
-        recipe = store.Recipe(process, settings.seed, settings.multiparton_interactions, settings.shard_events)
+        source = sources.source(name, lhe=settings.lhe.get(name, ""), mpi=settings.multiparton_interactions)
+        recipe = store.Recipe(source, settings.seed, settings.shard_events)
         wanted[recipe] = recipe.shards_for(settings.events(name))
     return wanted
 

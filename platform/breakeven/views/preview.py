@@ -8,7 +8,7 @@ from pathlib import Path
 from breakeven.estimate.budget import OverBudget
 from breakeven.estimate.price import Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
-from breakeven.events import sampling
+from breakeven.events import sampling, source
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
@@ -66,7 +66,7 @@ def price_of(study: Study, ledger: Path) -> Price:
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
-    check(study, processes.CATALOGUE)
+    check(study, source.known_names())
     for name, path in study.generation.lhe.items():
         if name in processes.CATALOGUE:
             raise InvalidStudy(

@@ -18,9 +18,9 @@ from breakeven import atomic, provenance
 from breakeven.estimate.speeds import calibration_path
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
+from breakeven.events.source import source
 from breakeven.ledger.ledger import now
 from breakeven.models import build
-from breakeven.physics import processes
 from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
@@ -65,7 +65,7 @@ def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Data
     """Datasets of the two processes, and events a core-second over both."""
     settings = study.generation
     recipes = [
-        store.Recipe(processes.process(name), settings.seed, settings.multiparton_interactions, SHARD_EVENTS)
+        store.Recipe(source(name, mpi=settings.multiparton_interactions), settings.seed, SHARD_EVENTS)
         for name in PROCESSES
     ]
     shards, spent, end = 0, 0.0, time.monotonic() + seconds
