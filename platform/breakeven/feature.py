@@ -60,6 +60,9 @@ OBJECT = (
 )
 """Of a reconstructed object, in the order of a network's input."""
 
+Levels = Sequence[Sequence[Feature]]
+"""The features of each level of events, from the outside in: (OBJECT,) for whole events."""
+
 
 def index_of(features: Sequence[Feature], name: str) -> int:
     """The column of a feature; raises ValueError where there is none of that name."""

@@ -32,7 +32,7 @@ def real_events(
     arrays = [open_arrays(_dataset(recipe, datasets, on_generation)) for recipe in recipes]
     rows = [np.arange(recipe.shard_events) for recipe in recipes]
     chosen = select(arrays, rows)
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
+    events = EventTensors.of(chosen, device)
     return events, torch.from_numpy(chosen.process.astype(np.int64)).to(events.device)
 
 

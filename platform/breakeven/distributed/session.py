@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import ray
 from ray._private import ray_constants
 
+from breakeven import plugins
 from breakeven.errors import StageFailed, no_way_back
 from breakeven.terminal import complain
 
@@ -65,7 +66,7 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
         log_to_driver=log_to_driver,
         logging_level=logging.WARNING,
         include_dashboard=True if local else None,
-        runtime_env={"env_vars": ENVIRONMENT},
+        runtime_env={"env_vars": {**ENVIRONMENT, **plugins.environment()}},
     )
     try:
         offers = ray.cluster_resources()

@@ -122,7 +122,7 @@ def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np
             if not all(map(np.array_equal, lengths, counts)):
                 raise store.CorruptDataset(
                     f"{where}: the lists of {name} are not as long as those of the columns before it; every {level.name} has "
-                    f"{', '.join(level.columns)}: mend the source that made them"
+                    f"{', '.join(level.columns)}: correct the source that made them"
                 )
         values = stack(columns, level.features)
         if (misfit := first_misfit(values, level.features)) is not None:
@@ -130,7 +130,7 @@ def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np
             for lengths_of_parents in reversed(counts):
                 row = int(np.searchsorted(np.cumsum(lengths_of_parents), row, side="right"))
             raise store.CorruptDataset(
-                f"{where}: event {row} has {what}; delete the file and make it again, or mend the events you brought"
+                f"{where}: event {row} has {what}; delete the file and make it again, or correct the events you brought"
             )
         found.append((values, counts[-1].astype(np.int64)))
     return found

@@ -79,10 +79,10 @@ def schemas_of_plugins() -> "list[EventSchema]":
 
 
 def _of_plugins() -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for module in plugins.modules():
-        for one in getattr(module, "SOURCES", ()):
-            if one.name in found or one.name in processes.CATALOGUE:
-                raise plugins.BadPlugin(f"{module.__file__}: the source {one.name!r} has a name that is taken")
-            found[one.name] = one
+    found: dict[str, Source] = plugins.brought("SOURCES")
+    for name, one in found.items():
+        if name in processes.CATALOGUE or one.name != name:
+            raise plugins.BadPlugin(
+                f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
+            )
     return found

@@ -61,6 +61,9 @@ def generate(process: Process, n_events: int, seed: int, *, mpi: bool = False, s
         raise ValueError(f"generate {process.name}: seed is {seed}, shard is {shard}; neither may be negative")
     entropy = (seed, shard, zlib.crc32(process.name.encode()), int(mpi))
     random = np.random.default_rng(np.random.SeedSequence(entropy))
+    if process.source not in ("pythia", *_HARD_EVENTS):
+        raise ValueError(f"generate {process.name}: no generator for source {process.source!r}; use pythia or one of "
+                         f"{', '.join(_HARD_EVENTS)}")  # fmt: skip
     if process.source == "pythia":
         return _native(process, n_events, shard, mpi, random)
     return _from_hard_events(process, _HARD_EVENTS[process.source](process, n_events, shard, random), mpi, random)

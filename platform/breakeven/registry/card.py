@@ -58,7 +58,7 @@ def card(
         "",
         "## Input",
         "",
-        "A pandas frame, one row an event, each column a list with one entry an object; the Parquet files of the study's events "
+        "A pandas frame, one row per event, each column a list with one entry per object; the Parquet files of the study's events "
         "are such frames. The energy follows from pt and eta: objects are massless.",
         "",
         "| column | unit | meaning |",

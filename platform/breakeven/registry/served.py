@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
 
 COLUMNS = tuple(feature.name for feature in stored(OBJECT))
-"""Columns of an event: a list with one entry an object each, as in the Parquet files of the events."""
+"""Columns of an event: a list with one entry per object each, as in the Parquet files of the events."""
 _BATCH = 1024
 
 
@@ -41,7 +41,7 @@ class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """The representations [n_events, width] float32; with params={"what": "outputs"} those of the head instead.
 
-        model_input: one row an event with the columns `COLUMNS`: pt in GeV, phi in rad, charge in e, kind 0 jet, 1 electron,
+        model_input: one row per event with the columns `COLUMNS`: pt in GeV, phi in rad, charge in e, kind 0 jet, 1 electron,
         2 muon, 3 photon, 4 MET. Raises BadEvents.
         """
         nodes, offsets = graphs_of(model_input)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from breakeven import models, provenance, training
+from breakeven import provenance, training
 from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import pretraining_hours
 from breakeven.estimate.speeds import read_calibration, speeds
@@ -16,6 +16,7 @@ from breakeven.events import sampling, store
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
+from breakeven.models.spec import version_of
 from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
@@ -66,7 +67,7 @@ def pretrain_backbones(
                 for key in ("events_per_process", "epochs", "batch_size", "learning_rate", "decay", "seed")
             },
             "validation_events": study.finetuning.validation_events,
-            "versions": _versions(),
+            "versions": _versions(study.network.kind),
         }
         name = fingerprint(identity)
         backbone = places.backbones / name
@@ -110,7 +111,9 @@ def pretrain_backbones(
         done = ledger.get(name)
         assert done is not None
         hashes[objective], backbones[objective] = done["backbone"], backbone
-    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions())
+    ingredients = plan.Ingredients(
+        {name: dataset.hash for name, dataset in datasets.items()}, hashes, _versions(study.network.kind)
+    )
     return Made(folders, ingredients, backbones, tuple(records))
 
 
@@ -123,10 +126,10 @@ def _pretrained(ledger: Ledger, name: str, backbone: Path) -> bool:
     return ledger.refresh(certain=True).finished(name) and backbone.is_dir()
 
 
-def _versions() -> dict[str, str]:
-    """Versions of what decides a training's result."""
+def _versions(kind: str) -> dict[str, str]:
+    """Versions of what decides a training's result; kind: of network."""
     return {
-        "network": str(models.NETWORK_VERSION),
+        "network": version_of(kind),
         "training": str(training.TRAINING_VERSION),
         "torch": importlib.metadata.version("torch").split(".")[0],
     }

@@ -11,8 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from breakeven.models.event_network import EventNetwork
-from breakeven.models.graph_network import layers
+from breakeven.models.backbone import Backbone
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
@@ -35,7 +34,7 @@ class CannotResume(ValueError):
 
 
 def train(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     train_sample: Sample,
     validation_sample: Sample,
@@ -85,7 +84,7 @@ def train(
 
 
 def evaluate(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     objective: str,
@@ -108,17 +107,17 @@ def evaluate(
 
 
 @torch.no_grad()
-def represent(model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
+def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
     """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
 
-    The last, "decoder", is what the head sees; see graph_network.layers for the others.
+    The last, "decoder", is what the head sees; see Backbone.layers for the others.
     """
-    batches = [layers(model, *events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
+    batches = [model.layers(*events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _begin(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     recipe: Recipe,
@@ -140,7 +139,7 @@ def _begin(
 
 
 def _state(
-    model: EventNetwork, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: Progress
+    model: Backbone, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: Progress
 ) -> TrainingState:
     return TrainingState(
         recipe=recipe,
@@ -158,7 +157,7 @@ _Outputs = Callable[[Tensor], Tensor]
 
 
 def _outputs_of(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     strategy: Strategy,
@@ -182,7 +181,7 @@ def _outputs_of(
 
 
 def _train_epoch(
-    model: EventNetwork,
+    model: Backbone,
     adam: torch.optim.Adam,
     objective: Objective,
     events: EventTensors,
