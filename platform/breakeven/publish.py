@@ -255,9 +255,9 @@ def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
     generated = frame[(frame["level"] == "generation") & (frame["outcome"] == "finished")]
     by_process = {row["process"]: row for row in generated.to_dict("records")}
     manifests = {
-        recipe.process.name: _manifest(recipe.folder(places.datasets), by_process[recipe.process.name])
+        recipe.source.name: _manifest(recipe.folder(places.datasets), by_process[recipe.source.name])
         for recipe in recipes_of(study)
-        if recipe.process.name in by_process
+        if recipe.source.name in by_process
     }
     return {
         "study": study.name,

@@ -93,7 +93,7 @@ def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
     check_schema(made.table.schema, source.schema, f"the source {source.name}, shard {shard}")
     if made.table.num_rows != recipe.shard_events:
         raise ValueError(
-            f"the source {source.name} made {made.table.num_rows} events of {recipe.shard_events}: it must make as many as asked for"
+            f"the source {source.name} made {made.table.num_rows} events, not the {recipe.shard_events} asked for"
         )
     facts = {
         **_UNSAID,

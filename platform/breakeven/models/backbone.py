@@ -10,10 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from breakeven.feature import OBJECT, Levels
+from breakeven.models import EVENT_GRAPH
 from breakeven.models.layers import initialise
-
-EVENT_GRAPH = "event_graph"
-"""The kind of network that is meant where none is named."""
 
 
 class Backbone(nn.Module, ABC):

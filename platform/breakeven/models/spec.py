@@ -9,8 +9,8 @@ from typing import Any
 
 from breakeven import plugins
 from breakeven.feature import OBJECT, Levels
-from breakeven.models import NETWORK_VERSION, build
-from breakeven.models.backbone import EVENT_GRAPH, Backbone
+from breakeven.models import EVENT_GRAPH, NETWORK_VERSION, build
+from breakeven.models.backbone import Backbone
 
 Builder = Callable[..., Backbone]
 """(levels, n_outputs, seed=..., **arguments) -> a network with fresh weights; raises ValueError where they do not fit."""

@@ -58,8 +58,8 @@ def card(
         "",
         "## Input",
         "",
-        "A pandas frame, one row per event, each column a list with one entry per object; the Parquet files of the study's events "
-        "are such frames. The energy follows from pt and eta: objects are massless.",
+        "A pandas frame, one row per event, each column a list with one entry per object; the Parquet files of the study's "
+        "events are such frames. The energy follows from pt and eta: objects are massless.",
         "",
         "| column | unit | meaning |",
         "| --- | --- | --- |",

@@ -13,6 +13,7 @@ from breakeven import atomic
 from breakeven.analysis import backbones
 from breakeven.feature import OBJECT, stored
 from breakeven.ledger.ledger import Ledger
+from breakeven.models import EVENT_GRAPH
 from breakeven.registry.card import card
 from breakeven.tracking.models import Model
 
@@ -59,13 +60,19 @@ def winner(
     weights = folder / best["record"]
     if made is None or not weights.is_dir():
         raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
+    known = facts()
+    if (kind := known["spec"]["network"].get("kind", EVENT_GRAPH)) != EVENT_GRAPH:
+        raise NoBackbone(
+            f"{study} has backbones of the kind {kind}, a plug-in's: only networks on whole events are given away; the weights "
+            f"are in {weights}, for training.checkpoint.read_model"
+        )
     tags = {
         "study": study, "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
         "dataset": made["dataset"], "git_commit": made["git_commit"],
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, facts()), tags)
+    return Winner(name, best["pretraining"], best["record"], weights, card(name, best, made, frame, known), tags)
 
 
 def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:

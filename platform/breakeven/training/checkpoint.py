@@ -21,7 +21,8 @@ from torch import Tensor
 
 from breakeven import atomic
 from breakeven.feature import OBJECT, Feature
-from breakeven.models.backbone import EVENT_GRAPH, Backbone
+from breakeven.models import EVENT_GRAPH
+from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
 from breakeven.training.recipe import Epoch, Recipe, Strategy

@@ -1,7 +1,8 @@
 """From what a study asks for to the network that learns it: the only place that turns the one into the other."""
 
 from breakeven.feature import Levels
-from breakeven.models.backbone import EVENT_GRAPH, Backbone
+from breakeven.models import EVENT_GRAPH
+from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
 from breakeven.study.spec import Network
 
