@@ -80,6 +80,7 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
 
     Raises NoBackbone where the packages that write ONNX are missing or the weights are damaged, and OSError.
     """
+    from breakeven.models.event_network import EventNetwork
     from breakeven.models.onnx_export import NoOnnx, export_onnx
     from breakeven.training.checkpoint import CorruptCheckpoint, read_model
 
@@ -92,7 +93,9 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
     written.append(folder / "README.md")
     if onnx:
         try:
-            export_onnx(read_model(best.weights), folder / "backbone.onnx")
+            network = read_model(best.weights)
+            assert isinstance(network, EventNetwork)  # `winner` gives away no other
+            export_onnx(network, folder / "backbone.onnx")
         except (NoOnnx, CorruptCheckpoint) as error:
             raise NoBackbone(str(error)) from error
         written.append(folder / "backbone.onnx")

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from breakeven.feature import OBJECT, first_misfit, stack, stored
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.backbone import Backbone as Network
 from breakeven.training.checkpoint import read_model
 
 with warnings.catch_warnings():
@@ -32,7 +32,7 @@ class BadEvents(ValueError):
 class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """`network` is the torch module, for finetuning: `load_model(...).unwrap_python_model().network`."""
 
-    network: EventNetwork
+    network: Network
 
     def load_context(self, context: Any) -> None:
         """Called by MLflow with the folder of the weights."""

@@ -7,11 +7,13 @@ files (a hook saves), clusters or tracking.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from breakeven.models.backbone import Backbone
+from breakeven.models.event_network import EventNetwork
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
@@ -167,7 +169,7 @@ def _outputs_of(
     """The model on rows of `sample`. What a frozen backbone says about an event is computed once and kept."""
     if strategy.name != "frozen":
         return lambda rows: model(*events.gather(sample.index[rows]))
-    frozen = model.represent if strategy.new_layers == "last" else model.pool
+    frozen = model.represent if strategy.new_layers == "last" else cast(EventNetwork, model).pool
     features = _in_batches(
         lambda rows: frozen(*events.gather(sample.index[rows])),
         len(sample),
@@ -177,7 +179,7 @@ def _outputs_of(
     )
     if strategy.new_layers == "last":
         return lambda rows: model.head(features[rows])
-    return lambda rows: model.head(model.decoder(features[rows]))
+    return lambda rows: model.head(cast(EventNetwork, model).decoder(features[rows]))
 
 
 def _train_epoch(
