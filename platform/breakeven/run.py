@@ -18,7 +18,7 @@ from breakeven import atomic
 from breakeven.estimate.budget import Budget
 from breakeven.estimate.price import Price, to_keep
 from breakeven.events import sampling, schema, store
-from breakeven.events.objects import objects_of
+from breakeven.events.objects import OBJECTS, objects_of
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
@@ -107,6 +107,8 @@ def draw_physics(runs_dir: Path) -> None:
     found = {}
     for manifest in manifests:
         dataset = store.open_dataset(manifest.parent)
+        if dataset.manifest["schema"] != OBJECTS.version:
+            continue  # a plug-in's: what its things are is its own
         tables = [store.read_shard(path)[0] for path in dataset.paths()[:20]]
         found[dataset.process] = objects_of(pa.concat_tables(tables).combine_chunks())
     path = runs_dir / "shared" / "physics.png"
