@@ -8,6 +8,7 @@ import pytest
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 from breakeven.events import store
+from breakeven.events.simulated import Simulated
 from breakeven.physics.processes import CATALOGUE
 
 SHARD_EVENTS = 60
@@ -15,7 +16,7 @@ SHARD_EVENTS = 60
 
 def small_recipe(process: str, seed: int = 1) -> store.Recipe:
     """A recipe whose shards take a third of a second."""
-    return store.Recipe(CATALOGUE[process], seed=seed, shard_events=SHARD_EVENTS)
+    return store.Recipe(Simulated(CATALOGUE[process]), seed=seed, shard_events=SHARD_EVENTS)
 
 
 @pytest.fixture(scope="session")

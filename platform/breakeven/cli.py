@@ -14,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from breakeven import plugins
 from breakeven.errors import StageFailed, no_way_back
 from breakeven.estimate.budget import budget_of
 from breakeven.ledger.ledger import Ledger
@@ -45,12 +46,15 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """Most device time that this run may spend, such as 20h or 90m: it ends there, with what tells most done first."""
         optuna_storage: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
         """Database for Optuna's proposals, as sqlite:///ratios.db; empty: a journal in the study's folder."""
+        plugin: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = ()
+        """Python files of your own that bring sources of events and networks; every node must find them there."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
 
     def plan_or_run() -> None:
+        plugins.add_files(command.plugin)
         budget = budget_of(command.budget) if command.budget else None
         preview.check_study(command.study)  # bad input is told before the rooms that work are imported
         if not command.plan:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from breakeven.estimate.budget import Budget
 from breakeven.events import sampling, schema, store
+from breakeven.events.objects import OBJECTS, objects_of
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observers
@@ -97,8 +98,10 @@ def draw_physics(runs_dir: Path) -> None:
         raise FileNotFoundError(f"{runs_dir / 'shared' / 'datasets'}: no datasets; run a study first")
     objects = {}
     for dataset in datasets:
+        if dataset.manifest["schema"] != OBJECTS.version:
+            continue  # a plug-in's: what its things are is its own
         tables = [store.read_shard(path)[0] for path in dataset.paths()[:20]]
-        objects[dataset.process] = schema.objects_of(pa.concat_tables(tables).combine_chunks())
+        objects[dataset.process] = objects_of(pa.concat_tables(tables).combine_chunks())
     path = runs_dir / "shared" / "physics.png"
     validation.plot_processes(objects, path)
     console.print(f"{len(objects)} processes drawn: {path}")

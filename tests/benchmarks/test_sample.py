@@ -7,12 +7,13 @@ import torch
 
 from breakeven.benchmarks import sample
 from breakeven.events import store
+from breakeven.events.source import Source
 
 
 @pytest.fixture
 def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    def recipe(process: store.Process) -> store.Recipe:
-        return store.Recipe(process, shard_events=30)
+    def recipe(source: Source) -> store.Recipe:
+        return store.Recipe(source, shard_events=30)
 
     monkeypatch.setattr(sample, "Recipe", recipe)
 
@@ -23,7 +24,7 @@ def test_events_are_made_once_and_larger_datasets_kept(tmp_path: Path) -> None:
     events, process = sample.real_events(tmp_path, names=("WH", "ZH"), on_generation=generated.append)
     assert (generated, events.n_events) == (["WH", "ZH"], 60)
     assert process.tolist() == [0] * 30 + [1] * 30
-    recipe = sample.Recipe(sample.process("WH"))
+    recipe = sample.Recipe(sample.source("WH"))
     store.make_shard(recipe, tmp_path, 1)
     store.complete(recipe, tmp_path, 2)
     again, _ = sample.real_events(tmp_path, names=("WH", "ZH"), on_generation=generated.append)

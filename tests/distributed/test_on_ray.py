@@ -12,8 +12,10 @@ from queues import Heard, filled
 from breakeven.distributed import finetuning, generation, pretraining
 from breakeven.distributed.session import session
 from breakeven.events import store
+from breakeven.events.simulated import Simulated
+from breakeven.events.source import source
 from breakeven.ledger.ledger import Ledger
-from breakeven.physics.processes import from_lhe
+from breakeven.physics.processes import process
 from breakeven.search import open_storage
 from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
@@ -51,18 +53,18 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datas
     counted = []
     missing = {recipe: store.missing_shards(recipe, tmp_path, n) for recipe, n in recipes.items()}
     generation.generate(missing, tmp_path, lambda process, events, seconds: counted.append((process, events)))
-    made = {recipe.process.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
+    made = {recipe.source.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
     assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
     assert sorted(counted) == [("WH", SHARD_EVENTS), ("ZH", SHARD_EVENTS), ("ZH", SHARD_EVENTS)]
     assert store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns == there
 
 
 def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
-    recipe = store.Recipe(replace(small_recipe("WH").process, settings=("NoSuch:setting=on",)))
+    recipe = store.Recipe(Simulated(replace(process("WH"), settings=("NoSuch:setting=on",))))
     with pytest.raises(generation.GenerationFailed, match=r"process WH: .*NoSuch:setting"):
         generation.generate({recipe: [0]}, tmp_path)
     with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
-        generation.generate({store.Recipe(from_lhe("mine", [tmp_path / "gone.lhe"])): [0]}, tmp_path)
+        generation.generate({store.Recipe(source("mine", lhe=str(tmp_path / "gone.lhe"))): [0]}, tmp_path)
 
 
 def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datasets, tmp_path):

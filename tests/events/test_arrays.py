@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from breakeven.events import arrays, schema, store
+from breakeven.events import arrays, objects, store
 from breakeven.events.sampling import Split
 from breakeven.physics import truth
 
@@ -12,12 +12,12 @@ from breakeven.physics import truth
 def test_arrays_are_the_events_of_the_shards(datasets):
     found = arrays.open_arrays(datasets["WH"])
     tables = [store.read_shard(path)[0] for path in datasets["WH"].paths()]
-    pt = np.concatenate([schema.objects_of(table).pt for table in tables])
+    pt = np.concatenate([objects.objects_of(table).pt for table in tables])
     assert found.n_events == datasets["WH"].n_events
     np.testing.assert_array_equal(found.nodes[:, 0], pt)
     np.testing.assert_allclose(found.nodes[:, 3], pt * np.cosh(found.nodes[:, 1]), rtol=1e-6)
     np.testing.assert_array_equal(found.nodes[found.offsets[1:] - 1, 6], 4)  # MET is the last object of each event
-    labels = np.concatenate([truth.labels(schema.truth_of(table)) for table in tables])
+    labels = np.concatenate([truth.labels(objects.truth_of(table)) for table in tables])
     np.testing.assert_array_equal(found.labels, labels)
     assert isinstance(found.nodes, np.memmap)
 
@@ -59,11 +59,11 @@ def test_every_event_is_in_exactly_one_split(datasets):
 
 def test_a_feature_that_is_not_finite_is_named(datasets):
     table, _ = store.read_shard(datasets["WH"].paths()[0])
-    objects = schema.objects_of(table)
-    pt = objects.pt.copy()
-    pt[objects.counts[0]] = np.nan  # the first object of event 1
-    bad = schema.to_table(
-        type(objects)(**{**vars(objects), "pt": pt}), schema.truth_of(table), table["hard_event"].to_numpy()
+    found = objects.objects_of(table)
+    pt = found.pt.copy()
+    pt[found.counts[0]] = np.nan  # the first object of event 1
+    bad = objects.to_table(
+        type(found)(**{**vars(found), "pt": pt}), objects.truth_of(table), table["hard_event"].to_numpy()
     )
     with pytest.raises(store.CorruptDataset, match="mine: event 1 has pt = nan"):
-        arrays.nodes_of(bad, "mine")
+        arrays.things_of(bad, objects.OBJECTS, "mine")

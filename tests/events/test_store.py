@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import SHARD_EVENTS, small_recipe
 
-from breakeven.events import schema, store
-from breakeven.physics.processes import from_lhe
+from breakeven.events import objects, schema, store
+from breakeven.events.source import source
 
 
 def test_a_shard_holds_what_was_generated(datasets):
     table, facts = store.read_shard(datasets["WH"].paths()[0])
     assert table.num_rows == SHARD_EVENTS
-    assert table.schema.equals(schema.SCHEMA)
+    assert table.schema.equals(objects.OBJECTS.arrow)
     assert facts["process"] == "WH" and facts["source"] == "pythia" and facts["cross_section_pb"] > 0
     assert (table["n_higgs"].to_numpy() == 1).all()
     assert (table["kind"].combine_chunks().flatten().to_numpy() == 4).sum() == SHARD_EVENTS  # one MET node an event
@@ -41,8 +41,8 @@ def test_another_seed_gives_other_events_and_another_folder(datasets, tmp_path):
 
 def test_objects_and_truth_survive_the_way_to_disk_and_back(datasets):
     table, _ = store.read_shard(datasets["ZH"].paths()[1])
-    again = schema.to_table(schema.objects_of(table), schema.truth_of(table), table["hard_event"].to_numpy())
-    assert schema.content_hash(again) == schema.content_hash(table)
+    again = objects.to_table(objects.objects_of(table), objects.truth_of(table), table["hard_event"].to_numpy())
+    assert schema.content_hash(again, objects.OBJECTS) == schema.content_hash(table, objects.OBJECTS)
 
 
 def test_the_manifest_tells_what_a_reader_needs(datasets):
@@ -95,9 +95,10 @@ def test_a_foreign_parquet_file_is_named(tmp_path):
 
 def test_another_schema_version_is_named(datasets, tmp_path, monkeypatch):
     table, facts = store.read_shard(datasets["WH"].paths()[0])
-    monkeypatch.setattr(schema, "VERSION", 999)
-    store.write_table(table, tmp_path / "new.parquet", facts)
-    monkeypatch.undo()
+    newer = dataclasses.replace(objects.OBJECTS, version=999)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "OBJECTS", newer)
+        store.write_table(table.replace_schema_metadata(newer.arrow.metadata), tmp_path / "new.parquet", facts)
     with pytest.raises(schema.SchemaMismatch, match=r"new\.parquet.*version 999, this program reads version 1"):
         store.read_shard(tmp_path / "new.parquet")
 
@@ -106,7 +107,7 @@ def test_missing_and_wrong_columns_are_listed(datasets, tmp_path):
     table, facts = store.read_shard(datasets["WH"].paths()[0])
     wrong = table.drop_columns(["n_top"]).set_column(0, "hard_event", table["hard_event"].cast(pa.int32()))
     path = tmp_path / "wrong.parquet"
-    metadata = {"breakeven.schema": str(schema.VERSION), "breakeven.facts": json.dumps(facts)}
+    metadata = {schema.VERSION_KEY: "1", "breakeven.facts": json.dumps(facts)}
     pq.write_table(wrong.replace_schema_metadata(metadata), path)
     with pytest.raises(schema.SchemaMismatch, match="hard_event is int32, not int64") as error:
         store.read_shard(path)
@@ -115,7 +116,7 @@ def test_missing_and_wrong_columns_are_listed(datasets, tmp_path):
 
 def test_changed_events_are_noticed(datasets, tmp_path):
     table, facts = store.read_shard(datasets["WH"].paths()[0])
-    changed = table.set_column(table.schema.get_field_index("n_w"), schema.SCHEMA.field("n_w"),
+    changed = table.set_column(table.schema.get_field_index("n_w"), objects.OBJECTS.arrow.field("n_w"),
                                [np.ones(table.num_rows, np.int8) * 7])  # fmt: skip
     store.write_table(changed, tmp_path / "changed.parquet", facts)
     with pytest.raises(store.CorruptDataset, match="was changed after it was written"):
@@ -164,15 +165,15 @@ def test_the_one_manifest_of_an_older_runs_folder_is_opened(datasets, tmp_path):
 def test_lhe_content_decides_the_recipe(tmp_path):
     file = tmp_path / "events.lhe"
     file.write_text("<LesHouchesEvents version='1.0'>one</LesHouchesEvents>")
-    first = store.Recipe(from_lhe("mine", [file])).hash
+    first = store.Recipe(source("mine", lhe=str(file))).hash
     file.write_text("<LesHouchesEvents version='1.0'>two</LesHouchesEvents>")
-    assert store.Recipe(from_lhe("mine", [file])).hash != first
+    assert store.Recipe(source("mine", lhe=str(file))).hash != first
 
 
 def test_every_setting_decides_the_recipe():
     recipe = small_recipe("WH")
     hashes = {recipe.hash}
-    for change in ({"seed": 3}, {"mpi": True}, {"shard_events": 61}):
+    for change in ({"seed": 3}, {"source": source("WH", mpi=True)}, {"shard_events": 61}):
         hashes.add(dataclasses.replace(recipe, **change).hash)
     hashes.add(small_recipe("ZH").hash)
     assert len(hashes) == 5

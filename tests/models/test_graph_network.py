@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from breakeven.feature import MOMENTUM_FLOOR
 from breakeven.models import UnknownEngine, build
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph_network_dgl import GraphNetworkDGL, batch, event_graphs
 from breakeven.models.layers import initialise
-from breakeven.models.scaling import MOMENTUM_FLOOR
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 
 BATCHES = [(1,), (1, 1, 1), (60,), (7,), (2, 1), (3, 1, 60, 7, 2, 1), tuple(range(1, 25)), ()]

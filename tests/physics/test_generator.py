@@ -13,7 +13,7 @@ from breakeven.physics.processes import CATALOGUE, Process, process
 from breakeven.physics.pythia import GenerationError
 from breakeven.physics.truth import Truth
 
-# mean jets and b-tags an event, W and Z an event, from an independent first simulation with a simpler detector
+# mean jets and b-tags per event, W and Z per event, from an independent first simulation with a simpler detector
 MULTIPLICITIES = {
     "ggF": (1.79, 0.58, 0.39, 0.04),
     "VBF": (2.71, 0.54, 0.39, 0.08),
@@ -156,9 +156,9 @@ def test_failed_start_names_the_settings(capfd: pytest.CaptureFixture[str]) -> N
     capfd.readouterr()
 
 
-def test_no_generator_for_surrogates() -> None:
-    with pytest.raises(ValueError, match="no generator for source 'surrogate'"):
-        generate(Process("made_up", "made up", "surrogate"), 1, seed=1)
+def test_a_source_without_generator_is_named() -> None:
+    with pytest.raises(ValueError, match="no generator for source 'herwig'"):
+        generate(Process("made_up", "made up", "herwig"), 1, seed=1)
 
 
 def test_versions_name_every_library() -> None:

@@ -7,8 +7,10 @@ import pytest
 from tracking.studies import BASE, frame, trial
 
 from breakeven.analysis import backbones
-from breakeven.registry.card import INPUTS, card
-from breakeven.study.spec import Study
+from breakeven.ledger.ledger import Ledger
+from breakeven.registry import package
+from breakeven.registry.card import card
+from breakeven.study.spec import Network, Study
 
 MADE = {
     "identity": {
@@ -43,7 +45,9 @@ def text(made=MADE, records=None, **sources):
 
 def test_it_says_what_goes_in_and_what_it_was_trained_on():
     found = text()
-    assert all(f"| {name} | {unit} |" in found for name, unit, _ in INPUTS) and "models:/mine-backbone@winner" in found
+    for column in ("pt | GeV", "eta | 1", "phi | rad", "b_tag | 0 to 1", "charge | e", "kind | 0 to 4"):
+        assert f"| {column} |" in found
+    assert "models:/mine-backbone@winner" in found
     assert "- ttH: 4,000 events generated (pythia), dataset `hash_ttH`" in found and "hash_other" not in found
     assert "Trained on 4,800 of them.\n" in found
     assert "Weights of epoch 4 of 5, that of the lowest validation loss, `weights`, record `p1`, commit `abc`" in found
@@ -89,3 +93,14 @@ def test_it_says_what_its_gain_does_not_contain():
     words = re.sub(r"\s+", " ", text())
     assert "chosen by the same networks' validation accuracy, so a little of its luck may remain" in words
     assert "share one pretraining run: no interval contains the scatter of pretraining seeds" in words
+
+
+def test_a_backbone_of_a_plugin_is_not_given_away_as_one_on_whole_events(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.write(
+        [{"level": "pretraining", "record": "p1", "outcome": "finished", "started": 0.0, "ended": 1.0, **MADE}]
+    )
+    (tmp_path / "p1").mkdir()
+    spec = dataclasses.asdict(Study(network=Network(kind="jet_sets")))
+    with pytest.raises(package.NoBackbone, match=r"kind jet_sets, a plug-in's.*the weights are in .*p1"):
+        package.winner("mine", study(), lambda: {"spec": spec}, ledger, tmp_path)

@@ -14,7 +14,6 @@ from tracking.studies import study as study_frame
 from breakeven.events.arrays import open_arrays
 from breakeven.models import build
 from breakeven.registry import package
-from breakeven.registry.card import INPUTS
 from breakeven.registry.served import COLUMNS, Backbone, BadEvents, graphs_of
 from breakeven.tracking import Tracker
 from breakeven.training.checkpoint import content_hash, write_model
@@ -58,7 +57,7 @@ def test_what_is_registered_is_found_and_gives_what_the_network_gives(places, ev
     np.testing.assert_allclose(loaded.predict(events, params={"what": "outputs"}), scores.numpy(), rtol=1e-5, atol=1e-6)
     assert sum(p.numel() for p in loaded.unwrap_python_model().network.parameters()) == 372_172
     signature = loaded.metadata.signature
-    assert signature.inputs.input_names() == [name for name, _, _ in INPUTS] and "(-1, 64)" in str(signature.outputs)
+    assert signature.inputs.input_names() == list(COLUMNS) and "(-1, 64)" in str(signature.outputs)
 
     client = connect(places.uri)
     version = client.get_model_version_by_alias("mine-backbone", "winner")
@@ -76,7 +75,7 @@ def test_events_become_the_graphs_of_the_training(events, datasets):
     nodes, offsets = graphs_of(events)
     arrays = open_arrays(datasets["WH"])
     assert np.array_equal(nodes.numpy(), arrays.nodes) and np.array_equal(offsets.numpy(), arrays.offsets)
-    assert set(COLUMNS) == {name for name, _, _ in INPUTS}
+    assert COLUMNS == ("pt", "eta", "phi", "b_tag", "charge", "kind")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +88,10 @@ def test_events_become_the_graphs_of_the_training(events, datasets):
         (
             lambda e: e.assign(eta=[e["eta"][0], np.full(len(e["eta"][1]), np.nan), e["eta"][2]]),
             "event 1 has eta = nan",
+        ),
+        (
+            lambda e: e.assign(kind=[*e["kind"][:-1], np.full(len(e["kind"][2]), 7)]),
+            r"event 2 has kind = 7: it lies between 0 and 4",
         ),
     ],
 )

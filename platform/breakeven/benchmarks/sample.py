@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from breakeven.events.arrays import open_arrays, select
+from breakeven.events.source import source
 from breakeven.events.store import Dataset, Recipe, complete, make_shard, missing_shards
-from breakeven.physics.processes import PRETRAINING, process
+from breakeven.physics.processes import PRETRAINING
 from breakeven.training.batches import EventTensors
 
 
@@ -27,16 +28,16 @@ def real_events(
     datasets: folder of datasets; the shards are those of a study with default settings.
     on_generation: called with the name of a process before its events are generated (about a second each).
     """
-    recipes = [Recipe(process(name)) for name in names]
+    recipes = [Recipe(source(name)) for name in names]
     arrays = [open_arrays(_dataset(recipe, datasets, on_generation)) for recipe in recipes]
     rows = [np.arange(part.n_events) for part in arrays]
     chosen = select(arrays, rows)
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
+    events = EventTensors.of(chosen, device)
     return events, torch.from_numpy(chosen.process.astype(np.int64)).to(events.device)
 
 
 def _dataset(recipe: Recipe, datasets: Path, on_generation: Callable[[str], None]) -> Dataset:
     if missing_shards(recipe, datasets, 1):
-        on_generation(recipe.process.name)
+        on_generation(recipe.source.name)
         make_shard(recipe, datasets, 0)
     return complete(recipe, datasets, 1)

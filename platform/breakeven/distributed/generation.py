@@ -64,8 +64,8 @@ def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callab
                 for other in running:
                     ray.cancel(other)
                 cause = error.cause if isinstance(error.cause, Exception) else error
-                raise GenerationFailed(f"process {recipe.process.name}: {cause}") from cause
-            on_shard(recipe.process.name, recipe.shard_events, seconds)
+                raise GenerationFailed(f"process {recipe.source.name}: {cause}") from cause
+            on_shard(recipe.source.name, recipe.shard_events, seconds)
 
 
 @ray.remote(num_cpus=1, max_retries=5)

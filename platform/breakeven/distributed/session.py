@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import ray
 
+from breakeven import plugins
 from breakeven.distributed import internals
 from breakeven.errors import StageFailed, no_way_back
 from breakeven.terminal import show_error
@@ -57,7 +58,7 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
         log_to_driver=log_to_driver,
         logging_level=logging.WARNING,
         include_dashboard=True if local else None,
-        runtime_env={"env_vars": internals.WORKER_SETTINGS},
+        runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
     )
     try:
         offers = ray.cluster_resources()

@@ -12,26 +12,30 @@ import numpy as np
 import pyarrow as pa
 
 from breakeven import atomic
-from breakeven.events import schema, store
+from breakeven.events import store
 from breakeven.events.sampling import SPLITS_VERSION, Split, assign_splits
+from breakeven.events.schema import EventSchema, unnested
+from breakeven.feature import first_misfit, stack
 from breakeven.physics import truth
 
 FEATURES_VERSION = 1
 """Part of every identity: raise it when the same objects give other node features."""
-NODE_FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
-_FILES = ("nodes", "offsets", "labels", "process", "split", "event")
+_PER_EVENT = ("labels", "process", "split", "event")
 
 
 @dataclass(frozen=True)
 class EventArrays:
-    """Events of one or more processes.
+    """Events of one or more processes, of one schema.
 
-    nodes: [n_objects, 7] float32: pt (GeV), eta, phi (rad), energy (GeV, massless), b_tag, charge, kind.
+    nodes: [n_objects, n_features] float32: the things of the schema's first level, with their features in its order; for
+    whole events pt (GeV), eta, phi (rad), energy (GeV, massless), b_tag, charge, kind.
     offsets: [n_events + 1] int64: objects of event i are nodes[offsets[i]:offsets[i + 1]].
-    labels: [n_events, 41] uint8: the multilabel truth.  process: [n_events] int16, index into `process_names`.
+    inner: the same two for each further level, as constituents [n_constituents, n_features] and [n_jets + 1].
+    labels: [n_events, n_labels] uint8: the multilabel truth.  process: [n_events] int16, index into `process_names`.
     split: [n_events] int8, a `Split`.  event: [n_events] int64, row number in its own dataset.
     """
 
+    schema: EventSchema
     nodes: np.ndarray
     offsets: np.ndarray
     labels: np.ndarray
@@ -39,6 +43,7 @@ class EventArrays:
     split: np.ndarray
     event: np.ndarray
     process_names: tuple[str, ...]
+    inner: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @property
     def n_events(self) -> int:
@@ -55,11 +60,16 @@ def open_arrays(dataset: store.Dataset) -> EventArrays:
 
     Raises CorruptDataset where a shard on disk is damaged or holds other events, FileNotFoundError where one is gone.
     """
-    cache = _cache(dataset)
+    cache, schema = _cache(dataset), store.schema_named(dataset.manifest["schema"], str(dataset.folder))
     if not cache.is_dir():
-        _build(dataset, cache)
-    parts = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in _FILES}
-    return EventArrays(**parts, process_names=(dataset.process,))
+        _build(dataset, schema, cache)
+
+    def opened(name: str) -> np.ndarray:
+        return np.load(cache / f"{name}.npy", mmap_mode="r")
+
+    outer, *inner = ((opened(f"nodes{mark}"), opened(f"offsets{mark}")) for mark in _marks(schema))
+    per_event = {name: opened(name) for name in _PER_EVENT}
+    return EventArrays(schema, *outer, **per_event, process_names=(dataset.process,), inner=tuple(inner))
 
 
 def is_flat(dataset: store.Dataset) -> bool:
@@ -72,41 +82,64 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
 
     `process` becomes the number of the source, `process_names` the sources' names in order.
     """
-    nodes, counts = [], []
-    for source, chosen in zip(sources, rows, strict=True):
-        first, count = source.offsets[chosen], source.offsets[chosen + 1] - source.offsets[chosen]
-        before = np.concatenate([[0], np.cumsum(count)[:-1]])
-        nodes.append(source.nodes[np.repeat(first - before, count) + np.arange(count.sum())])
-        counts.append(count)
+    schema = sources[0].schema
+    if others := [source.process_names for source in sources if source.schema != schema]:
+        raise ValueError(
+            f"events of {others[0]} have the schema {[s.schema.version for s in sources]}: all must have one schema, that of "
+            f"{sources[0].process_names}"
+        )
+    picked = [take([(one.nodes, one.offsets), *one.inner], chosen) for one, chosen in zip(sources, rows, strict=True)]
+    outer, *inner = (_joined(level) for level in zip(*picked, strict=True))
     return EventArrays(
-        nodes=np.concatenate(nodes),
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
+        schema,
+        *outer,
         labels=np.concatenate([source.labels[chosen] for source, chosen in zip(sources, rows, strict=True)]),
         process=np.repeat(np.arange(len(sources), dtype=np.int16), [len(chosen) for chosen in rows]),
         split=np.concatenate([source.split[chosen] for source, chosen in zip(sources, rows, strict=True)]),
         event=np.concatenate([source.event[chosen] for source, chosen in zip(sources, rows, strict=True)]),
         process_names=tuple(name for source in sources for name in source.process_names),
+        inner=tuple(inner),
     )
 
 
-def nodes_of(table: pa.Table, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Node features [n_objects, 7] float32 and objects per event [n_events] int64 of a table with the event schema.
+def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The events `rows` [n] with all that is in them; levels: values and offsets of each, from the outside in."""
+    found = []
+    for values, offsets in levels:
+        first, count = offsets[rows], offsets[rows + 1] - offsets[rows]
+        inside = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        rows = np.repeat(first - inside[:-1], count) + np.arange(inside[-1])
+        found.append((values[rows], inside))
+    return found
 
-    Raises CorruptDataset, naming `where`, the event and the column, on a value that is not finite.
+
+def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each level of a table's schema the features [n_things, n_features] float32 and how many are in each parent.
+
+    Raises CorruptDataset, naming `where`, the event and the column, on lists of differing lengths and impossible values.
     """
-    objects = schema.objects_of(table)
-    energy = objects.pt * np.cosh(objects.eta)
-    nodes = np.stack(
-        [objects.pt, objects.eta, objects.phi, energy, objects.b_tag, objects.charge, objects.kind], axis=1
-    ).astype(np.float32)
-    if not np.isfinite(nodes).all():
-        row, column = np.argwhere(~np.isfinite(nodes))[0]
-        event = int(np.searchsorted(np.cumsum(objects.counts), row, side="right"))
-        raise store.CorruptDataset(
-            f"{where}: event {event} has {NODE_FEATURES[column]} = {nodes[row, column]}; features must be finite, "
-            "delete the file and make it again, or mend the events you brought"
-        )
-    return nodes, objects.counts
+    counts: list[np.ndarray] = []
+    found = []
+    for level in schema.levels:
+        columns = {}
+        for name, feature in level.columns.items():
+            lengths, columns[feature.name] = unnested(table, name)
+            counts += lengths[len(counts) :]
+            if not all(map(np.array_equal, lengths, counts)):
+                raise store.CorruptDataset(
+                    f"{where}: the lists of {name} are not as long as those of the columns before it; every {level.name} has "
+                    f"{', '.join(level.columns)}: correct the source that made them"
+                )
+        values = stack(columns, level.features)
+        if (misfit := first_misfit(values, level.features)) is not None:
+            row, what = misfit
+            for lengths_of_parents in reversed(counts):
+                row = int(np.searchsorted(np.cumsum(lengths_of_parents), row, side="right"))
+            raise store.CorruptDataset(
+                f"{where}: event {row} has {what}; delete the file and make it again, or correct the events you brought"
+            )
+        found.append((values, counts[-1].astype(np.int64)))
+    return found
 
 
 def _cache(dataset: store.Dataset) -> Path:
@@ -116,11 +149,23 @@ def _cache(dataset: store.Dataset) -> Path:
     return dataset.folder / "".join((f"arrays-{dataset.hash}", *others))
 
 
-def _build(dataset: store.Dataset, cache: Path) -> None:
+def _marks(schema: EventSchema) -> list[str]:
+    """What the files of each level's arrays have in their names."""
+    return [f"-{depth}" if depth else "" for depth in range(len(schema.levels))]
+
+
+def _joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """One level of several events after others: values and offsets."""
+    counts = np.concatenate([np.diff(offsets) for _, offsets in parts])
+    return np.concatenate([values for values, _ in parts]), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _build(dataset: store.Dataset, schema: EventSchema, cache: Path) -> None:
     """Write the flat arrays shard by shard: memory stays that of one shard, whatever the dataset's size."""
     if gone := [path for path in dataset.paths() if not path.exists()]:
         raise FileNotFoundError(f"{gone[0]}: no such shard, of {len(gone)} that are missing; run the generation again")
-    n_objects = 0
+    # How many things each level has, the events themselves first.
+    sizes = np.zeros(len(schema.levels) + 1, np.int64)
     for path, content in zip(dataset.paths(), dataset.contents, strict=True):
         table, facts = store.read_shard(path)
         if facts["content"] != content:
@@ -128,28 +173,35 @@ def _build(dataset: store.Dataset, cache: Path) -> None:
                 f"{path}: its events hash to {facts['content']}, the dataset {dataset.hash} was completed with {content} "
                 "there; delete the file and run again: it is made anew"
             )
-        n_objects += int(nodes_of(table, str(path))[1].sum())
-    n = dataset.n_events
+        sizes += [table.num_rows, *(len(values) for values, _ in things_of(table, schema, str(path)))]
+    n = int(sizes[0])
     with atomic.replacing(cache) as folder:
         folder.mkdir()
 
         def new(name: str, dtype: type, *shape: int) -> np.memmap:
             return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
-        nodes = new("nodes", np.float32, n_objects, len(NODE_FEATURES))
-        offsets, event = new("offsets", np.int64, n + 1), new("event", np.int64, n)
-        labels, split = new("labels", np.uint8, n, len(truth.LABEL_NAMES)), new("split", np.int8, n)
-        process = new("process", np.int16, n)
+        levels = [
+            (
+                new(f"nodes{mark}", np.float32, int(sizes[depth + 1]), len(level.features)),
+                new(f"offsets{mark}", np.int64, int(sizes[depth]) + 1),
+            )
+            for depth, (mark, level) in enumerate(zip(_marks(schema), schema.levels, strict=True))
+        ]
+        labels, split = new("labels", np.uint8, n, len(schema.label_names)), new("split", np.int8, n)
+        process, event = new("process", np.int16, n), new("event", np.int64, n)
         event[:] = np.arange(n)
-        done_events = done_objects = 0
+        done = np.zeros_like(sizes)
         for path in dataset.paths():
             table, _ = store.read_shard(path)
-            part, counts = nodes_of(table, str(path))
-            here = slice(done_events, done_events + len(counts))
-            nodes[done_objects : done_objects + len(part)] = part
-            offsets[here.start + 1 : here.stop + 1] = done_objects + np.cumsum(counts)
-            labels[here] = truth.labels(schema.truth_of(table))
+            here = slice(int(done[0]), int(done[0]) + table.num_rows)
+            labels[here] = schema.labels(table)
             split[here] = assign_splits(dataset.process, table["hard_event"].to_numpy())
-            done_events, done_objects = here.stop, done_objects + len(part)
-        for array in (nodes, offsets, event, labels, split, process):
+            for depth, (values, counts) in enumerate(things_of(table, schema, str(path))):
+                nodes, offsets = levels[depth]
+                nodes[done[depth + 1] : done[depth + 1] + len(values)] = values
+                offsets[done[depth] + 1 : done[depth] + len(counts) + 1] = done[depth + 1] + np.cumsum(counts)
+                done[depth] += len(counts)
+            done[len(levels)] += len(values)
+        for array in (*(array for level in levels for array in level), labels, process, split, event):
             array.flush()

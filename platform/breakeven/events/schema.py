@@ -1,98 +1,138 @@
-"""The one Arrow schema of events at rest, with units.
+"""What an event at rest holds: columns with units in Arrow, flat or ragged in several levels (event -> jets -> constituents).
 
-Holds the columns, the way from generated events to an Arrow table and back, and the content hash of a table. It never
-touches a disk.
+Holds the value type `EventSchema`, the way between flat columns and an Arrow table, and the content hash of a table. It
+never touches a disk; the schema of whole events is in objects.py.
 """
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from breakeven.physics.detector import Objects
-from breakeven.physics.truth import Truth
+from breakeven.feature import Feature, stored
 
-VERSION = 1
-MULTIPLICITIES = ("n_higgs", "n_top", "n_w", "n_z")
-HEAVY = ("higgs", "top1", "top2")
-OBJECT_COLUMNS = ("kind", "pt", "eta", "phi", "b_tag", "charge")
-
-_OBJECT_TYPES = {"kind": pa.int8(), "b_tag": pa.int8(), "charge": pa.int8()}
-_UNITS = {"pt": "GeV", "eta": "1", "phi": "rad"}
-
-
-def _field(name: str, kind: pa.DataType, unit: str = "1") -> pa.Field:
-    return pa.field(name, kind, nullable=False, metadata={"unit": unit})
-
-
-SCHEMA = pa.schema(
-    [_field("hard_event", pa.int64())]
-    + [_field(name, pa.list_(_field("item", _OBJECT_TYPES.get(name, pa.float32()))), _UNITS.get(name, "1"))
-       for name in OBJECT_COLUMNS]
-    + [_field(name, pa.int8()) for name in MULTIPLICITIES]
-    + [_field(f"{name}_{what}", pa.float32(), _UNITS[what]) for name in HEAVY for what in ("pt", "eta", "phi")]
-)  # fmt: skip
+VERSION_KEY = b"breakeven.schema"
+"""Under which a table, and so its file, says which schema it has."""
 
 
 class SchemaMismatch(ValueError):
-    """A file's columns are not those of this schema version; the message lists the differences and the way out."""
+    """A file's columns are not those of its schema; the message lists the differences and the way out."""
 
 
-def to_table(objects: Objects, truth: Truth, hard_event: np.ndarray) -> pa.Table:
-    """Generated events as one Arrow table with `SCHEMA`, one row an event, objects as list columns."""
-    offsets = pa.array(np.concatenate([[0], np.cumsum(objects.counts)]).astype(np.int32))
-    columns: dict[str, pa.Array] = {"hard_event": pa.array(hard_event.astype(np.int64))}
-    for name in OBJECT_COLUMNS:
-        item = SCHEMA.field(name).type.value_field
-        values = pa.array(np.ascontiguousarray(getattr(objects, name)), type=item.type)
-        columns[name] = pa.ListArray.from_arrays(offsets, values, type=SCHEMA.field(name).type)
-    for name in MULTIPLICITIES:
-        columns[name] = pa.array(np.asarray(getattr(truth, name), np.int8))
-    for name in HEAVY:
-        four_vector = np.asarray(getattr(truth, name), np.float32)
-        for column, what in enumerate(("pt", "eta", "phi")):
-            columns[f"{name}_{what}"] = pa.array(np.ascontiguousarray(four_vector[:, column]))
-    return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+def no_labels(table: pa.Table) -> np.ndarray:
+    """The label vector of events without truth: [n_events, 0] uint8."""
+    return np.zeros((table.num_rows, 0), np.uint8)
 
 
-def objects_of(table: pa.Table) -> Objects:
-    """The reconstructed objects of a table with `SCHEMA`."""
-    counts = np.diff(_list_column(table, "kind").offsets.to_numpy()).astype(np.int64)
-    flat = {name: _list_column(table, name).flatten().to_numpy() for name in OBJECT_COLUMNS}
-    return Objects(counts=counts, **flat)
+@dataclass(frozen=True)
+class Level:
+    """Things of one kind: inside an event, or inside each of the things of the level before.
+
+    name: of one of them.  features: of each, in the order of the flat arrays.  prefix: before a feature's name in its
+    column, so that jets and constituents can both have a pt.  order: of the stored features in the file, where it is another.
+    """
+
+    name: str
+    features: tuple[Feature, ...]
+    prefix: str = ""
+    order: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, Feature]:
+        """The stored features by the names of their columns, in the order of the file."""
+        by_name = {feature.name: feature for feature in stored(self.features)}
+        return {f"{self.prefix}{name}": by_name[name] for name in self.order or by_name}
 
 
-def truth_of(table: pa.Table) -> Truth:
-    """The truth content of a table with `SCHEMA`."""
-    heavy = {
-        name: np.stack([table[f"{name}_{what}"].to_numpy() for what in ("pt", "eta", "phi")], axis=1) for name in HEAVY
-    }
-    return Truth(**{name: table[name].to_numpy() for name in MULTIPLICITIES}, **heavy)
+@dataclass(frozen=True)
+class EventSchema:
+    """The columns of events at rest, and what follows from them.
+
+    version: which schema it is, written into every file: a number or, for the schemas of others, a name with a number.
+    levels: what is in an event, from the outside in.  event: further columns, one value per event.
+    label_names, labels: what a multilabel pretraining learns, from a table to [n_events, n_labels] uint8.
+    Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split.
+    """
+
+    version: int | str
+    levels: tuple[Level, ...]
+    event: tuple[Feature, ...] = ()
+    label_names: tuple[str, ...] = ()
+    labels: Callable[[pa.Table], np.ndarray] = no_labels
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """Its columns as Arrow has them: a column of level k is k lists deep."""
+        fields = [_field("hard_event", pa.int64(), "1")]
+        for depth, level in enumerate(self.levels, start=1):
+            for name, feature in level.columns.items():
+                kind = pa.from_numpy_dtype(feature.dtype)
+                for _ in range(depth):
+                    kind = pa.list_(_field("item", kind, "1"))
+                fields.append(_field(name, kind, feature.unit))
+        fields += [_field(one.name, pa.from_numpy_dtype(one.dtype), one.unit) for one in self.event]
+        return pa.schema(fields, metadata={VERSION_KEY: str(self.version)})
+
+    @property
+    def float_leaves(self) -> list[str]:
+        """Parquet's paths of the columns of real numbers, which compress better as streams of bytes."""
+        found = [
+            name + ".list.element" * depth
+            for depth, level in enumerate(self.levels, start=1)
+            for name, feature in level.columns.items()
+            if not feature.whole
+        ]
+        return found + [one.name for one in self.event if not one.whole]
+
+    def table(self, counts: Sequence[np.ndarray], columns: Mapping[str, np.ndarray]) -> pa.Table:
+        """Events as an Arrow table, one row per event.
+
+        counts: for each level, how many things are in each thing of the level before, the first in each event.
+        columns: all columns by name, flat.
+        """
+        offsets = [pa.array(np.concatenate([[0], np.cumsum(count)]).astype(np.int32)) for count in counts]
+        depths = {name: depth for depth, level in enumerate(self.levels, start=1) for name in level.columns}
+        arrays = []
+        for field in self.arrow:
+            kinds = [field.type]
+            while pa.types.is_list(kinds[-1]):
+                kinds.append(kinds[-1].value_type)
+            array = pa.array(np.ascontiguousarray(columns[field.name]), type=kinds.pop())
+            for kind, offset in zip(reversed(kinds), reversed(offsets[: depths.get(field.name, 0)]), strict=True):
+                array = pa.ListArray.from_arrays(offset, array, type=kind)
+            arrays.append(array)
+        return pa.Table.from_arrays(arrays, schema=self.arrow)
 
 
-def content_hash(table: pa.Table) -> str:
+def unnested(table: pa.Table, name: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """A column flat: for each level of lists how many items each list has, and the values."""
+    column = table[name].combine_chunks()
+    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    counts = []
+    while pa.types.is_list(array.type):
+        counts.append(np.diff(array.offsets.to_numpy()))
+        array = array.flatten()
+    return counts, array.to_numpy()
+
+
+def content_hash(table: pa.Table, schema: EventSchema) -> str:
     """SHA-256 (16 hex digits) over the values of all columns: independent of file encoding, compression and chunks."""
-    digest = hashlib.sha256(f"schema {VERSION}".encode())
-    for name in SCHEMA.names:
-        column = table[name]
+    digest = hashlib.sha256(f"schema {schema.version}".encode())
+    for name in schema.arrow.names:
+        counts, values = unnested(table, name)
         digest.update(name.encode())
-        if pa.types.is_list(column.type):
-            array = _list_column(table, name)
-            digest.update(np.diff(array.offsets.to_numpy()).astype(np.int32).tobytes())
-            digest.update(np.ascontiguousarray(array.flatten().to_numpy()).tobytes())
-        else:
-            digest.update(np.ascontiguousarray(column.to_numpy()).tobytes())
+        for count in counts:
+            digest.update(count.astype(np.int32).tobytes())
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]
 
 
-def check_schema(found: pa.Schema, version: str, where: str) -> None:
-    """Raise SchemaMismatch unless `found` is `SCHEMA` at `VERSION`; `where` names the file in the message."""
-    if version != str(VERSION):
-        raise SchemaMismatch(
-            f"{where}: written with event schema version {version or 'none (not a breakeven file)'}, this program "
-            f"reads version {VERSION}; generate the dataset again, or read it with the version of breakeven that wrote it"
-        )
-    wanted, got = {f.name: f.type for f in SCHEMA}, {f.name: f.type for f in found}
+def check_schema(columns: pa.Schema, schema: EventSchema, where: str) -> None:
+    """Raise SchemaMismatch unless `columns` are those of `schema`; `where` names the file in the message."""
+    wanted, got = {f.name: f.type for f in schema.arrow}, {f.name: f.type for f in columns}
     misfits = [f"{name} is missing" for name in wanted if name not in got]
     misfits += [
         f"{name} is {got[name]}, not {kind}" for name, kind in wanted.items() if name in got and got[name] != kind
@@ -101,6 +141,5 @@ def check_schema(found: pa.Schema, version: str, where: str) -> None:
         raise SchemaMismatch(f"{where}: columns do not fit the event schema: {'; '.join(misfits)}; generate it again")
 
 
-def _list_column(table: pa.Table, name: str) -> pa.ListArray:
-    column = table[name].combine_chunks()
-    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+def _field(name: str, kind: pa.DataType, unit: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"unit": unit})

@@ -6,7 +6,6 @@ content: one that is complete stays what it is while others grow in the same fol
 never generates events and never computes.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -19,15 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from breakeven import atomic
-from breakeven.events import schema
+from breakeven import atomic, plugins
+from breakeven.events.objects import OBJECTS
+from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, check_schema, content_hash
+from breakeven.events.source import Source, schemas_of_plugins
 from breakeven.fingerprint import fingerprint
-from breakeven.physics import generator
-from breakeven.physics.processes import Process
 
-_FLOATS = [f"{name}.list.element" for name in ("pt", "eta", "phi")] + [
-    f"{name}_{what}" for name in schema.HEAVY for what in ("pt", "eta", "phi")
-]
+_UNSAID = {"note": "", "settings": [], "mpi": False, "versions": {}}
+"""What a manifest always says, where a source says nothing about it."""
 
 
 class CorruptDataset(ValueError):
@@ -36,36 +34,21 @@ class CorruptDataset(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What defines a dataset: process, base seed, multiparton interactions on or off, events in each shard."""
+    """What defines a dataset: where its events come from, base seed, events in each shard."""
 
-    process: Process
+    source: Source
     seed: int = 1
-    mpi: bool = False
     shard_events: int = 500
 
     @cached_property
     def hash(self) -> str:
-        """Hash over all that decides which events a shard holds, versions of the physics code and Pythia included."""
-        made_by = generator.versions()
-        return fingerprint(
-            {
-                "process": self.process.name,
-                "source": self.process.source,
-                "settings": [*self.process.settings, "mirror", *self.process.mirror_settings],
-                "yukawa": list(self.process.yukawa or ()),
-                "files": [_file_hash(Path(file)) for file in self.process.files if self.process.source == "lhe"],
-                "seed": self.seed,
-                "mpi": self.mpi,
-                "shard_events": self.shard_events,
-                "physics": made_by["physics"],
-                "pythia": made_by["pythia8mc"],
-                "schema": schema.VERSION,
-            }
-        )
+        """Hash over all that decides which events a shard holds."""
+        own = {"seed": self.seed, "shard_events": self.shard_events, "schema": self.source.schema.version}
+        return fingerprint({**self.source.identity(), **own, **plugins.origin(type(self.source))})
 
     def folder(self, root: Path) -> Path:
         """Where this recipe's shards live below `root`."""
-        return root / self.process.name / self.hash
+        return root / self.source.name / self.hash
 
     def shards_for(self, n_events: int) -> int:
         """Number of shards that hold at least `n_events` events."""
@@ -73,7 +56,7 @@ class Recipe:
 
     def shard_seed(self, shard: int) -> int:
         """Random seed of one shard, within Pythia's range of 1 to 900,000,000."""
-        return int(fingerprint([self.process.name, self.seed, shard]), 16) % 900_000_000 + 1
+        return int(fingerprint([self.source.name, self.seed, shard]), 16) % 900_000_000 + 1
 
 
 @dataclass(frozen=True)
@@ -115,40 +98,43 @@ def missing_shards(recipe: Recipe, root: Path, n_shards: int) -> list[int]:
 def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
     """Generate one shard and write it, atomically: the same recipe and number give the same events anywhere."""
     start = time.process_time()
-    made = generator.generate(
-        recipe.process, recipe.shard_events, recipe.shard_seed(shard), mpi=recipe.mpi, shard=shard
-    )
-    table = schema.to_table(made.objects, made.truth, made.hard_event)
+    source, seed = recipe.source, recipe.shard_seed(shard)
+    made = source.make(recipe.shard_events, seed, shard)
+    check_schema(made.table.schema, source.schema, f"the source {source.name}, shard {shard}")
+    if made.table.num_rows != recipe.shard_events:
+        raise ValueError(
+            f"the source {source.name} made {made.table.num_rows} events, not the {recipe.shard_events} asked for"
+        )
     facts = {
-        "process": recipe.process.name,
-        "source": recipe.process.source,
+        **_UNSAID,
+        **source.about(),
+        "process": source.name,
+        "source": source.kind,
         "recipe": recipe.hash,
         "shard": shard,
-        "seed": recipe.shard_seed(shard),
-        "mpi": recipe.mpi,
-        "settings": list(recipe.process.settings),
+        "seed": seed,
         "cross_section_pb": made.cross_section_pb,
         "cross_section_error_pb": made.cross_section_error_pb,
         "n_tried": made.n_tried,
-        "versions": generator.versions(),
-        "content": schema.content_hash(table),
+        "content": content_hash(made.table, source.schema),
         "cpu_seconds": time.process_time() - start,
     }
     path = shard_path(recipe.folder(root), shard)
-    write_table(table, path, facts)
+    write_table(made.table, path, facts)
     return path
 
 
 def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
-    """Write events with `SCHEMA` and their facts as one Parquet shard: zstd, byte-stream-split floats, atomically."""
-    metadata = {"breakeven.schema": str(schema.VERSION), "breakeven.facts": json.dumps(facts, sort_keys=True)}
+    """Write events and their facts as one Parquet shard: zstd, byte-stream-split floats, atomically."""
+    schema = schema_of(table.schema, str(path))
+    metadata = {VERSION_KEY: str(schema.version), "breakeven.facts": json.dumps(facts, sort_keys=True)}
     with atomic.replacing(path) as temporary:
         pq.write_table(
             table.replace_schema_metadata(metadata),
             temporary,
             compression="zstd",
             use_dictionary=False,
-            use_byte_stream_split=_FLOATS,
+            use_byte_stream_split=schema.float_leaves,
         )
 
 
@@ -163,8 +149,7 @@ def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
-    schema.check_schema(table.schema, str(schema.VERSION), str(path))
-    if (found := schema.content_hash(table)) != facts["content"]:
+    if (found := content_hash(table, schema_of(table.schema, str(path)))) != facts["content"]:
         raise CorruptDataset(
             f"{path}: its events hash to {found}, its header says {facts['content']}: the file was changed after it was "
             "written; delete it and run again: it is made anew"
@@ -178,11 +163,24 @@ def read_facts(path: Path) -> dict[str, Any]:
         found = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
-    metadata = {
-        key.decode(): value.decode() for key, value in (found.metadata or {}).items() if key.startswith(b"breakeven")
-    }
-    schema.check_schema(found, metadata.get("breakeven.schema", ""), str(path))
-    return json.loads(metadata["breakeven.facts"])
+    check_schema(found, schema_of(found, str(path)), str(path))
+    return json.loads(found.metadata[b"breakeven.facts"])
+
+
+def schema_of(columns: pa.Schema, where: str) -> EventSchema:
+    """The event schema that a file or table says it has; raises SchemaMismatch, naming `where`, if it is not known."""
+    return schema_named((columns.metadata or {}).get(VERSION_KEY, b"").decode(), where)
+
+
+def schema_named(version: int | str, where: str) -> EventSchema:
+    """The event schema of this version: that of whole events, or of a plug-in's source; raises as `schema_of`."""
+    known = {str(schema.version): schema for schema in (OBJECTS, *schemas_of_plugins())}
+    if str(version) not in known:
+        raise SchemaMismatch(
+            f"{where}: written with event schema version {version or 'none (not a breakeven file)'}, this program reads "
+            f"version {', '.join(known)}; generate the dataset again, or read it with the version or the plug-in that wrote it"
+        )
+    return known[str(version)]
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
@@ -195,20 +193,19 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
     facts = [read_facts(shard_path(folder, shard)) for shard in range(n_shards)]
     mean_sigma, error_sigma = _cross_section(facts)
     manifest = {
-        "process": recipe.process.name,
-        "source": recipe.process.source,
-        "note": recipe.process.notes,
+        **_UNSAID,
+        **recipe.source.about(),
+        "process": recipe.source.name,
+        "source": recipe.source.kind,
         "recipe": recipe.hash,
         "hash": fingerprint([fact["content"] for fact in facts]),
         "events": n_shards * recipe.shard_events,
         "shard_events": recipe.shard_events,
-        "settings": list(recipe.process.settings),
         "seed": recipe.seed,
-        "mpi": recipe.mpi,
         "cross_section_pb": mean_sigma,
         "cross_section_error_pb": error_sigma,
         "versions": facts[0]["versions"],
-        "schema": schema.VERSION,
+        "schema": recipe.source.schema.version,
         "cpu_seconds": sum(fact["cpu_seconds"] for fact in facts),
         "shards": [{"file": shard_path(folder, i).name, **{k: fact[k] for k in ("seed", "n_tried", "content")}}
                    for i, fact in enumerate(facts)],
@@ -284,8 +281,3 @@ def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float, float]:
     mean = sum(fact["cross_section_pb"] for fact in facts) / len(facts)
     error = (sum(fact["cross_section_error_pb"] ** 2 for fact in facts) ** 0.5) / len(facts)
     return mean, max(error, min(fact["cross_section_error_pb"] for fact in facts) / len(facts) ** 0.5)
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from breakeven.models.event_network import EventNetwork
 
+EVENT_GRAPH = "event_graph"
+"""The kind of network that is meant where none is named: the one below."""
+
 ENGINES = ("native", "dgl")
 
 NETWORK_VERSION = 1

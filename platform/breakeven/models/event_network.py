@@ -4,17 +4,19 @@ An engine adds `pool`, the message passing. The parameters live here once, so th
 other's weights and both are initialised alike.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
 
+from breakeven.models.backbone import Backbone
 from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES
 from breakeven.models.layers import MLP, Block, Encoder
 from breakeven.models.scaling import Scaling
 
 
-class EventNetwork(nn.Module, ABC):
+class EventNetwork(Backbone):
     """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
 
     scaling: feature statistics.  encoder, blocks, decoder: the backbone.  head: the last linear layer.
@@ -46,13 +48,15 @@ class EventNetwork(nn.Module, ABC):
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
 
-    def kernel(self) -> str:
-        """What computes the backbone where its weights are: hours of two kernels are as different as of two processors."""
-        return "torch"
-
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
         return self.decoder(self.pool(nodes, offsets))
+
+    def layers(self, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
+        """As graph_network.layers, which serves both engines."""
+        from breakeven.models.graph_network import layers
+
+        return layers(self, nodes, offsets)
 
     def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """Outputs (logits and regressions) [n_events, n_outputs].
@@ -69,6 +73,10 @@ class EventNetwork(nn.Module, ABC):
     def backbone_parameters(self) -> list[nn.Parameter]:
         """All parameters but the head's, in the order of the state dict."""
         return [parameter for name, parameter in self.named_parameters() if not name.startswith("head.")]
+
+    def fit_scaling(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """See Scaling.measure_batches."""
+        self.scaling.measure_batches(batches)
 
     def measure_scaling(self, nodes: Tensor, offsets: Tensor) -> None:
         """Set the feature statistics from training events; raises ValueError on none or a non-finite one."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PT, ETA, PHI, ENERGY, B_TAG, CHARGE, KIND = range(7)
-N_NODE_FEATURES = 7
+from breakeven.feature import OBJECT, index_of
+
+ETA, PHI = index_of(OBJECT, "eta"), index_of(OBJECT, "phi")
+N_NODE_FEATURES = len(OBJECT)
 N_EDGE_FEATURES = 3
 N_GLOBAL_FEATURES = 1
 

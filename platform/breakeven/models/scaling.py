@@ -8,18 +8,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from breakeven.feature import MOMENTUM_FLOOR, OBJECT
 from breakeven.models.graph import (
-    ENERGY,
     N_EDGE_FEATURES,
     N_GLOBAL_FEATURES,
     N_NODE_FEATURES,
-    PT,
     edge_features,
     fully_connected,
 )
 
-MOMENTUM_FLOOR = 1.0
-"""GeV. The logarithms are of max(value, floor); only missing momenta, far below resolution, reach it."""
+_LOGARITHMIC = [column for column, feature in enumerate(OBJECT) if feature.log_floor is not None]
+_MOMENTA = slice(_LOGARITHMIC[0], _LOGARITHMIC[-1] + 1, _LOGARITHMIC[1] - _LOGARITHMIC[0])
+"""The columns of pt and energy as a stride: a list of columns would make a GPU wait at every batch."""
 
 EVENTS_AT_ONCE = 8192
 
@@ -93,11 +93,10 @@ class Scaling(nn.Module):
             getattr(self, f"{name}_std").copy_(std)
 
     def _momenta(self, nodes: Tensor) -> Tensor:
-        # Neither a branch on the flag nor a list of columns: both would make a GPU wait at every batch.
-        columns = slice(PT, ENERGY + 1, ENERGY - PT)
-        momenta = nodes[..., columns]
+        momenta = nodes[..., _MOMENTA]
         scaled = nodes.clone()
-        scaled[..., columns] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
+        # No branch on the flag: it too would make a GPU wait.
+        scaled[..., _MOMENTA] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
         return scaled
 
 

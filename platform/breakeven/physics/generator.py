@@ -5,7 +5,7 @@ One call is one shard and a pure function of its arguments: each call makes its 
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -61,23 +61,38 @@ def generate(process: Process, n_events: int, seed: int, *, mpi: bool = False, s
         raise ValueError(f"generate {process.name}: seed is {seed}, shard is {shard}; neither may be negative")
     entropy = (seed, shard, zlib.crc32(process.name.encode()), int(mpi))
     random = np.random.default_rng(np.random.SeedSequence(entropy))
+    if process.source not in ("pythia", *_HARD_EVENTS):
+        raise ValueError(f"generate {process.name}: no generator for source {process.source!r}; use pythia or one of "
+                         f"{', '.join(_HARD_EVENTS)}")  # fmt: skip
     if process.source == "pythia":
         return _native(process, n_events, shard, mpi, random)
-    if process.source == "matrix_element":
-        pool = higgs_cp.hard_events(process, n_events, shard * NATIVE_SHARD_STRIDE, draw_seed(random), random)
-    elif process.source == "hard_events":
-        pool = hard.shipped(process.files, first=shard * n_events, n_events=n_events, random=random)
-    elif process.source == "lhe":
-        pool = lhe.read(process.files, first=shard * n_events, n_events=n_events)
-    else:
-        raise ValueError(f"generate {process.name}: no generator for source {process.source!r}")
-    return _from_hard_events(process, pool, mpi, random)
+    return _from_hard_events(process, _HARD_EVENTS[process.source](process, n_events, shard, random), mpi, random)
 
 
 def versions() -> dict[str, str]:
     """What decides the events besides the arguments of `generate`: versions of every library in the chain."""
     libraries = {name: version(name) for name in ("pythia8mc", "fastjet", "numpy", "awkward")}
     return {**libraries, "physics": str(PHYSICS_VERSION)}
+
+
+def _weighted(process: Process, n_events: int, shard: int, random: np.random.Generator) -> hard.HardEvents:
+    return higgs_cp.hard_events(process, n_events, shard * NATIVE_SHARD_STRIDE, draw_seed(random), random)
+
+
+def _shipped(process: Process, n_events: int, shard: int, random: np.random.Generator) -> hard.HardEvents:
+    return hard.shipped(process.files, first=shard * n_events, n_events=n_events, random=random)
+
+
+def _of_user(process: Process, n_events: int, shard: int, random: np.random.Generator) -> hard.HardEvents:
+    return lhe.read(process.files, first=shard * n_events, n_events=n_events)
+
+
+_HARD_EVENTS: dict[str, Callable[[Process, int, int, np.random.Generator], hard.HardEvents]] = {
+    "matrix_element": _weighted,
+    "hard_events": _shipped,
+    "lhe": _of_user,
+}
+"""The hard events of a shard, by where they come from; Pythia's own never leave it."""
 
 
 def _native(process: Process, n_events: int, shard: int, mpi: bool, random: np.random.Generator) -> Generated:

@@ -28,7 +28,7 @@ _PROCESS_NUMBER = 1
 class HardEvents:
     """Parton-level events in Les Houches conventions (hep-ph/0609017), one after the other.
 
-    counts [n] particles an event; all per-particle columns [n_particles]: pdg, status (-1 incoming, 2 intermediate,
+    counts [n] particles per event; all per-particle columns [n_particles]: pdg, status (-1 incoming, 2 intermediate,
     1 outgoing), mother1, mother2 (from 1 inside the event), colour, anticolour; momentum [n_particles, 4] = (px, py,
     pz, E) and mass in GeV; lifetime in mm, spin (9: unknown). Per event [n]: scale in GeV, alpha_qed, alpha_qcd,
     identity. beams is (pdg, energy in GeV) of both. origin says in words where they come from; n_tried of how many.

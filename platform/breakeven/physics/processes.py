@@ -12,7 +12,8 @@ from typing import Literal
 
 from breakeven.names import check_name
 
-Source = Literal["pythia", "hard_events", "matrix_element", "lhe", "surrogate"]
+HardSource = Literal["pythia", "hard_events", "matrix_element", "lhe"]
+"""Where hard events come from: Pythia itself, samples that ship with the package, weights on Pythia's, a user's files."""
 
 HERE = "{physics}"
 """Stands for the folder of this package inside a setting, so that settings read the same on every machine."""
@@ -33,7 +34,7 @@ class Process:
 
     name: str
     title: str
-    source: Source
+    source: HardSource
     settings: tuple[str, ...] = ()
     mirror_settings: tuple[str, ...] = ()
     n_higgs: int | None = None

@@ -23,7 +23,7 @@ def start(settings: tuple[str, ...], seed: int, hard_events: pythia8mc.LHAup | N
     """An initialised Pythia at 13 TeV; raises GenerationError naming the setting that it refuses, or all of them.
 
     The maximum of the cross section is searched with one fixed seed: an unlucky search makes ttH forty times slower
-    (11,000 tries an event in place of 160). What exceeds the maximum found, 0.5 % of the rate of ttH and less of all
+    (11,000 tries per event in place of 160). What exceeds the maximum found, 0.5 % of the rate of ttH and less of all
     others, is under-represented by that much. Only then the random numbers of the events start, from `seed`.
     `hard_events`, if given, must be kept alive by the caller as long as the instance.
     """

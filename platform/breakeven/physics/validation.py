@@ -1,6 +1,6 @@
 """One page of pictures that shows at a glance whether generated events look like collider data.
 
-Reads reconstructed objects only. Never generates events and never judges them: the tests do.
+Reads reconstructed objects only. Never generates events and never evaluates them: the tests do.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
         _spectrum(axes[1, 1], tagged, np.arange(-0.5, 7), title)
     for axis, label, log in zip(
         axes.flat[:5],
-        ("missing momentum (GeV)", "jet pT (GeV)", "jet eta", "jets an event", "b-tagged jets an event"),
+        ("missing momentum (GeV)", "jet pT (GeV)", "jet eta", "jets per event", "b-tagged jets per event"),
         (True, True, False, False, False),
         strict=True,
     ):
@@ -77,5 +77,5 @@ def _means(axis: Axes, samples: Mapping[str, Objects]) -> None:
     tagged = [count_per_event(samples[name], ObjectKind.JET, b_tagged=True).mean() for name in names]
     axis.plot(tagged, range(len(names)), "o", label="b-tags")
     axis.set_yticks(range(len(names)), names, fontsize=7)
-    axis.set_xlabel("mean number an event")
+    axis.set_xlabel("mean number per event")
     axis.legend(fontsize=7)

@@ -14,17 +14,8 @@ import pandas as pd
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
+from breakeven.feature import OBJECT, stored
 from breakeven.study.spec import Network
-
-INPUTS = (
-    ("pt", "GeV", "transverse momentum; of MET its magnitude"),
-    ("eta", "1", "pseudorapidity; 0 for MET"),
-    ("phi", "rad", "azimuth in (-pi, pi]"),
-    ("b_tag", "0 or 1", "whether the jet is b-tagged; 0 for all else"),
-    ("charge", "e", "electric charge of electrons and muons; 0 for all else"),
-    ("kind", "0 to 4", "0 jet, 1 electron, 2 muon, 3 photon, 4 missing transverse momentum (MET)"),
-)
-"""Columns of an event, their units and meanings: each a list with one entry an object."""
 
 
 def card(
@@ -68,12 +59,12 @@ def card(
         "",
         "## Input",
         "",
-        "A pandas frame, one row an event, each column a list with one entry an object; the Parquet files of the study's events "
-        "are such frames. The energy follows from pt and eta: objects are massless.",
+        "A pandas frame, one row per event, each column a list with one entry per object; the Parquet files of the study's "
+        "events are such frames. The energy follows from pt and eta: objects are massless.",
         "",
         "| column | unit | meaning |",
         "| --- | --- | --- |",
-        *(f"| {column} | {unit} | {meaning} |" for column, unit, meaning in INPUTS),
+        *(f"| {one.name} | {one.values} | {one.title} |" for one in stored(OBJECT)),
         "",
         f"Output: [n_events, {network.hidden}] float32, what the last hidden layer says of each event. Feature statistics are in "
         "the weights: give physical units, unscaled.",

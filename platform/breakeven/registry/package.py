@@ -11,12 +11,13 @@ import pandas as pd
 
 from breakeven import atomic
 from breakeven.analysis import backbones
+from breakeven.feature import OBJECT, stored
 from breakeven.ledger.ledger import Ledger
-from breakeven.registry.card import INPUTS, card, network_of
+from breakeven.models import EVENT_GRAPH
+from breakeven.registry.card import card, network_of
 from breakeven.tracking.models import Model
 
 SERVED = Path(__file__).with_name("served.py")
-_WHOLE = ("b_tag", "charge", "kind")
 
 
 class NoBackbone(ValueError):
@@ -40,7 +41,7 @@ class Winner:
 
     def as_model(self) -> Model:
         """What the registry is given."""
-        columns = {column: column in _WHOLE for column, _, _ in INPUTS}
+        columns = {feature.name: feature.whole for feature in stored(OBJECT)}
         return Model(self.name, self.weights, SERVED, columns, self.width, self.card, self.tags)
 
 
@@ -61,13 +62,19 @@ def winner(
     weights = folder / best["record"]
     if made is None or not weights.is_dir():
         raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
+    known = facts()
+    if (kind := known["spec"]["network"].get("kind", EVENT_GRAPH)) != EVENT_GRAPH:
+        raise NoBackbone(
+            f"{study} has backbones of the kind {kind}, a plug-in's: only networks on whole events are given away; the weights "
+            f"are in {weights}, for training.checkpoint.read_model"
+        )
     tags = {
         "study": study, "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
         "dataset": made["dataset"], "git_commit": made["git_commit"],
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    shown = card(name, best, made, frame, facts())
+    shown = card(name, best, made, frame, known)
     return Winner(name, best["pretraining"], best["record"], weights, network_of(made).hidden, shown, tags)
 
 
@@ -76,6 +83,7 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
 
     Raises NoBackbone where the packages that write ONNX are missing or the weights are damaged, and OSError.
     """
+    from breakeven.models.event_network import EventNetwork
     from breakeven.models.onnx_export import NoOnnx, export_onnx
     from breakeven.training.checkpoint import CorruptCheckpoint, read_model
 
@@ -88,7 +96,9 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
     written.append(folder / "README.md")
     if onnx:
         try:
-            export_onnx(read_model(best.weights), folder / "backbone.onnx")
+            network = read_model(best.weights)
+            assert isinstance(network, EventNetwork)  # `winner` gives away no other
+            export_onnx(network, folder / "backbone.onnx")
         except (NoOnnx, CorruptCheckpoint) as error:
             raise NoBackbone(str(error)) from error
         written.append(folder / "backbone.onnx")

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from breakeven.models.event_network import EventNetwork
+from breakeven.feature import OBJECT, first_misfit, stack, stored
+from breakeven.models.backbone import Backbone as Network
 from breakeven.training.checkpoint import read_model
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of its own type hints when it is imported
     import mlflow.pyfunc
 
-COLUMNS = ("pt", "eta", "phi", "b_tag", "charge", "kind")
-"""Columns of an event: a list with one entry an object each, as in the Parquet files of the events."""
+COLUMNS = tuple(feature.name for feature in stored(OBJECT))
+"""Columns of an event: a list with one entry per object each, as in the Parquet files of the events."""
 _BATCH = 1024
 
 
@@ -31,7 +32,7 @@ class BadEvents(ValueError):
 class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """`network` is the torch module, for finetuning: `load_model(...).unwrap_python_model().network`."""
 
-    network: EventNetwork
+    network: Network
 
     def load_context(self, context: Any) -> None:
         """Called by MLflow with the folder of the weights."""
@@ -40,7 +41,7 @@ class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """The representations [n_events, width] float32; with params={"what": "outputs"} those of the head instead.
 
-        model_input: one row an event with the columns `COLUMNS`: pt in GeV, phi in rad, charge in e, kind 0 jet, 1 electron,
+        model_input: one row per event with the columns `COLUMNS`: pt in GeV, phi in rad, charge in e, kind 0 jet, 1 electron,
         2 muon, 3 photon, 4 MET. Raises BadEvents.
         """
         nodes, offsets = graphs_of(model_input)
@@ -72,13 +73,10 @@ def graphs_of(events: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
                 f"event {row} has {len(events[name].iloc[row])} entries of {name} and {counts[row]} of kind"
             )
         flat[name] = np.concatenate([np.asarray(one, dtype=np.float32) for one in events[name]])
-    flat["energy"] = flat["pt"] * np.cosh(flat["eta"])
-    nodes = np.stack([flat[name] for name in ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")], axis=1)
-    if not np.isfinite(nodes).all():
-        place, column = np.argwhere(~np.isfinite(nodes))[0]
-        row = int(np.searchsorted(np.cumsum(counts), place, side="right"))
-        name = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")[column]
-        raise BadEvents(f"event {row} has {name} = {nodes[place, column]}: features must be finite")
+    nodes = stack(flat, OBJECT)
+    if (misfit := first_misfit(nodes, OBJECT)) is not None:
+        place, what = misfit
+        raise BadEvents(f"event {int(np.searchsorted(np.cumsum(counts), place, side='right'))} has {what}")
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return torch.from_numpy(nodes), torch.from_numpy(offsets)
 

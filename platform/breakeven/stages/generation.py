@@ -6,6 +6,7 @@ from typing import Any
 from breakeven import provenance
 from breakeven.estimate.price import generation_hours
 from breakeven.events import sampling, store
+from breakeven.events import source as sources
 from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.ledger.ledger import now
 from breakeven.observer import Work
@@ -24,13 +25,13 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
     driver.leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
     total = sum(n_shards * recipe.shard_events for recipe, n_shards in recipes.items())
     missing = {recipe: store.missing_shards(recipe, folder, n_shards) for recipe, n_shards in recipes.items()}
-    events = {recipe.process.name: len(shards) * recipe.shard_events for recipe, shards in missing.items()}
+    events = {recipe.source.name: len(shards) * recipe.shard_events for recipe, shards in missing.items()}
     left = sum(events.values())
     with driver.observers.watch(Work("generation", total, "events", total - left)):
         if left:
             driver.check_budget("generating the events", lambda known: generation_hours(events, known))
             _make(driver, missing)
-    datasets = {recipe.process.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
+    datasets = {recipe.source.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
     if ragged := [dataset for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
@@ -64,9 +65,8 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     wanted = {}
     settings = study.generation
     for name in plan.processes(study, processes.PRETRAINING):
-        lhe = settings.lhe.get(name)
-        process = processes.from_lhe(name, [lhe]) if lhe else processes.process(name)
-        recipe = store.Recipe(process, settings.seed, settings.multiparton_interactions, settings.shard_events)
+        source = sources.source(name, lhe=settings.lhe.get(name, ""), mpi=settings.multiparton_interactions)
+        recipe = store.Recipe(source, settings.seed, settings.shard_events)
         wanted[recipe] = recipe.shards_for(settings.events(name))
     return wanted
 

@@ -40,7 +40,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
     records = [dataset.hash for dataset in datasets.values()]
     hashes: dict[str, str] = {}
     backbones: dict[str, Path] = {}
-    content, versions = [dataset.hash for dataset in classes.values()], result_versions()
+    content, versions = [dataset.hash for dataset in classes.values()], result_versions(study.network.kind)
     for objective in study.pretraining.objectives:
         identity = pretraining_identity(study.pretraining, study.network, objective, content, versions)
         name = fingerprint(identity)

@@ -111,6 +111,10 @@ class Network:
     """Starting weights: He's, whose signal survives many layers, or torch's default."""
     engine: Literal["native", "dgl"] = "native"
     """Implementation: our own, or DGL as the reference."""
+    kind: str = "event_graph"
+    """Another kind of network, of a plug-in; the fields above are those of event_graph alone."""
+    options: dict[str, float] = field(default_factory=dict)
+    """Arguments of a plug-in's network, as name and number."""
 
 
 @dataclass(frozen=True)

@@ -5,32 +5,44 @@ No event is ever touched one by one, and nothing is copied but the batch itself.
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from breakeven.feature import OBJECT, Levels
 from breakeven.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from breakeven.events.arrays import EventArrays
 
 
 @dataclass(frozen=True)
 class EventTensors:
     """All events of a dataset on one device.
 
-    nodes: [n_objects, 7] float32, features as in events/arrays.py.  offsets: [n_events + 1] int64; the objects of
-    event k are nodes[offsets[k]:offsets[k + 1]].
+    nodes: [n_objects, n_features] float32, features as in events/arrays.py.  offsets: [n_events + 1] int64; the objects
+    of event k are nodes[offsets[k]:offsets[k + 1]].  inner: the same two for what is inside the objects, as the
+    constituents of jets: [n_constituents, n_features] and [n_jets + 1].  levels: the features of each.
     """
 
     nodes: Tensor
     offsets: Tensor
+    inner: tuple[tuple[Tensor, Tensor], ...] = ()
+    levels: Levels = (OBJECT,)
 
     @classmethod
     def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
-        """Events from numpy arrays, memory-mapped ones too; on CPU without a copy."""
-        with warnings.catch_warnings():
-            # A read-only map makes a tensor that must not be written to; nothing here writes to it.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return cls(torch.from_numpy(nodes).to(device), torch.from_numpy(offsets).to(device))
+        """Whole events from numpy arrays, memory-mapped ones too; on CPU without a copy."""
+        return cls(_tensor(nodes, device), _tensor(offsets, device))
+
+    @classmethod
+    def of(cls, arrays: "EventArrays", device: torch.device | str = "cpu") -> "EventTensors":
+        """Events of any schema; on CPU without a copy."""
+        inner = tuple((_tensor(values, device), _tensor(offsets, device)) for values, offsets in arrays.inner)
+        levels = tuple(level.features for level in arrays.schema.levels)
+        return cls(_tensor(arrays.nodes, device), _tensor(arrays.offsets, device), inner, levels)
 
     @property
     def n_events(self) -> int:
@@ -42,14 +54,21 @@ class EventTensors:
         """Where the events lie; models that see them must lie there too."""
         return self.nodes.device
 
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The events `index` [n] int64 in that order: nodes [n_objects, 7] and offsets [n + 1] from 0."""
-        first = self.offsets.index_select(0, index)
-        counts = self.offsets.index_select(0, index + 1) - first
-        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        total = int(offsets[-1])
-        shift = torch.repeat_interleave(first - offsets[:-1], counts, output_size=total)
-        return self.nodes.index_select(0, shift + torch.arange(total, device=self.device)), offsets
+    def gather(self, index: Tensor) -> tuple[Tensor, ...]:
+        """The events `index` [n] int64 in that order, as a Backbone takes them.
+
+        nodes [n_objects, n_features] and offsets [n + 1] from 0; the same two for each inner level follow.
+        """
+        batch: list[Tensor] = []
+        for values, bounds in ((self.nodes, self.offsets), *self.inner):
+            first = bounds.index_select(0, index)
+            counts = bounds.index_select(0, index + 1) - first
+            offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+            total = int(offsets[-1])
+            shift = torch.repeat_interleave(first - offsets[:-1], counts, output_size=total)
+            index = shift + torch.arange(total, device=self.device)
+            batch += [values.index_select(0, index), offsets]
+        return tuple(batch)
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,13 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(int(fingerprint(["epoch order", seed, epoch], length=15), 16))
     return torch.randperm(n, generator=generator)
+
+
+def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
+    with warnings.catch_warnings():
+        # A read-only map makes a tensor that must not be written to; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)
 
 
 def share(n: int, rank: int, world: int) -> slice:

@@ -20,8 +20,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from breakeven import atomic
-from breakeven.models import build
-from breakeven.models.event_network import EventNetwork
+from breakeven.feature import OBJECT, Feature
+from breakeven.models import EVENT_GRAPH
+from breakeven.models.backbone import Backbone
+from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
@@ -95,7 +97,7 @@ def has_state(folder: Path) -> bool:
     return bool(_states(folder))
 
 
-def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | None = None) -> None:
+def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None = None) -> None:
     """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
 
     Folders are named by what made them: one that is there already is kept as it is.
@@ -103,13 +105,24 @@ def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | No
     with atomic.replacing(folder) as temporary:
         temporary.mkdir()
         _write_tensors(temporary / "weights.safetensors", model.state_dict())
-        described = {"model": model.config(), "about": dict(about or {})}
+        described: dict[str, Any] = {"model": model.config(), "about": dict(about or {})}
+        if model.kind != EVENT_GRAPH:
+            described["model"]["kind"] = model.kind
+            described["levels"] = [[_plain(feature) for feature in level] for level in model.levels]
         (temporary / "model.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
 
 
-def read_model(folder: Path, engine: str = "native") -> EventNetwork:
+def read_model(folder: Path, engine: str = "native") -> Backbone:
     """The model in `folder`, on CPU; raises FileNotFoundError, CorruptCheckpoint, WeightsDoNotFit."""
-    model = build(engine=engine, **_model_arguments(folder))
+    described = _read_json(folder / "model.json")
+    arguments = _model_arguments(folder)
+    n_outputs, kind = arguments.pop("n_outputs"), arguments.pop("kind", EVENT_GRAPH)
+    if kind == EVENT_GRAPH:
+        arguments["engine"] = engine
+    levels = (
+        [[Feature(**plain) for plain in level] for level in described["levels"]] if "levels" in described else (OBJECT,)
+    )
+    model = NetworkSpec(kind, arguments).build(levels, n_outputs)
     load_weights(model, read_weights(folder), source=str(folder / "weights.safetensors"))
     return model
 
@@ -126,6 +139,11 @@ def content_hash(folder: Path) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _plain(feature: Feature) -> dict[str, Any]:
+    """What a network may depend on."""
+    return {"name": feature.name, "unit": feature.unit, "log_floor": feature.log_floor}
 
 
 def _model_arguments(folder: Path) -> dict[str, Any]:

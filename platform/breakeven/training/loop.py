@@ -7,12 +7,13 @@ files (a hook saves), clusters or tracking.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from breakeven.models.backbone import Backbone
 from breakeven.models.event_network import EventNetwork
-from breakeven.models.graph_network import layers
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
@@ -35,7 +36,7 @@ class CannotResume(ValueError):
 
 
 def train(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     train_sample: Sample,
     validation_sample: Sample,
@@ -85,7 +86,7 @@ def train(
 
 
 def evaluate(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     objective: str,
@@ -108,17 +109,17 @@ def evaluate(
 
 
 @torch.no_grad()
-def represent(model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
+def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
     """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
 
-    The last, "decoder", is what the head sees; see graph_network.layers for the others.
+    The last, "decoder", is what the head sees; see Backbone.layers for the others.
     """
-    batches = [layers(model, *events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
+    batches = [model.layers(*events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _begin(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     recipe: Recipe,
@@ -140,7 +141,7 @@ def _begin(
 
 
 def _state(
-    model: EventNetwork, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: Progress
+    model: Backbone, adam: torch.optim.Adam, recipe: Recipe, strategy: Strategy, progress: Progress
 ) -> TrainingState:
     return TrainingState(
         recipe=recipe,
@@ -158,7 +159,7 @@ _Outputs = Callable[[Tensor], Tensor]
 
 
 def _outputs_of(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     strategy: Strategy,
@@ -168,7 +169,7 @@ def _outputs_of(
     """The model on rows of `sample`. What a frozen backbone says about an event is computed once and kept."""
     if strategy.name != "frozen":
         return lambda rows: model(*events.gather(sample.index[rows]))
-    frozen = model.represent if strategy.new_layers == "last" else model.pool
+    frozen = model.represent if strategy.new_layers == "last" else cast(EventNetwork, model).pool
     features = _in_batches(
         lambda rows: frozen(*events.gather(sample.index[rows])),
         len(sample),
@@ -178,11 +179,11 @@ def _outputs_of(
     )
     if strategy.new_layers == "last":
         return lambda rows: model.head(features[rows])
-    return lambda rows: model.head(model.decoder(features[rows]))
+    return lambda rows: model.head(cast(EventNetwork, model).decoder(features[rows]))
 
 
 def _train_epoch(
-    model: EventNetwork,
+    model: Backbone,
     adam: torch.optim.Adam,
     objective: Objective,
     events: EventTensors,

@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from breakeven.training.batches import EventTensors
 from breakeven.training.recipe import Recipe
 
-FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
-
 
 class NonFinite(ValueError):
     """A loss or feature that is NaN or infinite.
@@ -39,12 +37,15 @@ def not_finite(
 
 def blame(events: EventTensors, index: Tensor, model: nn.Module, rate: float) -> str:
     """What to look at after a loss over the events `index` was not finite: a feature, or else the learning rate."""
-    nodes, offsets = events.gather(index)
-    bad = (~torch.isfinite(nodes)).nonzero()
-    if len(bad):
-        row, column = bad[0].tolist()
-        event = int(index[int(torch.searchsorted(offsets, row, right=True)) - 1])
-        return f"event {event} has {FEATURES[column]} = {nodes[row, column].item()}; look at the dataset it is from"
+    batch = events.gather(index)
+    for depth, features in enumerate(events.levels):
+        values, bad = batch[2 * depth], (~torch.isfinite(batch[2 * depth])).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            what = f"{features[column].name} = {values[row, column].item()}"
+            for offsets in batch[2 * depth + 1 :: -2]:
+                row = int(torch.searchsorted(offsets, row, right=True)) - 1
+            return f"event {int(index[row])} has {what}; look at the dataset it is from"
     broken = [name for name, parameter in model.named_parameters() if not bool(torch.isfinite(parameter).all())]
     which = f"{len(broken)} weights, {broken[0]} first, are not finite; " if broken else ""
     return f"all features are finite; {which}the training diverged: lower the learning rate (now {rate:.3g})"

@@ -9,8 +9,7 @@ import torch
 import torch._dynamo  # the first optimiser of a process imports it, for a second: no training shall be charged for that
 from torch import Tensor, nn
 
-from breakeven.models.event_network import EventNetwork
-from breakeven.models.layers import initialise
+from breakeven.models.backbone import Backbone
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 from breakeven.training.recipe import Recipe, Strategy
 
@@ -18,7 +17,7 @@ _NEW_LAYERS = {"last": ("head.",), "decoder": ("decoder.", "head.")}
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def apply_strategy(model: EventNetwork, strategy: Strategy, seed: int, backbone: Mapping[str, Tensor] | None) -> None:
+def apply_strategy(model: Backbone, strategy: Strategy, seed: int, backbone: Mapping[str, Tensor] | None) -> None:
     """Set the starting weights of `model` and which of them learn.
 
     backbone: state dict of a pretrained model, scaling included; its head may have any width, as it is dropped.
@@ -28,25 +27,25 @@ def apply_strategy(model: EventNetwork, strategy: Strategy, seed: int, backbone:
     if strategy.name == "scratch":
         if backbone is not None:
             raise ValueError("the strategy scratch takes no backbone; drop it, or choose finetune or frozen")
-        initialise(model, seed, model.initialisation)
+        model.draw_weights(seed)
         return
     if backbone is None:
         raise ValueError(f"the strategy {strategy.name} needs the weights of a pretrained backbone; give them")
     new = _NEW_LAYERS[strategy.new_layers]
     load_weights(model, backbone, source="the backbone", skip=new)
-    initialise(model.head, seed, model.initialisation)
+    model.draw_weights(seed, model.head)
     if strategy.new_layers == "decoder":
-        initialise(model.decoder, seed, model.initialisation)
+        model.draw_weights(seed, model.get_submodule("decoder"))
 
 
-def mark_learning(model: EventNetwork, strategy: Strategy) -> None:
+def mark_learning(model: Backbone, strategy: Strategy) -> None:
     """Let gradients flow to the weights that learn: all, or for a frozen backbone the new layers."""
     new = _NEW_LAYERS[strategy.new_layers]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(strategy.name != "frozen" or name.startswith(new))
 
 
-def make_optimiser(model: EventNetwork, recipe: Recipe, strategy: Strategy) -> torch.optim.Adam:
+def make_optimiser(model: Backbone, recipe: Recipe, strategy: Strategy) -> torch.optim.Adam:
     """Adam over the weights that learn, in groups with a factor `ratio` on the recipe's rate; call set_rates next."""
     new = _NEW_LAYERS[strategy.new_layers]
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.backbone import Backbone
 from breakeven.training.plateau import find_plateau
 from breakeven.training.recipe import Epoch, Recipe, Result
 
@@ -25,7 +25,7 @@ class Progress:
 
     def add(
         self,
-        model: EventNetwork,
+        model: Backbone,
         recipe: Recipe,
         n_events: int,
         train_loss: float,
@@ -65,6 +65,6 @@ class Progress:
         )
 
 
-def copy_of_weights(model: EventNetwork) -> dict[str, Tensor]:
+def copy_of_weights(model: Backbone) -> dict[str, Tensor]:
     """The state dict of `model`, in memory of its own."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -169,7 +169,8 @@ def _end_epoch(run: _Run, losses: list[float], outputs: Tensor, events: EventTen
 
 
 def _gather(events: EventTensors, indices: Sequence[Tensor]) -> StackedBatch:
-    return stack_batches(*events.gather(torch.cat(list(indices))), [len(index) for index in indices])
+    nodes, offsets = events.gather(torch.cat(list(indices)))
+    return stack_batches(nodes, offsets, [len(index) for index in indices])
 
 
 def _rates(runs: Sequence[_Run], stack: StackedNetwork, epoch: int) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.backbone import Backbone
 from breakeven.models.scaling import EVENTS_AT_ONCE
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample
@@ -33,7 +33,7 @@ def ready_sample(sample: Sample, events: EventTensors, objective: Objective, nam
     return Sample(sample.index.to(events.device), target.to(events.device))
 
 
-def check_device(model: EventNetwork, events: EventTensors) -> None:
+def check_device(model: Backbone, events: EventTensors) -> None:
     """Raise ValueError where model and events are not on one device."""
     device = model.head.weight.device
     if device != events.device:
@@ -41,7 +41,7 @@ def check_device(model: EventNetwork, events: EventTensors) -> None:
 
 
 def start_weights(
-    model: EventNetwork,
+    model: Backbone,
     events: EventTensors,
     sample: Sample,
     recipe: Recipe,
@@ -54,10 +54,10 @@ def start_weights(
         _measure_scaling(model, events, sample, recipe)
 
 
-def _measure_scaling(model: EventNetwork, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
+def _measure_scaling(model: Backbone, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
     spread = sample.index[:: max(1, -(-len(sample) // SCALING_EVENTS))]
     try:
-        model.scaling.measure_batches(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
+        model.fit_scaling(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
     except ValueError as error:
         why = blame(events, spread, model, recipe.rate(0))
         raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

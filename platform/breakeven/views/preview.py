@@ -5,17 +5,18 @@ Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothi
 
 from pathlib import Path
 
+from breakeven import plugins
 from breakeven.estimate.budget import OverBudget
 from breakeven.estimate.price import Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
-from breakeven.events import sampling
+from breakeven.events import sampling, source
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
-from breakeven.study.spec import InvalidStudy, Study, check
+from breakeven.study.spec import InvalidStudy, Network, Study, check
 from breakeven.terminal import console
 
-EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, LedgerError, OSError)
+EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
 """Errors that name what to do about them; run.py knows some more."""
 
 
@@ -65,7 +66,11 @@ def price_of(study: Study, ledger: Ledger) -> Price:
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
-    check(study, processes.CATALOGUE)
+    check(study, source.known_names())
+    if (kind := study.network.kind) not in (kinds := {Network().kind, *plugins.brought("NETWORKS")}):
+        raise InvalidStudy(
+            f"network.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
+        )
     for name, path in study.generation.lhe.items():
         if name in processes.CATALOGUE:
             raise InvalidStudy(

@@ -8,7 +8,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from breakeven import atomic, provenance
 from breakeven.estimate.speeds import calibration_path
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
+from breakeven.events.source import source
 from breakeven.ledger.ledger import now
-from breakeven.models import build
-from breakeven.physics import processes
 from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
+from breakeven.work.network import build_network
 
 SECONDS = 20.0
 PROCESSES = ("ttbar", "ggF")
@@ -66,7 +65,7 @@ def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Data
     """Datasets of the two processes, and events a core-second over both."""
     settings = study.generation
     recipes = [
-        store.Recipe(processes.process(name), settings.seed, settings.multiparton_interactions, SHARD_EVENTS)
+        store.Recipe(source(name, mpi=settings.multiparton_interactions), settings.seed, SHARD_EVENTS)
         for name in PROCESSES
     ]
     shards, spent, end = 0, 0.0, time.monotonic() + seconds
@@ -83,7 +82,7 @@ def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: fl
     """Event passes a device-second of short trainings, validation included, the median of as many as there is time for."""
     arrays = [open_arrays(dataset) for dataset in datasets]
     chosen = select(arrays, [np.arange(found.n_events) for found in arrays])
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
+    events = EventTensors.of(chosen, device)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(events.n_events))
     target = torch.from_numpy(chosen.process.astype(np.float32))
     cut = max(4 * events.n_events // 5, 1)
@@ -91,7 +90,7 @@ def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: fl
     found: list[float] = []
     end = time.monotonic() + max(seconds, 1.0)
     while len(found) < 2 or time.monotonic() < end:
-        model = build(1, **asdict(study.network)).to(device)
+        model = build_network(study.network, events.levels, 1).to(device)
         recipe = Recipe(objective="binary", epochs=2, batch_size=study.finetuning.batch_size, patience=None)
         last = train(model, events, training, validation, recipe).curve[-1]
         found.append((last.events_seen + 2 * len(validation) / 3) / last.device_seconds)

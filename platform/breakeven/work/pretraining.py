@@ -6,7 +6,6 @@ checkpoint goes.
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,6 @@ from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.models import build
-from breakeven.physics.truth import LABEL_NAMES
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
@@ -25,6 +22,7 @@ from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
+from breakeven.work.network import build_network
 from breakeven.work.trial import capped, epoch_line, training_facts
 
 
@@ -43,7 +41,7 @@ def train_share(
     gone when it returns.  progress: file that rank 0 writes the curve so far to.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
-    model = build(n_outputs, seed=job.settings.seed, **asdict(job.network)).to(device)
+    model = build_network(job.network, events.levels, n_outputs, job.settings.seed).to(device)
     claim = Ledger(job.ledger).claim(job.hash, job.device, share=workers.world) if workers.rank == 0 else None
     started, meter = now(), energy_meter(device)
     if claim is not None:
@@ -115,11 +113,11 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
         validation = capped(found, Split.VALIDATION, job.settings.validation_events, found.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, device)
+    events = EventTensors.of(chosen, device)
     multiclass = job.objective == "multiclass"
     target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else chosen.labels)
     samples = []
     for split in (Split.TRAIN, Split.VALIDATION):
         found_rows = torch.from_numpy(chosen.rows(split))
         samples.append(Sample(found_rows, target[found_rows]))
-    return events, samples[0], samples[1], len(arrays) if multiclass else len(LABEL_NAMES)
+    return events, samples[0], samples[1], len(arrays) if multiclass else chosen.labels.shape[1]

@@ -21,8 +21,7 @@ from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
-from breakeven.models import build
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.backbone import Backbone
 from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
@@ -32,6 +31,7 @@ from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
+from breakeven.work.network import build_network
 
 EVALUATION_SEED = 0
 """Validation and test subsets, where capped, are the same for every trial of a task."""
@@ -127,14 +127,14 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     trial, settings = job.trial, job.settings
     arrays, rows = _events_of(job)
     chosen = select(arrays, rows)
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    events = EventTensors.of(chosen, job.device)
     target = torch.from_numpy((chosen.process == 0).astype(np.float32))  # the signal is the first source
     samples = {
         split: Sample(torch.from_numpy(found), target[torch.from_numpy(found)])
         for split in Split
         if len(found := chosen.rows(split))
     }
-    model = build(1, **asdict(job.network)).to(job.device)
+    model = build_network(job.network, events.levels, 1).to(job.device)
     recipe = Recipe(
         objective="binary",
         epochs=trial.identity["epochs"],
@@ -180,7 +180,7 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     return facts
 
 
-def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventArrays]) -> dict[str, Any]:
+def _kept_representation(job: TrialJob, model: Backbone, arrays: list[EventArrays]) -> dict[str, Any]:
     """Keep what every layer says of the task's fixed test events, the same for all trials: signal first, then background."""
     most, cell = job.settings.represented_events, job.trial.cell
     if not most or cell.size != max(job.settings.sizes):
@@ -191,7 +191,7 @@ def _kept_representation(job: TrialJob, model: EventNetwork, arrays: list[EventA
         for found, process in zip(arrays, (wanted.signal, wanted.background), strict=True)
     ]
     chosen = select(arrays, rows)
-    events = EventTensors.from_arrays(chosen.nodes, chosen.offsets, job.device)
+    events = EventTensors.of(chosen, job.device)
     layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))
     kept = {name: layer.float().cpu().numpy() for name, layer in layers.items()}
     identity = job.trial.identity

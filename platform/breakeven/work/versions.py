@@ -2,15 +2,16 @@
 
 import importlib.metadata
 
-from breakeven import models, training
+from breakeven import training
 from breakeven.events import arrays, sampling
+from breakeven.models.spec import version_of
 from breakeven.physics import truth
 
 
-def result_versions() -> dict[str, str]:
-    """By name; `study.identity` says which of them are part of what."""
+def result_versions(kind: str) -> dict[str, str]:
+    """By name, for a kind of network; `study.identity` says which of them are part of what."""
     return {
-        "network": str(models.NETWORK_VERSION),
+        "network": version_of(kind),
         "training": str(training.TRAINING_VERSION),
         "torch": importlib.metadata.version("torch").split(".")[0],
         "features": str(arrays.FEATURES_VERSION),

@@ -1,0 +1,19 @@
+"""A study of somebody's own events, two levels deep, on their own network, from a file that is named on the command line."""
+
+import pytest
+from study_runs.started import ROOT, study, trials
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_plugin_brings_events_and_network_to_a_whole_study(starting, tmp_path):
+    words = ("--plugin", "tests/data/jet_plugin.py", "--network.kind", "jet_sets", "--network.options", "width", "16",
+             "--finetuning.tasks", "wide_vs_narrow", "--pretraining.processes", "wide", "narrow")  # fmt: skip
+    assert (ROOT / words[1]).is_file()
+    command = starting(study(tmp_path / "runs", *words))
+    assert command.ends() == 0, command.said
+    assert "Break-even" in command.said and "registered" not in command.said
+    found = trials(tmp_path / "runs")
+    assert len(found) == 12 and all(record["outcome"] in ("finished", "stopped") for record in found)
+    assert all(record["test_accuracy"] > 0.4 for record in found if record["phase"] == "confirm")
+    assert (tmp_path / "runs" / "smoke" / "report" / "index.html").is_file()

@@ -1,0 +1,221 @@
+"""A plug-in of jets with constituents goes through everything that whole events go through."""
+
+import dataclasses
+import itertools
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from breakeven import plugins
+from breakeven.events import arrays, schema, store
+from breakeven.events.sampling import Split
+from breakeven.events.source import known_names, source
+from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
+from breakeven.study.spec import InvalidStudy, Network, Study
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.checkpoint import content_hash, read_model, write_model
+from breakeven.training.loop import evaluate, train
+from breakeven.training.nonfinite import NonFinite
+from breakeven.training.recipe import Recipe, Strategy
+from breakeven.views import preview
+from breakeven.work.network import build_network
+
+PLUGIN = Path(__file__).parent / "data" / "jet_plugin.py"
+
+
+@pytest.fixture(autouse=True)
+def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    plugins.add_files([PLUGIN])
+
+
+def dataset(root: Path, name: str, n_shards: int = 2) -> store.Dataset:
+    recipe = store.Recipe(source(name), shard_events=100)
+    for shard in range(n_shards):
+        store.make_shard(recipe, root, shard)
+    return store.complete(recipe, root, n_shards)
+
+
+def nested(values: np.ndarray, offsets: np.ndarray) -> list[list]:
+    return [values[begin:end].tolist() for begin, end in itertools.pairwise(offsets)]
+
+
+def test_two_levels_survive_the_way_to_disk_and_back(tmp_path):
+    made = dataset(tmp_path, "wide")
+    table, _ = store.read_shard(made.paths()[1])
+    again = source("wide").make(100, store.Recipe(source("wide"), shard_events=100).shard_seed(1), 1).table
+    assert table.equals(again) and table.schema.field("constituent_pt").type.value_type.value_type == "float"
+    jets = schema.unnested(table, "pt")[0][0]
+    counts, values = schema.unnested(table, "constituent_pt")
+    assert np.array_equal(counts[0], jets) and counts[1].sum() == len(values)
+    assert table["constituent_pt"].to_pylist()[3] == nested(
+        np.array(nested(values, np.cumsum([0, *counts[1]])), dtype=object), np.cumsum([0, *jets])
+    )[3]  # fmt: skip
+
+
+def test_the_content_hash_sees_where_lists_end(tmp_path):
+    plugin_schema = source("wide").schema
+    columns = {
+        "hard_event": np.arange(2),
+        **{name: np.zeros(3, np.float32) for name in ("pt", "eta")},
+        "charge": np.zeros(3, np.int8),
+        **{name: np.zeros(4, np.float32) for name in ("constituent_pt", "constituent_d_r")},
+    }
+    ends = [([1, 2], [1, 1, 2]), ([2, 1], [1, 1, 2]), ([1, 2], [1, 2, 1])]
+    tables = [plugin_schema.table([np.array(jets), np.array(inside)], columns) for jets, inside in ends]
+    assert len({schema.content_hash(table, plugin_schema) for table in tables}) == 3
+
+
+def test_arrays_of_two_levels_are_the_events_of_the_shards_and_selected_events_keep_what_is_in_them(tmp_path):
+    found = [arrays.open_arrays(dataset(tmp_path, name)) for name in ("wide", "narrow")]
+    assert isinstance(found[0].inner[0][0], np.memmap) and found[0].n_events == 200
+    rows = [np.array([150, 0, 7]), np.array([3, 3])]
+    chosen = arrays.select(found, rows)
+    jets = nested(chosen.nodes, chosen.offsets)
+    constituents = nested(*chosen.inner[0])
+    place = 0
+    for event, (which, row) in enumerate([(0, 150), (0, 0), (0, 7), (1, 3), (1, 3)]):
+        one = found[which]
+        begin, end = one.offsets[row], one.offsets[row + 1]
+        assert jets[event] == one.nodes[begin:end].tolist()
+        for jet in range(begin, end):
+            values, bounds = one.inner[0]
+            assert constituents[place] == values[bounds[jet] : bounds[jet + 1]].tolist()
+            place += 1
+    assert place == len(constituents)
+
+
+def test_tensors_gather_what_arrays_select(tmp_path):
+    found = arrays.open_arrays(dataset(tmp_path, "wide"))
+    rows = np.array([120, 5, 5, 199])
+    chosen, batch = arrays.select([found], [rows]), EventTensors.of(found).gather(torch.from_numpy(rows))
+    for tensor, array in zip(batch, (chosen.nodes, chosen.offsets, *chosen.inner[0]), strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), array)
+    empty = EventTensors.of(found).gather(torch.tensor([], dtype=torch.int64))
+    assert [len(part) for part in empty] == [0, 1, 0, 1]
+
+
+def test_events_of_two_schemas_do_not_mix(tmp_path, datasets):
+    both = [arrays.open_arrays(one) for one in (dataset(tmp_path, "wide"), datasets["WH"])]
+    with pytest.raises(ValueError, match=r"WH.*'toy jets 1', 1.*must have one schema"):
+        arrays.select(both, [np.array([0]), np.array([0])])
+
+
+def test_lists_that_do_not_fit_together_and_impossible_values_are_named(tmp_path):
+    made = source("wide").make(100, 1, 0).table
+    counts, values = schema.unnested(made, "constituent_d_r")
+    columns = {name: schema.unnested(made, name)[1] for name in made.column_names}
+    far = values.copy()
+    jet = counts[0][:2].sum()  # the first jet of event 2
+    far[counts[1][:jet].sum()] = 0.7
+    spoilt = source("wide").schema.table(counts, {**columns, "constituent_d_r": far})
+    with pytest.raises(store.CorruptDataset, match=r"mine: event 2 has d_r = 0\.7: it lies between 0 and 0\.4"):
+        arrays.things_of(spoilt, source("wide").schema, "mine")
+    other = source("wide").schema.table([counts[0][::-1], counts[1]], columns)
+    mixed = made.set_column(made.column_names.index("constituent_pt"), made.schema.field("constituent_pt"),
+                            other["constituent_pt"])  # fmt: skip
+    with pytest.raises(store.CorruptDataset, match="the lists of constituent_pt are not as long"):
+        arrays.things_of(mixed, source("wide").schema, "mine")
+
+
+def test_files_of_a_plugin_need_the_plugin(tmp_path, monkeypatch):
+    path = dataset(tmp_path, "wide").paths()[0]
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    with pytest.raises(schema.SchemaMismatch, match=r"version toy jets 1, this program reads version 1;.*plug-in"):
+        store.read_shard(path)
+    assert pq.read_schema(path).metadata[schema.VERSION_KEY] == b"toy jets 1"
+
+
+def test_a_network_of_a_plugin_trains_on_its_events_and_comes_back_from_disk(tmp_path):
+    found = [arrays.open_arrays(dataset(tmp_path, name)) for name in ("wide", "narrow")]
+    chosen = arrays.select(found, [np.arange(one.n_events) for one in found])
+    events, target = EventTensors.of(chosen), torch.from_numpy((chosen.process == 0).astype(np.float32))
+    samples = {split: Sample(rows := torch.from_numpy(chosen.rows(split)), target[rows]) for split in Split}
+    network = build_network(Network(kind="jet_sets", options={"width": 12}), events.levels, 1, seed=3)
+    recipe = Recipe(epochs=8, batch_size=32, learning_rate=1e-2, patience=None)
+    train(network, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe)
+    expected = evaluate(network, events, samples[Split.TEST], "binary")
+    assert expected["accuracy"] > 0.8
+    write_model(tmp_path / "model", network)
+    again = read_model(tmp_path / "model")
+    assert evaluate(again, events, samples[Split.TEST], "binary") == expected
+    assert [feature.name for feature in again.levels[1]] == ["pt", "d_r"] and len(
+        content_hash(tmp_path / "model")
+    ) == 16
+    tuned = build_network(Network(kind="jet_sets", options={"width": 12}), events.levels, 1)
+    strategy, backbone = Strategy("frozen"), network.state_dict()
+    train(tuned, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe, strategy=strategy, backbone=backbone)
+    assert torch.equal(tuned.jets.weight, network.jets.weight) and not torch.equal(
+        tuned.head.weight, network.head.weight
+    )
+
+
+def test_a_constituent_that_is_not_finite_is_traced_to_its_event(tmp_path):
+    events = EventTensors.of(arrays.open_arrays(dataset(tmp_path, "wide")))
+    values, bounds = events.inner[0]
+    spoilt = values.clone()
+    spoilt[bounds[events.offsets[40]], 1] = float("nan")  # in the first jet of event 40
+    events = dataclasses.replace(events, inner=((spoilt, bounds),))
+    sample = Sample(torch.arange(30, 60), torch.zeros(30))
+    network = NetworkSpec("jet_sets").build(events.levels, 1)
+    with pytest.raises(NonFinite, match=r"event 40 has d_r = nan"):
+        train(network, events, sample, sample, Recipe(epochs=1, patience=None))
+
+
+def test_events_that_a_network_cannot_take_are_refused(tmp_path):
+    levels = EventTensors.of(arrays.open_arrays(dataset(tmp_path, "wide"))).levels
+    with pytest.raises(ValueError, match=r"event_graph takes whole events .* these have pt, eta, charge / pt, d_r"):
+        build_network(Network(), levels, 1)
+
+
+def test_names_of_plugins_are_known_to_studies():
+    assert {"wide", "narrow", "ttH"} <= set(known_names())
+    study = Study(network=Network(kind="jet_sets"))
+    study = dataclasses.replace(study, finetuning=dataclasses.replace(study.finetuning, tasks=("wide_vs_narrow",)))
+    preview.check_study(study)
+    with pytest.raises(InvalidStudy, match=r"network\.kind is 'jet_set'; known are event_graph, jet_sets"):
+        preview.check_study(dataclasses.replace(study, network=Network(kind="jet_set")))
+    with pytest.raises(UnknownNetwork, match="known are event_graph, jet_sets"):
+        version_of("jet_set")
+
+
+def test_a_changed_plugin_makes_other_datasets_and_networks(tmp_path):
+    before = store.Recipe(source("wide")).hash, version_of("jet_sets")
+    changed = tmp_path / "changed.py"
+    changed.write_text(PLUGIN.read_text() + "# another version\n")
+    plugins.add_files([changed])
+    with pytest.raises(plugins.BadPlugin, match=r"changed\.py: SOURCES has 'wide', which another plug-in has too"):
+        source("wide")
+    plugins.os.environ[plugins.VARIABLE] = str(changed)
+    after = store.Recipe(source("wide")).hash, version_of("jet_sets")
+    assert before[0] != after[0] and before[1] != after[1]
+
+
+def test_a_source_of_a_plugin_can_be_sent_and_hashed():
+    one = source("wide")
+    assert pickle.loads(pickle.dumps(one)) == one and hash(one) == hash(source("wide"))
+    program = "import pickle, sys, breakeven.events.store; print(pickle.loads(sys.stdin.buffer.read()).name)"
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(one), capture_output=True, check=True)
+    assert done.stdout == b"wide\n"  # as a worker takes it, which has imported our package and not the plug-in
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"gone\.py: no Python file"),
+        ("1 / 0", r"gone\.py: the plug-in cannot be loaded: ZeroDivisionError"),
+    ],
+)
+def test_plugins_that_cannot_be_used_are_named(tmp_path, content, message):
+    path = tmp_path / "gone.py"
+    if content is not None:
+        path.write_text(content)
+    plugins.add_files([path])
+    with pytest.raises(plugins.BadPlugin, match=message):
+        plugins.modules()
