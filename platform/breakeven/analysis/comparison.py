@@ -19,6 +19,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.significance import holm
 from breakeven.analysis.statistics import estimate
+from breakeven.ledger.charge import charges_of, hours_unit
 
 ABSENT = "-"
 """What a field has that one side lacks."""
@@ -227,7 +228,7 @@ def _hours(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
 
 def _charged(rows: pd.DataFrame) -> tuple[float, str]:
     """All device-hours of these trials and their unit; NaN hours where they ran on several kinds of device."""
-    units = sorted(set(rows["device"].fillna("cpu").map(ledger_frame.hours_unit)))
+    units = sorted(set(rows["device"].fillna("cpu").map(hours_unit)))
     if len(units) > 1:
         return math.nan, " and ".join(units)
-    return float(rows["device_seconds"].sum() + rows["wasted_seconds"].sum()) / 3600, units[0]
+    return float(charges_of(rows)[["worked", "wasted"]].to_numpy().sum()) / 3600, units[0]

@@ -112,11 +112,6 @@ def families_of(selected: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFra
     return {key: rows for key, rows in selected.groupby(CELL[:3], sort=False)}  # type: ignore[misc]
 
 
-def hours_unit(device: str) -> str:
-    """`cpu_hours` for the processor, `gpu_hours` for any accelerator: a GPU-hour is never invented."""
-    return "cpu_hours" if device == "cpu" else "gpu_hours"
-
-
 def training_seconds(selected: pd.DataFrame, time: str) -> pd.Series:
     """Device-seconds of each row: until its plateau (`plateau`) or until its end (`total`).
 

@@ -13,6 +13,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.accounts import NONE
 from breakeven.analysis.statistics import Estimate, estimate
+from breakeven.ledger.charge import charges_of, hours_unit
 
 
 def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
@@ -78,15 +79,9 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
     useful: finished trainings, and search trials that were stopped, as they served the search.
     wasted: failed ones, and what interrupted and repeated tries of any of them have lost.
     """
-    failed = rows["outcome"] == "failed"
-    charged = pd.DataFrame(
-        {
-            "unit": rows["device"].fillna("cpu").map(ledger_frame.hours_unit),
-            "by": rows[by],
-            "useful": rows["device_seconds"].where(~failed, 0.0) / 3600,
-            "wasted": (rows["wasted_seconds"] + rows["device_seconds"].where(failed, 0.0)) / 3600,
-        }
-    )
+    spent = charges_of(rows) / 3600
+    units = rows["device"].fillna("cpu").map(hours_unit)
+    charged = pd.DataFrame({"unit": units, "by": rows[by], "useful": spent["worked"], "wasted": spent["wasted"]})
     found = {}
     for unit, of_unit in charged.groupby("unit"):
         for kind in ("useful", "wasted"):

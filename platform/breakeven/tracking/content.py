@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.entities import Metric
 
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.charge import charge_of, hours_unit
 
 LAYOUT = 2
 """Version of what is shown: runs of another are written anew."""
@@ -178,11 +179,9 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     A figure that is NaN is one that this kind of record does not have.
     """
     ended = milliseconds(row["ended"])
-    unit = "cpu_hours" if row["device"] == "cpu" else "gpu_hours"
-    lost = row["outcome"] == "failed"
+    unit, charge = hours_unit(row["device"]), charge_of(row)
     figures = {name: row[column] for column, name in _FIGURES.items() if present(row[column])}
-    figures[f"{unit}/useful"] = 0.0 if lost else row["device_seconds"] / 3600
-    figures[f"{unit}/wasted"] = (row["wasted_seconds"] + (row["device_seconds"] if lost else 0.0)) / 3600
+    figures |= {f"{unit}/useful": charge.worked / 3600, f"{unit}/wasted": charge.wasted / 3600}
     found = [Metric(name, float(value), ended, 0) for name, value in figures.items()]
     for epoch in row["curve"] if isinstance(row["curve"], list) else ():
         found += [Metric(name, float(epoch[column]), ended, epoch["epoch"]) for column, name in _CURVE.items()

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from breakeven.analysis.frame import hours_unit
-from breakeven.views.progress import Spent, Standing
+from breakeven.ledger.charge import Charge, hours_unit
+from breakeven.views.progress import Standing
 
 _REASON = 200
 """Most letters of a failure that are shown; the report has all."""
@@ -51,11 +51,11 @@ def line(standing: Standing, notes: Sequence[str] = ()) -> str:
     )
 
 
-def hours_lines(spent: Mapping[str, Spent]) -> list[str]:
+def hours_lines(spent: Mapping[str, Charge]) -> list[str]:
     """Device-hours by kind of device: useful, wasted, search."""
     return [
         f"{hours_unit(device).replace('_', '-')}: {hours(one.useful)} useful, {hours(one.wasted)} wasted, "
-        f"{hours(one.search)} search"
+        f"{hours(one.searched)} search"
         for device, one in sorted(spent.items())
     ]
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from breakeven.estimate.pace import Pace
+from breakeven.ledger.charge import Charge, charge_of
 from breakeven.study.plan import Cell, Phase, Trial, cells, trials_of
 from breakeven.study.spec import Study
 
@@ -24,31 +25,6 @@ IDLE_SECONDS = 10.0
 _RECENT = 256
 """Most trials that count as recent."""
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Device-seconds on one kind of device."""
-
-    useful: float = 0.0
-    """Of finished work but the search: events, backbones, reported trials."""
-    wasted: float = 0.0
-    """Of failed, interrupted and repeated work."""
-    search: float = 0.0
-    """Of finished and pruned search trials."""
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.useful + other.useful, self.wasted + other.wasted, self.search + other.search)
-
-
-def charged(record: Mapping[str, Any], wasted_seconds: float) -> Spent:
-    """What one record has cost. wasted_seconds: of all tries but the one that the record is of."""
-    seconds = float(record["device_seconds"])
-    if record["outcome"] == "failed":
-        return Spent(wasted=seconds + wasted_seconds)
-    if record.get("phase") == "search" or record["outcome"] == "stopped":
-        return Spent(search=seconds, wasted=wasted_seconds)
-    return Spent(useful=seconds, wasted=wasted_seconds)
 
 
 FACTS = (
@@ -74,7 +50,7 @@ class Standing:
     """Pruned search trials."""
     rate: float
     """Trials a minute, lately; 0 where none ended lately."""
-    spent: Mapping[str, Spent]
+    spent: Mapping[str, Charge]
     """By kind of device: "cpu", "cuda"."""
     work_seconds: float
     """Expected worker-seconds of the trials that are left."""
@@ -123,7 +99,7 @@ class Progress:
         self._latest: list[tuple[float, str, Mapping[str, Any]]] = []
         """Both are heaps, the first to end on top."""
         self._failure = 0.0, ""
-        self._spent: dict[str, Spent] = {}
+        self._spent: dict[str, Charge] = {}
         self._lock = threading.Lock()
 
     def add(self, record: Mapping[str, Any], wasted_seconds: float = 0.0) -> None:
@@ -133,7 +109,7 @@ class Progress:
         """
         with self._lock:
             device = record.get("device") or "cpu"
-            self._spent[device] = self._spent.get(device, Spent()) + charged(record, wasted_seconds)
+            self._spent[device] = self._spent.get(device, Charge()) + charge_of(record, wasted_seconds)
             if record["level"] == "trial" and (cell := self._cells.get(record["cell"])) is not None:
                 self._add_trial(cell, record)
 

@@ -13,14 +13,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from breakeven.analysis.frame import hours_unit
+from breakeven.ledger.charge import Charge, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
 from breakeven.study.remembered import Remembered, began, remember
 from breakeven.terminal import live, show
 from breakeven.views import board
-from breakeven.views.progress import FACTS, Progress, Spent, Standing
+from breakeven.views.progress import FACTS, Progress, Standing
 
 WATCH_SECONDS = 2.0
 """Pause between two looks of `--watch`."""
@@ -169,8 +169,8 @@ def _all(views: Iterable[View]) -> Table:
     return table
 
 
-def _hours(device: str, spent: Spent) -> str:
-    return f"{board.hours(spent.useful + spent.wasted + spent.search)} {hours_unit(device).removesuffix('_hours')}"
+def _hours(device: str, spent: Charge) -> str:
+    return f"{board.hours(spent.worked + spent.wasted)} {hours_unit(device).removesuffix('_hours')}"
 
 
 def _driver(driver: Driver) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import frame as ledger_frame
+from breakeven.ledger.charge import charges_of, hours_unit
 
 STAGES = ("generation", "pretraining", "finetuning")
 COLUMNS = ("stage", "unit", "reserved", "useful", "search", "wasted", "idle", "unaccounted", "n_reservations")
@@ -48,7 +48,7 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
             lost, beyond = in_flight.settle(one)
             idle, reserved = sum(measured.values()) + lost, reserved + beyond
         seconds = {"reserved": reserved, **used, "useful": used["useful"] + one["used_seconds"], "idle": idle}
-        rows.append({"stage": one["stage"], "unit": ledger_frame.hours_unit(one["device"]), "n_reservations": 1,
+        rows.append({"stage": one["stage"], "unit": hours_unit(one["device"]), "n_reservations": 1,
                      **{name: value / 3600 for name, value in seconds.items()}})  # fmt: skip
     table = pd.DataFrame(rows)
     by_stage = table.groupby(["unit", "stage"], as_index=False).sum()
@@ -110,12 +110,5 @@ class _InFlight:
 
 def _used(made: pd.DataFrame) -> dict[str, float]:
     """Device-seconds of the records of one reservation."""
-    spent, finished = made["device_seconds"].fillna(0.0), made["outcome"] == "finished"
-    search = (made["outcome"] == "stopped") | (finished & (made["phase"] == "search"))
-    failed = made["outcome"] == "failed"
-    wasted = spent[failed].sum() + made["wasted_seconds"].fillna(0.0).sum()
-    return {
-        "useful": float(spent[finished & ~search].sum()),
-        "search": float(spent[search].sum()),
-        "wasted": float(wasted),
-    }
+    spent = charges_of(made).sum()
+    return {"useful": float(spent["useful"]), "search": float(spent["searched"]), "wasted": float(spent["wasted"])}

@@ -26,6 +26,7 @@ from breakeven.analysis.cost.charges import (
     paired_seconds,
     pretraining_seconds,
 )
+from breakeven.ledger.charge import hours_unit
 
 NEVER = "never"
 
@@ -246,7 +247,7 @@ def _row(
     low_seeds, high_seeds = seeds_interval(float(savings.mean()), arms, level=level)
     return {
         **row,
-        "unit": ledger_frame.hours_unit(kinds[0]),
+        "unit": hours_unit(kinds[0]),
         "pretraining_hours": result.pretraining,
         "scratch_hours": result.scratch,
         "finetuning_hours": result.finetuning,

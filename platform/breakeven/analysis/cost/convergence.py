@@ -16,6 +16,7 @@ from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import estimate
+from breakeven.ledger.charge import hours_unit
 
 
 def time_to_accuracy(curve: Iterable[Mapping[str, float]], target: float) -> float:
@@ -63,7 +64,7 @@ def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99, level: float = 0
                 "median": float(np.median(ratios)) if len(ratios) else math.nan,
                 "n_reached": reached.n,
                 "n": len(treated),
-                "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+                "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
                 **ledger_frame.hardware(both),
                 "text": reached.text(digits=2) if reached.n else "never" if len(kinds) == 1 else "no figure",
                 "note": _ratio_note(kinds, reached.n, len(treated), both),
@@ -106,7 +107,7 @@ def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", level:
             "high": mean + half_width,
             "n": n,
             "n_running": (points[:, None] < ends).sum(axis=1),
-            "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+            "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
         }
         rows.append(pd.DataFrame(curve))
     columns = [*ledger_frame.CELL, against, "accuracy", "sd", "low", "high", "n", "n_running", "unit"]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
+from breakeven.ledger.charge import charges_of, hours_unit
 
 
 def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     rows_of = frame[(frame["outcome"] != "finished") | ~frame.duplicated(["record", "outcome"])]
     charged = rows_of.assign(
         stage=rows_of.apply(_stage, axis=1) if len(rows_of) else pd.Series(dtype=object),
-        unit=rows_of["device"].fillna("cpu").map(ledger_frame.hours_unit),
+        unit=rows_of["device"].fillna("cpu").map(hours_unit),
     )
     rows = []
     order = sorted(set(charged["stage"]), key=_rank)
@@ -69,13 +70,14 @@ def _rank(stage: str) -> tuple[int, str]:
 
 
 def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
+    spent = charges_of(here).sum() / 3600
     finished, failures, stopped = (here[here["outcome"] == outcome] for outcome in ("finished", "failed", "stopped"))
     trained = stage not in ("generation", "all") and len(finished)
     reference = _PUBLISHED.get(stage)
     return {
-        "useful": float(finished["device_seconds"].sum()) / 3600,
-        "stopped": float(stopped["device_seconds"].sum()) / 3600,
-        "wasted": float(failures["device_seconds"].sum() + here["wasted_seconds"].sum()) / 3600,
+        "useful": float(spent["useful"] + spent["search"]),
+        "stopped": float(spent["stopped"]),
+        "wasted": float(spent["wasted"]),
         "n": len(finished),
         "n_stopped": len(stopped),
         "n_failed": len(failures),

@@ -17,6 +17,7 @@ from breakeven.analysis.cost import breakeven
 from breakeven.analysis.laws.scaling_law import LEAST_SIZES, Family, Law, Refusal, fit_error_law, fit_growth, refused
 from breakeven.analysis.resampling import generator, interval
 from breakeven.analysis.statistics import format_hours
+from breakeven.ledger.charge import hours_unit
 
 DECADE = 10.0
 HOURS_EXPONENTS = (-2.0, -0.02)
@@ -164,7 +165,7 @@ def hours_forecast(
             {
                 **_about(family), **where, "largest": found.largest, "size": round(size), "hours": found.at(size),
                 "low": low, "high": high, "prediction_low": one_low, "prediction_high": one_high,
-                "unit": "mixed" if " + " in where["device"] else ledger_frame.hours_unit(where["device"]),
+                "unit": "mixed" if " + " in where["device"] else hours_unit(where["device"]),
                 "text": text if found.law is not None else "no forecast", "note": ledger_frame.notes(found.note, note),
             }
         )  # fmt: skip
@@ -216,7 +217,7 @@ def break_even_forecast(
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
         rows.append(
             {
-                **row, "size": round(size), "unit": ledger_frame.hours_unit(where["device"]),
+                **row, "size": round(size), "unit": hours_unit(where["device"]),
                 "pretraining_hours": spent, "scratch_hours": result.scratch, "finetuning_hours": result.finetuning,
                 "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
                 "low": breakeven.tasks_for_saving(spent, saving[1]),
