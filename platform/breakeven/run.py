@@ -26,13 +26,13 @@ from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import export, publish, sync, tracked
 from breakeven.registry.package import NoBackbone
+from breakeven.results import StudyResults, load
 from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.finetuning import finetune_tasks
 from breakeven.stages.generation import generate_events
 from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.growth import changes
-from breakeven.study.remembered import remember
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
@@ -75,27 +75,25 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
         tracker(made.records)
         leases.doing = "finetuning"
         members = finetune_tasks(study, places, ledger, leases, cluster, made, tracker, budget, database)
-    return publish(study, places, ledger, members)
+    return publish(StudyResults(study, places, ledger, members))
 
 
 def report_again(name: str, runs_dir: Path) -> None:
     """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
-    places, study, members = _remembered(name, runs_dir)
-    publish(study, places, Ledger(places.ledger).refresh(), members, anew=True)
+    publish(load(name, runs_dir), anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
-    places, study, members = _remembered(name, runs_dir)
-    ledger = Ledger(places.ledger).refresh()
-    written = sync(study, places, ledger, members, uri)
-    console.print(f"{len(ledger.frame(members))} records of {study.name} are in MLflow, {written} of them new")
+    results = load(name, runs_dir)
+    written = sync(results, uri)
+    console.print(f"{len(results.frame)} records of {results.study.name} are in MLflow, {written} of them new")
 
 
 def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
     """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
-    places, study, members = _remembered(name, runs_dir)
-    export(study, places, Ledger(places.ledger).refresh(), members, folder or places.folder / "backbone", onnx)
+    results = load(name, runs_dir)
+    export(results, folder or results.places.folder / "backbone", onnx)
 
 
 def draw_physics(runs_dir: Path) -> None:
@@ -193,10 +191,3 @@ def _keep_price(study: Study, places: Places, price: Price) -> None:
 
 def _cluster(study: Study, places: Places, leases: Leases) -> Cluster:
     return Cluster(places.ledger, study.name, leases.owner)
-
-
-def _remembered(name: str, runs_dir: Path) -> tuple[Places, Study, tuple[str, ...]]:
-    found = remember(name, runs_dir)
-    if not found.members:
-        raise FileNotFoundError(f"{found.places.folder}: this study has not come to its trials yet; start it again")
-    return found.places, found.study, found.members

@@ -408,3 +408,15 @@ def test_a_trial_out_of_time_runs_again_only_where_the_limit_is_raised(tmp_path)
     assert queue.came_back(slow.hash) and slow.hash not in {trial.hash for trial in work(queue)}
     assert new_queue(tmp_path, limited(5.0)).finished and new_queue(tmp_path, limited(2.0)).finished
     assert new_queue(tmp_path, limited(9.0)).next() == slow == new_queue(tmp_path, limited(0.0)).next()
+
+
+def test_the_queue_says_which_ratio_it_chose(tmp_path):
+    queue = new_queue(tmp_path)
+    assert queue.chosen() == {}
+    trained = work(queue)
+    chosen = queue.chosen()
+    assert len(chosen) == 4
+    for name, ratio in chosen.items():
+        tried = {one.ratio for one in trained if one.cell.name == name and one.phase == "search"}
+        assert ratio == min(tried, key=lambda one: abs(math.log(one / 0.4)))
+        assert {one.ratio for one in trained if one.cell.name == name and one.phase == "confirm"} == {ratio}

@@ -12,14 +12,15 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.accounts import NONE
-from breakeven.analysis.statistics import Estimate, estimate
+from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
+from breakeven.metric import METRICS
 
 
 def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
     """Figures of each cell, by its name.
 
-    test/accuracy and test/auc (0 to 1): mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
+    test/accuracy (0 to 1) and every other metric: mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
     Student-t interval of the mean at `level`.  n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of
     the search that came to their end, that were stopped early, and trials of either phase that failed.
     ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
@@ -30,8 +31,7 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
         done = confirmed[confirmed["cell"] == name]
         outcomes = rows.groupby(["phase", "outcome"]).size()
         found[str(name)] = {
-            **_estimated("test/accuracy", estimate(done["test_accuracy"], level=level)),
-            **_estimated("test/auc", estimate(done["test_auc"], level=level)),
+            **_measured(done, level),
             **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
             "n": float(len(done)),
             "n_searched": float(outcomes.get(("search", "finished"), 0)),
@@ -93,6 +93,10 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
 _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 
-def _estimated(name: str, value: Estimate) -> dict[str, float]:
-    figures = {name: value.mean, f"{name}_sd": value.sd, f"{name}_low": value.low, f"{name}_high": value.high}
-    return {key: figure for key, figure in figures.items() if math.isfinite(figure)}
+def _measured(done: pd.DataFrame, level: float) -> dict[str, float]:
+    """Every metric of test events, as it is recorded."""
+    found: dict[str, float] = {}
+    for name, metric in METRICS.items():
+        value = estimate(ledger_frame.measured(done, metric) / metric.scale, level=level)
+        found |= {key: figure for key, figure in value.figures(f"test/{name}").items() if math.isfinite(figure)}
+    return found

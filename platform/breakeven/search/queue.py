@@ -206,6 +206,10 @@ class TrialQueue:
         seeds = self.study.finetuning.seeds
         return {cell.name: seeds - done[cell] for cell in cells(self.study) if done[cell] < seeds}
 
+    def chosen(self) -> dict[str, float]:
+        """The learning-rate ratio at which each cell is reported, by its name; cells still searched are left out."""
+        return {one.cell.name: one.ratio for one in self.trials.values() if one.phase == "confirm"}
+
     def came_back(self, trial_hash: str) -> bool:
         """A worker is done with a trial: take its record from the ledger, or queue the trial again if there is none.
 

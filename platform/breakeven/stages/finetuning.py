@@ -64,6 +64,7 @@ def finetune_tasks(
         members = (*made.records, *queue.trials)
         remembered.close(members)
         atomic.write_json(places.folder / "missing.json", queue.missing())
+        atomic.write_json(places.folder / "chosen.json", queue.chosen())
     if queue.out_of_budget and budget is not None:
         missing = queue.missing()
         console.print(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from breakeven.duration import duration
 from breakeven.estimate.pace import Pace
 from breakeven.ledger.charge import Charge, charge_of
 from breakeven.study.plan import Cell, Phase, Trial, cells, trials_of
@@ -29,7 +30,7 @@ _SHOWN = 5
 
 FACTS = (
     "level", "record", "outcome", "reason", "phase", "cell", "strategy", "seed", "ratio", "device", "device_seconds",
-    "wall_seconds", "test_accuracy", "validation_accuracy", "started", "ended",
+    "wall_seconds", "metrics", "started", "ended",
 )  # fmt: skip
 """What is counted, kept or shown of a record: whoever counts it again and again need not hold the rest."""
 
@@ -199,9 +200,5 @@ def _how(left: int, new: int, at_once: float, span: float) -> str:
         known = "as long as their events take"
     elif new:
         known += f" ({new:,} of a kind that has not run yet: as long as their events take)"
-    speed = f"{at_once:.1f} at once as in the last {_span(span)}" if at_once else "none has ended lately"
+    speed = f"{at_once:.1f} at once as in the last {duration(span)}" if at_once else "none has ended lately"
     return f"{left:,} trial{'s' if left > 1 else ''}, each {known}; {speed}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from breakeven.duration import duration, format_hours
 from breakeven.ledger.charge import Charge, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
@@ -170,11 +171,11 @@ def _all(views: Iterable[View]) -> Table:
 
 
 def _hours(device: str, spent: Charge) -> str:
-    return f"{board.hours(spent.worked + spent.wasted)} {hours_unit(device).removesuffix('_hours')}"
+    return f"{format_hours((spent.worked + spent.wasted) / 3600)} {hours_unit(device).removesuffix('_hours')}"
 
 
 def _driver(driver: Driver) -> str:
-    place, ago = f"{driver.host}, process {driver.pid}", f"{board.duration(driver.silent_seconds)} ago"
+    place, ago = f"{driver.host}, process {driver.pid}", f"{duration(driver.silent_seconds)} ago"
     if driver.alive:
         return f"a driver runs on {place}: {driver.doing or 'starting'} (heartbeat {ago})"
     return f"a driver on {place} was killed or cut off in {driver.doing or 'its start'}, {ago}"

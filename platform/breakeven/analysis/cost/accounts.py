@@ -9,10 +9,21 @@ from typing import Any
 
 import pandas as pd
 
+from breakeven.analysis.columns import columns
 from breakeven.ledger.charge import charges_of, hours_unit
 
 STAGES = ("generation", "pretraining", "finetuning")
-COLUMNS = ("stage", "unit", "reserved", "useful", "search", "wasted", "idle", "unaccounted", "n_reservations")
+COLUMNS = columns("""
+    stage: generation, pretraining or finetuning
+    unit
+    reserved: devices held by this study's drivers times how long, by the drivers' clocks, device-hours
+    useful: device-hours of finished work, by the workers' clocks
+    search: device-hours of the search, pruned trials included
+    wasted: device-hours of failed, repeated and interrupted tries
+    idle: device-hours held and not used: starting, waiting, reading, a core that other programs took
+    unaccounted: reserved less all other columns, the check, device-hours
+    n_reservations: reservations added up
+""")
 
 NONE = pd.DataFrame(columns=list(COLUMNS))
 """The accounts of a study whose drivers reserved nothing."""
@@ -23,10 +34,7 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
 
     frame: the ledger's rows, one a record.  reservations: those of one study, see study/reservation.py.
 
-    Columns: stage; unit ("cpu_hours" | "gpu_hours"); reserved (devices held times how long, by the drivers' clocks);
-    useful, search and wasted (charged to the records that were made meanwhile, by the workers' clocks; a trial that was
-    pruned belongs to the search; failed, repeated and interrupted tries are waste); idle (held and not used: starting,
-    waiting, reading, a core that other programs took); unaccounted (reserved less all of these, the check); n_reservations.
+    Columns: COLUMNS. What was charged is that of the records that were made meanwhile.
 
     In finetuning idle time is measured by each worker, so that `unaccounted` can be anything. Of packs that were in flight
     when a driver was killed the records say what was used; the rest of their time is idle, and where workers outlived

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.charges import (
     Charge,
     UnknownEvents,
@@ -76,6 +77,27 @@ def break_even(pretraining: float = 45.5, scratch: float = 2.94, finetuning: flo
     return BreakEven(float(pretraining), float(scratch), float(finetuning))
 
 
+BREAK_EVEN_COLUMNS = columns("""
+    pretraining size
+    charged: which hours are charged
+    unit device processor pretraining_hours scratch_hours finetuning_hours
+    saving_hours: T_scratch - T_finetune, device-hours
+    exact tasks
+    low: lower end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
+    high: upper end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
+    low_seeds: lower end of the 90 % interval of N* over seeds alone, for exactly these tasks
+    high_seeds: upper end of the 90 % interval of N* over seeds alone, for exactly these tasks
+    published_reading: T_pre / T_finetune, how arXiv 2412.10665 arrives at 41
+    n_tasks
+    n_scratch: trainings from scratch
+    n_finetuning: finetuned trainings
+    n_without_plateau: trainings (the pretraining apart) that reached no plateau, charged until their end
+    pretraining_to_end: whether the pretraining is charged for all its epochs, as it has no plateau rule
+    n_below: pairs of seeds where finetuning ended below scratch; equal accuracy only
+    text note
+""")
+
+
 def study_break_even(
     frame: pd.DataFrame,
     *,
@@ -94,13 +116,8 @@ def study_break_even(
     charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch
     and a `strategy` training count, each with the same weight.
 
-    Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
-    pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
-    high (interval of N* over tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds
-    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau (of the
-    trainings, the pretraining apart), pretraining_to_end (whether all its epochs are charged for want of a plateau),
-    n_below (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
-    not mixed: such a row has no figure and a note. The one pretraining's time is held for exact.
+    Hours of two kinds of device are not mixed: such a row has no figure and a note. The one pretraining's time is held for
+    exact. Columns: BREAK_EVEN_COLUMNS.
     """
     charge = Charge(time, search, wasted, generation)
     charged = charge.text
@@ -124,7 +141,7 @@ def study_break_even(
             more = [on_top.get(cell, set()) for cell in (("pretraining", pretraining), *_cells(at_size))]
             figures = _row(at_size, hours_at_size, of_pretraining, spent, set().union(*more), charge, level, resamples)
             rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
-    table = pd.DataFrame(rows, columns=["pretraining", "size", "charged", *_FIGURES])
+    table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
 
 
@@ -139,8 +156,17 @@ def break_even_table(frame: pd.DataFrame, *, strategy: str = "finetune", level: 
     )
 
 
+READING_COLUMNS = columns("""
+    reading: definition | published reading
+    formula: how it is computed
+    value: number of tasks
+    tasks: first whole number of tasks, in words
+    explanation: what it does
+""")
+
+
 def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94) -> pd.DataFrame:
-    """The definition and the paper's reading side by side: reading, formula, value, tasks (text), explanation."""
+    """The definition and the paper's reading side by side. Columns: READING_COLUMNS."""
     found = break_even(pretraining, scratch, finetuning)
     by_reading = None if found.published_reading is None else max(1, math.ceil(round(found.published_reading, 9)))
     rows = [
@@ -149,20 +175,13 @@ def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float
         ("published reading", "T_pre / T_finetune", found.published_reading, format_tasks(by_reading),
          "takes what finetuning costs (38 % of a scratch training in arXiv 2412.10665) for what it saves (62 %)"),
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["reading", "formula", "value", "tasks", "explanation"])
+    table = pd.DataFrame(rows, columns=list(READING_COLUMNS))
     return table.astype({"value": float})
 
 
 def format_tasks(tasks: int | None) -> str:
     """`25 tasks`, `1 task` or `never`."""
     return NEVER if tasks is None else f"{tasks:,} task{'' if tasks == 1 else 's'}"
-
-
-_FIGURES = (
-    "unit", "device", "processor", "pretraining_hours", "scratch_hours", "finetuning_hours", "saving_hours", "exact",
-    "tasks", "low", "high", "low_seeds", "high_seeds", "published_reading", "n_tasks", "n_scratch", "n_finetuning",
-    "n_without_plateau", "pretraining_to_end", "n_below", "text", "note",
-)  # fmt: skip
 
 
 def used_pretrainings(frame: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
