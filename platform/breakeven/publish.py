@@ -16,7 +16,7 @@ import pandas as pd
 from rich.markup import escape
 
 from breakeven import atomic
-from breakeven.analysis import ensembles, summary
+from breakeven.analysis import summary
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
@@ -66,16 +66,13 @@ def publish(results: StudyResults, anew: bool = False) -> Path:
     A report that is there already, of the same records and facts by the same code, is kept, unless `anew`.
     """
     places, tracker = results.places, None
+    path, kept = places.report / report.PAGE, places.folder / "report.key"
     try:
         tracker = _tracker(results)
         results = dataclasses.replace(results, mlflow=_links(tracker))
     except TrackingUnavailable as error:
         _warn_tracking(results.study, error)
-    key, path = (
-        _report_key(results.frame, results.facts, results.accounts, results.similarity),
-        places.report / report.PAGE,
-    )
-    kept = places.folder / "report.key"
+    key = _report_key(results.frame, results.facts, results.accounts, results.similarity)
     if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
         path = report.write_report(results.figures, places.report)
         atomic.write_text(kept, key)
@@ -165,8 +162,9 @@ def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFram
     tries = frame[["record", "outcome", "ended", "wasted_seconds"]]
     given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
-    rooms = (Path(str(module.__file__)).parent for module in (report, ensembles))
-    for file in sorted(file for room in rooms for file in room.rglob("*")):
+    here = Path(__file__).parent
+    code = [*(here / "report").rglob("*"), *(here / "analysis").rglob("*"), here / "metric.py", here / "duration.py"]
+    for file in sorted(code):
         if file.suffix in (".py", ".j2", ".css", ".js", ".csv"):
             digest.update(file.read_bytes())
     return digest.hexdigest()

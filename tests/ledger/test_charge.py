@@ -3,15 +3,15 @@
 import pandas as pd
 import pytest
 
-from breakeven.ledger.charge import Charge, charge_of, charges_of
+from breakeven.ledger.charge import Spent, charge_of, charges_of
 
 CASES = [
-    ({"outcome": "finished", "phase": "confirm"}, Charge(useful=5.0, wasted=2.0)),
-    ({"outcome": "finished", "phase": "search"}, Charge(search=5.0, wasted=2.0)),
-    ({"outcome": "stopped", "phase": "search"}, Charge(stopped=5.0, wasted=2.0)),
-    ({"outcome": "failed", "phase": "confirm"}, Charge(wasted=7.0)),
-    ({"outcome": "failed", "phase": "search"}, Charge(wasted=7.0)),
-    ({"outcome": "finished", "phase": None}, Charge(useful=5.0, wasted=2.0)),
+    ({"outcome": "finished", "phase": "confirm"}, Spent(useful=5.0, wasted=2.0)),
+    ({"outcome": "finished", "phase": "search"}, Spent(search=5.0, wasted=2.0)),
+    ({"outcome": "stopped", "phase": "search"}, Spent(stopped=5.0, wasted=2.0)),
+    ({"outcome": "failed", "phase": "confirm"}, Spent(wasted=7.0)),
+    ({"outcome": "failed", "phase": "search"}, Spent(wasted=7.0)),
+    ({"outcome": "finished", "phase": None}, Spent(useful=5.0, wasted=2.0)),
 ]
 
 
@@ -19,7 +19,7 @@ CASES = [
 def test_a_record_is_charged_once(facts, charge):
     record = {**facts, "device_seconds": 5.0, "wasted_seconds": 2.0}
     assert charge_of(record) == charge
-    assert charge_of(record, lost=3.0) == charge + Charge(wasted=1.0)
+    assert charge_of(record, lost=3.0) == charge + Spent(wasted=1.0)
     assert charge.worked + charge.wasted == 7.0
 
 
@@ -33,4 +33,4 @@ def test_a_frame_is_charged_as_its_records_are():
 
 
 def test_events_have_no_phase():
-    assert charge_of({"device_seconds": 9.0, "outcome": "finished"}) == Charge(useful=9.0)
+    assert charge_of({"device_seconds": 9.0, "outcome": "finished"}) == Spent(useful=9.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from breakeven.ledger.charge import Charge
+from breakeven.ledger.charge import Spent
 from breakeven.views import board
 from breakeven.views.progress import Standing
 
@@ -14,7 +14,7 @@ RECORD = {"outcome": "finished", "phase": "confirm", "strategy": "finetune", "se
           "metrics": {"test_accuracy": 0.8512, "validation_accuracy": 0.9}}  # fmt: skip
 STANDING = Standing(
     cells=45, cells_done=7, total=5000, done=1234, failed=2, stopped=0, rate=61.27,
-    spent={"cpu": Charge(3600.0, 36.0, 0.0, 360.0), "cuda": Charge(7.2e6, 0.0, 3.6)}, work_seconds=9000.0, left_seconds=4500.0,
+    spent={"cpu": Spent(3600.0, 36.0, 0.0, 360.0), "cuda": Spent(7.2e6, 0.0, 3.6)}, work_seconds=9000.0, left_seconds=4500.0,
     how="", latest=(RECORD,),
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from breakeven.ledger.charge import Charge
+from breakeven.ledger.charge import Spent
 from breakeven.study.plan import Ingredients, cells, trial, trials_of
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 from breakeven.views import progress as progress_module
@@ -66,7 +66,7 @@ def test_a_study_from_beginning_to_end():
     assert [one.done for one in done] == list(range(1, 15)) and [one.left for one in done] == list(range(13, -1, -1))
     assert [one.cells_done for one in done][-1] == 4 and done[1].cells_done == 1  # two seeds, from scratch, at 300
     assert done[-1].left_seconds == 0.0 and done[-1].how == "nothing is left"
-    assert done[-1].spent == {"cpu": Charge(useful=80.0, search=60.0)}
+    assert done[-1].spent == {"cpu": Spent(useful=80.0, search=60.0)}
     assert [one["record"] for one in done[-1].latest] == [one["record"] for one in reversed(records[-5:])]
 
 
@@ -122,7 +122,7 @@ def test_failed_and_pruned_trials_are_done_and_no_result():
         record(finetune, "search", 1, 16, 18, "stopped"),
     )  # fmt: skip
     assert (found.done, found.failed, found.stopped, found.cells_done) == (3, 1, 1, 1)
-    assert found.spent == {"cpu": Charge(useful=8.0, wasted=8.0, stopped=2.0)}
+    assert found.spent == {"cpu": Spent(useful=8.0, wasted=8.0, stopped=2.0)}
     assert found.failure == f"{scratch.name} seed 1: NonFinite: loss"
 
 
@@ -133,7 +133,7 @@ def test_other_cells_and_other_ratios_cost_but_are_no_progress():
         counted.add(record(cell, "confirm", seed, 0, 10))
     counted.add({**record(cell, "confirm", 1, 0, 10), "cell": "ttW_vs_ttt/none/scratch/7", "device": "cuda"})
     found = counted.standing(NOON.timestamp())
-    assert found.done == 2 and found.spent == {"cpu": Charge(useful=30.0), "cuda": Charge(useful=10.0)}
+    assert found.done == 2 and found.spent == {"cpu": Spent(useful=30.0), "cuda": Spent(useful=10.0)}
 
 
 def test_records_may_come_in_any_order():

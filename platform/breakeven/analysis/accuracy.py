@@ -47,7 +47,6 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
         done, broken = of_cell.get(_name(key), confirmed[:0]), failures_of.get(_name(key), failures[:0])
         found = {metric.name: estimate(ledger_frame.measured(done, metric), level=level) for metric in percentages()}
         n = found[MERIT.name].n
-        reference = _published(key) if key["strategy"] == "scratch" else (math.nan, math.nan)
         ratio = float(done["ratio"].iloc[0]) if len(done) else math.nan
         rows.append(
             {
@@ -58,8 +57,7 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                 "n_failed": len(broken),
                 "status": "finished" if n else "failed" if len(broken) else "missing",
                 **{name: value for metric, one in found.items() for name, value in one.figures(metric).items()},
-                "published": reference[0],
-                "published_uncertainty": reference[1],
+                **(_published(key) if key["strategy"] == "scratch" else {}),
             }
         )
     return pd.DataFrame(rows, columns=list(cell_columns()))
@@ -99,7 +97,6 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
         baseline = _by_seed(of_cell.get((key["task"], "none", "scratch", key["size"]), nothing))
         difference, paired = _difference(treated, baseline, level)
         pairs = (treated - baseline).dropna().to_numpy() if paired else np.empty(0)
-        reference = _published(key) if cell["strategy"] == "finetune" else (math.nan, math.nan)
         broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(
             {
@@ -113,8 +110,7 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                 "n_failed": cell["n_failed"],
                 "baseline_failed": broken_baseline,
                 "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
-                "published": reference[0],
-                "published_uncertainty": reference[1],
+                **(_published(key) if key["strategy"] == "finetune" else {}),
                 "note": _note(difference, paired),
             }
         )
@@ -194,11 +190,9 @@ def _note(difference: Estimate, paired: bool) -> str:
     return "all seeds gain the same: no p-value" if math.isclose(difference.low, difference.high, abs_tol=1e-9) else ""
 
 
-def _published(key: Mapping[str, Any]) -> tuple[float, float]:
-    found = published.accuracy_value(
-        str(key["signal"]), str(key["background"]), str(key["pretraining"]), int(key["size"])
-    )
-    return found or (math.nan, math.nan)
+def _published(key: Mapping[str, Any]) -> dict[str, float]:
+    found = published.accuracy_value(key["signal"], key["background"], key["pretraining"], key["size"])
+    return dict(zip(("published", "published_uncertainty"), found or (math.nan, math.nan), strict=True))
 
 
 def _entry(text: str, row: Mapping[Any, Any], n_failed: int) -> str:

@@ -14,7 +14,7 @@ PARTS = ("useful", "search", "stopped", "wasted")
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class Spent:
     """Device-seconds of one record, or of many of one kind of device, by what became of them."""
 
     useful: float = 0.0
@@ -36,11 +36,11 @@ class Charge:
         """All that served: finished or stopped."""
         return self.useful + self.searched
 
-    def __add__(self, other: "Charge") -> "Charge":
-        return Charge(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
-def charge_of(record: Mapping[str, Any], lost: float | None = None) -> Charge:
+def charge_of(record: Mapping[str, Any], lost: float | None = None) -> Spent:
     """What one record was charged, in device-seconds.
 
     lost: of all its other tries, as `Ledger.wasted_seconds` has them; None: what the record says of them.
@@ -50,7 +50,7 @@ def charge_of(record: Mapping[str, Any], lost: float | None = None) -> Charge:
 
 
 def charges_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """`charge_of` for every row of a ledger frame: columns by the names of Charge, in device-seconds."""
+    """`charge_of` for every row of a ledger frame: columns by the names of Spent, in device-seconds."""
     seconds = (frame[name].fillna(0.0) for name in ("device_seconds", "wasted_seconds"))
     charges = [_charge(*row) for row in zip(frame["outcome"], frame["phase"], *seconds, strict=True)]
     names = (*PARTS, "searched", "worked")
@@ -62,9 +62,9 @@ def hours_unit(device: str) -> str:
     return "cpu_hours" if device == "cpu" else "gpu_hours"
 
 
-def _charge(outcome: str, phase: str | None, seconds: float, lost: float) -> Charge:
+def _charge(outcome: str, phase: str | None, seconds: float, lost: float) -> Spent:
     if outcome == "failed":
-        return Charge(wasted=seconds + lost)
+        return Spent(wasted=seconds + lost)
     if outcome == "stopped":
-        return Charge(stopped=seconds, wasted=lost)
-    return Charge(search=seconds, wasted=lost) if phase == "search" else Charge(useful=seconds, wasted=lost)
+        return Spent(stopped=seconds, wasted=lost)
+    return Spent(search=seconds, wasted=lost) if phase == "search" else Spent(useful=seconds, wasted=lost)

@@ -13,6 +13,7 @@ from breakeven.analysis import accuracy, data_efficiency, ensembles, learning_ra
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
+from breakeven.analysis.cost.charges import UNTIL_PLATEAU
 from breakeven.analysis.laws import forecast, scaling_law
 
 
@@ -88,7 +89,7 @@ class Results:
     @property
     def by_plateau(self) -> pd.DataFrame:
         """Break-even until the plateau of each training, nothing on top."""
-        return self.break_even[self.break_even["charged"] == breakeven.Charge().text]
+        return self.break_even[self.break_even["charged"] == UNTIL_PLATEAU.text]
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from breakeven.duration import duration, format_hours
-from breakeven.ledger.charge import Charge, hours_unit
+from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.metric import MERIT
 from breakeven.views.progress import Standing
 
@@ -53,7 +53,7 @@ def line(standing: Standing, notes: Sequence[str] = ()) -> str:
     )
 
 
-def hours_lines(spent: Mapping[str, Charge]) -> list[str]:
+def hours_lines(spent: Mapping[str, Spent]) -> list[str]:
     """Device-hours by kind of device: useful, wasted, search."""
     return [
         f"{hours_unit(device).replace('_', '-')}: {format_hours(one.useful / 3600)} useful, "

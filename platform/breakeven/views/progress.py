@@ -15,7 +15,7 @@ from typing import Any
 
 from breakeven.duration import duration
 from breakeven.estimate.pace import Pace
-from breakeven.ledger.charge import Charge, charge_of
+from breakeven.ledger.charge import Spent, charge_of
 from breakeven.study.plan import Cell, Phase, Trial, cells, trials_of
 from breakeven.study.spec import Study
 
@@ -51,7 +51,7 @@ class Standing:
     """Pruned search trials."""
     rate: float
     """Trials a minute, lately; 0 where none ended lately."""
-    spent: Mapping[str, Charge]
+    spent: Mapping[str, Spent]
     """By kind of device: "cpu", "cuda"."""
     work_seconds: float
     """Expected worker-seconds of the trials that are left."""
@@ -100,7 +100,7 @@ class Progress:
         self._latest: list[tuple[float, str, Mapping[str, Any]]] = []
         """Both are heaps, the first to end on top."""
         self._failure = 0.0, ""
-        self._spent: dict[str, Charge] = {}
+        self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
 
     def add(self, record: Mapping[str, Any], wasted_seconds: float = 0.0) -> None:
@@ -110,7 +110,7 @@ class Progress:
         """
         with self._lock:
             device = record.get("device") or "cpu"
-            self._spent[device] = self._spent.get(device, Charge()) + charge_of(record, wasted_seconds)
+            self._spent[device] = self._spent.get(device, Spent()) + charge_of(record, wasted_seconds)
             if record["level"] == "trial" and (cell := self._cells.get(record["cell"])) is not None:
                 self._add_trial(cell, record)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from breakeven.duration import duration, format_hours
-from breakeven.ledger.charge import Charge, hours_unit
+from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
@@ -170,7 +170,7 @@ def _all(views: Iterable[View]) -> Table:
     return table
 
 
-def _hours(device: str, spent: Charge) -> str:
+def _hours(device: str, spent: Spent) -> str:
     return f"{format_hours((spent.worked + spent.wasted) / 3600)} {hours_unit(device).removesuffix('_hours')}"
 
 

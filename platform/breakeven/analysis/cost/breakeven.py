@@ -19,6 +19,7 @@ from scipy import stats
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.charges import (
+    UNTIL_PLATEAU,
     Charge,
     UnknownEvents,
     cell_extras,
@@ -100,37 +101,31 @@ BREAK_EVEN_COLUMNS = columns("""
 
 def study_break_even(
     frame: pd.DataFrame,
+    charge: Charge = UNTIL_PLATEAU,
     *,
-    time: str = "plateau",
-    search: bool = False,
-    wasted: bool = False,
-    generation: bool = False,
     strategy: str = "finetune",
     level: float = 0.9,
     resamples: int = 4000,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
-    time: `plateau` charges every training until its plateau, and the pretraining for all its epochs where it has none, as
-    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally accurate (see
-    charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch
-    and a `strategy` training count, each with the same weight.
+    charge: what counts as the price of a task.  Only tasks with both a scratch and a `strategy` training count, each with
+    the same weight.
 
     Hours of two kinds of device are not mixed: such a row has no figure and a note. The one pretraining's time is held for
     exact. Columns: BREAK_EVEN_COLUMNS.
     """
-    charge = Charge(time, search, wasted, generation)
     charged = charge.text
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = used_pretrainings(frame, confirmed)
-    extras = cell_extras(frame, charge) if search or wasted else None
+    extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
     scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
     on_top = devices_on_top(frame, charge)
     rows = []
     for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
         of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
         tuned_trials = confirmed[(confirmed["strategy"] == strategy) & (confirmed["pretraining"] == pretraining)]
-        arms = _common(*paired_seconds(scratch_trials, tuned_trials, time))
+        arms = _common(*paired_seconds(scratch_trials, tuned_trials, charge.time))
         hours = [arm_hours(arm, extras) for arm in arms]
         spent = _spent(frame, of_pretraining, charge)
         sizes = sorted(set(scratch_trials["size"]) & set(tuned_trials["size"]))
@@ -145,15 +140,20 @@ def study_break_even(
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
 
 
+WAYS = (
+    UNTIL_PLATEAU,
+    Charge(search=True),
+    Charge(search=True, wasted=True),
+    Charge(search=True, wasted=True, generation=True),
+    Charge("total"),
+    Charge("equal_accuracy"),
+)
+
+
 def break_even_table(frame: pd.DataFrame, *, strategy: str = "finetune", level: float = 0.9) -> pd.DataFrame:
     """study_break_even under every way of charging, one under the other: `charged` tells them apart."""
-    ways: tuple[dict[str, Any], ...] = (
-        {}, {"search": True}, {"search": True, "wasted": True}, {"search": True, "wasted": True, "generation": True},
-        {"time": "total"}, {"time": "equal_accuracy"},
-    )  # fmt: skip
-    return pd.concat(
-        [study_break_even(frame, strategy=strategy, level=level, **way) for way in ways], ignore_index=True
-    )
+    tables = (study_break_even(frame, way, strategy=strategy, level=level) for way in WAYS)
+    return pd.concat(tables, ignore_index=True)
 
 
 READING_COLUMNS = columns("""

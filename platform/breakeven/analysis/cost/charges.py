@@ -57,6 +57,10 @@ class Charge:
         return TIMES[self.time] + (f", with {' and '.join(filter(None, [', '.join(most), last]))}" if last else "")
 
 
+UNTIL_PLATEAU = Charge()
+"""The published way: until the plateau, nothing on top."""
+
+
 def paired_seconds(scratch: pd.DataFrame, tuned: pd.DataFrame, time: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both selections of confirming trials with a column `seconds`.
 
