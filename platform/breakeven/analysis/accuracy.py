@@ -45,7 +45,10 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     rows = []
     for key in _grid(every):
         done, broken = of_cell.get(_name(key), confirmed[:0]), failures_of.get(_name(key), failures[:0])
-        found = {metric.name: estimate(ledger_frame.measured(done, metric), level=level) for metric in percentages()}
+        found = {
+            metric.name: estimate(metric.scale * ledger_frame.measured(done, metric), level=level)
+            for metric in percentages()
+        }
         n = found[MERIT.name].n
         ratio = float(done["ratio"].iloc[0]) if len(done) else math.nan
         rows.append(

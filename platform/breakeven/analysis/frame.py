@@ -69,8 +69,8 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured(rows: pd.DataFrame, metric: Metric) -> pd.Series:
-    """A metric of test events as it is shown: in percent where that is its unit; NaN where it was not recorded."""
-    return metric.scale * rows.get(metric.column("test"), pd.Series(math.nan, rows.index)).astype(float)
+    """A metric of test events as it was recorded; NaN where it was not."""
+    return rows.get(metric.column("test"), pd.Series(math.nan, rows.index)).astype(float)
 
 
 def devices(frame: pd.DataFrame) -> tuple[str, ...]:

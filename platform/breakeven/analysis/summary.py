@@ -97,6 +97,6 @@ def _measured(done: pd.DataFrame, level: float) -> dict[str, float]:
     """Every metric of test events, as it is recorded."""
     found: dict[str, float] = {}
     for name, metric in METRICS.items():
-        value = estimate(ledger_frame.measured(done, metric) / metric.scale, level=level)
+        value = estimate(ledger_frame.measured(done, metric), level=level)
         found |= {key: figure for key, figure in value.figures(f"test/{name}").items() if math.isfinite(figure)}
     return found

@@ -73,14 +73,14 @@ def _rank(stage: str) -> tuple[int, str]:
 
 
 def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
-    spent = charges_of(here).sum() / 3600
+    spent = charges_of(here)
     finished, failures, stopped = (here[here["outcome"] == outcome] for outcome in ("finished", "failed", "stopped"))
     trained = stage not in ("generation", "all") and len(finished)
     reference = _PUBLISHED.get(stage)
     return {
-        "useful": float(spent["useful"] + spent["search"]),
-        "stopped": float(spent["stopped"]),
-        "wasted": float(spent["wasted"]),
+        "useful": float((spent["useful"] + spent["search"]).sum()) / 3600,
+        "stopped": float(spent["stopped"].sum()) / 3600,
+        "wasted": float(spent["wasted"].sum()) / 3600,
         "n": len(finished),
         "n_stopped": len(stopped),
         "n_failed": len(failures),
