@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Ledger:
         """All records as last refreshed."""
         return [kept.record for kept in self._records.values()]
 
-    def write(self, records: Sequence[dict[str, Any]]) -> Path:
+    def write(self, records: Sequence[Mapping[str, Any]]) -> Path:
         """Write the records of one pack as one file, atomically.
 
         Raises LedgerError on what has no exact encoding, and OSError, naming the file, on a full disk; then nothing is

@@ -1,7 +1,6 @@
 """First stage: the events of every process, made or found."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from breakeven import provenance
 from breakeven.estimate.budget import Budget
@@ -11,6 +10,7 @@ from breakeven.events import sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
+from breakeven.ledger.levels import Generation
 from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.stages.cluster import Cluster
@@ -88,7 +88,7 @@ def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
                 )
 
 
-def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+def _generation_record(name: str, dataset: store.Dataset) -> Generation:
     return {
         "level": "generation",
         "record": dataset.hash,
