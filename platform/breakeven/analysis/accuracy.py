@@ -55,14 +55,12 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
             {
                 **key,
                 "cell": done["cell"].iloc[0] if len(done) else "{task}/{pretraining}/{strategy}/{size}".format(**key),
-                "ratio": ratio if key["strategy"] == "finetune" else math.nan,
-                "n": n,
-                "n_failed": len(broken),
+                "ratio": ratio if key["strategy"] == "finetune" else math.nan, "n": n, "n_failed": len(broken),
                 "status": "finished" if n else "failed" if len(broken) else "missing",
-                **{name: value for metric, one in found.items() for name, value in one.figures(metric).items()},
+                **({name: value for metric, one in found.items() for name, value in one.figures(metric).items()}),
                 **(_published(key) if key["strategy"] == "scratch" else {}),
             }
-        )
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=list(cell_columns()))
 
 
@@ -103,20 +101,14 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
         broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(
             {
-                **key,
-                **difference.figures("gain"),
-                "n": difference.n,
-                "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd),
-                "paired": paired,
-                "p_value": paired_t(pairs),
-                "p_permutation": sign_flip(pairs),
-                "n_failed": cell["n_failed"],
+                **key, **difference.figures("gain"), "n": difference.n,
+                "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd), "paired": paired,
+                "p_value": paired_t(pairs), "p_permutation": sign_flip(pairs), "n_failed": cell["n_failed"],
                 "baseline_failed": broken_baseline,
                 "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
-                **(_published(key) if key["strategy"] == "finetune" else {}),
-                "note": _note(difference, paired),
+                **(_published(key) if key["strategy"] == "finetune" else {}), "note": _note(difference, paired),
             }
-        )
+        )  # fmt: skip
     found = pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
     return found.assign(p_holm=holm(found["p_value"].to_numpy(dtype=float)))
 

@@ -67,18 +67,12 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
             limits = baseline.sizes[0] / size, baseline.sizes[-1] / size
             rows.append(
                 {
-                    **about,
-                    "factor": found,
-                    "low": low,
-                    "high": high,
-                    "matched_size": found * size,
-                    "n_scratch": baseline.n_text,
-                    "smallest": int(baseline.sizes[0]),
-                    "largest": int(baseline.sizes[-1]),
-                    "text": _text(found, low, high, limits, level),
+                    **about, "factor": found, "low": low, "high": high, "matched_size": found * size,
+                    "n_scratch": baseline.n_text, "smallest": int(baseline.sizes[0]),
+                    "largest": int(baseline.sizes[-1]), "text": _text(found, low, high, limits, level),
                     "note": ledger_frame.notes(_beyond(found), "" if known else "n=1: no uncertainty"),
                 }
-            )
+            )  # fmt: skip
     return pd.DataFrame(rows, columns=list(FACTOR_COLUMNS))
 
 

@@ -77,15 +77,11 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
     for key, group in _groups(frame, by):
         finished = _finished(group)
         row = {
-            **key,
-            "best_tried": _best_tried(finished),
-            "n_trials": len(finished),
-            "n_ratios": finished["ratio"].nunique(),
-            "n_seeds": finished["seed"].nunique(),
+            **key, "best_tried": _best_tried(finished), "n_trials": len(finished),
+            "n_ratios": finished["ratio"].nunique(), "n_seeds": finished["seed"].nunique(),
             "n_stopped": int((group["outcome"] == "stopped").sum()),
-            "n_failed": int((group["outcome"] == "failed").sum()),
-            "text": "no figure",
-        }
+            "n_failed": int((group["outcome"] == "failed").sum()), "text": "no figure",
+        }  # fmt: skip
         if row["n_ratios"] < 3:
             note = f"{row['n_ratios']} different ratios tried: an optimum needs three, or more cells pooled"
             rows.append({**row, "note": note})

@@ -33,12 +33,10 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
         found[str(name)] = {
             **_measured(done, level),
             **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
-            "n": float(len(done)),
-            "n_searched": float(outcomes.get(("search", "finished"), 0)),
+            "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
-            "n_failed": float((rows["outcome"] == "failed").sum()),
-            **hours(rows, "phase"),
-        }
+            "n_failed": float((rows["outcome"] == "failed").sum()), **hours(rows, "phase"),
+        }  # fmt: skip
     return found
 
 

@@ -242,16 +242,13 @@ def _row(
     scratch, tuned = trials
     charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
     row: dict[str, object] = {
-        **ledger_frame.hardware(charged),
-        "n_tasks": scratch["task"].nunique(),
-        "n_scratch": len(scratch),
+        **ledger_frame.hardware(charged), "n_tasks": scratch["task"].nunique(), "n_scratch": len(scratch),
         "n_finetuning": len(tuned),
         "n_without_plateau": sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials),
         "pretraining_to_end": charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any()),
-        "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA,
-        "text": "no figure",
+        "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA, "text": "no figure",
         "note": "",
-    }
+    }  # fmt: skip
     kinds = sorted({*charged["device"].dropna(), *on_top})
     if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
@@ -265,22 +262,14 @@ def _row(
     low, high = saving_interval(savings, level=level, resamples=resamples)
     low_seeds, high_seeds = seeds_interval(float(savings.mean()), arms, level=level)
     return {
-        **row,
-        "unit": hours_unit(kinds[0]),
-        "pretraining_hours": result.pretraining,
-        "scratch_hours": result.scratch,
-        "finetuning_hours": result.finetuning,
-        "saving_hours": result.scratch - result.finetuning,
-        "exact": math.nan if result.exact is None else result.exact,
-        "tasks": result.tasks,
-        "low": tasks_for_saving(spent, high),
-        "high": tasks_for_saving(spent, low),
-        "low_seeds": tasks_for_saving(spent, high_seeds),
-        "high_seeds": tasks_for_saving(spent, low_seeds),
+        **row, "unit": hours_unit(kinds[0]), "pretraining_hours": result.pretraining, "scratch_hours": result.scratch,
+        "finetuning_hours": result.finetuning, "saving_hours": result.scratch - result.finetuning,
+        "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
+        "low": tasks_for_saving(spent, high), "high": tasks_for_saving(spent, low),
+        "low_seeds": tasks_for_saving(spent, high_seeds), "high_seeds": tasks_for_saving(spent, low_seeds),
         "published_reading": math.nan if result.published_reading is None else result.published_reading,
-        "text": result.text,
-        "note": _note(row, charge, charged, low_seeds),
-    }
+        "text": result.text, "note": _note(row, charge, charged, low_seeds),
+    }  # fmt: skip
 
 
 _ARMS = ("scratch", "finetuning")

@@ -62,23 +62,15 @@ def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99, level: float = 0
         reached = estimate(ratios, level=level)
         rows.append(
             {
-                "task": task,
-                "pretraining": pretraining,
-                "strategy": strategy,
-                "size": size,
-                "ratio": reached.mean,
-                "ratio_sd": reached.sd,
-                "low": reached.low,
-                "high": reached.high,
-                "median": float(np.median(ratios)) if len(ratios) else math.nan,
-                "n_reached": reached.n,
-                "n": len(treated),
-                "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+                "task": task, "pretraining": pretraining, "strategy": strategy, "size": size, "ratio": reached.mean,
+                "ratio_sd": reached.sd, "low": reached.low, "high": reached.high,
+                "median": float(np.median(ratios)) if len(ratios) else math.nan, "n_reached": reached.n,
+                "n": len(treated), "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
                 **ledger_frame.hardware(both),
                 "text": reached.text(digits=2) if reached.n else "never" if len(kinds) == 1 else "no figure",
                 "note": _ratio_note(kinds, reached.n, len(treated), both),
             }
-        )
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=list(RATIO_COLUMNS))
 
 
@@ -108,16 +100,11 @@ def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", level:
         half_width = sd * (float(stats.t.isf(0.5 - level / 2, n - 1)) if n > 1 else math.nan) / math.sqrt(n)
         kinds = sorted(set(trials["device"]))
         curve = {
-            **dict(zip(ledger_frame.CELL, key, strict=True)),
-            against: points,
-            "accuracy": mean,
-            "sd": sd,
-            "low": mean - half_width,
-            "high": mean + half_width,
-            "n": n,
+            **dict(zip(ledger_frame.CELL, key, strict=True)), against: points, "accuracy": mean, "sd": sd,
+            "low": mean - half_width, "high": mean + half_width, "n": n,
             "n_running": (points[:, None] < ends).sum(axis=1),
             "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
-        }
+        }  # fmt: skip
         rows.append(pd.DataFrame(curve))
     names = [*ledger_frame.CELL, against, "accuracy", "sd", "low", "high", "n", "n_running", "unit"]
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=names)

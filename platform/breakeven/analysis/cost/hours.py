@@ -79,14 +79,10 @@ def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
     reference = _PUBLISHED.get(stage)
     return {
         "useful": float((spent["useful"] + spent["search"]).sum()) / 3600,
-        "stopped": float(spent["stopped"].sum()) / 3600,
-        "wasted": float(spent["wasted"].sum()) / 3600,
-        "n": len(finished),
-        "n_stopped": len(stopped),
-        "n_failed": len(failures),
+        "stopped": float(spent["stopped"].sum()) / 3600, "wasted": float(spent["wasted"].sum()) / 3600,
+        "n": len(finished), "n_stopped": len(stopped), "n_failed": len(failures),
         "mean": float(ledger_frame.training_seconds(finished, "plateau").mean()) / 3600 if trained else math.nan,
         "published_mean": published.cost_value(reference) if reference else math.nan,
         "energy_kwh": float(here["energy_joules"].sum(min_count=1)) / 3.6e6,
-        "processor": ledger_frame.hardware(here)["processor"],
-        "note": ledger_frame.hardware_note(here),
-    }
+        "processor": ledger_frame.hardware(here)["processor"], "note": ledger_frame.hardware_note(here),
+    }  # fmt: skip

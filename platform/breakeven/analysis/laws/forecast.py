@@ -142,19 +142,12 @@ def back_test(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000)
         inside = pd.NA if math.isnan(low) or math.isnan(measured) else bool(low <= measured <= high)
         rows.append(
             {
-                **_about(family),
-                "size": int(largest),
-                "predicted": predicted,
-                "prediction_low": low,
-                "prediction_high": high,
-                "measured": measured,
-                "error": predicted - measured,
-                "inside": inside,
-                "n": len(last),
-                "text": "no back-test" if law.law is None else _miss(predicted - measured, inside),
+                **_about(family), "size": int(largest), "predicted": predicted, "prediction_low": low,
+                "prediction_high": high, "measured": measured, "error": predicted - measured, "inside": inside,
+                "n": len(last), "text": "no back-test" if law.law is None else _miss(predicted - measured, inside),
                 "note": law.note,
             }
-        )
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=list(BACK_TEST_COLUMNS)).astype({"inside": "boolean"})
 
 

@@ -173,16 +173,11 @@ def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame
     rows = []
     for family, found in laws.items():
         row: dict[str, object] = {
-            **dict(zip(ledger_frame.CELL[:3], family, strict=True)),
-            "n_sizes": len(found.means.sizes),
-            "smallest": int(found.means.sizes[0]) if len(found.means.sizes) else 0,
-            "largest": found.largest,
-            "n": found.means.n_text if len(found.means.sizes) else "0",
-            "misfit": found.misfit,
-            "refusal": found.refusal or "",
-            "note": found.note,
-            "text": f"no law: {found.note}",
-        }
+            **dict(zip(ledger_frame.CELL[:3], family, strict=True)), "n_sizes": len(found.means.sizes),
+            "smallest": int(found.means.sizes[0]) if len(found.means.sizes) else 0, "largest": found.largest,
+            "n": found.means.n_text if len(found.means.sizes) else "0", "misfit": found.misfit,
+            "refusal": found.refusal or "", "note": found.note, "text": f"no law: {found.note}",
+        }  # fmt: skip
         for name in ("a", "b", "c"):
             row[name] = float(getattr(found.law, name)[0]) if found.law is not None else math.nan
             low, high = interval(getattr(found.drawn, name), level) if found.drawn is not None else (math.nan, math.nan)
