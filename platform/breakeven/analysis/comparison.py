@@ -185,9 +185,23 @@ def _compared(one: pd.DataFrame, other: pd.DataFrame, level: float) -> dict[str,
     if _level(changes) if paired else _level(a) and _level(b):
         same = paired and abs(difference) < _ROUNDING
         return {**about, "note": "same results" if same else "no spread over seeds: no test"}
-    test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)  # Welch's
-    low, high = map(float, test.confidence_interval(level))
-    return {**about, "low": low, "high": high, "p": float(test.pvalue), "note": ""}
+    if paired:
+        error, freedom = estimate(changes).sd / math.sqrt(len(changes)), float(len(changes) - 1)
+    else:
+        error, freedom = _welch(a, b)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return {**about, "low": difference - half, "high": difference + half, "p": p, "note": ""}
+
+
+def _welch(a: pd.Series, b: pd.Series) -> tuple[float, float]:
+    """Standard error of the difference of two means with variances of their own, and its degrees of freedom.
+
+    B. L. Welch, Biometrika 34 (1947) 28.
+    """
+    parts = [float(side.var()) / len(side) for side in (a, b)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
+    return math.sqrt(sum(parts)), freedom
 
 
 def _same_trials(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -182,8 +182,8 @@ def lines(
     for pretraining, strategy in ledger_frame.treatments(rows):
         line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values(x, kind="stable")
         records = line.to_dict("records") if text else []
-        figures = (numbers(line[name]) for name in (x, y, "low", "high"))
-        yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, *figures, kind,
+        at, value, low, high = (numbers(line[name]) for name in (x, y, "low", "high"))
+        yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, at, value, low, high, kind,
                      texts=tuple(text(row) for row in records) if text else (), cells=tuple(map(cell_of, records)))  # fmt: skip
 
 

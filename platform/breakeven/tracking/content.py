@@ -179,7 +179,7 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     A figure that is NaN is one that this kind of record does not have.
     """
     ended = milliseconds(row["ended"])
-    unit, charge = hours_unit(row["device"]), charge_of(row)
+    unit, charge = hours_unit(row["device"]), charge_of(row.to_dict())
     of_metrics = {
         metric.column(split): f"{shown}{name}" for name, metric in METRICS.items() for split, shown in _SPLITS.items()
     }
