@@ -412,9 +412,9 @@ def test_a_trial_out_of_time_runs_again_only_where_the_limit_is_raised(tmp_path)
 
 def test_the_queue_says_which_ratio_it_chose(tmp_path):
     queue = new_queue(tmp_path)
-    assert queue.chosen() == {}
+    assert all(name.endswith(("/scratch/100", "/scratch/300")) for name in queue.chosen()), "nothing is searched there"
     trained = work(queue)
-    chosen = queue.chosen()
+    chosen = {name: ratio for name, ratio in queue.chosen().items() if "/finetune/" in name}
     assert len(chosen) == 4
     for name, ratio in chosen.items():
         tried = {one.ratio for one in trained if one.cell.name == name and one.phase == "search"}

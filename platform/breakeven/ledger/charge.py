@@ -40,7 +40,7 @@ class Spent:
         return Spent(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
-def charge_of(record: Mapping[str, Any], lost: float | None = None) -> Spent:
+def charge_of(record: Mapping[Any, Any], lost: float | None = None) -> Spent:
     """What one record was charged, in device-seconds.
 
     lost: of all its other tries, as `Ledger.wasted_seconds` has them; None: what the record says of them.
