@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_recipe
@@ -24,15 +23,20 @@ from breakeven import atomic, publish, run
 from breakeven.events import store
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.ledger.representations import Representations
 from breakeven.places import Places
+from breakeven.results import StudyResults
 from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
 from breakeven.tracking import prepare
+from breakeven.tracking.database import Reach
 
 STUDY = Study(name="tiny")
 ALL = ["a" * 16, "b" * 16]
+
+
+def results(places: Places, ledger: Ledger, members: Sequence[str] = ALL) -> StudyResults:
+    return StudyResults(STUDY, places, ledger, tuple(members))
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_records_reach_mlflow_beside_the_work(ledger, leases, experiment):
             tracker.recorded(["a" * 16])
             tracker.recorded(["b" * 16])
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
-    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 0
+    assert publish.sync(results(experiment.places, ledger)) == 0
 
 
 def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, experiment, capsys):
@@ -88,31 +92,8 @@ def test_of_two_drivers_one_writes_and_the_other_waits_its_turn(ledger, leases, 
         with publish.tracked(STUDY, experiment.places, ledger, others) as second:
             second.recorded(["a" * 16, "b" * 16])
         assert "b" * 16 not in experiment.runs()
-    assert publish.sync(STUDY, experiment.places, ledger, ALL) == 1
+    assert publish.sync(results(experiment.places, ledger)) == 1
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
-
-
-def test_similarities_are_kept_only_where_every_network_was_read(tmp_path):
-    places = Places(tmp_path, "tiny")
-    places.folder.mkdir(parents=True)
-    kept, random = Representations(places.ledger), np.random.default_rng(3)
-    rows = []
-    for seed in (1, 2, 3):
-        for strategy in ("scratch", "finetune"):
-            name = f"{strategy}{seed}"
-            digest = kept.write(name, {"decoder": random.normal(size=(30, 4))})
-            rows.append({**trial(name, seed, strategy), "representation": digest, "represented_events": "e"})
-    frame, cache = pd.DataFrame(rows), places.folder / "similarity.json"
-    hidden = kept.folder.rename(tmp_path / "hidden")
-    lost = publish._similarities(places, frame)
-    assert lost["n_unreadable"].tolist() == [6, 6] and lost["note"].str.contains("cannot be read").all()
-    assert not cache.exists()
-    hidden.rename(kept.folder)
-    found = publish._similarities(places, frame)
-    assert found["n_networks"].tolist() == [3, 3] and not found["n_unreadable"].any()
-    hidden = kept.folder.rename(tmp_path / "hidden")
-    again = publish._similarities(places, frame)
-    assert cache.exists() and again["cka"].tolist() == pytest.approx(found["cka"].tolist()), "not computed again"
 
 
 def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, leases, experiment, monkeypatch):
@@ -136,8 +117,30 @@ def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, lea
         tracker.recorded(["a" * 16, "b" * 16])
     assert {run.info.status for record, run in experiment.runs().items() if len(record) == 16} == {"FINISHED"}
     monkeypatch.setattr(publish, "bar", bar)
-    publish.sync(STUDY, experiment.places, ledger, ALL)
+    publish.sync(results(experiment.places, ledger))
     assert sorted(experiment.runs()) == ["a" * 16, "b" * 16, "study:tiny"]
+
+
+def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkeypatch, capsys):
+    opened, real = [], Reach.client
+    monkeypatch.setattr(Reach, "client", lambda reach: opened.append(reach.uri) or real(reach))
+    remember(experiment.places, ALL)
+    path = publish.publish(results(experiment.places, ledger))
+    assert len(opened) == 1
+    assert f"experiment {experiment.id}; <code>breakeven ui</code> serves it" in path.read_text()
+    assert sorted(experiment.runs()) == [*ALL, "study:tiny"]
+    written = path.stat().st_mtime_ns
+    publish.publish(results(experiment.places, ledger))
+    assert path.stat().st_mtime_ns == written, "nothing has changed, so the report is kept"
+
+
+def test_a_study_is_published_while_mlflow_is_down(ledger, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    places = Places(tmp_path, "tiny")
+    places.folder.mkdir()
+    remember(places, ALL)
+    assert "not reached when this page was made" in publish.publish(results(places, ledger)).read_text()
+    assert capsys.readouterr().out.count("warning MLflow: http://127.0.0.1:9 does not take") == 1
 
 
 def test_a_study_outlives_mlflow(ledger, leases, tmp_path, monkeypatch, capsys):
@@ -181,6 +184,7 @@ def remember(places: Places, members: list[str]) -> None:
     """What a study leaves behind of itself, besides its records."""
     (places.folder / "study.json").write_text(json.dumps(dataclasses.asdict(STUDY)))
     (places.folder / "records.json").write_text(json.dumps(members))
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
     places.report.mkdir()
     (places.report / "report.md").write_text("# a report")
 
@@ -198,7 +202,7 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
             ledger.write([tried])
             tracker.recorded(["a" * 16, "b" * 16, tried["record"]])
     remember(experiment.places, members)
-    assert publish.sync(STUDY, experiment.places, ledger.refresh(), members) <= 1
+    assert publish.sync(results(experiment.places, ledger.refresh(), members)) <= 1
 
     uri = Path(shutil.copy(new_database, tmp_path / "later.db"))
     run.track_again("tiny", tmp_path, f"sqlite:///{uri}")
@@ -232,6 +236,7 @@ from breakeven.places import Places
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.stages.generation import _generation_record
+from breakeven.results import StudyResults
 from breakeven.study.spec import Study
 places, study = Places(Path(sys.argv[1]), "tiny"), Study(name="tiny")
 ledger = Ledger(places.ledger).refresh()
@@ -241,7 +246,7 @@ sys.stdin.readline()
 with Leases(places.ledger) as leases, publish.tracked(study, places, ledger, leases) as tracker:
     for name in members:
         tracker.recorded([name])
-publish.sync(study, places, ledger, members)
+publish.sync(StudyResults(study, places, ledger, tuple(members)))
 """
 RECORDS = [f"{number:016x}" for number in range(60)]
 

@@ -7,32 +7,28 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.markup import escape
 
-from breakeven import atomic, provenance
-from breakeven.analysis import ensembles, summary
-from breakeven.analysis.cost.accounts import accounts
-from breakeven.estimate import price
-from breakeven.events import store
+from breakeven import atomic
+from breakeven.analysis import summary
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
-from breakeven.ledger.reservation import reservations
 from breakeven.observer import Observer
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
 from breakeven.report import report
+from breakeven.report.sentences import summary_lines
+from breakeven.results import StudyResults
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
-from breakeven.tracking import Tracker, TrackingUnavailable, Writer, experiment_of, resolve_uri, without_password
+from breakeven.tracking import Tracker, TrackingUnavailable, Writer, resolve_uri, without_password
 
 
 @contextmanager
@@ -65,56 +61,67 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
         leases.release(lease)
 
 
-def publish(study: Study, places: Places, ledger: Ledger, members: tuple[str, ...], anew: bool = False) -> Path:
-    """Write the report of these records and bring MLflow up to them; returns the report's path.
+def publish(results: StudyResults, anew: bool = False) -> Path:
+    """Write the report of these results and bring MLflow up to them; returns the report's path.
 
     A report that is there already, of the same records and facts by the same code, is kept, unless `anew`.
     """
-    frame = ledger.frame(members)
-    facts = _facts(study, places, frame) | _price(places, ledger, members) | _missing(places) | _mlflow(study, places)
-    spent, similar = _accounts(study, places, ledger), _similarities(places, frame)
-    key, path = _report_key(frame, facts, spent, similar), places.report / report.PAGE
-    kept = places.folder / "report.key"
-    if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
-        path = report.write_report(frame, places.report, facts, spent, similar)
-        atomic.write_text(kept, key)
+    places, tracker = results.places, None
+    path, kept = places.report / report.PAGE, places.folder / "report.key"
     try:
-        sync(study, places, ledger, members)
+        tracker = _tracker(results)
+        results = dataclasses.replace(results, mlflow=_links(tracker))
     except TrackingUnavailable as error:
-        _warn_tracking(study, error)
+        _warn_tracking(results.study, error)
+    key = _report_key(results.frame, results.facts, results.accounts, results.similarity)
+    if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
+        path = report.write_report(results.figures, places.report)
+        atomic.write_text(kept, key)
+    if tracker is not None:
+        try:
+            _sync(results, tracker)
+        except TrackingUnavailable as error:
+            _warn_tracking(results.study, error)
     console.print()
-    for line in report.summary_lines(frame):
+    for line in summary_lines(results.figures):
         console.print(line, markup=False)
-    for row in facts["price"]:
-        if row["stage"] == "all trainings":
-            console.print(
-                f"Price: {row['expected'] * 60:.1f} device-minutes expected ({row['low'] * 60:.1f} to {row['high'] * 60:.1f}), "
-                f"{row['taken'] * 60:.1f} taken, {row['off']:+.0%}"
-            )
     console.print(f"\nreport   {path}")
     console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
     return path
 
 
-def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], uri: str = "") -> int:
+def sync(results: StudyResults, uri: str = "") -> int:
     """Bring MLflow up to the ledger: missing records, summaries of cells and study, the report's files.
 
     Returns the number of records written. Waits while another driver writes the study. Raises TrackingUnavailable.
     """
-    uri = uri or tracking_uri(places.root)
-    lease = _lease(uri, study)
+    return _sync(results, _tracker(results, uri))
+
+
+def export(results: StudyResults, folder: Path, onnx: bool) -> None:
+    """Write the winning backbone, its card and, where asked for, its ONNX file to `folder`. Raises NoBackbone."""
+    best = _winner(results)
+    for path in write_files(best, folder, onnx):
+        console.print(f"  {path}", highlight=False)
+    console.print(f"{best.objective} pretraining of {results.study.name} is in {folder}; README.md is its card")
+
+
+def _tracker(results: StudyResults, uri: str = "") -> Tracker:
+    return Tracker(uri or tracking_uri(results.places.root), results.study.name, results.places.root / "mlartifacts")
+
+
+def _sync(results: StudyResults, tracker: Tracker) -> int:
+    study, places, lease = results.study, results.places, _lease(tracker.uri, results.study)
     with Leases(places.ledger) as leases:
         if not leases.take(lease):
             console.print(f"  MLflow: another driver writes {study.name} to it; waiting for that, Ctrl-C loses nothing")
         leases.wait(lease, lambda: False)
         try:
-            tracker = Tracker(uri, study.name, places.root / "mlartifacts")
-            frame = ledger.frame(members)
-            written = _bring_up(tracker, frame, _accounts(study, places, ledger))
+            written = _bring_up(tracker, results)
             if places.report.is_dir():
                 tracker.log_artifacts([file for file in sorted(places.report.iterdir()) if file.suffix in _ARTIFACTS])
             with suppress(NoBackbone):  # nothing was finetuned, or the weights are elsewhere
-                best = _winner(study, places, ledger, frame)
+                best = _winner(results)
                 if tracker.register(best.record, best.as_model()):
                     console.print(f"  registered {best.name}: {best.objective} pretraining, with its model card")
             return written
@@ -122,17 +129,14 @@ def sync(study: Study, places: Places, ledger: Ledger, members: Sequence[str], u
             leases.release(lease)
 
 
-def export(study: Study, places: Places, ledger: Ledger, members: Sequence[str], folder: Path, onnx: bool) -> None:
-    """Write the winning backbone, its card and, where asked for, its ONNX file to `folder`. Raises NoBackbone."""
-    frame = ledger.frame(members)
-    best = _winner(study, places, ledger, frame)
-    for path in write_files(best, folder, onnx):
-        console.print(f"  {path}", highlight=False)
-    console.print(f"{best.objective} pretraining of {study.name} is in {folder}; README.md is its card")
+def _winner(results: StudyResults) -> Winner:
+    return winner(results.study.name, results.frame, lambda: results.facts, results.ledger, results.places.backbones)
 
 
-def _winner(study: Study, places: Places, ledger: Ledger, frame: pd.DataFrame) -> Winner:
-    return winner(study.name, frame, lambda: _facts(study, places, frame), ledger, places.backbones)
+def _links(tracker: Tracker) -> dict[str, str]:
+    """Where the report's links to MLflow lead."""
+    address = tracker.uri if tracker.uri.startswith("http") else "http://127.0.0.1:5000"
+    return {"address": without_password(address.rstrip("/")), "experiment": tracker.experiment}
 
 
 def tracking_uri(runs_dir: Path) -> str:
@@ -141,7 +145,8 @@ def tracking_uri(runs_dir: Path) -> str:
     return resolve_uri(runs_dir.resolve() / "mlflow.db")
 
 
-def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int:
+def _bring_up(tracker: Tracker, results: StudyResults) -> int:
+    frame = results.frame
     missing = sum(not tracker.holds(row) for _, row in frame.iterrows())
     with bar("MLflow", missing, "runs") if missing else nullcontext() as progress:
 
@@ -149,11 +154,8 @@ def _bring_up(tracker: Tracker, frame: pd.DataFrame, spent: pd.DataFrame) -> int
             if written and progress is not None:
                 progress.advance()
 
-        return tracker.sync(frame, summary.study_figures(frame, spent), summary.cell_figures(frame), each)
-
-
-def _accounts(study: Study, places: Places, ledger: Ledger) -> pd.DataFrame:
-    return accounts(ledger.frame(), reservations(places.ledger, study.name))
+        figures = summary.study_figures(frame, results.accounts), summary.cell_figures(frame)
+        return tracker.sync(frame, *figures, each)
 
 
 def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFrame) -> str:
@@ -161,34 +163,12 @@ def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFram
     tries = frame[["record", "outcome", "ended", "wasted_seconds"]]
     given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
-    rooms = (Path(str(module.__file__)).parent for module in (report, ensembles))
-    for file in sorted(file for room in rooms for file in room.rglob("*")):
+    here = Path(__file__).parent
+    code = [*(here / "report").rglob("*"), *(here / "analysis").rglob("*"), here / "metric.py", here / "duration.py"]
+    for file in sorted(code):
         if file.suffix in (".py", ".j2", ".css", ".js", ".csv"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _similarities(places: Places, frame: pd.DataFrame) -> pd.DataFrame:
-    """How alike the networks are; computed anew only where other networks are to be compared, as it takes a while.
-
-    Nothing is kept where a network could not be read: its file may come back.
-    """
-    kept = frame[frame["representation"].notna()]
-    if kept.empty:
-        return ensembles.NONE
-    key = fingerprint([ensembles.VERSION, sorted(zip(kept["record"], kept["representation"], strict=True))])
-    path = places.folder / "similarity.json"
-    try:
-        before = json.loads(path.read_text())
-        if before["key"] == key:
-            return pd.DataFrame(before["rows"], columns=ensembles.COLUMNS).fillna(np.nan)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing was kept, or not this
-    with console.status("similarity of what the networks have learnt"):
-        found = ensembles.similarities(frame, Representations(places.ledger).read)
-    if not found["n_unreadable"].any():
-        atomic.write_text(path, json.dumps({"key": key, "rows": json.loads(found.to_json(orient="records"))}) + "\n")
-    return found
 
 
 def _wait_for(writer: Writer) -> None:
@@ -219,55 +199,3 @@ def _warn_tracking(study: Study, error: Exception) -> None:
 
 _QUIET_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 _ARTIFACTS = (".html", ".md", ".csv", ".tex", ".png", ".pdf")
-
-
-def _price(places: Places, ledger: Ledger, members: Sequence[str]) -> dict[str, Any]:
-    """What the study was expected to take, held against what it took; no rows where there is no price, or a part is missing."""
-    nothing = {"price": [], "price_origin": ""}
-    if _missing(places)["missing"]:
-        return nothing
-    try:
-        kept = json.loads((places.folder / "price.json").read_text())
-        records = [record for name in members if (record := ledger.get(name)) is not None]
-        return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return nothing  # there is no price, or its file was damaged
-
-
-def _missing(places: Places) -> dict[str, Any]:
-    path = places.folder / "missing.json"
-    return {"missing": json.loads(path.read_text()) if path.exists() else {}}
-
-
-def _mlflow(study: Study, places: Places) -> dict[str, Any]:
-    """Where the report's links to MLflow lead; to no experiment while MLflow does not answer."""
-    uri = tracking_uri(places.root)
-    address = uri if uri.startswith("http") else "http://127.0.0.1:5000"
-    try:
-        experiment = experiment_of(uri, study.name, places.root / "mlartifacts")
-    except TrackingUnavailable:
-        experiment = ""  # the warning comes when it is written to
-    return {"mlflow": {"address": without_password(address.rstrip("/")), "experiment": experiment}}
-
-
-def _facts(study: Study, places: Places, frame: pd.DataFrame) -> dict[str, Any]:
-    """What the report says of the study besides the ledger's numbers."""
-    generated = frame[(frame["level"] == "generation") & (frame["outcome"] == "finished")]
-    manifests = {row["process"]: _manifest(places, row) for row in generated.to_dict("records")}
-    return {
-        "study": study.name,
-        "spec": dataclasses.asdict(study),
-        "git_commit": provenance.git_commit(),
-        "versions": provenance.versions(),
-        "processor": provenance.processor(),
-        "datasets": manifests,
-        "command": (places.folder / "command.txt").read_text().strip(),
-    }
-
-
-def _manifest(places: Places, record: dict[Any, Any]) -> dict[str, Any]:
-    """The dataset's own manifest; where the events are not here, as after a move, what the ledger says of them."""
-    if (found := store.find_dataset(places.datasets, record["process"], record["dataset"])) is not None:
-        return found.manifest
-    note = "the events are not on this machine: cross section and notes are in their manifest"
-    return {"source": record["source"], "events": int(record["events"]), "hash": record["dataset"], "note": note}

@@ -12,13 +12,13 @@ from breakeven.estimate.budget import Budget
 from breakeven.events import sampling, schema, store
 from breakeven.events.objects import OBJECTS, objects_of
 from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observers
 from breakeven.physics import validation
 from breakeven.physics.generator import GenerationError
 from breakeven.places import Places
 from breakeven.publish import export, publish, sync, tracked
 from breakeven.registry.package import NoBackbone
+from breakeven.results import StudyResults, load
 from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.driver import Driver
@@ -27,7 +27,6 @@ from breakeven.stages.generation import generate_events
 from breakeven.stages.heartbeat import Heartbeat
 from breakeven.stages.opening import open_study
 from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.folder import folder_with_trials
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
@@ -67,28 +66,25 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
         datasets = generate_events(driver)
         inputs = pretrain_backbones(driver, datasets)
         members = finetune_tasks(driver, inputs, database)
-    return publish(study, places, ledger, members)
+    return publish(StudyResults(study, places, ledger, members))
 
 
 def report_again(name: str, runs_dir: Path) -> None:
     """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
-    ran = folder_with_trials(name, runs_dir)
-    publish(ran.study, ran.places, Ledger(ran.places.ledger).refresh(), ran.members, anew=True)
+    publish(load(name, runs_dir), anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
     """Write a study to MLflow from the ledger; what is there already is not written twice."""
-    ran = folder_with_trials(name, runs_dir)
-    ledger = Ledger(ran.places.ledger).refresh()
-    written = sync(ran.study, ran.places, ledger, ran.members, uri)
-    console.print(f"{len(ledger.frame(ran.members))} records of {ran.study.name} are in MLflow, {written} of them new")
+    results = load(name, runs_dir)
+    written = sync(results, uri)
+    console.print(f"{len(results.frame)} records of {results.study.name} are in MLflow, {written} of them new")
 
 
 def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
     """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
-    ran = folder_with_trials(name, runs_dir)
-    ledger = Ledger(ran.places.ledger).refresh()
-    export(ran.study, ran.places, ledger, ran.members, folder or ran.places.folder / "backbone", onnx)
+    results = load(name, runs_dir)
+    export(results, folder or results.places.folder / "backbone", onnx)
 
 
 def draw_physics(runs_dir: Path) -> None:

@@ -13,7 +13,9 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven, convergence
 from breakeven.analysis.cost import hours as cost
 from breakeven.ledger.ledger import Ledger
-from breakeven.report.report import summary_lines, write_report
+from breakeven.report.report import write_report
+from breakeven.report.results import Results
+from breakeven.report.sentences import summary_lines
 from breakeven.study.plan import Cell
 from breakeven.study.spec import Study, task
 
@@ -114,19 +116,21 @@ def test_all_seconds_of_a_read_ledger_are_in_the_cost_table(frame: pd.DataFrame)
 
 
 def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.DataFrame, tmp_path: Path) -> None:
-    text = write_report(frame, tmp_path / "report", FACTS).with_name("report.md").read_text()
+    text = write_report(Results(frame, FACTS), tmp_path / "report").with_name("report.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
         "Answer", "Accuracy", "Cost", "Break-even", "Learning-rate ratios", "Failed", "Method", "Provenance",
     ]  # fmt: skip
     assert not re.search(r"\bnan\b|<NA>|\bNone\b|\binf\b", text.replace("loss is nan", ""))
     assert "| p2 | multilabel pretraining | 1 | NonFinite: loss is nan |" in text
     assert "| stop_vs_ttH-multiclass-finetune-100-3 | stop_vs_ttH/multiclass/finetune/100 | 3 |" in text
-    assert len(ledger_frame.failed(frame)) == 3 and "3 failed: NonFinite: loss is nan" in summary_lines(frame)
+    assert len(ledger_frame.failed(frame)) == 3 and "3 failed: NonFinite: loss is nan" in summary_lines(
+        Results(frame, FACTS)
+    )
 
 
 def test_the_same_ledger_gives_the_same_report(frame: pd.DataFrame, tmp_path: Path) -> None:
-    write_report(frame, tmp_path / "a", FACTS)
-    write_report(frame, tmp_path / "b", FACTS)
+    write_report(Results(frame, FACTS), tmp_path / "a")
+    write_report(Results(frame, FACTS), tmp_path / "b")
     first, second = ({file.name: file.read_bytes() for file in (tmp_path / at).iterdir()} for at in "ab")
     assert (
         first == second
@@ -137,13 +141,13 @@ def test_the_same_ledger_gives_the_same_report(frame: pd.DataFrame, tmp_path: Pa
 def test_a_ledger_that_has_only_generated_reports_its_cost(records, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.write(records[:1])
-    text = write_report(ledger.frame(), tmp_path / "report", FACTS).with_name("report.md").read_text()
+    text = write_report(Results(ledger.frame(), FACTS), tmp_path / "report").with_name("report.md").read_text()
     assert "| generation | CPU-hours |" in text and "No cell has both" in text
 
 
 def test_a_failed_first_search_alone_is_reported(records, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.write([{**records[-1], "phase": "search"}])
-    text = write_report(ledger.frame(), tmp_path / "report", FACTS).with_name("report.md").read_text()
+    text = write_report(Results(ledger.frame(), FACTS), tmp_path / "report").with_name("report.md").read_text()
     assert "## Failed" in text and "NonFinite: loss is nan" in text
-    assert summary_lines(ledger.frame())[-1] == "1 failed: NonFinite: loss is nan"
+    assert summary_lines(Results(ledger.frame(), FACTS))[-1] == "1 failed: NonFinite: loss is nan"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from breakeven.analysis.statistics import estimate, format_hours, format_uncertainty, root_sum_of_squares
+from breakeven.analysis.statistics import estimate, format_uncertainty, root_sum_of_squares
 
 
 def test_mean_and_sample_standard_deviation_and_interval_match_scipy() -> None:
@@ -57,10 +57,3 @@ def test_intervals_cover_the_mean_at_the_stated_rate() -> None:
 def test_root_sum_of_squares() -> None:
     assert root_sum_of_squares(3.0, 4.0) == 5.0
     assert math.isnan(root_sum_of_squares(3.0, math.nan))
-
-
-@pytest.mark.parametrize(
-    ("hours", "text"), [(0.0, "0"), (45.5, "45.5"), (1234.0, "1234"), (0.00205, "0.00205"), (math.nan, "-")]
-)
-def test_hours_have_three_significant_figures(hours: float, text: str) -> None:
-    assert format_hours(hours) == text

@@ -19,7 +19,7 @@ def test_what_cannot_be_divided_must_fit():
     budget = Budget(7200.0)
     budget.charge(3600.0)
     budget.check("pretraining", 0.9)
-    with pytest.raises(OverBudget, match=r"pretraining takes about 1\.5h and 1h of 2h are left.*--budget 3h"):
+    with pytest.raises(OverBudget, match=r"pretraining takes about 1\.5 h and 1 h of 2 h are left.*--budget 3h"):
         budget.check("pretraining", 1.5)
 
 

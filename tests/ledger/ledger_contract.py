@@ -37,7 +37,7 @@ class Store(Protocol):
 def record(name: str, outcome: str = "finished", **more):
     body = {
         "level": "trial", "record": name, "outcome": outcome, "device": "cpu", "device_seconds": 2.0,
-        "started": now(), "ended": now(), "validation_loss": 0.5, "test_accuracy": 0.75, "curve": [{"epoch": 1}],
+        "started": now(), "ended": now(), "validation_loss": 0.5, "metrics": {"test_accuracy": 0.75}, "curve": [{"epoch": 1}],
     }  # fmt: skip
     return {**body, **more}
 

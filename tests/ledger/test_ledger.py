@@ -144,7 +144,7 @@ def test_a_crash_while_folding_loses_nothing_and_counts_nothing_twice(tmp_path, 
 def test_an_edited_row_costs_one_record_of_a_folded_file(tmp_path):
     ledger = Ledger(tmp_path)
     for i in range(20):
-        ledger.write([record(f"r{i}", test_accuracy=0.75 if i == 7 else 0.5)])
+        ledger.write([record(f"r{i}", metrics={"test_accuracy": 0.75 if i == 7 else 0.5})])
     _edit_parquet(ledger.compact(), "0.75", "0.95")
     view = Ledger(tmp_path).refresh()
     assert len(view.records()) == 19 and view.get("r7") is None
@@ -156,7 +156,9 @@ def test_a_folded_file_is_a_table_for_anyone(tmp_path):
     ledger.write([record("a", phase="search"), record("b", "failed")])
     table = pq.read_table(ledger.compact()).to_pandas().set_index("record")
     assert table.loc["a", "phase"] == "search" and table.loc["b", "outcome"] == "failed"
-    assert table["device_seconds"].sum() == 4.0 and json.loads(table.loc["a", "json"])["test_accuracy"] == 0.75
+    assert table["device_seconds"].sum() == 4.0 and json.loads(table.loc["a", "json"])["metrics"] == {
+        "test_accuracy": 0.75
+    }
 
 
 def test_folding_again_and_again_keeps_few_files(tmp_path):

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from synthetic_ledger import synthetic_frame
 
 from breakeven.report.report import write_report
+from breakeven.report.results import Results
 from breakeven.study.spec import Study
 
 pytestmark = pytest.mark.slow
@@ -32,9 +33,10 @@ MEASURED = """
     from analysis.reporting.test_opened import FACTS
     from synthetic_ledger import synthetic_frame
     from breakeven.report.report import write_report
+    from breakeven.report.results import Results
     frame = synthetic_frame()
     start = time.process_time()
-    path = write_report(frame, Path(sys.argv[1]), FACTS)
+    path = write_report(Results(frame, FACTS), Path(sys.argv[1]))
     seconds = time.process_time() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trials = int((frame["level"] == "trial").sum())
@@ -57,7 +59,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A smaller study of the same shape: 800 confirming trials, three ratios a cell."""
-    return write_report(synthetic_frame(seeds=4, epochs=8, ratios=4), tmp_path_factory.mktemp("report"), FACTS)
+    return write_report(Results(synthetic_frame(seeds=4, epochs=8, ratios=4), FACTS), tmp_path_factory.mktemp("report"))
 
 
 def test_five_thousand_trials_take_under_a_minute_of_cpu_and_two_gigabytes(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from breakeven.analysis.cost.accounts import NONE
 from breakeven.report import links
 from breakeven.report.page import page_of
 from breakeven.report.report import plots_of, tables_of
-from breakeven.report.results import results_of
+from breakeven.report.results import Results
 from breakeven.study.spec import Study
 
 FACTS = {
@@ -22,7 +21,7 @@ FACTS = {
 
 
 def page(frame, **facts) -> str:
-    results = results_of(frame, FACTS | facts, NONE)
+    results = Results(frame, FACTS | facts)
     return page_of(results, tables_of(results), {plot.name: plot for plot in plots_of(results)})
 
 

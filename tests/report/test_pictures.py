@@ -5,14 +5,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-from breakeven.analysis.cost.accounts import NONE
 from breakeven.report import accuracy_plots, pictures
 from breakeven.report.plot import Bars, Panel, Plot, Series
-from breakeven.report.results import results_of
+from breakeven.report.results import Results
 
 
 def accuracy_plot(frame) -> Plot:
-    return accuracy_plots.accuracy_plot(results_of(frame, {"datasets": {}}, NONE))
+    return accuracy_plots.accuracy_plot(Results(frame, {"datasets": {}}))
 
 
 def drawn(plot: Plot, words: str = "accuracy"):

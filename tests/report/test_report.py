@@ -6,16 +6,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from breakeven.analysis.cost.accounts import NONE
 from breakeven.report.markdown import markdown_of
-from breakeven.report.report import summary_lines, tables_of, write_report
-from breakeven.report.results import results_of
+from breakeven.report.report import tables_of, write_report
+from breakeven.report.results import Results
+from breakeven.report.sentences import summary_lines
 from breakeven.study.spec import Study
 
 
 def short(frame: pd.DataFrame, facts: dict[str, Any]) -> str:
     """The short text, without the pictures, which take longest."""
-    results = results_of(frame, facts, NONE)
+    results = Results(frame, facts)
     tables = {table.name: table for section in tables_of(results).values() for table in section}
     return markdown_of(results, tables, pictures=False)
 
@@ -47,7 +47,7 @@ def fill(ledger, *, gain: float = 0.05, finetuning: float = 4.0, size: int = 100
 
 def test_the_report_answers_with_its_evidence(ledger, facts, tmp_path: Path) -> None:
     fill(ledger)
-    path = write_report(ledger.frame(), tmp_path / "runs" / "laptop", facts=facts)
+    path = write_report(Results(ledger.frame(), facts), tmp_path / "runs" / "laptop")
     assert path.name == "index.html"
     text = path.with_name("report.md").read_text()
     assert "finetuning beats scratch on 3 of 3 tasks (3 beyond the 90 % interval), by +5.2 points" in text
@@ -64,7 +64,7 @@ def test_the_report_answers_with_its_evidence(ledger, facts, tmp_path: Path) -> 
 
 def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
     fill(ledger)
-    write_report(ledger.frame(), tmp_path, facts=facts)
+    write_report(Results(ledger.frame(), facts), tmp_path)
     gains = pd.read_csv(tmp_path / "gains.csv", comment="#")
     assert gains["gain"].tolist() == pytest.approx([5.2] * 3)
     even = pd.read_csv(tmp_path / "break_even.csv", comment="#").set_index("charged")["tasks"]
@@ -117,7 +117,7 @@ def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) ->
         "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over"
     )
     assert "no interval contains the scatter of pretraining seeds" in text
-    lines = summary_lines(study.frame())
+    lines = summary_lines(Results(study.frame(), facts))
     assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
     assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
 
@@ -127,7 +127,7 @@ def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: P
     text = short(ledger.frame(), facts)
     assert "multiclass pretraining never pays in cpu-hours" in text
     assert "pays from never" not in text
-    assert any("never" in line for line in summary_lines(ledger.frame()))
+    assert any("never" in line for line in summary_lines(Results(ledger.frame(), facts)))
 
 
 def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
@@ -155,20 +155,20 @@ def test_failures_are_listed_with_their_reason(ledger, facts, tmp_path: Path) ->
     text = short(ledger.frame(), facts)
     assert "## Failed" in text and failed["record"] in text and "loss \\| is NaN" in text
     assert "1 failed" in text
-    assert "1 failed: loss | is NaN" in summary_lines(ledger.frame())
+    assert "1 failed: loss | is NaN" in summary_lines(Results(ledger.frame(), facts))
 
 
 def test_a_ledger_without_results_still_gives_a_report(ledger, facts, tmp_path: Path) -> None:
-    page = write_report(ledger.frame(), tmp_path, facts)
+    page = write_report(Results(ledger.frame(), facts), tmp_path)
     text = page.with_name("report.md").read_text()
     assert "No cell has both" in text and "Nothing yet." in text and "accuracy.png" not in text
     assert "No cell has both" in page.read_text() and not list(tmp_path.glob("*.png"))
-    assert len(summary_lines(ledger.frame())) == 3
+    assert len(summary_lines(Results(ledger.frame(), facts))) == 3
 
 
-def test_the_summary_is_short_plain_text(ledger) -> None:
+def test_the_summary_is_short_plain_text(ledger, facts) -> None:
     fill(ledger)
-    lines = summary_lines(ledger.frame())
+    lines = summary_lines(Results(ledger.frame(), facts))
     assert any("multiclass" in line and "1,000 +5.2" in line for line in lines)
     assert any("10 tasks" in line for line in lines)
     assert len(lines) < 12 and all(len(line) < 120 for line in lines)

@@ -4,20 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breakeven.analysis.cost.accounts import NONE
 from breakeven.analysis.ensembles import similarities
 from breakeven.report import exports, similarity_parts, wording
-from breakeven.report.columns import described
 from breakeven.report.provenance_tables import trials_table
 from breakeven.report.report import plots_of, tables_of
-from breakeven.report.results import results_of
+from breakeven.report.results import Results
 from breakeven.report.table import Column, Table, plain
 
 FACTS = {"study": "mine", "command": "python studies/scaling.py", "datasets": {}}
 
 
 def tables(frame: pd.DataFrame, **facts: object) -> dict[str, Table]:
-    sections = tables_of(results_of(frame, FACTS | facts, NONE))
+    sections = tables_of(Results(frame, FACTS | facts))
     return {table.name: table for section in sections.values() for table in section} | {"trials": trials_table(frame)}
 
 
@@ -33,10 +31,10 @@ def pair(ledger):
 
 def test_every_column_of_every_table_says_what_it_is(study) -> None:
     for table in tables(study.frame(), missing={"a/b/c/1": 2}).values():
-        assert table.caption and all(described(name) for name in table.frame.columns), table.name
+        assert table.caption and all(table.meaning(name) for name in table.frame.columns), table.name
         assert set(table.shown.columns) <= {column.heading for column in table.columns}
-    with pytest.raises(KeyError, match=r"'mystery' has no meaning in reporting/columns.py"):
-        described("mystery")
+    with pytest.raises(KeyError, match="table t: column 'mystery' has no meaning"):
+        Table("t", "t", "c", pd.DataFrame({"mystery": []}), ()).meaning("mystery")
 
 
 def test_no_shown_text_is_a_hole(study) -> None:
@@ -122,7 +120,7 @@ def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     found = similarities(pair.frame(), lambda record, digest: {
         layer: common + random.normal(size=common.shape) for layer in ("encoder", "decoder")
     })  # fmt: skip
-    results = results_of(pair.frame(), FACTS, NONE, found)
+    results = Results(pair.frame(), FACTS, similarities=lambda: found)
     table_3, layers = similarity_parts.similarity_tables(results)
     assert table_3.shown["network"].tolist() == ["from scratch", "finetuned"]
     assert table_3.shown["published"].tolist() == ["0.87 ± 0.11", "0.79 ± 0.12"]
@@ -141,7 +139,7 @@ def test_a_similarity_without_a_baseline_to_read_is_not_called_never_kept(pair) 
 
     for row in pair.rows:
         row["representation"], row["represented_events"] = "digest", "events"
-    results = results_of(pair.frame(), FACTS, NONE, similarities(pair.frame(), read))
+    results = Results(pair.frame(), FACTS, similarities=lambda: similarities(pair.frame(), read))
     table_3, _ = similarity_parts.similarity_tables(results)
     assert table_3.shown["CKA with scratch"].tolist() == ["missing"] * 2
     assert table_3.shown["note"].str.contains("4 cannot be read: .*; no network from scratch can be read").all()
@@ -150,7 +148,7 @@ def test_a_similarity_without_a_baseline_to_read_is_not_called_never_kept(pair) 
 
 def test_surrogates_are_marked_wherever_their_task_stands(pair) -> None:
     facts = {"datasets": {"ttH": {"source": "surrogate", "events": 5, "hash": "h", "note": ""}}}
-    results = results_of(pair.frame(), FACTS | facts, NONE)
+    results = Results(pair.frame(), FACTS | facts)
     assert results.surrogates == ["ttH"]
     shown = [table.shown for section in tables_of(results).values() for table in section]
     marked = [table["task"].unique().tolist() for table in shown if "task" in table]

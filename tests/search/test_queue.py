@@ -413,3 +413,15 @@ def test_a_trial_out_of_time_runs_again_only_where_the_limit_is_raised(tmp_path)
     assert came_back(queue, slow) and slow.hash not in {trial.hash for trial in work(queue)}
     assert new_queue(tmp_path, limited(5.0)).finished and new_queue(tmp_path, limited(2.0)).finished
     assert next_trial(new_queue(tmp_path, limited(9.0))) == slow == next_trial(new_queue(tmp_path, limited(0.0)))
+
+
+def test_the_queue_says_which_ratio_it_chose(tmp_path):
+    queue = new_queue(tmp_path)
+    assert all(name.endswith(("/scratch/100", "/scratch/300")) for name in queue.chosen()), "nothing is searched there"
+    trained = work(queue)
+    chosen = {name: ratio for name, ratio in queue.chosen().items() if "/finetune/" in name}
+    assert len(chosen) == 4
+    for name, ratio in chosen.items():
+        tried = {one.ratio for one in trained if one.cell.name == name and one.phase == "search"}
+        assert ratio == min(tried, key=lambda one: abs(math.log(one / 0.4)))
+        assert {one.ratio for one in trained if one.cell.name == name and one.phase == "confirm"} == {ratio}

@@ -33,7 +33,12 @@ def larger(seeds):
 def figures(runs):
     """What each trial gave; times are left out, as they are never the same twice."""
     return {
-        record["record"]: (record["outcome"], record["validation_loss"], record.get("test_accuracy"), record["epochs"])
+        record["record"]: (
+            record["outcome"],
+            record["validation_loss"],
+            record["metrics"].get("test_accuracy"),
+            record["epochs"],
+        )
         for record in trials(runs)
     }
 

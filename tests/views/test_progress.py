@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from breakeven.ledger.charge import Spent
 from breakeven.study.plan import Ingredients, cells, trial, trials_of
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 from breakeven.views import progress as progress_module
-from breakeven.views.progress import Progress, Spent, charged
+from breakeven.views.progress import Progress
 
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
@@ -121,17 +122,8 @@ def test_failed_and_pruned_trials_are_done_and_no_result():
         record(finetune, "search", 1, 16, 18, "stopped"),
     )  # fmt: skip
     assert (found.done, found.failed, found.stopped, found.cells_done) == (3, 1, 1, 1)
-    assert found.spent == {"cpu": Spent(useful=8.0, wasted=8.0, search=2.0)}
+    assert found.spent == {"cpu": Spent(useful=8.0, wasted=8.0, stopped=2.0)}
     assert found.failure == f"{scratch.name} seed 1: NonFinite: loss"
-
-
-def test_what_records_cost():
-    facts = {"device_seconds": 5.0, "phase": "confirm"}
-    assert charged({**facts, "outcome": "finished"}, 2.0) == Spent(useful=5.0, wasted=2.0)
-    assert charged({**facts, "outcome": "failed"}, 2.0) == Spent(wasted=7.0)
-    for outcome in ("finished", "stopped"):
-        assert charged({**facts, "outcome": outcome, "phase": "search"}, 2.0) == Spent(wasted=2.0, search=5.0)
-    assert charged({"device_seconds": 9.0, "outcome": "finished"}, 0.0) == Spent(useful=9.0)
 
 
 def test_other_cells_and_other_ratios_cost_but_are_no_progress():

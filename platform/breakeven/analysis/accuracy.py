@@ -15,19 +15,28 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
+from breakeven.analysis.columns import columns
 from breakeven.analysis.significance import holm, paired_t, sign_flip
 from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty, root_sum_of_squares
+from breakeven.metric import MERIT, percentages
 
 _KEYS = ["task", "signal", "background", "pretraining", "strategy", "size"]
+
+
+def cell_columns() -> dict[str, str]:
+    """The columns of `cells`, among them those of every metric that is shown in percent."""
+    measured = [
+        f"{m.name} {m.name}_sd {m.name}_low {m.name}_high: {m.title} on test events, percent" for m in percentages()
+    ]
+    start = " ".join((*_KEYS, "cell ratio n n_failed status"))
+    return columns("\n".join((start, *measured, "published published_uncertainty")))
 
 
 def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     """One row for each cell of the grid task x (pretraining, strategy) x size that the frame spans.
 
-    Columns: task, signal, background, pretraining, strategy, size, cell, ratio, n, n_failed, status ("finished",
-    "failed": nothing finished and something failed, "missing": nothing there), accuracy, accuracy_sd, accuracy_low,
-    accuracy_high, auc, auc_sd (percent; sd over seeds, interval of the mean), published, published_uncertainty
-    (baseline accuracy only). sd and interval are NaN for n = 1.
+    status: "failed" where nothing finished and something failed, "missing" where there is nothing. sd (over seeds) and
+    interval (of the mean) are NaN for n = 1; published is the baseline's accuracy alone. Columns: cell_columns.
     """
     every = ledger_frame.trials(frame)
     confirmed = ledger_frame.confirmed(frame)
@@ -36,41 +45,46 @@ def cells(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     rows = []
     for key in _grid(every):
         done, broken = of_cell.get(_name(key), confirmed[:0]), failures_of.get(_name(key), failures[:0])
-        accuracy = estimate(100 * done["test_accuracy"], level=level)
-        auc = estimate(100 * done["test_auc"], level=level)
-        reference = _published(key) if key["strategy"] == "scratch" else (math.nan, math.nan)
+        found = {
+            metric.name: estimate(metric.scale * ledger_frame.measured(done, metric), level=level)
+            for metric in percentages()
+        }
+        n = found[MERIT.name].n
         ratio = float(done["ratio"].iloc[0]) if len(done) else math.nan
         rows.append(
             {
                 **key,
                 "cell": done["cell"].iloc[0] if len(done) else "{task}/{pretraining}/{strategy}/{size}".format(**key),
-                "ratio": ratio if key["strategy"] == "finetune" else math.nan,
-                "n": accuracy.n,
-                "n_failed": len(broken),
-                "status": "finished" if accuracy.n else "failed" if len(broken) else "missing",
-                "accuracy": accuracy.mean,
-                "accuracy_sd": accuracy.sd,
-                "accuracy_low": accuracy.low,
-                "accuracy_high": accuracy.high,
-                "auc": auc.mean,
-                "auc_sd": auc.sd,
-                "published": reference[0],
-                "published_uncertainty": reference[1],
+                "ratio": ratio if key["strategy"] == "finetune" else math.nan, "n": n, "n_failed": len(broken),
+                "status": "finished" if n else "failed" if len(broken) else "missing",
+                **({name: value for metric, one in found.items() for name, value in one.figures(metric).items()}),
+                **(_published(key) if key["strategy"] == "scratch" else {}),
             }
-        )
-    return pd.DataFrame(rows, columns=_CELL_COLUMNS)
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(cell_columns()))
+
+
+GAIN_COLUMNS = columns("""
+    task signal background pretraining strategy size
+    gain gain_sd gain_low gain_high: test accuracy minus that of scratch with the same seed, percentage points
+    n
+    gain_rss: root sum of squares of both standard deviations, as the paper propagates, percentage points
+    paired: whether the gain is over pairs of one seed
+    p_value: two-sided paired t-test
+    p_permutation: exact two-sided sign-flip test, which with few seeds can never be small
+    p_holm: p_value with Holm's correction over all cells
+    n_failed
+    baseline_failed: failed records of the baseline
+    status published published_uncertainty note
+""")
 
 
 def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     """What each pretraining adds to the baseline's test accuracy, in percentage points, one row for each cell.
 
-    Paired: the mean over seeds of (treated - scratch) of the same seed, which has the same random subset. Columns: the
-    cell's keys, gain, gain_sd (over pairs), gain_low, gain_high (Student-t interval of the mean), n (pairs),
-    gain_rss (the paper's uncertainty: root sum of squares of the two standard deviations), paired, p_value (paired t),
-    p_permutation (exact sign-flip test, which assumes no normal distribution, and with few seeds can never be small),
-    p_holm (p_value with Holm's correction over all cells of this table), n_failed, baseline_failed, status, published,
-    published_uncertainty, note. Where no seed is shared the gain is the difference of the means, `paired` is False,
-    gain_sd is the root sum of squares and there is no interval and no p-value.
+    Paired: the mean over seeds of (treated - scratch) of the same seed, which has the same random subset. Where no seed
+    is shared the gain is the difference of the means, `paired` is False, gain_sd is the root sum of squares and there is
+    no interval and no p-value. Columns: GAIN_COLUMNS.
     """
     of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
     nothing = frame[:0]
@@ -84,29 +98,18 @@ def gains(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
         baseline = _by_seed(of_cell.get((key["task"], "none", "scratch", key["size"]), nothing))
         difference, paired = _difference(treated, baseline, level)
         pairs = (treated - baseline).dropna().to_numpy() if paired else np.empty(0)
-        reference = _published(key) if cell["strategy"] == "finetune" else (math.nan, math.nan)
         broken_baseline = broken.get((cell["task"], cell["size"]), 0)
         rows.append(
             {
-                **key,
-                "gain": difference.mean,
-                "gain_sd": difference.sd,
-                "gain_low": difference.low,
-                "gain_high": difference.high,
-                "n": difference.n,
-                "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd),
-                "paired": paired,
-                "p_value": paired_t(pairs),
-                "p_permutation": sign_flip(pairs),
-                "n_failed": cell["n_failed"],
+                **key, **difference.figures("gain"), "n": difference.n,
+                "gain_rss": root_sum_of_squares(estimate(treated).sd, estimate(baseline).sd), "paired": paired,
+                "p_value": paired_t(pairs), "p_permutation": sign_flip(pairs), "n_failed": cell["n_failed"],
                 "baseline_failed": broken_baseline,
                 "status": "finished" if difference.n else "failed" if cell["n_failed"] + broken_baseline else "missing",
-                "published": reference[0],
-                "published_uncertainty": reference[1],
-                "note": _note(difference, paired),
+                **(_published(key) if key["strategy"] == "finetune" else {}), "note": _note(difference, paired),
             }
-        )
-    found = pd.DataFrame(rows, columns=_GAIN_COLUMNS)
+        )  # fmt: skip
+    found = pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
     return found.assign(p_holm=holm(found["p_value"].to_numpy(dtype=float)))
 
 
@@ -130,16 +133,6 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             texts.setdefault((task, quantity), {})[row["size"]] = _entry(entry, row, row["n_failed"])
     index = pd.MultiIndex.from_tuples(list(texts), names=["task", "quantity"])
     return pd.DataFrame([[texts[key].get(size, "missing") for size in sizes] for key in texts], index, sizes)
-
-
-_CELL_COLUMNS = [
-    *_KEYS, "cell", "ratio", "n", "n_failed", "status", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high",
-    "auc", "auc_sd", "published", "published_uncertainty",
-]  # fmt: skip
-_GAIN_COLUMNS = [
-    *_KEYS, "gain", "gain_sd", "gain_low", "gain_high", "n", "gain_rss", "paired", "p_value", "p_permutation", "p_holm",
-    "n_failed", "baseline_failed", "status", "published", "published_uncertainty", "note",
-]  # fmt: skip
 
 
 def _grid(every: pd.DataFrame) -> list[dict[str, Any]]:
@@ -192,11 +185,9 @@ def _note(difference: Estimate, paired: bool) -> str:
     return "all seeds gain the same: no p-value" if math.isclose(difference.low, difference.high, abs_tol=1e-9) else ""
 
 
-def _published(key: Mapping[str, Any]) -> tuple[float, float]:
-    found = published.accuracy_value(
-        str(key["signal"]), str(key["background"]), str(key["pretraining"]), int(key["size"])
-    )
-    return found or (math.nan, math.nan)
+def _published(key: Mapping[str, Any]) -> dict[str, float]:
+    found = published.accuracy_value(key["signal"], key["background"], key["pretraining"], key["size"])
+    return dict(zip(("published", "published_uncertainty"), found or (math.nan, math.nan), strict=True))
 
 
 def _entry(text: str, row: Mapping[Any, Any], n_failed: int) -> str:

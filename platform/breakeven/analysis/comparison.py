@@ -17,14 +17,15 @@ from scipy import stats
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import hours as cost
+from breakeven.analysis.frame import CELL, cells_of
 from breakeven.analysis.significance import holm
 from breakeven.analysis.statistics import estimate
+from breakeven.ledger.charge import charges_of, hours_unit
 
 ABSENT = "-"
 """What a field has that one side lacks."""
 CORRECTION = "Holm"
 """Of p-values over the cells compared: it holds however the cells depend on each other, and they share events."""
-_KEYS = ["task", "pretraining", "strategy", "size"]
 # Accuracies are counts divided by counts: differences below this are the arithmetic's.
 _ROUNDING = 1e-9
 _NO_HOURS = pd.Series({"useful": 0.0, "wasted": 0.0})
@@ -75,13 +76,13 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, level: float = 0.9) -> pd.DataFra
     nothing is to be tested. Else "Welch", a t-test of independent samples with their own variances. `note` says why
     difference or p has no uncertainty. Raises ValueError where a frame lacks the ledger's columns.
     """
-    done_a, done_b = _by_cell(ledger_frame.confirmed(a)), _by_cell(ledger_frame.confirmed(b))
+    done_a, done_b = cells_of(ledger_frame.confirmed(a)), cells_of(ledger_frame.confirmed(b))
     failed_a, failed_b = _failed(a), _failed(b)
-    all_a, all_b = _by_cell(a[a["level"] == "trial"]), _by_cell(b[b["level"] == "trial"])
+    all_a, all_b = cells_of(a[a["level"] == "trial"]), cells_of(b[b["level"] == "trial"])
     rows = []
     for key in (key for key in done_a if key in done_b):
         one, other = done_a[key], done_b[key]
-        row: dict[str, Any] = dict(zip(_KEYS, key, strict=True))
+        row: dict[str, Any] = dict(zip(CELL, key, strict=True))
         row |= _side(one, "a", failed_a.get(key, 0), level) | _side(other, "b", failed_b.get(key, 0), level)
         row |= _compared(one, other, level)
         rows.append(row | _hours(all_a[key], all_b[key]))
@@ -97,9 +98,9 @@ def only_in(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     "failed").
     """
     grid, other = accuracy.cells(a), accuracy.cells(b)
-    status = {tuple(row[name] for name in _KEYS): row["status"] for row in other.to_dict("records")}
-    mine = grid[grid["n"] > 0][[*_KEYS, "n", "accuracy"]]
-    there = [status.get(tuple(row), "missing") for row in mine[_KEYS].itertuples(index=False)]
+    status = {tuple(row[name] for name in CELL): row["status"] for row in other.to_dict("records")}
+    mine = grid[grid["n"] > 0][[*CELL, "n", "accuracy"]]
+    there = [status.get(tuple(row), "missing") for row in mine[CELL].itertuples(index=False)]
     mine = mine.assign(there=pd.Series(there, index=mine.index, dtype=object))
     return mine[mine["there"] != "finished"].reset_index(drop=True)
 
@@ -125,7 +126,7 @@ def costs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    *_KEYS, "n_a", "accuracy_a", "sd_a", "ratio_a", "failed_a", "n_b", "accuracy_b", "sd_b", "ratio_b", "failed_b",
+    *CELL, "n_a", "accuracy_a", "sd_a", "ratio_a", "failed_a", "n_b", "accuracy_b", "sd_b", "ratio_b", "failed_b",
     "difference", "low", "high", "p", "p_adjusted", "method", "pairs", "note", "hours_a", "unit_a", "hours_b", "unit_b",
     "hours_ratio",
 ]  # fmt: skip
@@ -156,14 +157,9 @@ def _origins(records: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     return found
 
 
-def _by_cell(trials: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """The rows of each cell, in the order in which cells first appear."""
-    return {key: rows for key, rows in trials.groupby(_KEYS, sort=False) if isinstance(key, tuple)}
-
-
 def _failed(frame: pd.DataFrame) -> dict[tuple[Any, ...], int]:
     """Number of reported trials of each cell that failed and that no later record finished."""
-    found = _by_cell(ledger_frame.trials(frame, phase="confirm", outcome="failed"))
+    found = cells_of(ledger_frame.trials(frame, phase="confirm", outcome="failed"))
     return {key: len(rows) for key, rows in found.items()}
 
 
@@ -227,7 +223,7 @@ def _hours(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
 
 def _charged(rows: pd.DataFrame) -> tuple[float, str]:
     """All device-hours of these trials and their unit; NaN hours where they ran on several kinds of device."""
-    units = sorted(set(rows["device"].fillna("cpu").map(ledger_frame.hours_unit)))
+    units = sorted(set(rows["device"].fillna("cpu").map(hours_unit)))
     if len(units) > 1:
         return math.nan, " and ".join(units)
-    return float(rows["device_seconds"].sum() + rows["wasted_seconds"].sum()) / 3600, units[0]
+    return float(charges_of(rows)[["worked", "wasted"]].to_numpy().sum()) / 3600, units[0]

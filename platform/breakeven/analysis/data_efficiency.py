@@ -13,21 +13,30 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.resampling import SizeMeans, draws, interval, size_means
 
 _GRID = 256
 
 
+FACTOR_COLUMNS = columns("""
+    task pretraining strategy size
+    factor: matched_size / size; inf: more accurate than scratch at its largest size, 0: less than at its smallest
+    low high
+    matched_size: events per class at which scratch is as accurate
+    accuracy: test accuracy to match, percent
+    n: seeds of the treatment
+    n_scratch: seeds of scratch at a size
+    smallest largest text note
+""")
+
+
 def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test accuracies of confirming trials.
 
-    Columns: task, pretraining, strategy, size, factor, low, high, matched_size (where scratch is as accurate),
-    accuracy (the one to match, percent), n, n_scratch (seeds a size, as text), smallest, largest (sizes that scratch
-    was measured at), text, note. factor = matched_size / size: 3 means that scratch needs three times the events, below 1
-    that finetuning is the worse choice. It is infinite, or 0, where scratch is less accurate at its largest, or more
-    accurate at its smallest size: the text then names the bound that is known. The interval resamples all means of both
-    strategies (see resampling.py), as if
-    their seeds were independent.
+    A factor of 3 means that scratch needs three times the events, below 1 that finetuning is the worse choice. Where it
+    is infinite or 0 the text names the bound that is known. The interval resamples all means of both strategies (see
+    resampling.py), as if their seeds were independent. Columns: FACTOR_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     families = ledger_frame.families_of(confirmed)
@@ -58,19 +67,13 @@ def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -
             limits = baseline.sizes[0] / size, baseline.sizes[-1] / size
             rows.append(
                 {
-                    **about,
-                    "factor": found,
-                    "low": low,
-                    "high": high,
-                    "matched_size": found * size,
-                    "n_scratch": baseline.n_text,
-                    "smallest": int(baseline.sizes[0]),
-                    "largest": int(baseline.sizes[-1]),
-                    "text": _text(found, low, high, limits, level),
+                    **about, "factor": found, "low": low, "high": high, "matched_size": found * size,
+                    "n_scratch": baseline.n_text, "smallest": int(baseline.sizes[0]),
+                    "largest": int(baseline.sizes[-1]), "text": _text(found, low, high, limits, level),
                     "note": ledger_frame.notes(_beyond(found), "" if known else "n=1: no uncertainty"),
                 }
-            )
-    return pd.DataFrame(rows, columns=_COLUMNS)
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(FACTOR_COLUMNS))
 
 
 def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -108,12 +111,6 @@ def isotonic(values: np.ndarray) -> np.ndarray:
     smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
     allowed = np.where(first <= last, smallest, -np.inf)
     return allowed.max(axis=1)
-
-
-_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "factor", "low", "high", "matched_size", "accuracy", "n", "n_scratch",
-    "smallest", "largest", "text", "note",
-]  # fmt: skip
 
 
 def _means(trials: pd.DataFrame) -> SizeMeans:

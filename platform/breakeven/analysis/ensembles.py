@@ -17,6 +17,7 @@ from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published, similarity
+from breakeven.analysis.columns import columns
 
 MOST_NETWORKS = 10
 """Networks of one treatment that are compared: those of the lowest seeds. More change the mean by less than its spread."""
@@ -35,11 +36,23 @@ Networks = dict[Treatment, dict[str, Mapping[str, np.ndarray]]]
 """The layers of each network by record, of each treatment."""
 _BASELINE: Treatment = ("none", "scratch")
 
-COLUMNS = [
-    "task", "pretraining", "strategy", "size", "layer", "depth", "cka", "cka_sd", "low", "high", "unbiased", "unbiased_sd",
-    "with_itself", "n", "n_baseline", "n_networks", "n_events", "n_unreadable", "published", "published_uncertainty", "note",
-]  # fmt: skip
-NONE = pd.DataFrame(columns=COLUMNS)
+COLUMNS = columns("""
+    task pretraining strategy size
+    layer: layer of the network, first to last
+    depth: number of the layer, 0 first
+    cka cka_sd: centred kernel alignment with networks from scratch, mean over pairs of different networks
+    low: lower end of the 90 % interval for networks like these
+    high: upper end of the 90 % interval for networks like these
+    unbiased unbiased_sd: the same by the unbiased estimator, near 0 for networks that share nothing
+    with_itself: scratch against scratch with each network against itself counted, as eq. 1 of the paper reads
+    n: pairs of networks
+    n_baseline: networks from scratch
+    n_networks: networks of the treatment
+    n_events: test events of both classes
+    n_unreadable: networks of this task and size that have kept their layers where they cannot be read
+    published published_uncertainty note
+""")
+NONE = pd.DataFrame(columns=list(COLUMNS))
 """The similarities of a study that kept no representations."""
 
 
@@ -48,13 +61,8 @@ def similarities(frame: pd.DataFrame, read: Read) -> pd.DataFrame:
 
     frame: ledger frame.  read: gives a trial's representations.
 
-    Columns: task, pretraining, strategy, size; layer and its depth (0 first); cka (mean over the n pairs of different
-    networks), cka_sd (over the same pairs), low and high (90 % interval over networks, see `_interval`; NaN
-    where one side has a single network); unbiased, unbiased_sd (the same by the unbiased estimator: near 0 for networks
-    that have nothing in common, where the other depends on the number of events); with_itself (scratch against scratch
-    with each network's 1.0 against itself counted, as eq. 1 of the paper reads; NaN elsewhere and for one network);
-    n_baseline, n_networks, n_events; n_unreadable (networks of this task and size whose layers cannot be read: with them
-    there would be other figures); published and published_uncertainty (Table 3, decoder only); note.
+    Columns: COLUMNS. Intervals are over networks, see `_interval`, NaN where one side has a single one; with other networks
+    than the n_unreadable there would be other figures; published is Table 3, of the decoder alone.
     A treatment that is left without a figure, as where nothing from scratch can be read, has a row without one and a note.
     """
     confirmed = ledger_frame.confirmed(frame)
@@ -72,7 +80,7 @@ def similarities(frame: pd.DataFrame, read: Read) -> pd.DataFrame:
         for figures in _of_task(networks):
             more = repeats.get((str(figures["pretraining"]), str(figures["strategy"])), "")
             rows.append({**about, **figures, "note": ledger_frame.notes(note, more, str(figures.get("note", "")))})
-    found = pd.DataFrame(rows, columns=COLUMNS)
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
     for place, row in found[found["layer"] == FINAL].iterrows():
         of_task = confirmed[confirmed["task"] == row["task"]].iloc[0]
         printed = published.cka_value(of_task["signal"], of_task["background"], row["pretraining"])

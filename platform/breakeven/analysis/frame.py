@@ -5,15 +5,17 @@ Holds which rows count as a result and how device time is called. Never averages
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
+from breakeven.metric import Metric
 from breakeven.study.plan import cell_name
 from breakeven.study.spec import TASKS, task_name
 
 COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
-    "strategy", "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70",
-    "test_rejection_90", "test_significance_improvement", "validation_accuracy", "validation_loss", "device",
+    "strategy", "size", "seed", "ratio", "test_accuracy", "validation_accuracy", "validation_loss", "device",
     "processor", "kernel", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
     "ended", "representation", "represented_events",
 )  # fmt: skip
@@ -47,17 +49,17 @@ def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None
 
 
 def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The trials that may be reported: finished, phase confirm, at the cell's latest chosen ratio.
+    """The trials that may be reported: finished, phase confirm, at the ratio that was chosen for their cell.
 
-    A study that searched again can have confirmed one cell at two ratios; only the later choice counts, because
-    mixing them would average two different treatments.
+    A study that searched again can have confirmed one cell at two ratios; mixing them would average two different
+    treatments. Where the study has not said which one it chose (column chosen_ratio) it is the one that ended last.
     """
     selected = trials(frame, phase="confirm", outcome="finished")
     if selected.empty:
         return selected
     latest = selected.sort_values("ended", kind="stable").groupby("cell")["ratio"].transform("last")
-    latest = latest.reindex(selected.index)
-    return selected[(selected["ratio"] == latest) | (selected["ratio"].isna() & latest.isna())]
+    chosen = selected["chosen_ratio"].fillna(latest) if "chosen_ratio" in selected else latest.reindex(selected.index)
+    return selected[(selected["ratio"] == chosen) | (selected["ratio"].isna() & chosen.isna())]
 
 
 def failed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,6 +67,11 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
     check(frame)
     latest = _finished_first(frame)
     return latest[latest["outcome"] == "failed"]
+
+
+def measured(rows: pd.DataFrame, metric: Metric) -> pd.Series:
+    """A metric of test events as it was recorded; NaN where it was not."""
+    return rows.get(metric.column("test"), pd.Series(math.nan, rows.index)).astype(float)
 
 
 def devices(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -110,11 +117,6 @@ def families_of(selected: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFra
     if selected.empty:
         return {}
     return {key: rows for key, rows in selected.groupby(CELL[:3], sort=False)}  # type: ignore[misc]
-
-
-def hours_unit(device: str) -> str:
-    """`cpu_hours` for the processor, `gpu_hours` for any accelerator: a GPU-hour is never invented."""
-    return "cpu_hours" if device == "cpu" else "gpu_hours"
 
 
 def training_seconds(selected: pd.DataFrame, time: str) -> pd.Series:

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.resampling import generator
 
 PUBLISHED = 0.1
@@ -49,29 +50,38 @@ class Response:
         return float(-q1 / (2 * q2)) if q2 > 0 else math.nan
 
 
+OPTIMUM_COLUMNS = columns("""
+    task pretraining size strategy
+    ratio: best backbone learning rate / head learning rate within the range tried
+    low high
+    best_tried: ratio of the lowest mean validation loss
+    loss_excess loss_excess_low loss_excess_high: validation loss at ratio 0.1 minus that at the optimum
+    accuracy_lost: validation accuracy lost by ratio 0.1, by a quadratic through the accuracies, percentage points
+    n_trials: finished search trials
+    n_ratios: different ratios tried
+    n_seeds: search seeds
+    n_stopped
+    n_failed: failed search trials
+    text note
+""")
+
+
 def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0.9) -> pd.DataFrame:
     """The best ratio of each group of searched cells, and what the published one loses against it.
 
     by: columns that make a group; fewer than all three pool cells, for a search of few trials in each.
-    Columns: those of `by`, strategy, ratio (optimum within the range tried), low, high (NaN where the interval lies
-    wholly beyond that range), best_tried (the ratio of lowest
-    mean loss), loss_excess, loss_excess_low, loss_excess_high (validation loss at 0.1 minus that at the optimum),
-    accuracy_lost (percentage points of validation accuracy, by the quadratic of the accuracies), n_trials, n_ratios,
-    n_seeds, n_stopped, n_failed, text, note. Stopped and failed trials are counted and have no loss.
+    Columns: OPTIMUM_COLUMNS, those of `by` among them; low and high are NaN where the interval lies wholly beyond the range
+    tried. Stopped and failed trials are counted and have no loss.
     """
     rows = []
     for key, group in _groups(frame, by):
         finished = _finished(group)
         row = {
-            **key,
-            "best_tried": _best_tried(finished),
-            "n_trials": len(finished),
-            "n_ratios": finished["ratio"].nunique(),
-            "n_seeds": finished["seed"].nunique(),
+            **key, "best_tried": _best_tried(finished), "n_trials": len(finished),
+            "n_ratios": finished["ratio"].nunique(), "n_seeds": finished["seed"].nunique(),
             "n_stopped": int((group["outcome"] == "stopped").sum()),
-            "n_failed": int((group["outcome"] == "failed").sum()),
-            "text": "no figure",
-        }
+            "n_failed": int((group["outcome"] == "failed").sum()), "text": "no figure",
+        }  # fmt: skip
         if row["n_ratios"] < 3:
             note = f"{row['n_ratios']} different ratios tried: an optimum needs three, or more cells pooled"
             rows.append({**row, "note": note})
@@ -82,8 +92,7 @@ def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0
         rows[-1]["note"] = ledger_frame.notes(
             rows[-1]["note"], rows[-1].pop("cost_note"), stopped if row["n_stopped"] else ""
         )
-    columns = [*by, "strategy", *_FIGURES]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[name for name in OPTIMUM_COLUMNS if name in by or name not in BY_CELL])
 
 
 def responses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,8 +127,8 @@ def response_curves(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: 
         x = np.linspace(*response.tried, 33)
         excess, low, high = _excess(response, x, level, key)
         rows.append(pd.DataFrame({**key, "ratio": 10**x, "excess": excess, "low": low, "high": high}))
-    columns = [*by, "strategy", "ratio", "excess", "low", "high"]
-    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+    names = [*by, "strategy", "ratio", "excess", "low", "high"]
+    return pd.concat(rows, ignore_index=True)[names] if rows else pd.DataFrame(columns=names)
 
 
 def fit_response(trials: pd.DataFrame) -> Response:
@@ -154,10 +163,6 @@ def fieller(response: Response, level: float) -> tuple[float, float]:
     return (-linear - root) / (2 * square), (-linear + root) / (2 * square)
 
 
-_FIGURES = [
-    "ratio", "low", "high", "best_tried", "loss_excess", "loss_excess_low", "loss_excess_high", "accuracy_lost",
-    "n_trials", "n_ratios", "n_seeds", "n_stopped", "n_failed", "text", "note",
-]  # fmt: skip
 _WITHOUT = ("stopped", "failed")
 _RESPONSE = ["ratio", "loss", "loss_sd", "accuracy", "n", "n_stopped", "n_failed"]
 

@@ -12,39 +12,43 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.statistics import Estimate, estimate
+from breakeven.metric import METRICS, Metric
 
-QUANTITIES = {
-    "test_rejection_50": "background rejection at 50 % signal efficiency",
-    "test_rejection_70": "background rejection at 70 % signal efficiency",
-    "test_rejection_90": "background rejection at 90 % signal efficiency",
-    "test_significance_improvement": "significance improvement",
-}
+WORKING_POINT_COLUMNS = columns("""
+    task pretraining strategy size
+    quantity: what is measured
+    value: mean over seeds
+    sd: standard deviation over seeds
+    low high n
+    n_without: seeds without a figure: too few background events passed, or an older record
+    improvement improvement_low improvement_high: geometric mean of the ratio to scratch with the same seed
+    n_pairs: pairs of seeds
+    text note
+""")
 
 
 def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     """One row for each cell and quantity that any trial has, with its improvement over scratch.
 
-    Columns: task, pretraining, strategy, size, quantity, value, sd, low, high (mean over seeds, Student-t interval),
-    n, n_without (seeds without a figure: too few background events passed, or an older record), improvement,
-    improvement_low, improvement_high, n_pairs (value / scratch's value of the same seed: geometric mean, with the
-    Student-t interval of the logarithms), text, note.
+    Intervals: Student's t of the mean, and, of the improvement, of the logarithms. Columns: WORKING_POINT_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     of_cell = ledger_frame.cells_of(confirmed)
     rows = []
     for key, trials in of_cell.items():
         scratch = of_cell.get((key[0], "none", "scratch", key[3]))
-        for column, quantity in QUANTITIES.items():
-            if confirmed[column].isna().all():
+        for metric in (metric for metric in METRICS.values() if not metric.unit):
+            if ledger_frame.measured(confirmed, metric).isna().all():
                 continue
-            found = estimate(trials[column].astype(float), level=level)
-            better = _improvement(trials, scratch, column, level) if key[2] != "scratch" else estimate(())
+            found = estimate(ledger_frame.measured(trials, metric), level=level)
+            better = _improvement(trials, scratch, metric, level) if key[2] != "scratch" else estimate(())
             without = len(trials) - found.n
             rows.append(
                 {
                     **dict(zip(ledger_frame.CELL, key, strict=True)),
-                    "quantity": quantity,
+                    "quantity": metric.title,
                     "value": found.mean,
                     "sd": found.sd,
                     "low": found.low,
@@ -65,18 +69,13 @@ def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                     ),
                 }
             )
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=list(WORKING_POINT_COLUMNS))
 
 
-_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "quantity", "value", "sd", "low", "high", "n", "n_without",
-    "improvement", "improvement_low", "improvement_high", "n_pairs", "text", "note",
-]  # fmt: skip
-
-
-def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, column: str, level: float) -> Estimate:
+def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Metric, level: float) -> Estimate:
     """Logarithm of the ratio to scratch over shared seeds; rejections scatter by factors, not by amounts."""
     if scratch is None:
         return estimate(())
-    arms = [rows.groupby("seed")[column].mean() for rows in (trials, scratch)]
-    return estimate(np.log((arms[0] / arms[1]).dropna().to_numpy(dtype=float)), level=level)
+    arms = [ledger_frame.measured(rows, metric).groupby(rows["seed"]).mean() for rows in (trials, scratch)]
+    ratio = arms[0] / arms[1] if metric.higher_is_better else arms[1] / arms[0]
+    return estimate(np.log(ratio.dropna().to_numpy(dtype=float)), level=level)

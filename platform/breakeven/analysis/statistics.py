@@ -30,6 +30,10 @@ class Estimate:
     low: float
     high: float
 
+    def figures(self, name: str) -> dict[str, float]:
+        """The columns of a table that has it under this name: `name`, `name_sd`, `name_low`, `name_high`."""
+        return {name: self.mean, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def text(self, *, digits: int = 1, sign: bool = False) -> str:
         """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, or `missing` where nothing was averaged."""
         if self.n == 0:
@@ -70,13 +74,3 @@ def format_uncertainty(uncertainty: float, digits: int) -> str:
     if uncertainty < _ROUNDING:
         return "0"
     return f"{uncertainty:.{max(digits, -math.floor(math.log10(uncertainty)))}f}"
-
-
-def format_hours(hours: float) -> str:
-    """Three significant figures, without an exponent where a reader can do without."""
-    if not math.isfinite(hours):
-        return "-"
-    if hours == 0.0:
-        return "0"
-    decimals = max(0, 2 - math.floor(math.log10(abs(hours))))
-    return f"{hours:.{min(decimals, 7)}f}"

@@ -12,13 +12,15 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.accounts import NONE
-from breakeven.analysis.statistics import Estimate, estimate
+from breakeven.analysis.statistics import estimate
+from breakeven.ledger.charge import charges_of, hours_unit
+from breakeven.metric import METRICS
 
 
 def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
     """Figures of each cell, by its name.
 
-    test/accuracy and test/auc (0 to 1): mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
+    test/accuracy (0 to 1) and every other metric: mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
     Student-t interval of the mean at `level`.  n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of
     the search that came to their end, that were stopped early, and trials of either phase that failed.
     ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
@@ -29,15 +31,12 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
         done = confirmed[confirmed["cell"] == name]
         outcomes = rows.groupby(["phase", "outcome"]).size()
         found[str(name)] = {
-            **_estimated("test/accuracy", estimate(done["test_accuracy"], level=level)),
-            **_estimated("test/auc", estimate(done["test_auc"], level=level)),
+            **_measured(done, level),
             **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
-            "n": float(len(done)),
-            "n_searched": float(outcomes.get(("search", "finished"), 0)),
+            "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
-            "n_failed": float((rows["outcome"] == "failed").sum()),
-            **hours(rows, "phase"),
-        }
+            "n_failed": float((rows["outcome"] == "failed").sum()), **hours(rows, "phase"),
+        }  # fmt: skip
     return found
 
 
@@ -78,15 +77,9 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
     useful: finished trainings, and search trials that were stopped, as they served the search.
     wasted: failed ones, and what interrupted and repeated tries of any of them have lost.
     """
-    failed = rows["outcome"] == "failed"
-    charged = pd.DataFrame(
-        {
-            "unit": rows["device"].fillna("cpu").map(ledger_frame.hours_unit),
-            "by": rows[by],
-            "useful": rows["device_seconds"].where(~failed, 0.0) / 3600,
-            "wasted": (rows["wasted_seconds"] + rows["device_seconds"].where(failed, 0.0)) / 3600,
-        }
-    )
+    spent = charges_of(rows) / 3600
+    units = rows["device"].fillna("cpu").map(hours_unit)
+    charged = pd.DataFrame({"unit": units, "by": rows[by], "useful": spent["worked"], "wasted": spent["wasted"]})
     found = {}
     for unit, of_unit in charged.groupby("unit"):
         for kind in ("useful", "wasted"):
@@ -98,6 +91,10 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
 _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 
-def _estimated(name: str, value: Estimate) -> dict[str, float]:
-    figures = {name: value.mean, f"{name}_sd": value.sd, f"{name}_low": value.low, f"{name}_high": value.high}
-    return {key: figure for key, figure in figures.items() if math.isfinite(figure)}
+def _measured(done: pd.DataFrame, level: float) -> dict[str, float]:
+    """Every metric of test events, as it is recorded."""
+    found: dict[str, float] = {}
+    for name, metric in METRICS.items():
+        value = estimate(ledger_frame.measured(done, metric), level=level)
+        found |= {key: figure for key, figure in value.figures(f"test/{name}").items() if math.isfinite(figure)}
+    return found

@@ -96,7 +96,7 @@ def table(figures: Mapping[str, float]) -> Table:
 
 def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
     """The facts of a trial that took no training: ten epochs towards a loss that only seed and ratio decide."""
-    from breakeven.work.trial import training_facts  # in the worker: a driver never trains
+    from breakeven.work.trial import measured, training_facts  # in the worker: a driver never trains
 
     begun = time.perf_counter(), time.process_time()
     end = 0.3 + 0.05 * math.log10(job.trial.ratio / 0.3) ** 2 + 1e-3 * (job.trial.seed % 7)
@@ -109,7 +109,7 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
         check()
     facts = training_facts(Result(tuple(curve), best_epoch=EPOCHS - 1, plateau_epoch=None, stopped="epochs"))
     if job.trial.phase == "confirm":
-        facts |= {"test_accuracy": math.exp(-end), "test_auc": math.exp(-end), "test_loss": end}
+        facts["metrics"] |= measured("test", {"accuracy": math.exp(-end), "auc": math.exp(-end), "loss": end})
     spent = {"wall_seconds": time.perf_counter() - begun[0], "device_seconds": time.process_time() - begun[1]}
     return facts | spent
 

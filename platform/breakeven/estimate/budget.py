@@ -6,8 +6,11 @@ Arithmetic on seconds; it stops nothing by itself.
 import re
 from dataclasses import dataclass
 
+from breakeven.duration import duration
 from breakeven.study.plan import Trial
 
+_AS_WRITTEN = str.maketrans("", "", " ,")
+"""What `budget_of` does not take of a duration."""
 _UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 
 
@@ -35,9 +38,9 @@ class Budget:
         """Raise OverBudget where a piece of work that cannot be divided is expected to take more than is left."""
         if expected_hours * 3600 > self.left:
             raise OverBudget(
-                f"--budget: {what} takes about {_text(expected_hours * 3600)} and {_text(max(self.left, 0.0))} of "
-                f"{_text(self.seconds)} are left; it was not started and nothing finished is lost: go on with "
-                f"--budget {_text(2 * expected_hours * 3600)} or more"
+                f"--budget: {what} takes about {duration(expected_hours * 3600)} and {duration(max(self.left, 0.0))} of "
+                f"{duration(self.seconds)} are left; it was not started and nothing finished is lost: go on with "
+                f"--budget {duration(2 * expected_hours * 3600).translate(_AS_WRITTEN)} or more"
             )
 
 
@@ -59,9 +62,3 @@ def rank(trial: Trial, seconds: float) -> tuple[int, float]:
     if trial.phase == "search" or trial.seed <= 2:
         return 0, seconds
     return 1, seconds * (trial.seed - 1) * trial.seed
-
-
-def _text(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.3g}h" if seconds >= 3600 else f"{seconds / 60:.3g}m" if seconds >= 60 else f"{seconds:.3g}s"
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from breakeven.estimate.speeds import MACHINE_NOISE, Speed, Speeds
+from breakeven.ledger.charge import charge_of
 from breakeven.study import plan
 from breakeven.study.plan import Cell, Phase
 from breakeven.study.spec import Study
@@ -140,15 +141,9 @@ def outcome(kept: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> li
     """
     taken = {"generation": 0.0, "pretraining": 0.0, "finetuning": 0.0, "search": 0.0}
     for record in records:
-        if record["outcome"] != "failed":
-            stage = (
-                record["level"]
-                if record["level"] != "trial"
-                else "search"
-                if record["phase"] == "search"
-                else "finetuning"
-            )
-            taken[stage] += record["device_seconds"] / 3600
+        charge = charge_of(record)
+        taken["finetuning" if record["level"] == "trial" else record["level"]] += charge.useful / 3600
+        taken["search"] += charge.searched / 3600
     rows = []
     ranges = {stage: Range(**kept[stage]) for stage in taken}
     every = {stage: ranges[stage] for stage in ("pretraining", "finetuning", "search")}

@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from breakeven import atomic
+from breakeven import atomic, metric
 from breakeven.ledger import records as at_rest
 from breakeven.ledger.claim import Claim
 from breakeven.ledger.records import FOLDED, Kept, LedgerError, is_folded
@@ -28,16 +28,13 @@ __all__ = ["Ledger", "LedgerError", "now"]
 
 _COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining", "strategy",
-    "size", "seed", "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70", "test_rejection_90",
-    "test_significance_improvement", "validation_accuracy", "validation_auc", "validation_loss", "epochs", "events_seen",
-    "device", "processor", "kernel", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset",
-    "backbone", "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
+    "size", "seed", "ratio", "validation_loss", "epochs", "events_seen", "device", "processor", "kernel",
+    "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "backbone",
+    "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
     "reservation", "pack", "energy_joules", "representation", "represented_events",
 )  # fmt: skip
 _NUMBERS = (
-    "ratio", "test_accuracy", "test_auc", "test_rejection_50", "test_rejection_70", "test_rejection_90",
-    "test_significance_improvement", "validation_accuracy", "validation_auc", "validation_loss", "wall_seconds",
-    "device_seconds", "plateau_seconds", "wasted_seconds", "energy_joules",
+    "ratio", "validation_loss", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "energy_joules",
 )  # fmt: skip
 _PARSED = 256
 """Records kept as Python objects at a time."""
@@ -130,7 +127,7 @@ class Ledger:
         """All records as last refreshed."""
         return [kept.record for kept in self._records.values()]
 
-    def write(self, records: Sequence[dict[str, Any]]) -> Path:
+    def write(self, records: Sequence[Mapping[str, Any]]) -> Path:
         """Write the records of one pack as one file, atomically.
 
         Raises LedgerError on what has no exact encoding, and OSError, naming the file, on a full disk; then nothing is
@@ -190,15 +187,18 @@ class Ledger:
         return path
 
     def frame(self, records: Iterable[str] | None = None) -> pd.DataFrame:
-        """One row a record, with the columns of every level; `records` restricts to these hashes, in this order."""
+        """One row a record, with the columns of every level and metric; `records` restricts to these hashes, in order."""
         chosen = self._records if records is None else [name for name in records if name in self._records]
-        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        measured = metric.columns()
+        columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *measured)}
         for record in chosen:
             row = self._records[record].record
+            row |= row["metrics"]
             for name, column in columns.items():
                 column.append(row.get(name))
-        frame = pd.DataFrame(columns, columns=list(_COLUMNS))
-        frame[list(_NUMBERS)] = frame[list(_NUMBERS)].astype(float)
+        frame = pd.DataFrame(columns, columns=list(columns))
+        numbers = [*_NUMBERS, *measured]
+        frame[numbers] = frame[numbers].astype(float)
         frame["wasted_seconds"] = pd.Series(
             [self.wasted_seconds(name) for name in chosen], index=frame.index, dtype=float
         )

@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 from breakeven.fingerprint import encode, fingerprint
 from breakeven.ledger import compact_json
 
-VERSION = 2
-"""Schema of what is written; version 1 (a checksum in every record, none in the file's name) is still read."""
+VERSION = 3
+"""Schema of what is written. Still read are version 2 (metrics among the other facts) and version 1 (the same, with a
+checksum in every record and none in the file's name).
+"""
 
 _REQUIRED = ("ledger", "level", "record", "outcome", "device", "device_seconds", "wasted_seconds", "started", "ended")
 _COLUMNS = (
@@ -36,6 +38,7 @@ _PART = 256
 """Records that are turned into columns, or back, at a time: a driver does it while its study runs."""
 _EXACT = ("file", "place", "digest", "json")
 _LOOSE = re.compile(r".+-[0-9a-f]{8}-(?P<digest>[0-9a-f]{16})\.json")
+_METRIC = re.compile(r"test_(?!events).+|validation_(accuracy|auc)")
 _LOOSE_1 = re.compile(r".+-[0-9a-f]{8}\.json")
 
 
@@ -69,7 +72,7 @@ class Kept:
     @property
     def record(self) -> dict[str, Any]:
         """The record, read anew."""
-        return compact_json.loads(self.text)
+        return _with_metrics(compact_json.loads(self.text))
 
 
 def kept(file: str, place: int, record: Mapping[str, Any], text: bytes | None = None) -> Kept:
@@ -184,6 +187,13 @@ def _check_version(record: dict[str, Any]) -> None:
         raise LedgerError(
             f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven"
         )
+
+
+def _with_metrics(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as it is written today: before version 3 its metrics stood among its other facts."""
+    if "metrics" not in record:
+        record["metrics"] = {name: record.pop(name) for name in [*record] if _METRIC.fullmatch(name)}
+    return record
 
 
 def _parse_1(record: dict[str, Any]) -> dict[str, Any]:

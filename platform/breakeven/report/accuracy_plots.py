@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis import published, rejection
+from breakeven.analysis import published
+from breakeven.metric import percentages
 from breakeven.report import wording
 from breakeven.report.plot import Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
@@ -24,16 +26,17 @@ def accuracy_plot(results: Results) -> Plot:
     """Test accuracy, and AUC, against size; one panel a task; the paper's points behind."""
     cells = results.cells[results.cells["n"] > 0]
     variants = {}
-    for name, column, axis in (("accuracy", "accuracy", "test accuracy (%)"), ("AUC", "auc", "test AUC (%)")):
+    for metric in percentages():
+        column, axis = metric.name, f"test {metric.title} ({metric.unit})"
         shown = cells[cells[column].notna()]
         spread = shown.assign(low=shown[column] - shown[f"{column}_sd"], high=shown[column] + shown[f"{column}_sd"])
         panels = [
-            Panel(results.title(task), EVENTS, axis, (*(_published(rows, "accuracy") if column == "accuracy" else ()),
-                  *_lines(rows, column, partial(wording.mean, name=column))), x_ticks=_sizes(rows))
+            Panel(results.title(task), EVENTS, axis, (*(_published(rows, "accuracy") if metric.merit else ()),
+                  *lines(rows, column, partial(wording.mean, name=column))), x_ticks=_sizes(rows))
             for task, rows in by_task(spread)
         ]  # fmt: skip
         if panels:
-            variants[name] = tuple(panels)
+            variants[metric.title] = tuple(panels)
     return Plot(
         "accuracy",
         "Accuracy against training events",
@@ -49,7 +52,7 @@ def gain_plot(results: Results) -> Plot:
     gains = results.gains[results.gains["n"] > 0].rename(columns={"gain_low": "low", "gain_high": "high"})
     panels = [
         Panel(results.title(task), EVENTS, "gain (percentage points)",
-              (*_published(rows, "gain"), *_lines(rows, "gain", lambda row: wording.mean(row, "gain", sign=True))),
+              (*_published(rows, "gain"), *lines(rows, "gain", lambda row: wording.mean(row, "gain", sign=True))),
               x_ticks=_sizes(rows), references=((0.0, "scratch"),))
         for task, rows in by_task(gains)
     ]  # fmt: skip
@@ -66,14 +69,12 @@ def rejection_plot(results: Results) -> Plot:
     """Working points against size."""
     points = results.working_points[results.working_points["n"] > 0]
     variants = {}
-    for quantity in rejection.QUANTITIES.values():
-        rows = points[points["quantity"] == quantity]
-        if len(rows):
-            variants[quantity] = tuple(
-                Panel(results.title(task), EVENTS, quantity.split(" at ")[0],
-                      tuple(_lines(here, "value", lambda row: row["text"])), x_ticks=_sizes(here))
-                for task, here in by_task(rows)
-            )  # fmt: skip
+    for quantity, rows in points.groupby("quantity", sort=False):
+        variants[str(quantity)] = tuple(
+            Panel(results.title(task), EVENTS, str(quantity).split(" at ")[0],
+                  tuple(lines(here, "value", lambda row: row["text"])), x_ticks=_sizes(here))
+            for task, here in by_task(rows)
+        )  # fmt: skip
     return Plot(
         "rejection",
         "What it is worth to an analysis",
@@ -96,7 +97,7 @@ def data_efficiency_plot(results: Results) -> Plot:
             **{name: np.clip(here[name].astype(float), bottom, top) for name in ("factor", "low", "high")},
             beyond=np.where(np.isinf(here["factor"].astype(float)), 1, np.where(here["factor"] == 0, -1, 0)),
         )
-        series = [part for line in _lines(cut, "factor", lambda row: row["text"])
+        series = [part for line in lines(cut, "factor", lambda row: row["text"])
                   for part in with_bounds(line, _beyond(cut, line))]  # fmt: skip
         panels.append(Panel(results.title(task), EVENTS, "times fewer events", tuple(series), y_log=True,
                             x_ticks=_sizes(here), references=((1.0, "scratch"),)))  # fmt: skip
@@ -122,7 +123,7 @@ def law_plot(results: Results) -> Plot:
     error = cells.assign(error=share["accuracy"], low=share["accuracy_high"], high=share["accuracy_low"])
     panels = []
     for task, rows in by_task(error):
-        points = [Series(**{**vars(line), "kind": "markers"}) for line in _lines(rows, "error", _error_text)]
+        points = list(lines(rows, "error", _error_text, kind="markers"))
         refused = results.laws[(results.laws["task"] == task) & (results.laws["refusal"] != "")]
         said = [f"{wording.treatment(row['pretraining'], row['strategy'])}: {row['note']}"
                 for row in refused.to_dict("records")]  # fmt: skip
@@ -174,22 +175,16 @@ def by_task(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield task, rows[rows["task"] == task]
 
 
-def _lines(rows: pd.DataFrame, value: str, text: Callable[[Row], str]) -> Iterator[Series]:
-    """A series for each treatment against size, with the columns low and high as its uncertainty."""
+def lines(
+    rows: pd.DataFrame, y: str, text: Callable[[Row], str] | None = None, x: str = "size", kind: str = "points"
+) -> Iterator[Series]:
+    """A series for each treatment, with the columns low and high as its uncertainty; text: of each point, if anything."""
     for pretraining, strategy in ledger_frame.treatments(rows):
-        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values("size")
-        records = line.to_dict("records")
-        yield Series(
-            wording.treatment(pretraining, strategy),
-            pretraining,
-            strategy,
-            numbers(line["size"]),
-            numbers(line[value]),
-            numbers(line["low"]),
-            numbers(line["high"]),
-            texts=tuple(text(row) for row in records),
-            cells=tuple(cell_of(row) for row in records),
-        )
+        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values(x, kind="stable")
+        records = line.to_dict("records") if text else []
+        at, value, low, high = (numbers(line[name]) for name in (x, y, "low", "high"))
+        yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, at, value, low, high, kind,
+                     texts=tuple(text(row) for row in records) if text else (), cells=tuple(map(cell_of, records)))  # fmt: skip
 
 
 def numbers(column: Any) -> tuple[float, ...]:
@@ -236,20 +231,10 @@ def _published(rows: pd.DataFrame, quantity: str) -> Iterator[Series]:
 
 def _law_curves(curves: pd.DataFrame, task: str) -> Iterator[Series]:
     rows = curves[curves["task"] == task]
-    for pretraining, strategy in ledger_frame.treatments(rows):
-        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)]
-        measured = line.loc[~line["forecast"].astype(bool), "size"]
-        yield Series(
-            wording.treatment(pretraining, strategy),
-            pretraining,
-            strategy,
-            numbers(line["size"]),
-            numbers(100 - line["accuracy"]),
-            numbers(100 - line["high"]),
-            numbers(100 - line["low"]),
-            "curve",
-            float(measured.max()),
-        )
+    errors = rows.assign(error=100 - rows["accuracy"], low=100 - rows["high"], high=100 - rows["low"])
+    for curve in lines(errors, "error", kind="curve"):
+        of_curve = (rows["pretraining"] == curve.pretraining) & (rows["strategy"] == curve.strategy)
+        yield replace(curve, split=float(rows.loc[of_curve & ~rows["forecast"].astype(bool), "size"].max()))
 
 
 def _responses(points: pd.DataFrame, fitted: pd.DataFrame) -> list[Series]:

@@ -6,10 +6,14 @@ import math
 
 import pandas as pd
 
+from breakeven.analysis import accuracy, data_efficiency, learning_rate, rejection
+from breakeven.analysis.columns import columns
+from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.statistics import estimate, format_uncertainty
+from breakeven.metric import Metric, percentages
 from breakeven.report import wording
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, plain
+from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, count, plain
 
 
 def accuracy_tables(results: Results) -> list[Table]:
@@ -38,6 +42,9 @@ def ratio_tables(results: Results) -> list[Table]:
     return [_used_ratios(results), _optima(results), _pooled_optima(results)]
 
 
+_N = count("n", "n")
+
+
 def task_column(results: Results) -> Column:
     return Column("task", lambda row: results.title(row["task"]), "task")
 
@@ -50,18 +57,13 @@ def _summary(results: Results) -> Table:
         factors = results.factors.merge(here[["task", "pretraining", "strategy", "size"]]).dropna(subset=["factor"])
         rows.append(
             {
-                "pretraining": pretraining, "strategy": strategy, "size": size, "gain": over_tasks.mean,
-                "gain_sd": over_tasks.sd, "gain_low": over_tasks.low, "gain_high": over_tasks.high,
+                "pretraining": pretraining, "strategy": strategy, "size": size, **over_tasks.figures("gain"),
                 "n_tasks": len(here), "n_better": int((here["gain"] > 0).sum()),
                 "n_beyond_interval": int((here["gain_low"] > 0).sum()),
                 "n_significant": int(((here["gain"] > 0) & (here["p_holm"] < 0.05)).sum()),
                 **_median_of(factors), "n_factors": len(factors),
             }
         )  # fmt: skip
-    columns = [
-        "pretraining", "strategy", "size", "gain", "gain_sd", "gain_low", "gain_high", "n_tasks", "n_better",
-        "n_beyond_interval", "n_significant", "factor_median", "factor_bound", "n_factors",
-    ]  # fmt: skip
     return Table(
         "summary",
         "What pretraining gains, over all tasks",
@@ -70,7 +72,7 @@ def _summary(results: Results) -> Table:
         "above zero; significant: those with p < 0.05 after Holm's correction over all cells. Fewer events: median over "
         "all tasks of how many times more events scratch needs to be as accurate; a task that lies beyond the sizes measured "
         "counts as more than the largest, or less than the smallest, of them, and so may the median.",
-        pd.DataFrame(rows, columns=columns),
+        pd.DataFrame(rows, columns=list(_SUMMARY)),
         (
             PRETRAINING,
             STRATEGY,
@@ -83,7 +85,21 @@ def _summary(results: Results) -> Table:
             Column("fewer events", _median_factor, "factor_median"),
         ),
         "No cell has both a scratch and a finetuned trial yet.",
+        meanings=_SUMMARY,
     )
+
+
+_SUMMARY = columns("""
+    pretraining strategy size
+    gain gain_sd gain_low gain_high: test accuracy minus that of scratch, mean over tasks, percentage points
+    n_tasks
+    n_better: tasks with a positive gain
+    n_beyond_interval: tasks whose 90 % interval of the gain lies above zero
+    n_significant: tasks with a gain of p < 0.05 after Holm's correction
+    factor_median: median over tasks of how many times fewer events; inf: more than factor_bound, 0: less than it
+    factor_bound: what is known of a median beyond the sizes measured
+    n_factors: tasks with a factor, those beyond the sizes measured among them
+""")
 
 
 def _median_of(factors: pd.DataFrame) -> dict[str, float]:
@@ -120,6 +136,7 @@ def _table_1(results: Results) -> Table:
         "arXiv 2412.10665, Table 1, at the same size.",
         table,
         (task_column(results), plain("quantity", "quantity"), *(plain(size, size) for size in sizes)),
+        meanings=columns("task\nquantity: what is measured"),
     )
 
 
@@ -142,14 +159,20 @@ def _cells(results: Results, about: tuple[Column, ...]) -> Table:
             *about,
             Column("accuracy, %", lambda row: wording.mean(row, "accuracy") if row["n"] else row["status"], "accuracy"),
             Column("90 %", lambda row: wording.between(row["accuracy_low"], row["accuracy_high"])),
-            Column(
-                "AUC, %", lambda row: wording.mean(row, "auc") if row["n"] and wording.known(row["auc"]) else "", "auc"
-            ),
-            Column("failed", lambda row: wording.integer(row["n_failed"] or None), "n_failed"),
+            *(_measured(metric) for metric in percentages() if not metric.merit),
+            count("failed", "n_failed", zero=""),
             Column("published, %", _published, "published"),
             NOTE,
         ),
+        meanings=accuracy.cell_columns() | columns("note"),
     )
+
+
+def _measured(metric: Metric) -> Column:
+    def text(row: Row) -> str:
+        return wording.mean(row, metric.name) if row["n"] and wording.known(row[metric.name]) else ""
+
+    return Column(f"{metric.title}, {metric.unit}", text, metric.name)
 
 
 def _gains(results: Results, about: tuple[Column, ...]) -> Table:
@@ -172,6 +195,7 @@ def _gains(results: Results, about: tuple[Column, ...]) -> Table:
             Column("published, points", lambda row: _published(row, sign=True), "published"),
             NOTE,
         ),
+        meanings=accuracy.GAIN_COLUMNS,
     )
 
 
@@ -192,6 +216,7 @@ def _rejection(results: Results, about: tuple[Column, ...]) -> Table:
             NOTE,
         ),
         "No trial recorded a working point.",
+        meanings=rejection.WORKING_POINT_COLUMNS,
     )
 
 
@@ -207,11 +232,12 @@ def _factors(results: Results, about: tuple[Column, ...]) -> Table:
             *about,
             Column("factor", lambda row: row["text"], "factor"),
             Column("matches scratch at", _matched_size, "matched_size"),
-            Column("n", lambda row: wording.integer(row["n"]), "n"),
+            _N,
             plain("n scratch", "n_scratch"),
             NOTE,
         ),
         "No treatment can be held against training from scratch yet.",
+        meanings=data_efficiency.FACTOR_COLUMNS,
     )
 
 
@@ -240,6 +266,7 @@ def _laws(results: Results, family: tuple[Column, ...]) -> Table:
             Column("misfit p", lambda row: wording.p_value(row["misfit"]), "misfit"),
             plain("reason or note", "note"),
         ),
+        meanings=scaling_law.LAW_COLUMNS,
     )
 
 
@@ -262,9 +289,10 @@ def _forecast(results: Results, family: tuple[Column, ...]) -> Table:
             SIZE,
             Column("accuracy", lambda row: row["text"], "accuracy"),
             Column("90 %, new seeds", lambda row: wording.between(row["prediction_low"], row["prediction_high"])),
-            Column("n", lambda row: wording.integer(row["n"]), "n"),
+            _N,
             NOTE,
         ),
+        meanings=forecast.FORECAST_COLUMNS,
     )
 
 
@@ -274,13 +302,14 @@ def _catch_up(results: Results, family: tuple[Column, ...]) -> Table:
         "Where training from scratch catches up",
         "Events per class from which on scratch is within 0.1 percentage points of the treatment, from both laws, with a 90 % "
         "interval. More than a decade beyond the largest size measured no law is trusted.",
-        results.catch_up.drop(columns="size").assign(events=results.catch_up["size"]),
+        results.catch_up,
         (
             *family,
             Column("catches up", lambda row: row["text"], "events"),
-            Column("largest measured", lambda row: wording.integer(row["largest"]), "largest"),
+            count("largest measured", "largest"),
             NOTE,
         ),
+        meanings=forecast.CATCH_UP_COLUMNS,
     )
 
 
@@ -298,9 +327,10 @@ def _back_test(results: Results, family: tuple[Column, ...]) -> Table:
             Column("90 %", lambda row: wording.between(row["prediction_low"], row["prediction_high"])),
             Column("measured", lambda row: wording.number(row["measured"]), "measured"),
             Column("off by", lambda row: row["text"], "error"),
-            Column("n", lambda row: wording.integer(row["n"]), "n"),
+            _N,
             NOTE,
         ),
+        meanings=forecast.BACK_TEST_COLUMNS,
     )
 
 
@@ -322,6 +352,7 @@ def _used_ratios(results: Results) -> Table:
         wide,
         (task_column(results), PRETRAINING, *(used(f"{size:,}") for size in sizes)),
         "No finetuned trial yet.",
+        meanings=columns("task pretraining"),
     )
 
 
@@ -333,6 +364,7 @@ def _optima(results: Results) -> Table:
         results.optima,
         (task_column(results), PRETRAINING, SIZE, *_RATIO_COLUMNS),
         "No ratio was searched.",
+        meanings=learning_rate.OPTIMUM_COLUMNS,
     )
 
 
@@ -345,6 +377,7 @@ def _pooled_optima(results: Results) -> Table:
         results.pooled_optima,
         (PRETRAINING, *_RATIO_COLUMNS),
         "No ratio was searched.",
+        meanings=learning_rate.OPTIMUM_COLUMNS,
     )
 
 
@@ -357,10 +390,10 @@ _RATIO_COLUMNS = (
     Column("best ratio", lambda row: row["text"], "ratio"),
     Column("loss lost by 0.1", lambda row: _loss_lost(row), "loss_excess"),
     Column("points lost by 0.1", lambda row: wording.number(row["accuracy_lost"], 2, sign=True), "accuracy_lost"),
-    Column("trials", lambda row: wording.integer(row["n_trials"]), "n_trials"),
-    Column("ratios", lambda row: wording.integer(row["n_ratios"]), "n_ratios"),
-    Column("stopped", lambda row: wording.integer(row["n_stopped"] or None), "n_stopped"),
-    Column("failed", lambda row: wording.integer(row["n_failed"] or None), "n_failed"),
+    count("trials", "n_trials"),
+    count("ratios", "n_ratios"),
+    count("stopped", "n_stopped", zero=""),
+    count("failed", "n_failed", zero=""),
     NOTE,
 )
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis.cost import breakeven
-from breakeven.analysis.statistics import format_hours
+from breakeven.analysis.columns import columns
+from breakeven.analysis.cost import accounts, breakeven, convergence, hours
+from breakeven.analysis.laws import forecast
+from breakeven.duration import format_hours
 from breakeven.report import wording
 from breakeven.report.accuracy_tables import task_column
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, plain
+from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, count, plain
 
 
 def break_even_tables(results: Results) -> list[Table]:
@@ -66,11 +68,12 @@ def _break_even(results: Results) -> Table:
             _hours("T_scratch", "scratch_hours"),
             _hours("T_finetune", "finetuning_hours"),
             _unit("unit"),
-            Column("tasks", lambda row: wording.integer(row["n_tasks"]), "n_tasks"),
+            count("tasks", "n_tasks"),
             Column("n", lambda row: f"{row['n_scratch']}, {row['n_finetuning']}"),
             NOTE,
         ),
         "No pretraining has both a scratch and a finetuned training yet.",
+        meanings=breakeven.BREAK_EVEN_COLUMNS,
     )
 
 
@@ -93,10 +96,11 @@ def _break_even_forecast(results: Results) -> Table:
             _hours("T_scratch", "scratch_hours"),
             _hours("T_finetune", "finetuning_hours"),
             _unit("unit"),
-            Column("tasks", lambda row: wording.integer(row["n_tasks"]), "n_tasks"),
+            count("tasks", "n_tasks"),
             NOTE,
         ),
         "No pretraining to forecast for.",
+        meanings=forecast.BREAK_EVEN_COLUMNS,
     )
 
 
@@ -114,6 +118,7 @@ def _readings() -> Table:
             plain("break-even", "tasks"),
             plain("what it does", "explanation"),
         ),
+        meanings=breakeven.READING_COLUMNS,
     )
 
 
@@ -138,6 +143,7 @@ def _convergence(results: Results, task: Column) -> Table:
             NOTE,
         ),
         "No treatment can be held against training from scratch yet.",
+        meanings=convergence.RATIO_COLUMNS,
     )
 
 
@@ -155,10 +161,11 @@ def _plateau(results: Results, task: Column) -> Table:
             SIZE,
             Column("seconds", lambda row: row["text"], "seconds"),
             Column("epochs", lambda row: wording.number(row["epochs"]), "epochs"),
-            Column("without", lambda row: wording.integer(row["n_without"] or None), "n_without"),
+            count("without", "n_without", zero=""),
             *_processor(results.plateaus),
             NOTE,
         ),
+        meanings=convergence.PLATEAU_COLUMNS,
     )
 
 
@@ -179,6 +186,7 @@ def _hours_forecast(results: Results, task: Column) -> Table:
             _unit("unit"),
             NOTE,
         ),
+        meanings=forecast.HOURS_COLUMNS,
     )
 
 
@@ -203,14 +211,15 @@ def _cost(results: Results) -> Table:
             _hours("useful", "useful"),
             Column("stopped", lambda row: wording.hours(row["stopped"]) if row["n_stopped"] else "", "stopped"),
             _hours("wasted", "wasted"),
-            Column("n", lambda row: wording.integer(row["n"]), "n"),
-            Column("failed", lambda row: wording.integer(row["n_failed"] or None), "n_failed"),
+            count("n", "n"),
+            count("failed", "n_failed", zero=""),
             _hours("mean", "mean"),
             Column("published", lambda row: wording.significant(row["published_mean"]), "published_mean"),
             Column("energy, kWh", lambda row: wording.significant(row["energy_kwh"]), "energy_kwh"),
             *_processor(results.cost),
             NOTE,
         ),
+        meanings=hours.COST_COLUMNS,
     )
 
 
@@ -227,9 +236,10 @@ def _accounts(results: Results) -> Table:
             _unit("unit"),
             _hours("reserved", "reserved"),
             *(_share(name) for name in ("useful", "search", "wasted", "idle", "unaccounted")),
-            Column("reservations", lambda row: wording.integer(row["n_reservations"]), "n_reservations"),
+            count("reservations", "n_reservations"),
         ),
         "No driver of this study has reserved a device.",
+        meanings=accounts.COLUMNS,
     )
 
 
@@ -242,9 +252,7 @@ def _share(name: str) -> Column:
 
 
 def _price(facts: Mapping[str, Any]) -> Table:
-    rows = pd.DataFrame(
-        facts.get("price") or [], columns=["stage", "expected", "low", "high", "taken", "off", "within"]
-    )
+    rows = pd.DataFrame(facts.get("price") or [], columns=list(_PRICE))
     return Table(
         "price",
         "Price and outcome",
@@ -260,4 +268,16 @@ def _price(facts: Mapping[str, Any]) -> Table:
             Column("off by", lambda row: f"{row['off']:+.0%}" + ("" if row["within"] else ", outside"), "off"),
         ),
         "No price was made before the study.",
+        meanings=_PRICE,
     )
+
+
+_PRICE = columns("""
+    stage: generation, pretraining, search or training
+    expected: device-hours expected before the study began
+    low: lower end of the range thought likely
+    high: upper end of the range thought likely
+    taken: device-hours that the records were charged
+    off: taken / expected - 1
+    within: whether the outcome lies in the likely range
+""")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.report.columns import described
 from breakeven.report.table import Table
 
 _LONG = 40
@@ -25,7 +24,7 @@ def csv_text(table: Table, facts: Mapping[str, Any], commits: Sequence[str]) -> 
         f"command: {facts['command']}",
         f"commit: {', '.join(commits) or 'unknown'}",
         f"description: {table.caption}",
-        *(f"column {name}: {described(name)}" for name in table.frame.columns),
+        *(f"column {name}: {table.meaning(name)}" for name in table.frame.columns),
     ]
     # A comment sign within a field would end the row for a reader that skips comments.
     texts = table.frame.select_dtypes(["object", "str"]).columns

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from breakeven.analysis.columns import columns
+from breakeven.metric import percentages
 from breakeven.report import wording
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, Column, Row, Table, plain
+from breakeven.report.table import NOTE, PRETRAINING, Column, Row, Table, count, plain
 
 SOURCES = {"hard_events": "shipped parton-level sample", "matrix_element": "matrix-element weight", "lhe": "your LHE files",
            "surrogate": "surrogate", "pythia": "Pythia"}  # fmt: skip
-_TRIAL = ["record", "outcome", "phase", "cell", "seed", "ratio", "test_accuracy", "test_auc", "device", "device_seconds",
-          "plateau_seconds", "dataset", "backbone", "git_commit", "ended", "reason"]  # fmt: skip
 
 
 def provenance_tables(results: Results) -> list[Table]:
@@ -25,7 +25,17 @@ def provenance_tables(results: Results) -> list[Table]:
 
 def trials_table(frame: pd.DataFrame) -> Table:
     """Every record of a trial; links are left to the page, which groups them by cell."""
-    trials = frame.loc[frame["level"] == "trial", _TRIAL]
+    measured = {metric.column("test"): metric.title for metric in percentages()}
+    meanings = columns(f"""
+        record outcome
+        phase: search | confirm; only confirming trials are reported
+        cell seed ratio
+        {chr(10).join(f"{name}: {title} on test events, fraction" for name, title in measured.items())}
+        device device_seconds plateau_seconds dataset backbone git_commit
+        ended: when the record was made
+        reason
+    """)
+    trials = frame.loc[frame["level"] == "trial", list(meanings)]
     return Table(
         "trials",
         "All trials",
@@ -37,15 +47,19 @@ def trials_table(frame: pd.DataFrame) -> Table:
             Column("phase", lambda row: row["phase"] + ("" if row["outcome"] == "finished" else f", {row['outcome']}")),
             Column("seed", lambda row: f"{row['seed']:.0f}", "seed"),
             Column("ratio", lambda row: wording.significant(row["ratio"]), "ratio"),
-            Column("accuracy", lambda row: wording.number(row["test_accuracy"], 4), "test_accuracy"),
-            Column("AUC", lambda row: wording.number(row["test_auc"], 4), "test_auc"),
+            *(_fraction(title, column) for column, title in measured.items()),
             Column("device-s", lambda row: wording.significant(row["device_seconds"]), "device_seconds"),
             plain("events", "dataset"),
             plain("backbone", "backbone"),
             plain("commit", "git_commit"),
         ),
         links=False,
+        meanings=meanings,
     )
+
+
+def _fraction(heading: str, name: str) -> Column:
+    return Column(heading, lambda row: wording.number(row[name], 4), name)
 
 
 def _samples(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -59,37 +73,48 @@ def _samples(datasets: Mapping[str, Mapping[str, Any]]) -> Table:
         "Samples",
         "What each process was made from, the number of events, its cross section in pb, and the hash that its trials name. A "
         "surrogate has the right particles and the wrong correlations: no physics may be concluded from it.",
-        pd.DataFrame(rows, columns=["process", "source", "events", "cross_section_pb", "dataset", "note"]),
+        pd.DataFrame(rows, columns=list(_SAMPLES)),
         (
             plain("process", "process"),
             plain("source", "source"),
-            Column("events", lambda row: wording.integer(row["events"]), "events"),
+            count("events", "events"),
             Column("cross section, pb", lambda row: wording.significant(row["cross_section_pb"]), "cross_section_pb"),
             plain("dataset", "dataset"),
             NOTE,
         ),
         links=False,
+        meanings=_SAMPLES,
     )
 
 
+_SAMPLES = columns("""
+    process: process generated
+    source: what the events were made from
+    events: number of events
+    cross_section_pb: cross section, pb
+    dataset note
+""")
+
+
 def _pretrainings(frame: pd.DataFrame) -> Table:
-    names = ["pretraining", "record", "outcome", "backbone", "device", "processor", "device_seconds", "plateau_seconds",
-             "validation_accuracy", "dataset", "git_commit"]  # fmt: skip
+    meanings = columns("""
+        pretraining record outcome backbone device processor device_seconds plateau_seconds
+        validation_accuracy: fraction, validation events
+        dataset git_commit
+    """)
     return Table(
         "pretrainings",
         "Pretrainings",
         "One row a pretraining: device-seconds in all, and until its plateau where it had one (pretraining has no plateau rule: "
         "all its epochs are charged), validation accuracy as a fraction, hashes. One run each: no uncertainty.",
-        frame.loc[frame["level"] == "pretraining", names].reset_index(drop=True),
+        frame.loc[frame["level"] == "pretraining", list(meanings)].reset_index(drop=True),
         (
             PRETRAINING,
             plain("record", "record"),
             plain("outcome", "outcome"),
             Column("device-s", lambda row: wording.significant(row["device_seconds"], 4), "device_seconds"),
             Column("until plateau", lambda row: wording.significant(row["plateau_seconds"], 4), "plateau_seconds"),
-            Column(
-                "validation accuracy", lambda row: wording.number(row["validation_accuracy"], 4), "validation_accuracy"
-            ),
+            _fraction("validation accuracy", "validation_accuracy"),
             plain("device", "device"),
             plain("processor", "processor"),
             plain("events", "dataset"),
@@ -97,6 +122,7 @@ def _pretrainings(frame: pd.DataFrame) -> Table:
         ),
         "No pretraining in this study.",
         links=False,
+        meanings=meanings,
     )
 
 
@@ -114,11 +140,12 @@ def _failed(failed: pd.DataFrame) -> Table:
         (
             plain("record", "record"),
             plain("what", "what"),
-            Column("seed", lambda row: wording.integer(row["seed"]), "seed"),
+            count("seed", "seed"),
             plain("reason", "reason"),
         ),
         "Nothing.",
         links=False,
+        meanings=columns("record seed reason\nwhat: what failed"),
     )
 
 
@@ -131,9 +158,10 @@ def _missing(missing: Mapping[str, int]) -> Table:
         pd.DataFrame(
             [{"cell": cell, "trials": number} for cell, number in missing.items()], columns=["cell", "trials"]
         ),
-        (plain("cell", "cell"), Column("trials", lambda row: wording.integer(row["trials"]), "trials")),
+        (plain("cell", "cell"), count("trials", "trials")),
         "Nothing.",
         links=False,
+        meanings=columns("cell\ntrials: number of trials"),
     )
 
 

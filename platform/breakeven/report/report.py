@@ -6,64 +6,43 @@ sentences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from breakeven import atomic
-from breakeven.analysis import accuracy, ensembles
-from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.cost import breakeven
-from breakeven.analysis.cost.accounts import NONE
-from breakeven.report import accuracy_plots, accuracy_tables, cost_tables, sentences, similarity_parts, time_plots
+from breakeven.report import accuracy_plots, accuracy_tables, cost_tables, similarity_parts, time_plots
 from breakeven.report.exports import commits_of, csv_text, latex_text
 from breakeven.report.markdown import markdown_of
 from breakeven.report.page import page_of
 from breakeven.report.pictures import write_pictures
 from breakeven.report.plot import Plot
 from breakeven.report.provenance_tables import provenance_tables, trials_table
-from breakeven.report.results import Results, results_of
+from breakeven.report.results import Results
 from breakeven.report.table import Table
 
 PAGE = "index.html"
 """Name of the page, the last of a report's files to be written."""
 
 
-def write_report(
-    frame: pd.DataFrame,
-    folder: Path,
-    facts: Mapping[str, Any],
-    accounts: pd.DataFrame = NONE,
-    similarity: pd.DataFrame = ensembles.NONE,
-) -> Path:
+def write_report(results: Results, folder: Path) -> Path:
     """Write `folder`/index.html, and beside it report.md, each plot as PNG and PDF, each table as CSV and LaTeX.
 
     Returns the path of index.html, which holds all of it in itself but for the files beside it that it links to.
-    frame: the ledger frame of one study.  facts: study, command, spec, git_commit, processor, versions (dict),
-    datasets (manifest by process); price and price_origin (rows of study.price.outcome) where one was made;
-    missing (trials that a budget left out, by cell); mlflow (address of the server, id of the experiment) for links.
-    accounts: where the reserved time went, as accounts.py gives it.  similarity: as ensembles.py gives it.
+    results.facts: study, command, spec, git_commit, processor, versions (dict), datasets (manifest by process); price and
+    price_origin (rows of estimate.price.outcome) where one was made; missing (trials that a budget left out, by cell);
+    mlflow (address of the server, id of the experiment) for links.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    results = results_of(frame, facts, accounts, similarity)
     sections, plots = tables_of(results), plots_of(results)
     tables = {table.name: table for here in sections.values() for table in here}
-    for table in [*tables.values(), trials_table(frame)]:
-        commits = commits_of(frame)
-        atomic.write_text(folder / f"{table.name}.csv", csv_text(table, facts, commits))
-        atomic.write_text(folder / f"{table.name}.tex", latex_text(table, facts, commits))
+    commits = commits_of(results.frame)
+    for table in [*tables.values(), trials_table(results.frame)]:
+        atomic.write_text(folder / f"{table.name}.csv", csv_text(table, results.facts, commits))
+        atomic.write_text(folder / f"{table.name}.tex", latex_text(table, results.facts, commits))
     drawn = {plot.name for plot in plots if write_pictures(plot, folder)}
     atomic.write_text(folder / "report.md", markdown_of(results, tables, "accuracy" in drawn))
     path = folder / PAGE
     atomic.write_text(path, page_of(results, sections, {plot.name: plot for plot in plots}))
     return path
-
-
-def summary_lines(frame: pd.DataFrame) -> list[str]:
-    """The answer in a few lines of plain text for the terminal."""
-    return sentences.summary_lines(accuracy.gains(frame), breakeven.study_break_even(frame), ledger_frame.failed(frame))
 
 
 def tables_of(results: Results) -> dict[str, list[Table]]:

@@ -1,52 +1,71 @@
-"""All figures of one study, each computed once, for every part of the report to share. Holds no sentence and no picture."""
+"""All figures of one study, each computed once, when it is first asked for. Holds no sentence and no picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
 from breakeven.analysis import accuracy, data_efficiency, ensembles, learning_rate, rejection
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.cost import breakeven, convergence
+from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
+from breakeven.analysis.cost.charges import UNTIL_PLATEAU
 from breakeven.analysis.laws import forecast, scaling_law
+
+
+def _of_frame(compute: Callable[[pd.DataFrame], pd.DataFrame]) -> cached_property[pd.DataFrame]:
+    """A table computed from the ledger frame alone, its rows in the report's order."""
+    return cached_property(lambda results: results.ordered(compute(results.frame)))
 
 
 @dataclass(frozen=True)
 class Results:
-    """The ledger frame, the facts beside it, and one frame for each kind of figure (see the modules of analysis)."""
+    """One frame for each kind of figure, as the modules of analysis describe them.
+
+    frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
+    accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
+    """
 
     frame: pd.DataFrame
     facts: Mapping[str, Any]
-    accounts: pd.DataFrame
-    cells: pd.DataFrame
-    gains: pd.DataFrame
-    table_1: pd.DataFrame
-    working_points: pd.DataFrame
-    factors: pd.DataFrame
-    time_ratios: pd.DataFrame
-    curves_by_events: pd.DataFrame
-    curves_by_hours: pd.DataFrame
-    plateaus: pd.DataFrame
-    break_even: pd.DataFrame
-    laws: pd.DataFrame
-    law_curves: pd.DataFrame
-    accuracy_forecast: pd.DataFrame
-    catch_up: pd.DataFrame
-    back_test: pd.DataFrame
-    hours_forecast: pd.DataFrame
-    break_even_forecast: pd.DataFrame
-    optima: pd.DataFrame
-    pooled_optima: pd.DataFrame
-    responses: pd.DataFrame
-    response_curves: pd.DataFrame
-    similarity: pd.DataFrame
-    cost: pd.DataFrame
-    failed: pd.DataFrame
+    accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
+    similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
+
+    gains = _of_frame(accuracy.gains)
+    working_points = _of_frame(rejection.working_points)
+    factors = _of_frame(data_efficiency.factors)
+    time_ratios = _of_frame(convergence.time_ratios)
+    curves_by_events = _of_frame(convergence.accuracy_curves)
+    curves_by_hours = _of_frame(partial(convergence.accuracy_curves, against="device_hours"))
+    plateaus = _of_frame(convergence.times_to_plateau)
+    back_test = _of_frame(forecast.back_test)
+    optima = _of_frame(learning_rate.optima)
+    pooled_optima = _of_frame(partial(learning_rate.optima, by=("pretraining",)))
+    responses = _of_frame(learning_rate.responses)
+    response_curves = _of_frame(learning_rate.response_curves)
+
+    laws = cached_property(lambda self: self.ordered(scaling_law.law_table(self._laws)))
+    law_curves = cached_property(lambda self: self.ordered(scaling_law.law_curves(self._laws)))
+    accuracy_forecast = cached_property(lambda self: self.ordered(forecast.accuracy_forecast(self._laws)))
+    catch_up = cached_property(lambda self: self.ordered(forecast.catch_up(self._laws)))
+    hours_forecast = cached_property(lambda self: self.ordered(forecast.hours_forecast(self.frame, self._hours)))
+    break_even_forecast = cached_property(
+        lambda self: self.ordered(forecast.break_even_forecast(self.frame, self._hours))
+    )
+    similarity = cached_property(lambda self: self.ordered(self.similarities()))
+    cells = cached_property(lambda self: self.ordered(self._grid))
+
+    _grid = cached_property(lambda self: accuracy.cells(self.frame))
+    table_1 = cached_property(lambda self: accuracy.table(self.frame))
+    break_even = cached_property(lambda self: breakeven.break_even_table(self.frame))
+    cost = cached_property(lambda self: cost.cost_table(self.frame))
+    failed = cached_property(lambda self: ledger_frame.failed(self.frame))
+    _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame))
+    _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
 
     @property
     def surrogates(self) -> list[str]:
@@ -62,81 +81,28 @@ class Results:
         either = self.cells["signal"].isin(self.surrogates) | self.cells["background"].isin(self.surrogates)
         return set(self.cells.loc[either, "task"])
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
-        return ledger_frame.ordered_tasks(self.cells)
+        """All tasks, in the order of the ledger."""
+        return ledger_frame.ordered_tasks(self._grid)
 
     @property
     def by_plateau(self) -> pd.DataFrame:
         """Break-even until the plateau of each training, nothing on top."""
-        return self.break_even[self.break_even["charged"] == breakeven.Charge().text]
+        return self.break_even[self.break_even["charged"] == UNTIL_PLATEAU.text]
 
+    def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows by task, treatment and size; what else there is keeps its order."""
+        ranks = {"task": self.tasks, "strategy": ["scratch", "finetune", "frozen"]}
+        keys = [name for name in ("task", "pretraining", "strategy", "size") if name in table.columns]
+        if table.empty or not keys:
+            return table
 
-def results_of(
-    frame: pd.DataFrame, facts: Mapping[str, Any], accounts: pd.DataFrame, similarity: pd.DataFrame = ensembles.NONE
-) -> Results:
-    """Compute everything; frame: the ledger frame of one study.  facts, accounts, similarity: see report.write_report."""
-    laws, hours = scaling_law.fit_laws(frame), forecast.fit_hours(frame)
-    found = _results(frame, facts, accounts, similarity, laws, hours)
-    rank = {task: place for place, task in enumerate(found.tasks)}
-    tables: dict[str, Any] = {field.name: getattr(found, field.name) for field in fields(found)}
-    ordered: dict[str, Any] = {name: _ordered(tables[name], rank) for name in tables.keys() - set(_AS_THEY_ARE)}
-    return replace(found, **ordered)
+        def place(column: pd.Series) -> pd.Series:
+            if column.name == "pretraining":
+                return column.map(lambda name: "" if name == "none" else name)
+            if (known := ranks.get(str(column.name))) is None:
+                return column
+            return column.map({name: rank for rank, name in enumerate(known)}).fillna(len(known))
 
-
-_AS_THEY_ARE = ("frame", "facts", "accounts", "table_1", "break_even", "cost", "failed")
-
-
-def _ordered(table: pd.DataFrame, rank: Mapping[str, int]) -> pd.DataFrame:
-    """Rows by task, treatment and size; what else there is keeps its order."""
-    places = {"task": rank, "strategy": {"scratch": 0, "finetune": 1, "frozen": 2}}
-    keys = [name for name in ("task", "pretraining", "strategy", "size") if name in table.columns]
-    if table.empty or not keys:
-        return table
-
-    def place(column: pd.Series) -> pd.Series:
-        known = places.get(str(column.name))
-        if column.name == "pretraining":
-            return column.map(lambda name: "" if name == "none" else name)
-        return column.map(lambda name: known.get(name, len(known))) if known else column
-
-    return table.sort_values(keys, key=place, kind="stable").reset_index(drop=True)
-
-
-def _results(
-    frame: pd.DataFrame,
-    facts: Mapping[str, Any],
-    accounts: pd.DataFrame,
-    similarity: pd.DataFrame,
-    laws: Mapping[scaling_law.Family, scaling_law.Law],
-    hours: Mapping[scaling_law.Family, scaling_law.Law],
-) -> Results:
-    return Results(
-        frame=frame,
-        facts=facts,
-        accounts=accounts,
-        cells=accuracy.cells(frame),
-        gains=accuracy.gains(frame),
-        table_1=accuracy.table(frame),
-        working_points=rejection.working_points(frame),
-        factors=data_efficiency.factors(frame),
-        time_ratios=convergence.time_ratios(frame),
-        curves_by_events=convergence.accuracy_curves(frame),
-        curves_by_hours=convergence.accuracy_curves(frame, against="device_hours"),
-        plateaus=convergence.times_to_plateau(frame),
-        break_even=breakeven.break_even_table(frame),
-        laws=scaling_law.law_table(laws),
-        law_curves=scaling_law.law_curves(laws),
-        accuracy_forecast=forecast.accuracy_forecast(laws),
-        catch_up=forecast.catch_up(laws),
-        back_test=forecast.back_test(frame),
-        hours_forecast=forecast.hours_forecast(frame, hours),
-        break_even_forecast=forecast.break_even_forecast(frame, hours),
-        optima=learning_rate.optima(frame),
-        pooled_optima=learning_rate.optima(frame, by=("pretraining",)),
-        responses=learning_rate.responses(frame),
-        response_curves=learning_rate.response_curves(frame),
-        similarity=similarity,
-        cost=cost.cost_table(frame),
-        failed=ledger_frame.failed(frame),
-    )
+        return table.sort_values(keys, key=place, kind="stable").reset_index(drop=True)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
-from breakeven.analysis.statistics import estimate, format_hours
+from breakeven.analysis.statistics import estimate
+from breakeven.duration import duration
 from breakeven.report import wording
 from breakeven.report.results import Results
 
@@ -62,8 +63,9 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def summary_lines(gains: pd.DataFrame, even: pd.DataFrame, failed: pd.DataFrame) -> list[str]:
-    """The answer in a few lines of plain text; gains, even: accuracy.gains and breakeven.study_break_even."""
+def summary_lines(results: Results) -> list[str]:
+    """The answer in a few lines of plain text for the terminal, with what was expected of the device time."""
+    gains, even, failed = results.gains, results.by_plateau, results.failed
     lines = ["Gain in test accuracy over training from scratch, percentage points (mean over tasks):"]
     for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
         sizes = rows.groupby("size")["gain"]
@@ -78,6 +80,12 @@ def summary_lines(gains: pd.DataFrame, even: pd.DataFrame, failed: pd.DataFrame)
         lines.append("  no pretraining with both a scratch and a finetuned training")
     if len(failed):
         lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
+    for row in results.facts.get("price", ()):
+        if row["stage"] == "all trainings":
+            expected, low, high, taken = (duration(3600 * row[name]) for name in ("expected", "low", "high", "taken"))
+            lines.append(
+                f"Price: {expected} of device time expected ({low} to {high}), {taken} taken, {row['off']:+.0%}"
+            )
     return lines
 
 
@@ -109,7 +117,7 @@ def _pays(row: Mapping[Any, Any]) -> str:
     if row["text"] == breakeven.NEVER:
         return (
             f"**{subject} never pays in {row['unit'].replace('_', '-')}** ({where}): to its plateau finetuning takes "
-            f"{format_hours(row['finetuning_hours'])} a task, scratch {format_hours(row['scratch_hours'])}"
+            f"{duration(3600 * row['finetuning_hours'])} per task, scratch {duration(3600 * row['scratch_hours'])}"
             f"{wording.tasks_interval(row)}{ends}."
         )
     if pd.isna(row["tasks"]):

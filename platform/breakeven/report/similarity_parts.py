@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.ensembles import FINAL, MOST_NETWORKS
+from breakeven.analysis.ensembles import COLUMNS, FINAL, MOST_NETWORKS
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import by_task, numbers
+from breakeven.report.accuracy_plots import by_task, lines, numbers
 from breakeven.report.accuracy_tables import task_column
-from breakeven.report.plot import Panel, Plot, Series
+from breakeven.report.plot import Panel, Plot
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, cell_of
+from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, count
 
 _EMPTY = (
     "No trial has kept what its layers say of test events: those of the largest size do, unless "
@@ -50,10 +49,11 @@ def similarity_tables(results: Results) -> list[Table]:
                 *figures,
                 Column("with itself", lambda row: wording.number(row["with_itself"], 2), "with_itself"),
                 Column("published", _published, "published"),
-                Column("events", lambda row: wording.integer(row["n_events"]), "n_events"),
+                count("events", "n_events"),
                 NOTE,
             ),
             _EMPTY,
+            meanings=COLUMNS,
         ),
         Table(
             "similarity_layers",
@@ -63,6 +63,7 @@ def similarity_tables(results: Results) -> list[Table]:
             found.drop(columns=["published", "published_uncertainty", "with_itself"]),
             (*about, Column("layer", lambda row: row["layer"], "depth"), *figures, NOTE),
             _EMPTY,
+            meanings=COLUMNS,
         ),
     ]
 
@@ -87,17 +88,8 @@ def similarity_plot(results: Results) -> Plot:
 
 def _panel(results: Results, task: str, rows: pd.DataFrame, column: str) -> Panel:
     rows = rows[rows["size"] == rows["size"].max()]
-    series = []
-    for pretraining, strategy in ledger_frame.treatments(rows):
-        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values("depth")
-        spread = line[f"{column}_sd"]
-        records = line.to_dict("records")
-        series.append(
-            Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line["depth"]),
-                   numbers(line[column]), numbers(line[column] - spread), numbers(line[column] + spread),
-                   texts=tuple(f"{row['layer']}: {wording.mean(row, column, digits=2)}" for row in records),
-                   cells=tuple(cell_of(row) for row in records))
-        )  # fmt: skip
+    spread = rows.assign(low=rows[column] - rows[f"{column}_sd"], high=rows[column] + rows[f"{column}_sd"])
+    series = lines(spread, column, lambda row: f"{row['layer']}: {wording.mean(row, column, digits=2)}", "depth")
     depths = numbers(sorted(set(rows["depth"])))
     return Panel(results.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
                  x_ticks=depths)  # fmt: skip

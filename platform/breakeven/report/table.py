@@ -37,7 +37,17 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     empty: str = "Nothing yet."
-    links: bool = field(default=True)
+    links: bool = True
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What each column of the frame is, with its unit: as the function that computes it says."""
+
+    def meaning(self, column: str) -> str:
+        """What a column of the frame is. Raises KeyError naming one that nobody described."""
+        if column in self.meanings:
+            return self.meanings[column]
+        if column.replace(",", "").isdigit():
+            return f"at {column} training events per class"
+        raise KeyError(f"table {self.name}: column {column!r} has no meaning; say it where the column is computed")
 
     @cached_property
     def shown(self) -> pd.DataFrame:
@@ -71,6 +81,11 @@ def cell_of(row: Row) -> str:
 def plain(heading: str, name: str) -> Column:
     """A column shown as it is; missing values are blank."""
     return Column(heading, lambda row: str(row[name]) if wording.known(row[name]) else "", name)
+
+
+def count(heading: str, name: str, zero: str = "0") -> Column:
+    """A whole number with separators; zero: what is shown for none."""
+    return Column(heading, lambda row: text if (text := wording.integer(row[name])) != "0" else zero, name)
 
 
 PRETRAINING = plain("pretraining", "pretraining")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.statistics import format_hours
+from breakeven.duration import format_hours
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import EVENTS, by_task, numbers
+from breakeven.report.accuracy_plots import EVENTS, by_task, lines, numbers
 from breakeven.report.plot import Bars, Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
-from breakeven.report.table import cell_of
+from breakeven.report.table import Row
 
 
 def convergence_plot(results: Results) -> Plot:
@@ -22,14 +20,7 @@ def convergence_plot(results: Results) -> Plot:
     rows = results.time_ratios[results.time_ratios["n_reached"] > 0]
     panels = []
     for task, here in by_task(rows):
-        series = []
-        for pretraining, strategy in ledger_frame.treatments(here):
-            line = here[(here["pretraining"] == pretraining) & (here["strategy"] == strategy)].sort_values("size")
-            records = line.to_dict("records")
-            texts = tuple(f"{row['text']}; reached by {row['n_reached']} of {row['n']}" for row in records)
-            series.append(Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line["size"]),
-                                 numbers(line["ratio"]), numbers(line["low"].clip(lower=0.0)), numbers(line["high"]),
-                                 texts=texts, cells=tuple(cell_of(row) for row in records)))  # fmt: skip
+        series = lines(here.assign(low=here["low"].clip(lower=0.0)), "ratio", _reached)
         panels.append(Panel(results.title(task), EVENTS, "time / baseline's total time", tuple(series),
                             x_ticks=numbers(sorted(set(here["size"]))), references=((1.0, "baseline"),)))  # fmt: skip
     return Plot(
@@ -40,6 +31,10 @@ def convergence_plot(results: Results) -> Plot:
         "alone; its words say how many.",
         {"": tuple(panels)},
     )
+
+
+def _reached(row: Row) -> str:
+    return f"{row['text']}; reached by {row['n_reached']} of {row['n']}"
 
 
 def events_curves_plot(results: Results) -> Plot:
@@ -80,21 +75,14 @@ def _curve_variants(results: Results, curves: pd.DataFrame, against: str) -> dic
             for unit in sorted(set(rows["unit"])) if against == "device_hours" else [""]:
                 here = rows[rows["unit"] == unit] if unit else rows
                 axis = wording.UNITS[unit] if unit else "training events seen"
-                panels.append(
-                    Panel(results.title(task), axis, "validation accuracy (%)", tuple(_curves(here, against)))
-                )
+                curves_here = tuple(lines(here, "accuracy", _running, against, "curve"))
+                panels.append(Panel(results.title(task), axis, "validation accuracy (%)", curves_here))
         variants[f"{size:,}"] = tuple(panels)
     return variants
 
 
-def _curves(rows: pd.DataFrame, against: str) -> Iterator[Series]:
-    for pretraining, strategy in ledger_frame.treatments(rows):
-        line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)]
-        records = line.to_dict("records")
-        texts = tuple(f"{row['accuracy']:.1f} % (n={row['n']}, {row['n_running']} still training)" for row in records)
-        yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, numbers(line[against]),
-                     numbers(line["accuracy"]), numbers(line["low"]), numbers(line["high"]), "curve", texts=texts,
-                     cells=tuple(cell_of(row) for row in records))  # fmt: skip
+def _running(row: Row) -> str:
+    return f"{row['accuracy']:.1f} % (n={row['n']}, {row['n_running']} still training)"
 
 
 def break_even_plot(results: Results) -> Plot:
@@ -139,7 +127,7 @@ def bill_plot(results: Results) -> Plot:
             crossing = row["exact"] if wording.known(row["exact"]) else 0.0
             n = np.linspace(0, min(max(2.5 * crossing, 20.0), 1000.0), 41)
             scratch, tuned = n * row["scratch_hours"], row["pretraining_hours"] + n * row["finetuning_hours"]
-            lines = [
+            bills = [
                 Series(words, pretraining, strategy, numbers(n), numbers(hours), kind="curve",
                        texts=tuple(f"{count:.0f} tasks: {format_hours(spent)}" for count, spent in zip(n, hours, strict=True)))
                 for words, pretraining, strategy, hours in (
@@ -148,7 +136,7 @@ def bill_plot(results: Results) -> Plot:
                 )
             ]  # fmt: skip
             panels.append(Panel(f"{row['pretraining']}: {wording.tasks(row)}", "tasks", wording.UNITS[row["unit"]],
-                                tuple(lines), x_log=False))  # fmt: skip
+                                tuple(bills), x_log=False))  # fmt: skip
         if panels:
             variants["all sizes" if size is None else f"{size:,}"] = tuple(panels)
     return Plot(

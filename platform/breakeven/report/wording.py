@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis.statistics import Estimate, format_hours
+from breakeven.analysis.statistics import Estimate
+from breakeven.duration import format_hours
 
 NO_UNCERTAINTY = "n=1: no uncertainty"
 UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}

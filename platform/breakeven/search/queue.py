@@ -165,6 +165,10 @@ class TrialQueue:
         seeds = self.study.finetuning.seeds
         return {cell.name: seeds - done[cell] for cell in cells(self.study) if done[cell] < seeds}
 
+    def chosen(self) -> dict[str, float]:
+        """The learning-rate ratio at which each cell is reported, by its name; cells still searched are left out."""
+        return {one.cell.name: one.ratio for one in self.trials.values() if one.phase == "confirm"}
+
     def charge(self, device_seconds: float) -> None:
         """Count what a pack has spent, whatever became of its trials, against the budget."""
         if self.budget is not None:

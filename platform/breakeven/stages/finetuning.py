@@ -45,6 +45,7 @@ def finetune_tasks(driver: Driver, inputs: Inputs, database: str = "") -> tuple[
         leases.release(journal)
         members.write(keeper.names())
         atomic.write_json(folder / "missing.json", queue.missing())
+        atomic.write_json(folder / "chosen.json", queue.chosen())
     if queue.out_of_budget and driver.budget is not None:
         missing = queue.missing()
         console.print(

@@ -1,7 +1,6 @@
 """First stage: the events of every process, made or found."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from breakeven import provenance
 from breakeven.estimate.price import generation_hours
@@ -9,6 +8,7 @@ from breakeven.events import sampling, store
 from breakeven.events import source as sources
 from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.ledger.ledger import now
+from breakeven.ledger.levels import Generation
 from breakeven.observer import Work
 from breakeven.physics import processes
 from breakeven.stages.driver import Driver
@@ -84,7 +84,7 @@ def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
                 )
 
 
-def _generation_record(name: str, dataset: store.Dataset) -> dict[str, Any]:
+def _generation_record(name: str, dataset: store.Dataset) -> Generation:
     manifest = dataset.manifest
     return {
         "level": "generation",

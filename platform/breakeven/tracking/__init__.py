@@ -6,7 +6,7 @@ down without any loss: `content` says what each run shows, `tracker` brings MLfl
 """
 
 from breakeven.tracking.database import TrackingUnavailable, prepare, resolve_uri, without_password
-from breakeven.tracking.tracker import Tracker, experiment_of
+from breakeven.tracking.tracker import Tracker
 from breakeven.tracking.writer import Writer
 
-__all__ = ["Tracker", "TrackingUnavailable", "Writer", "experiment_of", "prepare", "resolve_uri", "without_password"]
+__all__ = ["Tracker", "TrackingUnavailable", "Writer", "prepare", "resolve_uri", "without_password"]

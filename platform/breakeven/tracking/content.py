@@ -14,6 +14,8 @@ import pandas as pd
 from mlflow.entities import Metric
 
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.charge import charge_of, hours_unit
+from breakeven.metric import METRICS
 
 LAYOUT = 2
 """Version of what is shown: runs of another are written anew."""
@@ -29,12 +31,11 @@ _CELL = ("cell", "task", "signal", "background", "pretraining", "strategy", "siz
 _PARAMS = ("task", "signal", "background", "pretraining", "strategy", "size", "seed", "ratio", "phase", "backbone",
            "workers", "process", "events", "source")  # fmt: skip
 _FIGURES = {
-    "test_accuracy": "test/accuracy", "test_auc": "test/auc", "test_rejection_50": "test/rejection_50",
-    "test_rejection_70": "test/rejection_70", "test_rejection_90": "test/rejection_90", "energy_joules": "energy_joules",
-    "test_significance_improvement": "test/significance_improvement", "validation_accuracy": "validation/best_accuracy",
-    "validation_auc": "validation/best_auc", "validation_loss": "validation/best_loss", "epochs": "epochs",
+    "validation_loss": "validation/best_loss", "energy_joules": "energy_joules", "epochs": "epochs",
     "events_seen": "events_seen", "wall_seconds": "wall_seconds", "plateau_seconds": "plateau_seconds",
 }  # fmt: skip
+_SPLITS = {"test": "test/", "validation": "validation/best_"}
+"""What the metrics of each split are called."""
 _CURVE = {
     "train_loss": "train/loss", "validation_loss": "validation/loss", "validation_accuracy": "validation/accuracy",
     "validation_auc": "validation/auc", "learning_rate": "learning_rate", "device_seconds": "device_seconds",
@@ -178,11 +179,12 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     A figure that is NaN is one that this kind of record does not have.
     """
     ended = milliseconds(row["ended"])
-    unit = "cpu_hours" if row["device"] == "cpu" else "gpu_hours"
-    lost = row["outcome"] == "failed"
-    figures = {name: row[column] for column, name in _FIGURES.items() if present(row[column])}
-    figures[f"{unit}/useful"] = 0.0 if lost else row["device_seconds"] / 3600
-    figures[f"{unit}/wasted"] = (row["wasted_seconds"] + (row["device_seconds"] if lost else 0.0)) / 3600
+    unit, charge = hours_unit(row["device"]), charge_of(row.to_dict())
+    of_metrics = {
+        metric.column(split): f"{shown}{name}" for name, metric in METRICS.items() for split, shown in _SPLITS.items()
+    }
+    figures = {name: row[column] for column, name in {**_FIGURES, **of_metrics}.items() if present(row.get(column))}
+    figures |= {f"{unit}/useful": charge.worked / 3600, f"{unit}/wasted": charge.wasted / 3600}
     found = [Metric(name, float(value), ended, 0) for name, value in figures.items()]
     for epoch in row["curve"] if isinstance(row["curve"], list) else ():
         found += [Metric(name, float(epoch[column]), ended, epoch["epoch"]) for column, name in _CURVE.items()

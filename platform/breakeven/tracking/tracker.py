@@ -7,6 +7,7 @@ decides nothing about a study, and is meant to be the only one that writes an ex
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,24 @@ class Tracker:
     """
 
     def __init__(self, uri: str, study: str, artifacts: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self.study = study
+        self.study, self.uri = study, uri
         self.reach = Reach(uri, patience_seconds)
         self._client = self.reach.client()
-        self._experiment = _open_experiment(self.reach, self._client, study, artifacts)
+        self.experiment = _open_experiment(self.reach, self._client, study, artifacts)
+        """Its id."""
         self._starts: dict[str, int] = {}
         """When the summaries began, as far as that is known before their first record is written."""
-        self._runs: dict[str, list[_Found]] = {}
-        """The runs of each record: one, or more where writers were killed half way."""
+
+    @cached_property
+    def _runs(self) -> dict[str, list[_Found]]:
+        """The runs of each record: one, or more where writers were killed half way. Read when first needed, which
+        is when the experiment is this process's to write.
+        """
+        known: dict[str, list[_Found]] = {}
         for run in self._existing():
             if record := run.data.tags.get("record"):
-                self._runs.setdefault(record, []).append(_found(run))
+                known.setdefault(record, []).append(_found(run))
+        return known
 
     def holds(self, row: pd.Series) -> bool:
         """Whether the record of one row of the ledger frame is in MLflow as it is in the ledger."""
@@ -121,7 +129,7 @@ class Tracker:
     def _existing(self) -> Iterator[Run]:
         token = None
         while True:
-            page = self.reach.call(self._client.search_runs, [self._experiment], run_view_type=ViewType.ACTIVE_ONLY,
+            page = self.reach.call(self._client.search_runs, [self.experiment], run_view_type=ViewType.ACTIVE_ONLY,
                                    max_results=_PAGE, page_token=token)  # fmt: skip
             yield from page
             if not (token := page.token):
@@ -154,7 +162,7 @@ class Tracker:
 
     def _create(self, wanted: Content, tags: Mapping[str, str], parent: str | None) -> _Found:
         every = {**tags, **({_PARENT: parent} if parent else {})}
-        run = _found(self.reach.call(self._client.create_run, self._experiment, start_time=wanted.start, tags=every,
+        run = _found(self.reach.call(self._client.create_run, self.experiment, start_time=wanted.start, tags=every,
                                      run_name=wanted.name))  # fmt: skip
         self._runs.setdefault(wanted.record, []).append(run)
         return run
@@ -200,12 +208,6 @@ class Tracker:
             return known[0].id
         begun = self._starts.get(tags["record"], start)
         return self._create(Content(tags["record"], name, "RUNNING", begun, 0, tags, {}, ()), tags, parent).id
-
-
-def experiment_of(uri: str, study: str, artifacts: Path) -> str:
-    """Id of the experiment of a study, made where there is none; arguments and errors as Tracker's."""
-    reach = Reach(uri)
-    return _open_experiment(reach, reach.client(), study, artifacts)
 
 
 def _open_experiment(reach: Reach, client: MlflowClient, study: str, artifacts: Path) -> str:

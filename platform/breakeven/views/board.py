@@ -12,8 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from breakeven.analysis.frame import hours_unit
-from breakeven.views.progress import Spent, Standing
+from breakeven.duration import duration, format_hours
+from breakeven.ledger.charge import Spent, hours_unit
+from breakeven.metric import MERIT
+from breakeven.views.progress import Standing
 
 _REASON = 200
 """Most letters of a failure that are shown; the report has all."""
@@ -54,18 +56,10 @@ def line(standing: Standing, notes: Sequence[str] = ()) -> str:
 def hours_lines(spent: Mapping[str, Spent]) -> list[str]:
     """Device-hours by kind of device: useful, wasted, search."""
     return [
-        f"{hours_unit(device).replace('_', '-')}: {hours(one.useful)} useful, {hours(one.wasted)} wasted, "
-        f"{hours(one.search)} search"
+        f"{hours_unit(device).replace('_', '-')}: {format_hours(one.useful / 3600)} useful, "
+        f"{format_hours(one.wasted / 3600)} wasted, {format_hours(one.searched / 3600)} search"
         for device, one in sorted(spent.items())
     ]
-
-
-def hours(seconds: float) -> str:
-    """Seconds as hours: three significant figures, and no exponent."""
-    number = seconds / 3600
-    if number >= 99.95 or not number:
-        return f"{number:,.0f}"
-    return f"{number:#.3g}" if number >= 1e-4 else "under 0.0001"
 
 
 def left_text(standing: Standing) -> str:
@@ -77,26 +71,14 @@ def left_text(standing: Standing) -> str:
     return f"about {duration(standing.left_seconds)} left"
 
 
-def duration(seconds: float) -> str:
-    """A length of time in its two largest units, such as "2 h 05 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min" + (f" {seconds % 60:02} s" if seconds < 600 else "")
-    if seconds < 86400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
-    return f"{seconds // 86400:,} d {seconds % 86400 // 3600:02} h"
-
-
 def last_results(latest: Sequence[Mapping[str, Any]]) -> Table:
     """One row for each record: its cell, seed, ratio and what came of it."""
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     table.add_column("  last results", overflow="fold")
-    for name in ("seed", "ratio", "accuracy", "seconds"):
+    for name in ("seed", "ratio", MERIT.title, "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in latest:
-        row = (_seed(record), _ratio(record), _accuracy(record), f"{record.get('wall_seconds') or 0.0:,.1f}")
+        row = (_seed(record), _ratio(record), _merit(record), f"{record.get('wall_seconds') or 0.0:,.1f}")
         table.add_row(Text(f"  {record['cell']}"), *row)
     return table
 
@@ -115,14 +97,13 @@ def _ratio(record: Mapping[str, Any]) -> str:
     return f"{record['ratio']:.3g}" if record["strategy"] == "finetune" else "-"
 
 
-def _accuracy(record: Mapping[str, Any]) -> Text:
+def _merit(record: Mapping[str, Any]) -> Text:
     """Of test events; of a search trial that of validation events, in brackets."""
     if record["outcome"] == "failed":
         return Text("failed", style="red")
     if record["outcome"] == "stopped":
         return Text("pruned", style="dim")
-    if record.get("test_accuracy") is not None:
-        return Text(f"{100 * record['test_accuracy']:.1f} %")
-    if record.get("validation_accuracy") is not None:
-        return Text(f"({100 * record['validation_accuracy']:.1f} %)", style="dim")
-    return Text("-")
+    test, validation = (record["metrics"].get(MERIT.column(split)) for split in ("test", "validation"))
+    if test is not None:
+        return Text(f"{MERIT.scale * test:.1f} {MERIT.unit}")
+    return Text(f"({MERIT.scale * validation:.1f} {MERIT.unit})", style="dim") if validation is not None else Text("-")

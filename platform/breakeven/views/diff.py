@@ -20,10 +20,10 @@ from breakeven import atomic
 from breakeven.analysis import comparison
 from breakeven.analysis.comparison import CORRECTION, Difference
 from breakeven.analysis.statistics import Estimate
+from breakeven.duration import format_hours
 from breakeven.ledger.ledger import Ledger
 from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.terminal import page_width, show
-from breakeven.views import board
 
 LEVEL = 0.9
 """Of the intervals; a cell has changed where its corrected p-value is below 1 - LEVEL."""
@@ -175,7 +175,7 @@ def _hours(row: dict[Any, Any]) -> list[Text]:
     units = (
         ["", ""] if row["unit_a"] == row["unit_b"] else [f" {row[f'unit_{side}'].replace('_', '-')}" for side in "ab"]
     )
-    hours = [board.hours(3600 * row[f"hours_{side}"]) + unit for side, unit in zip("ab", units, strict=True)]
+    hours = [format_hours(row[f"hours_{side}"]) + unit for side, unit in zip("ab", units, strict=True)]
     return [*map(Text, hours), Text(f"{row['hours_ratio']:.2f}" if math.isfinite(row["hours_ratio"]) else "-")]
 
 
@@ -207,7 +207,7 @@ def _costs(costs: pd.DataFrame) -> Table:
     for name in ("unit", "A useful", "A wasted", "B useful", "B wasted", "B / A"):
         table.add_column(name, justify="right" if name != "unit" else "left")
     for row in costs.to_dict("records"):
-        hours = [board.hours(3600 * row[name]) for name in ("useful_a", "wasted_a", "useful_b", "wasted_b")]
+        hours = [format_hours(row[name]) for name in ("useful_a", "wasted_a", "useful_b", "wasted_b")]
         ratio = f"{row['ratio']:.2f}" if math.isfinite(row["ratio"]) else "-"
         table.add_row(row["stage"], row["unit"].replace("_", "-"), *hours, ratio)
     return table

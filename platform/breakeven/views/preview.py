@@ -6,6 +6,7 @@ Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothi
 from pathlib import Path
 
 from breakeven import plugins
+from breakeven.duration import duration
 from breakeven.estimate.budget import OverBudget
 from breakeven.estimate.price import Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
@@ -99,10 +100,8 @@ def tell_names(study: Study) -> None:
 
 def hours(time: Range) -> str:
     """A time for people, with its range."""
-    unit, factor = ("hours", 1.0) if time.expected >= 1 else ("minutes", 60.0)
-    digits = 1 if time.high * factor < 100 else 0
-    low, expected, high = (f"{part * factor:,.{digits}f}" for part in (time.low, time.expected, time.high))
-    return f"{expected} {unit} ({low} to {high})"
+    expected, low, high = (duration(3600 * part) for part in (time.expected, time.low, time.high))
+    return f"{expected} ({low} to {high})"
 
 
 def _bytes(count: int) -> str:

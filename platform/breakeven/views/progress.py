@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from breakeven.duration import duration
 from breakeven.estimate.pace import Pace
+from breakeven.ledger.charge import Spent, charge_of
 from breakeven.study.plan import Cell, Phase, Trial, cell_name, cells, trials_of
 from breakeven.study.spec import Study
 
@@ -26,34 +28,9 @@ _RECENT = 256
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Spent:
-    """Device-seconds on one kind of device."""
-
-    useful: float = 0.0
-    """Of finished work but the search: events, backbones, reported trials."""
-    wasted: float = 0.0
-    """Of failed, interrupted and repeated work."""
-    search: float = 0.0
-    """Of finished and pruned search trials."""
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.useful + other.useful, self.wasted + other.wasted, self.search + other.search)
-
-
-def charged(record: Mapping[str, Any], wasted_seconds: float) -> Spent:
-    """What one record has cost. wasted_seconds: of all tries but the one that the record is of."""
-    seconds = float(record["device_seconds"])
-    if record["outcome"] == "failed":
-        return Spent(wasted=seconds + wasted_seconds)
-    if record.get("phase") == "search" or record["outcome"] == "stopped":
-        return Spent(search=seconds, wasted=wasted_seconds)
-    return Spent(useful=seconds, wasted=wasted_seconds)
-
-
 FACTS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "strategy", "seed", "ratio",
-    "device", "device_seconds", "wall_seconds", "test_accuracy", "validation_accuracy", "started", "ended",
+    "device", "device_seconds", "wall_seconds", "metrics", "started", "ended",
 )  # fmt: skip
 """What is counted, kept or shown of a record: whoever counts it again and again need not hold the rest."""
 
@@ -133,7 +110,7 @@ class Progress:
         """
         with self._lock:
             device = record.get("device") or "cpu"
-            self._spent[device] = self._spent.get(device, Spent()) + charged(record, wasted_seconds)
+            self._spent[device] = self._spent.get(device, Spent()) + charge_of(record, wasted_seconds)
             if record["level"] == "trial" and (cell := self._cells.get(cell_name(record))):
                 self._add_trial(cell, record)
 
@@ -223,9 +200,5 @@ def _how(left: int, new: int, at_once: float, span: float) -> str:
         known = "as long as their events take"
     elif new:
         known += f" ({new:,} of a kind that has not run yet: as long as their events take)"
-    speed = f"{at_once:.1f} at once as in the last {_span(span)}" if at_once else "none has ended lately"
+    speed = f"{at_once:.1f} at once as in the last {duration(span)}" if at_once else "none has ended lately"
     return f"{left:,} trial{'s' if left > 1 else ''}, each {known}; {speed}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:,.0f} seconds"

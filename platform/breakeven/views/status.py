@@ -13,14 +13,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from breakeven.analysis.frame import hours_unit
+from breakeven.duration import duration, format_hours
+from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
 from breakeven.study.folder import StudyFolder, read_folder, study_names
 from breakeven.terminal import live, show
 from breakeven.views import board
-from breakeven.views.progress import FACTS, Progress, Spent, Standing
+from breakeven.views.progress import FACTS, Progress, Standing
 
 WATCH_SECONDS = 2.0
 """Pause between two looks of `--watch`."""
@@ -170,11 +171,11 @@ def _all(views: Iterable[View]) -> Table:
 
 
 def _hours(device: str, spent: Spent) -> str:
-    return f"{board.hours(spent.useful + spent.wasted + spent.search)} {hours_unit(device).removesuffix('_hours')}"
+    return f"{format_hours((spent.worked + spent.wasted) / 3600)} {hours_unit(device).removesuffix('_hours')}"
 
 
 def _driver(driver: Driver) -> str:
-    place, ago = f"{driver.host}, process {driver.pid}", f"{board.duration(driver.silent_seconds)} ago"
+    place, ago = f"{driver.host}, process {driver.pid}", f"{duration(driver.silent_seconds)} ago"
     if driver.alive:
         return f"a driver runs on {place}: {driver.doing or 'starting'} (heartbeat {ago})"
     return f"a driver on {place} was killed or cut off in {driver.doing or 'its start'}, {ago}"

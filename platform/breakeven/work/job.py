@@ -7,6 +7,7 @@ from typing import Any
 
 from breakeven import provenance
 from breakeven.events.store import Dataset
+from breakeven.ledger import levels
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.study.plan import Trial
 from breakeven.study.spec import Finetuning, Network, Pretraining, task
@@ -57,16 +58,18 @@ Train = Callable[[TrialJob, Check], dict[str, Any]]
 """Trains and evaluates one trial and returns its facts; it calls the check now and then, which ends one that takes too long."""
 
 
-def lost_record(job: TrialJob, reason: str) -> dict[str, Any]:
+def lost_record(job: TrialJob, reason: str) -> levels.Trial:
     """The record of a trial whose worker died again and again before it could write one."""
     with Ledger(job.ledger).claim(job.trial.hash) as claim:
         wasted = claim.wasted_seconds
         claim.release()
-    body = {"outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0}
-    return {**about(job), **body, "wasted_seconds": wasted, "started": now(), "ended": now()}
+    return {
+        **about(job), "outcome": "failed", "reason": reason, "retry": True, "device_seconds": 0.0, "wall_seconds": 0.0,
+        "wasted_seconds": wasted, "started": now(), "ended": now(),
+    }  # fmt: skip
 
 
-def about(job: TrialJob) -> dict[str, Any]:
+def about(job: TrialJob) -> levels.Trial:
     """Who a record is: identity, names, provenance."""
     trial = job.trial
     wanted = task(trial.cell.task)

@@ -11,7 +11,7 @@ def spec_of(network: Network) -> NetworkSpec:
     """The network of a study in the words of models."""
     if network.kind != EVENT_GRAPH:
         return NetworkSpec(network.kind, network.options)
-    names = ("engine", "iterations", "shared_blocks", "log_momenta", "initialisation")
+    names = ("engine", "hidden", "iterations", "shared_blocks", "log_momenta", "initialisation")
     return NetworkSpec(EVENT_GRAPH, {name: getattr(network, name) for name in names})
 
 

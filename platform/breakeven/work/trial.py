@@ -6,7 +6,7 @@ Holds the translation between the study's words and training's: which events, wh
 import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -106,8 +106,7 @@ def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
     return {
         "outcome": "finished",
         "validation_loss": best.validation_loss,
-        "validation_accuracy": _finite(best.validation_accuracy),
-        "validation_auc": _finite(best.validation_auc),
+        "metrics": measured("validation", {"accuracy": best.validation_accuracy, "auc": best.validation_auc}),
         "epochs": len(result.curve),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
@@ -115,6 +114,11 @@ def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
         "plateau_seconds": _finite(plateau * share) if plateau is not None else None,
         "curve": [epoch_line(replace(epoch, device_seconds=epoch.device_seconds * share)) for epoch in result.curve],
     }
+
+
+def measured(split: str, values: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics by the names that a record has for them, NaN-free."""
+    return {f"{split}_{name}": _finite(value) for name, value in values.items()}
 
 
 def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
@@ -170,8 +174,8 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
         facts |= {"outcome": "stopped", "reason": reason}
     elif trial.phase == "confirm":
-        scores = evaluate(model, events, samples[Split.TEST], "binary")
-        facts |= {f"test_{name}": _finite(value) for name, value in scores.items()}
+        judged = evaluate(model, events, samples[Split.TEST], "binary")
+        facts["metrics"] |= measured("test", judged)
         facts["test_events"] = len(samples[Split.TEST])
         facts |= _kept_representation(job, model, arrays)
     facts["validation_events"] = len(samples[Split.VALIDATION])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from breakeven.analysis.cost.breakeven import break_even, study_break_even
+from breakeven.analysis.cost.charges import Charge
 
 
 def test_the_papers_figures_by_the_definition_and_by_its_own_reading() -> None:
@@ -62,7 +63,7 @@ def test_a_ledger_with_a_known_answer(ledger) -> None:
     assert (row["n_tasks"], row["n_scratch"], row["n_finetuning"]) == (2, 4, 4)
     assert row["unit"] == "cpu_hours"
     assert row["low"] < row["exact"] < row["high"]
-    [total] = study_break_even(ledger.frame(), time="total").to_dict("records")
+    [total] = study_break_even(ledger.frame(), Charge(time="total")).to_dict("records")
     assert total["exact"] == pytest.approx(9000 / 600)
 
 
@@ -120,7 +121,7 @@ def test_a_training_without_plateau_is_charged_to_its_end_and_counted(ledger) ->
     )
     assert row["pretraining_to_end"]
     assert "the pretraining is charged for all its epochs: it has no plateau rule" in row["note"]
-    [total] = study_break_even(ledger.frame(), time="total").to_dict("records")
+    [total] = study_break_even(ledger.frame(), Charge(time="total")).to_dict("records")
     assert not total["pretraining_to_end"] and "plateau rule" not in total["note"], "all are charged until the end"
 
 
@@ -156,7 +157,7 @@ def test_an_unknown_time_names_the_choices(ledger) -> None:
     ledger.pretraining(plateau_seconds=600.0)
     add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)
     with pytest.raises(ValueError, match="'plateau'"):
-        study_break_even(ledger.frame(), time="wall")
+        study_break_even(ledger.frame(), Charge(time="wall"))
 
 
 def test_an_empty_ledger_and_a_foreign_frame(ledger) -> None:

@@ -35,11 +35,14 @@ def test_a_search_is_charged_once_for_each_task_with_its_stopped_trials(priced) 
     for outcome, seconds in (("finished", 30.0), ("stopped", 10.0), ("failed", 8.0)):
         priced.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.7, phase="search", outcome=outcome,
                      device_seconds=seconds, wasted_seconds=1.0)  # fmt: skip
-    plain, searched = only(study_break_even(priced.frame())), only(study_break_even(priced.frame(), search=True))
+    plain, searched = (
+        only(study_break_even(priced.frame())),
+        only(study_break_even(priced.frame(), Charge(search=True))),
+    )
     assert hours(plain) == pytest.approx((1000, 200, 100)) and hours(searched) == pytest.approx((1000, 200, 140))
     assert searched["exact"] == pytest.approx(1000 / 60)
     assert searched["charged"] == "until the plateau, with search"
-    all_of_it = only(study_break_even(priced.frame(), search=True, wasted=True))
+    all_of_it = only(study_break_even(priced.frame(), Charge(search=True, wasted=True)))
     # 3 s of interruptions and 8 s of a failure in the search; 2 x 5 s shared by two scratch trainings.
     assert hours(all_of_it) == pytest.approx((1020, 205, 140 + 3 + 8))
     assert all_of_it["charged"] == "until the plateau, with search and waste"
@@ -54,20 +57,20 @@ def test_a_stopped_trial_is_never_a_result(priced) -> None:
 def test_failures_are_shared_by_the_trainings_of_their_cell(priced) -> None:
     priced.trial("stop_vs_ttH", "finetune", 100, 3, 0.0, outcome="failed", device_seconds=50.0)
     priced.pretraining(outcome="failed", device_seconds=300.0, dataset="g1+g2")
-    assert hours(only(study_break_even(priced.frame(), wasted=True))) == pytest.approx((1320, 205, 125))
+    assert hours(only(study_break_even(priced.frame(), Charge(wasted=True)))) == pytest.approx((1320, 205, 125))
 
 
 def test_generation_counts_the_events_that_the_pretraining_read(priced) -> None:
-    row = only(study_break_even(priced.frame(), generation=True))
+    row = only(study_break_even(priced.frame(), Charge(generation=True)))
     assert hours(row) == pytest.approx((2000, 200, 100)) and row["exact"] == pytest.approx(20.0)
 
 
 def test_unknown_events_and_other_devices_give_no_figure(priced) -> None:
     frame = priced.frame()
-    unknown = only(study_break_even(frame[frame["process"] != "WH"], generation=True))
+    unknown = only(study_break_even(frame[frame["process"] != "WH"], Charge(generation=True)))
     assert unknown["text"] == "no figure" and "no record of generating" in unknown["note"]
     on_gpu = frame.assign(device=frame["device"].where(frame["level"] == "generation", "cuda"))
-    row = only(study_break_even(on_gpu, generation=True))
+    row = only(study_break_even(on_gpu, Charge(generation=True)))
     assert row["text"] == "no figure" and "generated on cpu and trained with on cuda" in row["note"]
     assert only(study_break_even(on_gpu))["unit"] == "gpu_hours"
 
@@ -75,11 +78,15 @@ def test_unknown_events_and_other_devices_give_no_figure(priced) -> None:
 def test_a_search_or_waste_on_another_device_is_not_added(priced) -> None:
     failed = {"outcome": "failed", "device": "cuda"}
     priced.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.7, phase="search", **failed)
-    assert only(study_break_even(priced.frame(), search=True))["text"] == "10 tasks", "what failed is not charged"
+    assert only(study_break_even(priced.frame(), Charge(search=True)))["text"] == "10 tasks", (
+        "what failed is not charged"
+    )
     priced.trial("stop_vs_ttH", "finetune", 100, 1_000_001, 0.7, phase="search", device="cuda")
     assert only(study_break_even(priced.frame()))["text"] == "10 tasks"
-    assert only(study_break_even(priced.frame(), wasted=True))["text"] != "no figure", "of a search that is not charged"
-    row = only(study_break_even(priced.frame(), search=True))
+    assert only(study_break_even(priced.frame(), Charge(wasted=True)))["text"] != "no figure", (
+        "of a search that is not charged"
+    )
+    row = only(study_break_even(priced.frame(), Charge(search=True)))
     assert row["text"] == "no figure" and math.isnan(row["exact"])
     assert "cpu and cuda: hours of two kinds of device are not mixed" in row["note"]
 
@@ -92,9 +99,9 @@ def test_failures_on_another_device_are_not_added(priced, level: str) -> None:
     else:
         priced.pretraining(outcome="failed", device_seconds=300.0, device="cuda")
         priced.pretraining("multilabel", outcome="failed", device_seconds=300.0)
-    row = only(study_break_even(priced.frame(), wasted=True))
+    row = only(study_break_even(priced.frame(), Charge(wasted=True)))
     assert row["text"] == "no figure" and "two kinds of device are not mixed" in row["note"]
-    assert only(study_break_even(priced.frame(), search=True))["text"] == "10 tasks", "failures are not charged"
+    assert only(study_break_even(priced.frame(), Charge(search=True)))["text"] == "10 tasks", "failures are not charged"
 
 
 def test_equal_accuracy_stops_both_where_both_have_been(ledger, make_curve) -> None:
@@ -109,7 +116,7 @@ def test_equal_accuracy_stops_both_where_both_have_been(ledger, make_curve) -> N
             ledger.trial("stop_vs_ttH", strategy, 100, seed, 0.8, validation_accuracy=curve[-1],
                          curve=make_curve(curve, step), device_seconds=step * len(curve))  # fmt: skip
     ledger.trial("stop_vs_ttH", "scratch", 100, 3, 0.8, device_seconds=1e6)  # no pair, no curve
-    row = only(study_break_even(ledger.frame(), time="equal_accuracy"))
+    row = only(study_break_even(ledger.frame(), Charge(time="equal_accuracy")))
     assert hours(row) == pytest.approx((1000, (100 + 50) / 2, (20 + 30) / 2))
     assert (row["n_scratch"], row["n_finetuning"], row["n_below"]) == (2, 2, 1)
     assert row["exact"] == pytest.approx(20.0) and row["charged"] == "until both are equally accurate"
@@ -117,7 +124,7 @@ def test_equal_accuracy_stops_both_where_both_have_been(ledger, make_curve) -> N
 
 
 def test_equal_accuracy_without_curves_gives_no_figure(priced) -> None:
-    row = only(study_break_even(priced.frame(), time="equal_accuracy"))
+    row = only(study_break_even(priced.frame(), Charge(time="equal_accuracy")))
     assert row["text"] == "no figure" and row["n_scratch"] == 0
 
 

@@ -91,7 +91,7 @@ def test_scratch_catches_up_where_the_laws_meet(ledger) -> None:
     fill(ledger, sizes=(*SIZES, 30_000, 100_000), noise=0.0005)
     fill(ledger, "finetune", (*SIZES, 30_000, 100_000), (0.1, 0.5, 0.5), noise=0.0005)
     row = only(forecast.catch_up(scaling_law.fit_laws(ledger.frame())))
-    assert row["size"] == pytest.approx(250_000, rel=0.3) and row["low"] < 250_000 < row["high"]
+    assert row["events"] == pytest.approx(250_000, rel=0.3) and row["low"] < 250_000 < row["high"]
     assert row["text"].startswith("2") and row["largest"] == 100_000
 
 
@@ -100,8 +100,8 @@ def test_where_floors_differ_scratch_never_catches_up(ledger) -> None:
     fill(ledger, "finetune", law=(0.05, 0.5, 0.5), noise=0.001)
     fill(ledger, "frozen", law=(0.2, 1.0, 0.5), noise=0.001)
     found = forecast.catch_up(scaling_law.fit_laws(ledger.frame())).set_index("strategy")
-    assert math.isinf(found.loc["finetune", "size"]) and found.loc["finetune", "text"] == "beyond 100,000"
-    assert found.loc["frozen", "size"] == 100.0 and found.loc["frozen", "text"] == "100 or below"
+    assert math.isinf(found.loc["finetune", "events"]) and found.loc["finetune", "text"] == "beyond 100,000"
+    assert found.loc["frozen", "events"] == 100.0 and found.loc["frozen", "text"] == "100 or below"
 
 
 def test_a_back_test_needs_six_sizes_and_predicts_the_last(ledger) -> None:

@@ -9,10 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
+from breakeven.ledger.charge import charges_of, hours_unit
 
 STAGES = ("generation", "pretraining", "finetuning")
-COLUMNS = ("stage", "unit", "reserved", "useful", "search", "wasted", "idle", "unaccounted", "n_reservations")
+COLUMNS = columns("""
+    stage: generation, pretraining or finetuning
+    unit
+    reserved: devices held by this study's drivers times how long, by the drivers' clocks, device-hours
+    useful: device-hours of finished work, by the workers' clocks
+    search: device-hours of the search, pruned trials included
+    wasted: device-hours of failed, repeated and interrupted tries
+    idle: device-hours held and not used: starting, waiting, reading, a core that other programs took
+    unaccounted: reserved less all other columns, the check, device-hours
+    n_reservations: reservations added up
+""")
 
 NONE = pd.DataFrame(columns=list(COLUMNS))
 """The accounts of a study whose drivers reserved nothing."""
@@ -23,10 +34,7 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
 
     frame: the ledger's rows, one a record.  reservations: those of one study, see study/reservation.py.
 
-    Columns: stage; unit ("cpu_hours" | "gpu_hours"); reserved (devices held times how long, by the drivers' clocks);
-    useful, search and wasted (charged to the records that were made meanwhile, by the workers' clocks; a trial that was
-    pruned belongs to the search; failed, repeated and interrupted tries are waste); idle (held and not used: starting,
-    waiting, reading, a core that other programs took); unaccounted (reserved less all of these, the check); n_reservations.
+    Columns: COLUMNS. What was charged is that of the records that were made meanwhile.
 
     In finetuning idle time is measured by each worker, so that `unaccounted` can be anything. Of packs that were in flight
     when a driver was killed the records say what was used; the rest of their time is idle, and where workers outlived
@@ -48,7 +56,7 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
             lost, beyond = in_flight.settle(one)
             idle, reserved = sum(measured.values()) + lost, reserved + beyond
         seconds = {"reserved": reserved, **used, "useful": used["useful"] + one["used_seconds"], "idle": idle}
-        rows.append({"stage": one["stage"], "unit": ledger_frame.hours_unit(one["device"]), "n_reservations": 1,
+        rows.append({"stage": one["stage"], "unit": hours_unit(one["device"]), "n_reservations": 1,
                      **{name: value / 3600 for name, value in seconds.items()}})  # fmt: skip
     table = pd.DataFrame(rows)
     by_stage = table.groupby(["unit", "stage"], as_index=False).sum()
@@ -110,12 +118,5 @@ class _InFlight:
 
 def _used(made: pd.DataFrame) -> dict[str, float]:
     """Device-seconds of the records of one reservation."""
-    spent, finished = made["device_seconds"].fillna(0.0), made["outcome"] == "finished"
-    search = (made["outcome"] == "stopped") | (finished & (made["phase"] == "search"))
-    failed = made["outcome"] == "failed"
-    wasted = spent[failed].sum() + made["wasted_seconds"].fillna(0.0).sum()
-    return {
-        "useful": float(spent[finished & ~search].sum()),
-        "search": float(spent[search].sum()),
-        "wasted": float(wasted),
-    }
+    spent = charges_of(made).sum()
+    return {"useful": float(spent["useful"]), "search": float(spent["searched"]), "wasted": float(spent["wasted"])}

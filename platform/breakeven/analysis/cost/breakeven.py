@@ -17,7 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.charges import (
+    UNTIL_PLATEAU,
     Charge,
     UnknownEvents,
     cell_extras,
@@ -26,6 +28,7 @@ from breakeven.analysis.cost.charges import (
     paired_seconds,
     pretraining_seconds,
 )
+from breakeven.ledger.charge import hours_unit
 
 NEVER = "never"
 
@@ -75,44 +78,54 @@ def break_even(pretraining: float = 45.5, scratch: float = 2.94, finetuning: flo
     return BreakEven(float(pretraining), float(scratch), float(finetuning))
 
 
+BREAK_EVEN_COLUMNS = columns("""
+    pretraining size
+    charged: which hours are charged
+    unit device processor pretraining_hours scratch_hours finetuning_hours
+    saving_hours: T_scratch - T_finetune, device-hours
+    exact tasks
+    low: lower end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
+    high: upper end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
+    low_seeds: lower end of the 90 % interval of N* over seeds alone, for exactly these tasks
+    high_seeds: upper end of the 90 % interval of N* over seeds alone, for exactly these tasks
+    published_reading: T_pre / T_finetune, how arXiv 2412.10665 arrives at 41
+    n_tasks
+    n_scratch: trainings from scratch
+    n_finetuning: finetuned trainings
+    n_without_plateau: trainings (the pretraining apart) that reached no plateau, charged until their end
+    pretraining_to_end: whether the pretraining is charged for all its epochs, as it has no plateau rule
+    n_below: pairs of seeds where finetuning ended below scratch; equal accuracy only
+    text note
+""")
+
+
 def study_break_even(
     frame: pd.DataFrame,
+    charge: Charge = UNTIL_PLATEAU,
     *,
-    time: str = "plateau",
-    search: bool = False,
-    wasted: bool = False,
-    generation: bool = False,
     strategy: str = "finetune",
     level: float = 0.9,
     resamples: int = 4000,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
-    time: `plateau` charges every training until its plateau, and the pretraining for all its epochs where it has none, as
-    it has no plateau rule; `total` until the end; `equal_accuracy` until scratch and finetuning are equally accurate (see
-    charges.TIMES). search, wasted, generation: what is charged on top (see charges.Charge). Only tasks with both a scratch
-    and a `strategy` training count, each with the same weight.
+    charge: what counts as the price of a task.  Only tasks with both a scratch and a `strategy` training count, each with
+    the same weight.
 
-    Columns: pretraining, size, charged (text), unit ("cpu_hours" | "gpu_hours"), device, processor,
-    pretraining_hours, scratch_hours, finetuning_hours (of one task), saving_hours, exact, tasks (<NA>: never), low,
-    high (interval of N* over tasks and seeds: for tasks like these; inf: never), low_seeds, high_seeds (over seeds
-    alone: for exactly these tasks), published_reading, n_tasks, n_scratch, n_finetuning, n_without_plateau (of the
-    trainings, the pretraining apart), pretraining_to_end (whether all its epochs are charged for want of a plateau),
-    n_below (pairs where finetuning ended below scratch; equal accuracy only), text, note. Hours of two kinds of device are
-    not mixed: such a row has no figure and a note. The one pretraining's time is held for exact.
+    Hours of two kinds of device are not mixed: such a row has no figure and a note. The one pretraining's time is held for
+    exact. Columns: BREAK_EVEN_COLUMNS.
     """
-    charge = Charge(time, search, wasted, generation)
     charged = charge.text
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = used_pretrainings(frame, confirmed)
-    extras = cell_extras(frame, charge) if search or wasted else None
+    extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
     scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
     on_top = devices_on_top(frame, charge)
     rows = []
     for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
         of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
         tuned_trials = confirmed[(confirmed["strategy"] == strategy) & (confirmed["pretraining"] == pretraining)]
-        arms = _common(*paired_seconds(scratch_trials, tuned_trials, time))
+        arms = _common(*paired_seconds(scratch_trials, tuned_trials, charge.time))
         hours = [arm_hours(arm, extras) for arm in arms]
         spent = _spent(frame, of_pretraining, charge)
         sizes = sorted(set(scratch_trials["size"]) & set(tuned_trials["size"]))
@@ -123,23 +136,37 @@ def study_break_even(
             more = [on_top.get(cell, set()) for cell in (("pretraining", pretraining), *_cells(at_size))]
             figures = _row(at_size, hours_at_size, of_pretraining, spent, set().union(*more), charge, level, resamples)
             rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
-    table = pd.DataFrame(rows, columns=["pretraining", "size", "charged", *_FIGURES])
+    table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
+
+
+WAYS = (
+    UNTIL_PLATEAU,
+    Charge(search=True),
+    Charge(search=True, wasted=True),
+    Charge(search=True, wasted=True, generation=True),
+    Charge("total"),
+    Charge("equal_accuracy"),
+)
 
 
 def break_even_table(frame: pd.DataFrame, *, strategy: str = "finetune", level: float = 0.9) -> pd.DataFrame:
     """study_break_even under every way of charging, one under the other: `charged` tells them apart."""
-    ways: tuple[dict[str, Any], ...] = (
-        {}, {"search": True}, {"search": True, "wasted": True}, {"search": True, "wasted": True, "generation": True},
-        {"time": "total"}, {"time": "equal_accuracy"},
-    )  # fmt: skip
-    return pd.concat(
-        [study_break_even(frame, strategy=strategy, level=level, **way) for way in ways], ignore_index=True
-    )
+    tables = (study_break_even(frame, way, strategy=strategy, level=level) for way in WAYS)
+    return pd.concat(tables, ignore_index=True)
+
+
+READING_COLUMNS = columns("""
+    reading: definition | published reading
+    formula: how it is computed
+    value: number of tasks
+    tasks: first whole number of tasks, in words
+    explanation: what it does
+""")
 
 
 def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94) -> pd.DataFrame:
-    """The definition and the paper's reading side by side: reading, formula, value, tasks (text), explanation."""
+    """The definition and the paper's reading side by side. Columns: READING_COLUMNS."""
     found = break_even(pretraining, scratch, finetuning)
     by_reading = None if found.published_reading is None else max(1, math.ceil(round(found.published_reading, 9)))
     rows = [
@@ -148,20 +175,13 @@ def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float
         ("published reading", "T_pre / T_finetune", found.published_reading, format_tasks(by_reading),
          "takes what finetuning costs (38 % of a scratch training in arXiv 2412.10665) for what it saves (62 %)"),
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["reading", "formula", "value", "tasks", "explanation"])
+    table = pd.DataFrame(rows, columns=list(READING_COLUMNS))
     return table.astype({"value": float})
 
 
 def format_tasks(tasks: int | None) -> str:
     """`25 tasks`, `1 task` or `never`."""
     return NEVER if tasks is None else f"{tasks:,} task{'' if tasks == 1 else 's'}"
-
-
-_FIGURES = (
-    "unit", "device", "processor", "pretraining_hours", "scratch_hours", "finetuning_hours", "saving_hours", "exact",
-    "tasks", "low", "high", "low_seeds", "high_seeds", "published_reading", "n_tasks", "n_scratch", "n_finetuning",
-    "n_without_plateau", "pretraining_to_end", "n_below", "text", "note",
-)  # fmt: skip
 
 
 def used_pretrainings(frame: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
@@ -222,16 +242,13 @@ def _row(
     scratch, tuned = trials
     charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
     row: dict[str, object] = {
-        **ledger_frame.hardware(charged),
-        "n_tasks": scratch["task"].nunique(),
-        "n_scratch": len(scratch),
+        **ledger_frame.hardware(charged), "n_tasks": scratch["task"].nunique(), "n_scratch": len(scratch),
         "n_finetuning": len(tuned),
         "n_without_plateau": sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials),
         "pretraining_to_end": charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any()),
-        "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA,
-        "text": "no figure",
+        "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA, "text": "no figure",
         "note": "",
-    }
+    }  # fmt: skip
     kinds = sorted({*charged["device"].dropna(), *on_top})
     if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
@@ -245,22 +262,14 @@ def _row(
     low, high = saving_interval(savings, level=level, resamples=resamples)
     low_seeds, high_seeds = seeds_interval(float(savings.mean()), arms, level=level)
     return {
-        **row,
-        "unit": ledger_frame.hours_unit(kinds[0]),
-        "pretraining_hours": result.pretraining,
-        "scratch_hours": result.scratch,
-        "finetuning_hours": result.finetuning,
-        "saving_hours": result.scratch - result.finetuning,
-        "exact": math.nan if result.exact is None else result.exact,
-        "tasks": result.tasks,
-        "low": tasks_for_saving(spent, high),
-        "high": tasks_for_saving(spent, low),
-        "low_seeds": tasks_for_saving(spent, high_seeds),
-        "high_seeds": tasks_for_saving(spent, low_seeds),
+        **row, "unit": hours_unit(kinds[0]), "pretraining_hours": result.pretraining, "scratch_hours": result.scratch,
+        "finetuning_hours": result.finetuning, "saving_hours": result.scratch - result.finetuning,
+        "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
+        "low": tasks_for_saving(spent, high), "high": tasks_for_saving(spent, low),
+        "low_seeds": tasks_for_saving(spent, high_seeds), "high_seeds": tasks_for_saving(spent, low_seeds),
         "published_reading": math.nan if result.published_reading is None else result.published_reading,
-        "text": result.text,
-        "note": _note(row, charge, charged, low_seeds),
-    }
+        "text": result.text, "note": _note(row, charge, charged, low_seeds),
+    }  # fmt: skip
 
 
 _ARMS = ("scratch", "finetuning")

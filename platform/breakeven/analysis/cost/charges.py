@@ -14,6 +14,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost.convergence import time_to_accuracy
+from breakeven.ledger.charge import charges_of
 
 TIMES = {
     "plateau": "until the plateau",
@@ -56,6 +57,10 @@ class Charge:
         return TIMES[self.time] + (f", with {' and '.join(filter(None, [', '.join(most), last]))}" if last else "")
 
 
+UNTIL_PLATEAU = Charge()
+"""The published way: until the plateau, nothing on top."""
+
+
 def paired_seconds(scratch: pd.DataFrame, tuned: pd.DataFrame, time: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both selections of confirming trials with a column `seconds`.
 
@@ -87,11 +92,9 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
     Empty where it adds nothing. A cell that nothing was confirmed in has no training to share its waste.
     """
     trials = _once(frame[frame["level"] == "trial"])
-    trials = trials.assign(
-        wasted=_wasted(trials) if charge.wasted else 0.0,
-        useful=trials["device_seconds"].where(trials["outcome"].isin(["finished", "stopped"]), 0.0),
-    )
-    searched = trials[trials["phase"] == "search"].groupby(ledger_frame.CELL)[["useful", "wasted"]].sum().sum(axis=1)
+    spent = charges_of(trials)
+    trials = trials.assign(searched=spent["searched"], wasted=spent["wasted"] if charge.wasted else 0.0)
+    searched = trials[trials["phase"] == "search"].groupby(ledger_frame.CELL)[["searched", "wasted"]].sum().sum(axis=1)
     confirming = trials[trials["phase"] == "confirm"].groupby(ledger_frame.CELL)
     finished = ledger_frame.confirmed(frame).groupby(ledger_frame.CELL).size()
     shared = (confirming["wasted"].sum() / finished).dropna()
@@ -104,10 +107,9 @@ def devices_on_top(frame: pd.DataFrame, charge: Charge) -> dict[tuple[Any, ...],
     Wasted seconds carry the device of their record. Where generated events were made, events_of tells.
     """
     rows = _once(frame[frame["level"].isin(["trial", "pretraining"])])
-    of_search = rows["phase"] == "search"
-    searched = of_search & rows["outcome"].isin(["finished", "stopped"]) & (rows["device_seconds"] > 0.0)
-    lost = (_wasted(rows) > 0.0) & (charge.search | ~of_search)
-    added = rows[(searched & charge.search) | (lost & charge.wasted)]
+    spent = charges_of(rows)
+    lost = (spent["wasted"] > 0.0) & (charge.search | (rows["phase"] != "search"))
+    added = rows[((spent["searched"] > 0.0) & charge.search) | (lost & charge.wasted)]
     found: dict[tuple[Any, ...], set[str]] = {}
     for row in added[added["device"].notna()].to_dict("records"):
         of_trial = row["level"] == "trial"
@@ -128,7 +130,7 @@ def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge:
     if charge.wasted:
         # All that was lost on this kind of pretraining, shared by those of it that finished.
         kind = _once(frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])])
-        seconds += float(_wasted(kind).sum()) / len(pretrainings)
+        seconds += float(charges_of(kind)["wasted"].sum()) / len(pretrainings)
     return seconds + (events_of(frame, pretrainings)["device_seconds"].sum() if charge.generation else 0.0)
 
 
@@ -143,12 +145,6 @@ def events_of(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
     if not read or read - set(generated["dataset"]):
         raise UnknownEvents("the ledger has no record of generating the events that the pretraining read")
     return generated[generated["dataset"].isin(read)]
-
-
-def _wasted(rows: pd.DataFrame) -> pd.Series:
-    """Device-seconds of each record that came to nothing."""
-    failed = rows["device_seconds"].where(rows["outcome"] == "failed", 0.0)
-    return rows["wasted_seconds"].fillna(0.0) + failed.fillna(0.0)
 
 
 def _once(rows: pd.DataFrame) -> pd.DataFrame:

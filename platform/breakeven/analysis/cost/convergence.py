@@ -15,7 +15,9 @@ import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.statistics import estimate
+from breakeven.ledger.charge import hours_unit
 
 
 def time_to_accuracy(curve: Iterable[Mapping[str, float]], target: float) -> float:
@@ -30,15 +32,23 @@ def time_to_accuracy(curve: Iterable[Mapping[str, float]], target: float) -> flo
     return math.inf
 
 
+RATIO_COLUMNS = columns("""
+    task pretraining strategy size
+    ratio ratio_sd: time to the target over the baseline's total time, mean over seeds that got there
+    low high
+    median: median over all seeds, those that never reached the target infinite
+    n_reached: seeds that reached the target
+    n unit device processor text note
+""")
+
+
 def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99, level: float = 0.9) -> pd.DataFrame:
     """Time to `fraction` of the baseline's final accuracy over the baseline's total time (arXiv 2412.10665, Fig. 1).
 
-    One row for each task, pretraining, strategy and size: ratio (mean over seeds), ratio_sd, low, high (Student-t
-    interval of the mean), median (over all seeds, those that never got there counted as infinite), n_reached, n, unit,
-    device, processor, text, note. The baseline of a seed is the scratch training of the same seed (the same random
-    subset), or the mean of all where that seed has none; its final accuracy is the validation accuracy it ended with.
-    Seeds that never reach the target have no ratio: they are in n, not in n_reached, and the mean then flatters. Hours
-    of two kinds of device are not divided: such a row has n_reached 0 and unit "mixed".
+    The baseline of a seed is the scratch training of the same seed (the same random subset), or the mean of all where
+    that seed has none; its final accuracy is the validation accuracy it ended with. Seeds that never reach the target
+    have no ratio: they are in n, not in n_reached, and the mean then flatters. Hours of two kinds of device are not
+    divided: such a row has n_reached 0 and unit "mixed". Columns: RATIO_COLUMNS.
     """
     of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
     rows = []
@@ -52,24 +62,16 @@ def time_ratios(frame: pd.DataFrame, *, fraction: float = 0.99, level: float = 0
         reached = estimate(ratios, level=level)
         rows.append(
             {
-                "task": task,
-                "pretraining": pretraining,
-                "strategy": strategy,
-                "size": size,
-                "ratio": reached.mean,
-                "ratio_sd": reached.sd,
-                "low": reached.low,
-                "high": reached.high,
-                "median": float(np.median(ratios)) if len(ratios) else math.nan,
-                "n_reached": reached.n,
-                "n": len(treated),
-                "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+                "task": task, "pretraining": pretraining, "strategy": strategy, "size": size, "ratio": reached.mean,
+                "ratio_sd": reached.sd, "low": reached.low, "high": reached.high,
+                "median": float(np.median(ratios)) if len(ratios) else math.nan, "n_reached": reached.n,
+                "n": len(treated), "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
                 **ledger_frame.hardware(both),
                 "text": reached.text(digits=2) if reached.n else "never" if len(kinds) == 1 else "no figure",
                 "note": _ratio_note(kinds, reached.n, len(treated), both),
             }
-        )
-    return pd.DataFrame(rows, columns=_RATIO_COLUMNS)
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(RATIO_COLUMNS))
 
 
 def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", level: float = 0.9) -> pd.DataFrame:
@@ -98,26 +100,28 @@ def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", level:
         half_width = sd * (float(stats.t.isf(0.5 - level / 2, n - 1)) if n > 1 else math.nan) / math.sqrt(n)
         kinds = sorted(set(trials["device"]))
         curve = {
-            **dict(zip(ledger_frame.CELL, key, strict=True)),
-            against: points,
-            "accuracy": mean,
-            "sd": sd,
-            "low": mean - half_width,
-            "high": mean + half_width,
-            "n": n,
+            **dict(zip(ledger_frame.CELL, key, strict=True)), against: points, "accuracy": mean, "sd": sd,
+            "low": mean - half_width, "high": mean + half_width, "n": n,
             "n_running": (points[:, None] < ends).sum(axis=1),
-            "unit": ledger_frame.hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
-        }
+            "unit": hours_unit(kinds[0]) if len(kinds) == 1 else "mixed",
+        }  # fmt: skip
         rows.append(pd.DataFrame(curve))
-    columns = [*ledger_frame.CELL, against, "accuracy", "sd", "low", "high", "n", "n_running", "unit"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    names = [*ledger_frame.CELL, against, "accuracy", "sd", "low", "high", "n", "n_running", "unit"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=names)
+
+
+PLATEAU_COLUMNS = columns("""
+    task pretraining strategy size
+    seconds seconds_sd: device-seconds until the plateau, mean over seeds that reached one
+    n: seeds that reached a plateau
+    n_without: seeds that reached none
+    epochs: epochs trained, those after the plateau included, mean
+    device processor text note
+""")
 
 
 def times_to_plateau(frame: pd.DataFrame) -> pd.DataFrame:
-    """Device-seconds until the plateau, one row for each cell: seconds, seconds_sd, n (reached it), n_without, epochs.
-
-    epochs: mean number of epochs trained, those after the plateau included. Also device, processor, text, note.
-    """
+    """Device-seconds until the plateau, one row for each cell. Columns: PLATEAU_COLUMNS."""
     rows = []
     for key, here in ledger_frame.cells_of(ledger_frame.confirmed(frame)).items():
         kinds = sorted(set(here["device"]))
@@ -142,18 +146,10 @@ def times_to_plateau(frame: pd.DataFrame) -> pd.DataFrame:
                 ),
             }
         )
-    return pd.DataFrame(rows, columns=_PLATEAU_COLUMNS)
+    return pd.DataFrame(rows, columns=list(PLATEAU_COLUMNS))
 
 
 _MOST_POINTS = 60
-_RATIO_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "ratio", "ratio_sd", "low", "high", "median", "n_reached", "n", "unit",
-    "device", "processor", "text", "note",
-]  # fmt: skip
-_PLATEAU_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "seconds", "seconds_sd", "n", "n_without", "epochs", "device",
-    "processor", "text", "note",
-]  # fmt: skip
 
 
 def _ratios(treated: pd.DataFrame, scratch: pd.DataFrame, fraction: float) -> np.ndarray:

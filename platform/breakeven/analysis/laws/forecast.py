@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.laws.scaling_law import LEAST_SIZES, Family, Law, Refusal, fit_error_law, fit_growth, refused
 from breakeven.analysis.resampling import generator, interval
-from breakeven.analysis.statistics import format_hours
+from breakeven.duration import format_hours
+from breakeven.ledger.charge import hours_unit
 
 DECADE = 10.0
 HOURS_EXPONENTS = (-2.0, -0.02)
@@ -24,11 +26,18 @@ HOURS_EXPONENTS = (-2.0, -0.02)
 _SEARCHED_DECADES = 4
 
 
+FORECAST_COLUMNS = columns("""
+    task pretraining strategy largest size
+    accuracy: test accuracy by the law, percent
+    low high prediction_low prediction_high n text note
+""")
+
+
 def accuracy_forecast(laws: Mapping[Family, Law], *, factor: float = DECADE, level: float = 0.9) -> pd.DataFrame:
     """Test accuracy (percent) at `factor` times the largest size of each family.
 
-    Columns: task, pretraining, strategy, largest, size, accuracy, low, high (of the law itself), prediction_low,
-    prediction_high (of the mean over `n` new seeds, n as many as at the largest size), n, text, note.
+    low, high: of the law itself; the prediction's: of the mean over n new seeds, as many as at the largest size. Columns:
+    FORECAST_COLUMNS.
     """
     rows = []
     for family, found in laws.items():
@@ -53,23 +62,37 @@ def accuracy_forecast(laws: Mapping[Family, Law], *, factor: float = DECADE, lev
                 "note": found.note,
             }
         )
-    return pd.DataFrame(rows, columns=_ACCURACY_COLUMNS)
+    return pd.DataFrame(rows, columns=list(FORECAST_COLUMNS))
+
+
+CATCH_UP_COLUMNS = columns("""
+    task pretraining strategy largest
+    events: events per class from which on scratch is as good; inf: never
+    low high text note
+""")
 
 
 def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.1, level: float = 0.9) -> pd.DataFrame:
     """The size from which training from scratch is as good as each treatment, to `tolerance` percentage points.
 
-    Columns: task, pretraining, strategy, largest (size measured by both), size, low, high, text, note. size is the
-    one from which on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size
+    events: from where on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size
     measured to four decades beyond the largest; infinite where there is none, as where the floors differ. What lies
-    more than a decade beyond the largest size is given, but its text says only that: no law is known that far.
+    more than a decade beyond the largest size (measured by both) is given, but its text says only that: no law is known
+    that far. Columns: CATCH_UP_COLUMNS.
     """
     rows = []
     for family, treated in laws.items():
         scratch = laws.get((family[0], "none", "scratch"))
         if family[2] == "scratch" or scratch is None:
             continue
-        row = {**_about(family), "size": math.nan, "low": math.nan, "high": math.nan, "text": "no forecast", "note": ""}
+        row = {
+            **_about(family),
+            "events": math.nan,
+            "low": math.nan,
+            "high": math.nan,
+            "text": "no forecast",
+            "note": "",
+        }
         row["largest"] = largest = min(treated.largest, scratch.largest)
         row["note"] = ledger_frame.notes(treated.note, scratch.note and f"scratch: {scratch.note}")
         if treated.law is not None and scratch.law is not None:
@@ -81,17 +104,27 @@ def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.1, level: float
                 behind = scratch.drawn_at(sizes) - treated.drawn_at(sizes)
                 low, high = _interval(_first_within(behind, sizes, tolerance / 100), level)
             text = _catch_up_text(size, low, high, smallest, largest, level)
-            row |= {"size": size, "low": low, "high": high, "text": text}
+            row |= {"events": size, "low": low, "high": high, "text": text}
         rows.append(row)
-    return pd.DataFrame(rows, columns=_CATCH_UP_COLUMNS)
+    return pd.DataFrame(rows, columns=list(CATCH_UP_COLUMNS))
+
+
+BACK_TEST_COLUMNS = columns("""
+    task pretraining strategy size
+    predicted: predicted test accuracy, percent
+    prediction_low prediction_high
+    measured: measured test accuracy, percent
+    error: predicted - measured, percentage points
+    inside: whether the measured value lies in the prediction interval; empty: there is none
+    n text note
+""")
 
 
 def back_test(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """Each law fitted without its largest size, and how well it predicts that one.
 
-    Columns: task, pretraining, strategy, size (the one left out), predicted, prediction_low, prediction_high (of the
-    mean over the n seeds measured), measured (all test accuracy in percent), error (predicted - measured, percentage
-    points), inside (<NA> without an interval), n, text, note. Needs six sizes, as five are left.
+    size: the one left out. The prediction interval is of the mean over the n seeds measured. Needs six sizes, as five are
+    left. Columns: BACK_TEST_COLUMNS.
     """
     rows = []
     for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
@@ -109,20 +142,13 @@ def back_test(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000)
         inside = pd.NA if math.isnan(low) or math.isnan(measured) else bool(low <= measured <= high)
         rows.append(
             {
-                **_about(family),
-                "size": int(largest),
-                "predicted": predicted,
-                "prediction_low": low,
-                "prediction_high": high,
-                "measured": measured,
-                "error": predicted - measured,
-                "inside": inside,
-                "n": len(last),
-                "text": "no back-test" if law.law is None else _miss(predicted - measured, inside),
+                **_about(family), "size": int(largest), "predicted": predicted, "prediction_low": low,
+                "prediction_high": high, "measured": measured, "error": predicted - measured, "inside": inside,
+                "n": len(last), "text": "no back-test" if law.law is None else _miss(predicted - measured, inside),
                 "note": law.note,
             }
-        )
-    return pd.DataFrame(rows, columns=_BACK_TEST_COLUMNS).astype({"inside": "boolean"})
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(BACK_TEST_COLUMNS)).astype({"inside": "boolean"})
 
 
 def fit_hours(frame: pd.DataFrame, *, time: str = "plateau", resamples: int = 1000) -> dict[Family, Law]:
@@ -140,14 +166,19 @@ def fit_hours(frame: pd.DataFrame, *, time: str = "plateau", resamples: int = 10
     return found
 
 
+HOURS_COLUMNS = columns("""
+    task pretraining strategy largest size unit device processor
+    hours: device-hours of one training until its plateau, of one without a plateau until its end
+    low high prediction_low prediction_high text note
+""")
+
+
 def hours_forecast(
     frame: pd.DataFrame, hours: Mapping[Family, Law], *, factor: float = DECADE, level: float = 0.9
 ) -> pd.DataFrame:
-    """Device-hours of one training at `factor` times the largest size: hours, low, high, prediction_low,
-    prediction_high.
+    """Device-hours of one training at `factor` times the largest size; the prediction interval is that of one training.
 
-    The prediction interval is that of one training. Beside them task, pretraining, strategy, largest, size, unit,
-    device, processor, text, note.
+    Columns: HOURS_COLUMNS.
     """
     hardware = {
         family: (ledger_frame.hardware(rows), ledger_frame.hardware_note(rows))
@@ -164,11 +195,17 @@ def hours_forecast(
             {
                 **_about(family), **where, "largest": found.largest, "size": round(size), "hours": found.at(size),
                 "low": low, "high": high, "prediction_low": one_low, "prediction_high": one_high,
-                "unit": "mixed" if " + " in where["device"] else ledger_frame.hours_unit(where["device"]),
+                "unit": "mixed" if " + " in where["device"] else hours_unit(where["device"]),
                 "text": text if found.law is not None else "no forecast", "note": ledger_frame.notes(found.note, note),
             }
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=_HOURS_COLUMNS)
+    return pd.DataFrame(rows, columns=list(HOURS_COLUMNS))
+
+
+BREAK_EVEN_COLUMNS = columns("""
+    pretraining size unit device processor pretraining_hours scratch_hours finetuning_hours exact tasks low high
+    n_tasks text note
+""")
 
 
 def break_even_forecast(
@@ -182,9 +219,8 @@ def break_even_forecast(
 ) -> pd.DataFrame:
     """Break-even at `factor` times the largest size, with the pretraining as it is.
 
-    Columns: pretraining, size, unit, device, processor, pretraining_hours, scratch_hours, finetuning_hours, exact,
-    tasks (<NA>: never), low, high (inf: never), n_tasks, text, note. The forecast saving of each task counts the
-    same; the interval is the wider of two: over tasks, as for the measured break-even, and over the resampled laws.
+    The forecast saving of each task counts the same; the interval (inf: never) is the wider of two: over tasks, as for the
+    measured break-even, and over the resampled laws. Columns: BREAK_EVEN_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = breakeven.used_pretrainings(frame, confirmed)
@@ -216,7 +252,7 @@ def break_even_forecast(
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
         rows.append(
             {
-                **row, "size": round(size), "unit": ledger_frame.hours_unit(where["device"]),
+                **row, "size": round(size), "unit": hours_unit(where["device"]),
                 "pretraining_hours": spent, "scratch_hours": result.scratch, "finetuning_hours": result.finetuning,
                 "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
                 "low": breakeven.tasks_for_saving(spent, saving[1]),
@@ -226,26 +262,7 @@ def break_even_forecast(
                                            ledger_frame.hardware_note(charged)),
             }
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=_BREAK_EVEN_COLUMNS).astype({"size": "Int64", "tasks": "Int64"})
-
-
-_ACCURACY_COLUMNS = [
-    "task", "pretraining", "strategy", "largest", "size", "accuracy", "low", "high", "prediction_low",
-    "prediction_high", "n", "text", "note",
-]  # fmt: skip
-_CATCH_UP_COLUMNS = ["task", "pretraining", "strategy", "largest", "size", "low", "high", "text", "note"]
-_BACK_TEST_COLUMNS = [
-    "task", "pretraining", "strategy", "size", "predicted", "prediction_low", "prediction_high", "measured", "error",
-    "inside", "n", "text", "note",
-]  # fmt: skip
-_HOURS_COLUMNS = [
-    "task", "pretraining", "strategy", "largest", "size", "unit", "device", "processor", "hours", "low", "high",
-    "prediction_low", "prediction_high", "text", "note",
-]  # fmt: skip
-_BREAK_EVEN_COLUMNS = [
-    "pretraining", "size", "unit", "device", "processor", "pretraining_hours", "scratch_hours", "finetuning_hours",
-    "exact", "tasks", "low", "high", "n_tasks", "text", "note",
-]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS)).astype({"size": "Int64", "tasks": "Int64"})
 
 
 def _about(family: Family) -> dict[str, object]:

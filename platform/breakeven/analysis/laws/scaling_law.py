@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
 from breakeven.analysis.laws.power_law import PowerLaw, fit_power_law
 from breakeven.analysis.resampling import SizeMeans, draws, interval, size_means
 
@@ -149,9 +150,22 @@ def refused(means: SizeMeans, refusal: Refusal, why: str) -> Law:
     return Law(means, None, None, math.nan, refusal, why)
 
 
+LAW_COLUMNS = columns("""
+    task pretraining strategy
+    n_sizes: sizes with a result
+    smallest largest
+    n: seeds at a size
+    a a_low a_high: floor of the error law: the error (fraction) with endless data
+    b b_low b_high: scale of the error law (fraction)
+    c c_low c_high: exponent of the error law
+    misfit: p-value of the fit's residuals
+    refusal: why there is no law; empty: there is one
+    text note
+""")
+
+
 def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
-    """One row a family: task, pretraining, strategy, n_sizes, smallest, largest, n (seeds a size, as text), a, b, c
-    with _low and _high, misfit (p-value), refusal, text, note.
+    """One row a family. Columns: LAW_COLUMNS.
 
     a is the error with endless data, b and c say how fast the rest falls (n events per class, errors as fractions).
     a may be a little below zero where it is not known to be above: see power_law.
@@ -159,16 +173,11 @@ def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame
     rows = []
     for family, found in laws.items():
         row: dict[str, object] = {
-            **dict(zip(ledger_frame.CELL[:3], family, strict=True)),
-            "n_sizes": len(found.means.sizes),
-            "smallest": int(found.means.sizes[0]) if len(found.means.sizes) else 0,
-            "largest": found.largest,
-            "n": found.means.n_text if len(found.means.sizes) else "0",
-            "misfit": found.misfit,
-            "refusal": found.refusal or "",
-            "note": found.note,
-            "text": f"no law: {found.note}",
-        }
+            **dict(zip(ledger_frame.CELL[:3], family, strict=True)), "n_sizes": len(found.means.sizes),
+            "smallest": int(found.means.sizes[0]) if len(found.means.sizes) else 0, "largest": found.largest,
+            "n": found.means.n_text if len(found.means.sizes) else "0", "misfit": found.misfit,
+            "refusal": found.refusal or "", "note": found.note, "text": f"no law: {found.note}",
+        }  # fmt: skip
         for name in ("a", "b", "c"):
             row[name] = float(getattr(found.law, name)[0]) if found.law is not None else math.nan
             low, high = interval(getattr(found.drawn, name), level) if found.drawn is not None else (math.nan, math.nan)
@@ -176,7 +185,7 @@ def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame
         if found.law is not None:
             row["text"] = f"error = {row['a']:.3g} + {row['b']:.3g} n^-{row['c']:.2g}"
         rows.append(row)
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=list(LAW_COLUMNS))
 
 
 def law_curves(laws: Mapping[Family, Law], *, level: float = 0.9, beyond: float = 10.0) -> pd.DataFrame:
@@ -194,14 +203,8 @@ def law_curves(laws: Mapping[Family, Law], *, level: float = 0.9, beyond: float 
         curve = {"size": sizes, "accuracy": 100 * (1 - error), "low": 100 * (1 - high), "high": 100 * (1 - low)}
         about = dict(zip(ledger_frame.CELL[:3], family, strict=True))
         rows.append(pd.DataFrame({**about, **curve, "forecast": sizes > found.largest * (1 + 1e-9)}))
-    columns = [*ledger_frame.CELL, "accuracy", "low", "high", "forecast"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
-
-
-_COLUMNS = [
-    "task", "pretraining", "strategy", "n_sizes", "smallest", "largest", "n", "a", "a_low", "a_high", "b", "b_low",
-    "b_high", "c", "c_low", "c_high", "misfit", "refusal", "text", "note",
-]  # fmt: skip
+    names = [*ledger_frame.CELL, "accuracy", "low", "high", "forecast"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=names)
 
 
 def _falls(means: SizeMeans) -> bool:

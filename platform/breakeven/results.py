@@ -1,0 +1,153 @@
+"""All that is known of one study, each part computed once, when it is first asked for: for publishing and for notebooks.
+
+Read from the ledger and the study's own folder. It imports neither Ray nor torch nor MLflow, and writes nothing but how
+alike the networks are, which is kept beside the report as it takes a while.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from breakeven import atomic, provenance
+from breakeven.analysis import ensembles
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.cost.accounts import accounts
+from breakeven.estimate import price
+from breakeven.events import store
+from breakeven.fingerprint import fingerprint
+from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.representations import Representations
+from breakeven.ledger.reservation import reservations
+from breakeven.places import Places
+from breakeven.report.results import Results
+from breakeven.study.folder import folder_with_trials
+from breakeven.study.spec import Study
+from breakeven.terminal import console
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The results of one study as its ledger stands. members: hashes of its records.
+
+    mlflow: where the report's links to MLflow lead: address of the server, id of the experiment.
+    """
+
+    study: Study
+    places: Places
+    ledger: Ledger
+    members: tuple[str, ...]
+    mlflow: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The ledger frame: one row a record of any level; chosen_ratio: what the study's search chose for its cell."""
+        frame = self.ledger.frame(self.members)
+        return frame.assign(chosen_ratio=frame["cell"].map(self._kept("chosen.json") or {}).astype(float))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, see analysis/frame.py."""
+        return ledger_frame.trials(self.frame)
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row a cell with its accuracy, see analysis/accuracy.py."""
+        return self.figures.cells
+
+    @property
+    def gains(self) -> pd.DataFrame:
+        """What each pretraining adds to scratch, see analysis/accuracy.py."""
+        return self.figures.gains
+
+    @property
+    def break_even(self) -> pd.DataFrame:
+        """Break-even under every way of charging, see analysis/cost/breakeven.py."""
+        return self.figures.break_even
+
+    @cached_property
+    def figures(self) -> Results:
+        """All figures of the report."""
+        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity)
+
+    @cached_property
+    def accounts(self) -> pd.DataFrame:
+        """Where the time went that this study's drivers reserved."""
+        return accounts(self.ledger.frame(), reservations(self.places.ledger, self.study.name))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the report says of the study besides the ledger's numbers, see report.write_report."""
+        missing = self._kept("missing.json") or {}
+        generated = self.frame[(self.frame["level"] == "generation") & (self.frame["outcome"] == "finished")]
+        return {
+            "study": self.study.name,
+            "spec": dataclasses.asdict(self.study),
+            "git_commit": provenance.git_commit(),
+            "versions": provenance.versions(),
+            "processor": provenance.processor(),
+            "datasets": {row["process"]: _manifest(self.places, row) for row in generated.to_dict("records")},
+            "command": (self.places.folder / "command.txt").read_text().strip(),
+            "missing": missing,
+            "mlflow": dict(self.mlflow),
+            **({"price": [], "price_origin": ""} if missing else self._price()),
+        }
+
+    @cached_property
+    def similarity(self) -> pd.DataFrame:
+        """How alike the networks are; computed anew only where other networks are to be compared.
+
+        Nothing is kept where a network could not be read: its file may come back.
+        """
+        trained = self.frame[self.frame["representation"].notna()]
+        if trained.empty:
+            return ensembles.NONE
+        key = fingerprint([ensembles.VERSION, sorted(zip(trained["record"], trained["representation"], strict=True))])
+        before = self._kept("similarity.json")
+        if isinstance(before, dict) and before.get("key") == key:
+            return pd.DataFrame(before["rows"], columns=list(ensembles.COLUMNS)).fillna(np.nan)
+        with console.status("similarity of what the networks have learnt"):
+            table = ensembles.similarities(self.frame, Representations(self.places.ledger).read)
+        if not table["n_unreadable"].any():
+            kept = {"key": key, "rows": json.loads(table.to_json(orient="records"))}
+            atomic.write_text(self.places.folder / "similarity.json", json.dumps(kept) + "\n")
+        return table
+
+    def _price(self) -> dict[str, Any]:
+        """What the study was expected to take, held against what it took; no rows where there is no price."""
+        kept = self._kept("price.json")
+        records = [record for name in self.members if (record := self.ledger.get(name)) is not None]
+        try:
+            return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
+        except (KeyError, TypeError):
+            return {"price": [], "price_origin": ""}
+
+    def _kept(self, name: str) -> Any:
+        """What a JSON file in the study's folder holds; None where it is not there or was damaged."""
+        try:
+            return json.loads((self.places.folder / name).read_text())
+        except (OSError, ValueError):
+            return None
+
+
+def load(name: str, runs_dir: Path) -> StudyResults:
+    """The results of the study with this name below `runs_dir`, or whose folder is the path `name`.
+
+    Raises FileNotFoundError where no such study came to its trials, and InvalidStudy where its files cannot be read.
+    """
+    ran = folder_with_trials(name, runs_dir)
+    return StudyResults(ran.study, ran.places, Ledger(ran.places.ledger).refresh(), ran.members)
+
+
+def _manifest(places: Places, record: dict[Any, Any]) -> dict[str, Any]:
+    """The dataset's own manifest; where the events are not here, as after a move, what the ledger says of them."""
+    if (known := store.find_dataset(places.datasets, record["process"], record["dataset"])) is not None:
+        return known.manifest
+    note = "the events are not on this machine: cross section and notes are in their manifest"
+    return {"source": record["source"], "events": int(record["events"]), "hash": record["dataset"], "note": note}

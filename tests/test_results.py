@@ -1,0 +1,90 @@
+"""What is known of a study, read from a real ledger, as publishing and notebooks get it."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tracking.studies import trial
+
+from breakeven.analysis.frame import confirmed
+from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.representations import Representations
+from breakeven.places import Places
+from breakeven.results import StudyResults, load
+from breakeven.study.spec import Study
+
+
+def record(name: str, seed: int, strategy: str = "scratch", **fields) -> dict:
+    row = {
+        key: value
+        for key, value in trial(name, seed, strategy, **fields).items()
+        if value is not None and value == value
+    }
+    return row | {key: int(row[key]) for key in ("size", "seed", "epochs")}
+
+
+@pytest.fixture
+def places(tmp_path) -> Places:
+    found = Places(tmp_path, "tiny")
+    found.folder.mkdir(parents=True)
+    return found
+
+
+def results(places: Places, members: list[str]) -> StudyResults:
+    return StudyResults(Study(name="tiny"), places, Ledger(places.ledger).refresh(), tuple(members))
+
+
+def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_path) -> None:
+    kept, random = Representations(places.ledger), np.random.default_rng(3)
+    names = []
+    for seed in (1, 2, 3):
+        for strategy in ("scratch", "finetune"):
+            names.append(f"{strategy}{seed}")
+            digest = kept.write(names[-1], {"decoder": random.normal(size=(30, 4))})
+            Ledger(places.ledger).write(
+                [record(names[-1], seed, strategy, representation=digest, represented_events="e")]
+            )
+    cache = places.folder / "similarity.json"
+    hidden = kept.folder.rename(tmp_path / "hidden")
+    lost = results(places, names).similarity
+    assert lost["n_unreadable"].tolist() == [6, 6] and lost["note"].str.contains("cannot be read").all()
+    assert not cache.exists()
+    hidden.rename(kept.folder)
+    found = results(places, names).similarity
+    assert found["n_networks"].tolist() == [3, 3] and not found["n_unreadable"].any()
+    hidden = kept.folder.rename(tmp_path / "hidden")
+    again = results(places, names).similarity
+    assert cache.exists() and again["cka"].tolist() == pytest.approx(found["cka"].tolist()), "not computed again"
+
+
+def test_a_notebook_gets_frames_of_what_the_ledger_holds(places) -> None:
+    """In a process of its own, which must need neither MLflow nor torch for it."""
+    names = [f"{strategy}{seed}" for seed in (1, 2) for strategy in ("scratch", "finetune")]
+    Ledger(places.ledger).write([record(name, int(name[-1]), name[:-1]) for name in names])
+    (places.folder / "study.json").write_text(json.dumps(dataclasses.asdict(Study(name="tiny"))))
+    (places.folder / "records.json").write_text(json.dumps(names))
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
+    asked = f"""
+import sys
+from pathlib import Path
+from breakeven.results import load
+found = load("tiny", Path({str(places.root)!r}))
+print(len(found.trials), found.cells["n"].tolist(), found.gains["gain"].round(6).tolist(), len(found.break_even))
+print(sorted({{"mlflow", "torch", "ray"}} & sys.modules.keys()))
+"""
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["4 [2, 2] [0.0] 6", "[]"]
+    assert load("tiny", places.root).trials["record"].tolist() == names
+
+
+def test_the_ratio_that_the_search_chose_is_read_and_not_guessed(places) -> None:
+    """Confirmed at two ratios, as after a search that was decided anew; the one that was chosen did not end last."""
+    late = {"started": "2026-03-01T11:00:00.000+00:00", "ended": "2026-03-01T11:00:40.000+00:00"}
+    Ledger(places.ledger).write([record("a", 1, "finetune", ratio=0.3), record("b", 2, "finetune", ratio=0.1, **late)])
+    assert confirmed(results(places, ["a", "b"]).frame)["record"].tolist() == ["b"], "an older study says nothing"
+    chosen = {"stop_vs_ttH/multiclass/finetune/100": 0.3}
+    (places.folder / "chosen.json").write_text(json.dumps(chosen))
+    assert confirmed(results(places, ["a", "b"]).frame)["record"].tolist() == ["a"]
