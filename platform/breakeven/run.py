@@ -22,7 +22,7 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics import validation
-from breakeven.physics.generator import GenerationError
+from breakeven.physics.pythia import GenerationError
 from breakeven.places import Places
 from breakeven.publish import export, publish, sync, tracked
 from breakeven.registry.package import NoBackbone

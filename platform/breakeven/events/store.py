@@ -172,7 +172,8 @@ def read_facts(path: Path) -> dict[str, Any]:
         key.decode(): value.decode() for key, value in (found.metadata or {}).items() if key.startswith(b"breakeven")
     }
     schema.check_schema(found, metadata.get("breakeven.schema", ""), str(path))
-    return json.loads(metadata["breakeven.facts"])
+    facts: dict[str, Any] = json.loads(metadata["breakeven.facts"])
+    return facts
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:

@@ -69,7 +69,8 @@ class Kept:
     @property
     def record(self) -> dict[str, Any]:
         """The record, read anew."""
-        return compact_json.loads(self.text)
+        body: dict[str, Any] = compact_json.loads(self.text)
+        return body
 
 
 def kept(file: str, place: int, record: Mapping[str, Any], text: bytes | None = None) -> Kept:
@@ -98,7 +99,8 @@ def stamp(record: Mapping[str, Any]) -> dict[str, Any]:
         raise LedgerError(f"record {body.get('record')}: the fields {missing} are missing")
     try:
         encode(body)
-        return json.loads(_text(body))
+        clean: dict[str, Any] = json.loads(_text(body))
+        return clean
     except (TypeError, ValueError) as error:
         raise LedgerError(f"record {body['record']}: {error}") from error
 

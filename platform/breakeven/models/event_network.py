@@ -48,7 +48,8 @@ class EventNetwork(nn.Module, ABC):
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
-        return self.decoder(self.pool(nodes, offsets))
+        represented: Tensor = self.decoder(self.pool(nodes, offsets))
+        return represented
 
     def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """Outputs (logits and regressions) [n_events, n_outputs].
@@ -56,7 +57,8 @@ class EventNetwork(nn.Module, ABC):
         nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
         offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
         """
-        return self.head(self.represent(nodes, offsets))
+        outputs: Tensor = self.head(self.represent(nodes, offsets))
+        return outputs
 
     def blocks_in_order(self) -> list[Block]:
         """The block of each iteration; the same one every time where blocks are shared."""

@@ -13,6 +13,7 @@ from breakeven.analysis import accuracy, data_efficiency, ensembles, learning_ra
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven, convergence
 from breakeven.analysis.cost import hours as cost
+from breakeven.analysis.cost.charges import Charge
 from breakeven.analysis.laws import forecast, scaling_law
 
 
@@ -69,7 +70,7 @@ class Results:
     @property
     def by_plateau(self) -> pd.DataFrame:
         """Break-even until the plateau of each training, nothing on top."""
-        return self.break_even[self.break_even["charged"] == breakeven.Charge().text]
+        return self.break_even.loc[self.break_even["charged"] == Charge().text]
 
 
 def results_of(
