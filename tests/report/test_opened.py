@@ -29,7 +29,7 @@ FACTS = {
 MEASURED = """
     import json, resource, sys, time
     from pathlib import Path
-    from analysis.reporting.test_opened import FACTS
+    from report.test_opened import FACTS
     from synthetic_ledger import synthetic_frame
     from breakeven.report.report import write_report
     frame = synthetic_frame()
