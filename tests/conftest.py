@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")
-for _width in ("COLUMNS", "LINES"):  # pytest's readline sets them for the workers of pytest-xdist: pages would be narrower there
-    os.environ.pop(_width, None)
+# pytest's readline sets both for the workers of pytest-xdist, and pages would be narrower there.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
 
 from breakeven.events import store
 from breakeven.physics.processes import CATALOGUE
