@@ -16,9 +16,18 @@ __version__ = "0.1.0"
 
 
 def load(name: str, runs_dir: Path | str | None = None) -> "StudyFrames":
-    """The results of a study as pandas frames, for notebooks: `.trials`, `.cells`, `.gains`, `.break_even`.
+    """The results of a study that ran, or is running, as pandas frames: `.trials`, `.cells`, `.gains`, `.break_even`.
 
-    Arguments, result and errors are those of `breakeven.views.notebook.load`.
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies; None: `BREAKEVEN_RUNS`, else `runs` in the working directory.
+
+    Returns:
+        The study as it stands now; its frames need the disk no more.
+
+    Raises:
+        FileNotFoundError: there is no such study (the message names those that there are), or it has no trial yet.
+        InvalidStudy: its files are not what was written to them.
     """
     from breakeven.views import notebook
 

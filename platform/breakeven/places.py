@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+__all__ = ["Places", "default_runs_dir"]
+
 
 @dataclass(frozen=True)
 class Places:

@@ -38,6 +38,8 @@ from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
 from breakeven.views import preview
 
+__all__ = ["EXPECTED", "draw_physics", "export_backbone", "report_again", "run", "track_again"]
+
 EXPECTED = (
     *preview.EXPECTED,
     GenerationError,
@@ -52,12 +54,22 @@ EXPECTED = (
 
 
 def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: str = "") -> Path:
-    """Run a study, or go on with it; returns the path of its report.
+    """Run a study, or go on with it.
 
     Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
-    database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
-    budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
-    Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
+
+    Args:
+        study: what is asked.
+        runs_dir: folder that all studies share.
+        budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
+        database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
+
+    Returns:
+        Path of its report.
+
+    Raises:
+        InvalidStudy: a field cannot be run. This and the other errors in `EXPECTED` name the way out.
+        StageFailed: the cluster, or a stage on it, failed for good.
     """
     places = _begin(study, runs_dir)
     ledger = Ledger(places.ledger).refresh()
@@ -79,13 +91,31 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
 
 
 def report_again(name: str, runs_dir: Path) -> None:
-    """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
+    """Write the report of a study from the ledger.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+
+    Raises:
+        FileNotFoundError: no such study ran.
+    """
     places, study, members = _remembered(name, runs_dir)
     publish(study, places, Ledger(places.ledger).refresh(), members, anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
-    """Write a study to MLflow from the ledger; what is there already is not written twice."""
+    """Write a study to MLflow from the ledger; what is there already is not written twice.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+        uri: of MLflow; empty: `MLFLOW_TRACKING_URI`, else the file in `runs_dir`.
+
+    Raises:
+        FileNotFoundError: no such study ran.
+        TrackingUnavailable: MLflow does not answer.
+    """
     places, study, members = _remembered(name, runs_dir)
     ledger = Ledger(places.ledger).refresh()
     written = sync(study, places, ledger, members, uri)
@@ -93,7 +123,18 @@ def track_again(name: str, runs_dir: Path, uri: str) -> None:
 
 
 def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
-    """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
+    """Write the winning backbone of a study as files; see publish.export.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+        folder: where to; None: `<study's folder>/backbone`.
+        onnx: write the ONNX file as well.
+
+    Raises:
+        NoBackbone: nothing was finetuned, or the weights are elsewhere.
+        FileNotFoundError: no such study ran.
+    """
     places, study, members = _remembered(name, runs_dir)
     export(study, places, Ledger(places.ledger).refresh(), members, folder or places.folder / "backbone", onnx)
 

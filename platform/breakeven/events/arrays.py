@@ -16,6 +16,8 @@ from breakeven.events import schema, store
 from breakeven.events.sampling import Split, assign_splits
 from breakeven.physics import truth
 
+__all__ = ["NODE_FEATURES", "EventArrays", "is_flat", "nodes_of", "open_arrays", "select"]
+
 NODE_FEATURES = ("pt", "eta", "phi", "energy", "b_tag", "charge", "kind")
 _FILES = ("nodes", "offsets", "labels", "process", "split", "event")
 
@@ -49,7 +51,12 @@ class EventArrays:
 
 
 def open_arrays(dataset: store.Dataset) -> EventArrays:
-    """Memory-mapped arrays of a dataset; the first call checks every shard's content and builds the cache."""
+    """Memory-mapped arrays of a dataset; the first call checks every shard's content and builds the cache.
+
+    Raises:
+        CorruptDataset: a shard is damaged, or holds a value that is not finite.
+        OSError: the disk is full.
+    """
     cache = _cache(dataset)
     if not cache.is_dir():
         _build(dataset, cache)
@@ -63,9 +70,14 @@ def is_flat(dataset: store.Dataset) -> bool:
 
 
 def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventArrays:
-    """The events `rows[k]` of `sources[k]`, one after the other, copied into memory.
+    """Events of several datasets, one after the other, copied into memory.
 
-    `process` becomes the number of the source, `process_names` the sources' names in order.
+    Args:
+        sources: the datasets' arrays.
+        rows: row numbers to take from each.
+
+    Returns:
+        The events `rows[k]` of `sources[k]`; `process` becomes the number of the source, `process_names` their names.
     """
     nodes, counts = [], []
     for source, chosen in zip(sources, rows, strict=True):
@@ -85,9 +97,17 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
 
 
 def nodes_of(table: pa.Table, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Node features [n_objects, 7] float32 and objects per event [n_events] int64 of a table with the event schema.
+    """Node features of a table with the event schema.
 
-    Raises CorruptDataset, naming `where`, the event and the column, on a value that is not finite.
+    Args:
+        table: events.
+        where: what errors call it.
+
+    Returns:
+        [n_objects, 7] float32 as in EventArrays, and objects per event [n_events] int64.
+
+    Raises:
+        CorruptDataset: a value is not finite; the message names `where`, the event and the column.
     """
     objects = schema.objects_of(table)
     energy = objects.pt * np.cosh(objects.eta)

@@ -10,6 +10,8 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
+__all__ = ["Split", "TooFewEvents", "assign_splits", "subset"]
+
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15
 TRAIN_FRACTION = 1.0 - TEST_FRACTION - VALIDATION_FRACTION
@@ -28,9 +30,14 @@ class TooFewEvents(ValueError):
 
 
 def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
-    """Split of each event, [n_events] int8: 25 % test, 15 % validation, 60 % training, by hard event.
+    """What each event may be used for: 25 % test, 15 % validation, 60 % training, by hard event.
 
-    process: name that salts the hash.  hard_event: [n_events] int64, equal for copies of one hard event.
+    Args:
+        process: name that salts the hash.
+        hard_event: [n_events] int64, equal for copies of one hard event.
+
+    Returns:
+        A `Split` of each event, [n_events] int8.
     """
     salt = np.uint64(int(fingerprint(["split", process]), 16))
     uniform = _splitmix64(hard_event.astype(np.uint64) ^ salt) / 2.0**64
@@ -49,9 +56,20 @@ def expected_events(n_events: int, split: Split) -> int:
 
 
 def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
-    """A random subset of `size` of `rows`, a function of (seed, name); larger sizes contain the smaller ones.
+    """A random subset, a function of (seed, name); larger sizes contain the smaller ones.
 
-    Raises TooFewEvents, naming `name`, where there are fewer rows than `size`, and ValueError on a size below 1.
+    Args:
+        rows: row numbers to choose from.
+        size: how many to take.
+        seed: of the trial.
+        name: of the process, for the seed and for errors.
+
+    Returns:
+        `size` of `rows`, in random order.
+
+    Raises:
+        TooFewEvents: there are fewer rows than `size`; the message names the process and the way out.
+        ValueError: `size` is below 1.
     """
     if size < 1:
         raise ValueError(f"{name}: a sample of {size} events makes no sense; give a size of at least 1")

@@ -23,6 +23,20 @@ from breakeven.fingerprint import fingerprint
 from breakeven.physics import generator
 from breakeven.physics.processes import Process
 
+__all__ = [
+    "CorruptDataset",
+    "Dataset",
+    "Recipe",
+    "complete",
+    "make_shard",
+    "missing_shards",
+    "open_dataset",
+    "read_facts",
+    "read_shard",
+    "shard_path",
+    "write_table",
+]
+
 _MANIFEST = "manifest.json"
 _FLOATS = [f"{name}.list.element" for name in ("pt", "eta", "phi")] + [
     f"{name}_{what}" for name in schema.HEAVY for what in ("pt", "eta", "phi")
@@ -92,18 +106,48 @@ class Dataset:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """File of shard number `shard`."""
+    """File of one shard.
+
+    Args:
+        folder: of the dataset.
+        shard: its number, from 0.
+
+    Returns:
+        Its path, whether it is there or not.
+    """
     return folder / f"shard-{shard:06d}.parquet"
 
 
 def missing_shards(recipe: Recipe, root: Path, n_shards: int) -> list[int]:
-    """The shards among the first `n_shards` that are not on disk yet."""
+    """The shards that are not on disk yet.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        n_shards: how many the dataset is to have.
+
+    Returns:
+        Their numbers, ascending.
+    """
     folder = recipe.folder(root)
     return [shard for shard in range(n_shards) if not shard_path(folder, shard).exists()]
 
 
 def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
-    """Generate one shard and write it, atomically: the same recipe and number give the same events anywhere."""
+    """Generate one shard and write it, atomically: the same recipe and number give the same events anywhere.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        shard: its number, from 0.
+
+    Returns:
+        Its file.
+
+    Raises:
+        GenerationError: Pythia refuses a setting or fails; the message names it.
+        OSError: the disk is full.
+    """
     start = time.process_time()
     made = generator.generate(
         recipe.process, recipe.shard_events, recipe.shard_seed(shard), mpi=recipe.mpi, shard=shard
@@ -130,7 +174,13 @@ def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
 
 
 def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
-    """Write events with `SCHEMA` and their facts as one Parquet shard: zstd, byte-stream-split floats, atomically."""
+    """Write events as one Parquet shard: zstd, byte-stream-split floats, atomically.
+
+    Args:
+        table: events with `SCHEMA`.
+        path: the file.
+        facts: JSON-able, for its header.
+    """
     metadata = {"breakeven.schema": str(schema.VERSION), "breakeven.facts": json.dumps(facts, sort_keys=True)}
     with atomic.replacing(path) as temporary:
         pq.write_table(
@@ -145,8 +195,12 @@ def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
 def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Events and facts of one shard.
 
-    Raises CorruptDataset when the file is no readable Parquet file or its events are not those that were written, and
-    SchemaMismatch when it is a foreign file or of another schema version.
+    Returns:
+        The table, and the facts of its header.
+
+    Raises:
+        CorruptDataset: it is no readable Parquet file, or its events are not those that were written.
+        SchemaMismatch: it is a foreign file or of another schema version.
     """
     facts = read_facts(path)
     try:
@@ -163,7 +217,8 @@ def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The facts in a shard's header, without reading events; raises as `read_shard`."""
+    """The facts in a shard's header, without reading events. Raises CorruptDataset and SchemaMismatch as
+    `read_shard`."""
     try:
         found = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
@@ -177,7 +232,19 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
-    """The dataset of the first `n_shards` shards; writes its manifest. Raises CorruptDataset if one is missing."""
+    """The dataset of the first shards, all of which are there; writes its manifest.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        n_shards: how many shards belong to it.
+
+    Returns:
+        The dataset, whose hash is that of its content.
+
+    Raises:
+        CorruptDataset: a shard is missing or damaged.
+    """
     folder = recipe.folder(root)
     if missing := missing_shards(recipe, root, n_shards):
         raise CorruptDataset(
@@ -209,7 +276,12 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """The dataset in `folder`, by its manifest. Raises FileNotFoundError or CorruptDataset, naming the file."""
+    """The dataset in `folder`, by its manifest.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CorruptDataset: the manifest cannot be read; the message names the file.
+    """
     path = folder / _MANIFEST
     if not path.exists():
         raise FileNotFoundError(

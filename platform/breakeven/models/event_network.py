@@ -13,6 +13,8 @@ from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FE
 from breakeven.models.layers import MLP, Block, Encoder
 from breakeven.models.scaling import Scaling
 
+__all__ = ["EventNetwork"]
+
 
 class EventNetwork(nn.Module, ABC):
     """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
@@ -44,18 +46,38 @@ class EventNetwork(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The global feature after the last block [n_events, hidden]; arguments as in forward."""
+        """The global feature after the last block.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
+        """The decoder's output, which the head sees.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
         represented: Tensor = self.decoder(self.pool(nodes, offsets))
         return represented
 
     def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """Outputs (logits and regressions) [n_events, n_outputs].
+        """Logits and regressions of events.
 
-        nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
-        offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
+        Args:
+            nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
+            offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
+
+        Returns:
+            [n_events, n_outputs].
         """
         outputs: Tensor = self.head(self.represent(nodes, offsets))
         return outputs
@@ -69,7 +91,15 @@ class EventNetwork(nn.Module, ABC):
         return [parameter for name, parameter in self.named_parameters() if not name.startswith("head.")]
 
     def measure_scaling(self, nodes: Tensor, offsets: Tensor) -> None:
-        """Set the feature statistics from training events; raises ValueError on none or a non-finite one."""
+        """Set the feature statistics from training events.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Raises:
+            ValueError: there are no events, or a value is not finite.
+        """
         self.scaling.measure(nodes, offsets)
 
     def config(self) -> dict[str, int | bool | str]:

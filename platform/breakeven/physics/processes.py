@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+__all__ = ["CATALOGUE", "PRETRAINING", "TASK_ONLY", "Process", "UnknownProcess", "from_lhe", "process"]
+
 Source = Literal["pythia", "hard_events", "matrix_element", "lhe", "surrogate"]
 
 HERE = "{physics}"
@@ -50,7 +52,11 @@ class UnknownProcess(KeyError):
 
 
 def process(name: str) -> Process:
-    """The process called `name`; raises UnknownProcess, which names the nearest known ones."""
+    """The process called `name`.
+
+    Raises:
+        UnknownProcess: names the nearest known ones.
+    """
     if name in CATALOGUE:
         return CATALOGUE[name]
     by_lower_case = {known.lower(): known for known in CATALOGUE}
@@ -70,10 +76,21 @@ def from_lhe(
     n_higgs: int | None = None,
     n_top: int | None = None,
 ) -> Process:
-    """A process made of the user's own Les Houches event files (.lhe or .lhe.gz), read one after the other.
+    """A process made of the user's own Les Houches event files, read one after the other when events are generated.
 
-    `settings` are Pythia settings for shower and decays. The files are opened when events are generated; raises
-    ValueError for an empty name, a name that the catalogue holds already, or no paths.
+    Args:
+        name: not one of the catalogue.
+        paths: .lhe or .lhe.gz files.
+        title: how a reader knows it.
+        settings: of Pythia, for shower and decays.
+        n_higgs: exact count in every event; None: it varies or is not known.
+        n_top: likewise.
+
+    Returns:
+        The process; nothing is opened yet.
+
+    Raises:
+        ValueError: the name is empty or taken, or there are no paths.
     """
     if not name or name in CATALOGUE:
         problem = "taken by the catalogue" if name else "empty"

@@ -11,6 +11,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+__all__ = [
+    "TASKS",
+    "Finetuning",
+    "Generation",
+    "InvalidStudy",
+    "Network",
+    "Pretraining",
+    "Search",
+    "Study",
+    "Task",
+    "check",
+    "study_from_json",
+    "task",
+]
+
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
 
@@ -49,7 +64,8 @@ TASKS: dict[str, Task] = {
 def task(name: str) -> Task:
     """The task with this name: one of the five, or any "SIGNAL_vs_BACKGROUND" of two processes.
 
-    Raises InvalidStudy, with the nearest known names, on anything else.
+    Raises:
+        InvalidStudy: on anything else, with the nearest known names.
     """
     if name in TASKS:
         return TASKS[name]
@@ -199,7 +215,15 @@ SEARCH_SEED = 1_000_001
 
 
 def check(study: Study, known_processes: Collection[str]) -> None:
-    """Raise InvalidStudy on the first field that cannot be run; `known_processes` is the catalogue's content."""
+    """Refuse a study that cannot be run, by the first field that is wrong.
+
+    Args:
+        study: what is asked.
+        known_processes: the catalogue's content.
+
+    Raises:
+        InvalidStudy: names the field, the value and the way out.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", study.name) or study.name == "shared":
         raise InvalidStudy(f"name is {study.name!r}: use letters, digits, dot, dash and underscore ('shared' is taken)")
     positive = {

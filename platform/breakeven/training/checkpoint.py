@@ -25,6 +25,17 @@ from breakeven.models.event_network import EventNetwork
 from breakeven.models.weights import load_weights
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
+__all__ = [
+    "CorruptCheckpoint",
+    "TrainingState",
+    "content_hash",
+    "read_model",
+    "read_state",
+    "read_weights",
+    "write_model",
+    "write_state",
+]
+
 
 class CorruptCheckpoint(ValueError):
     """A checkpoint file that cannot be read; the message names it and the way out."""
@@ -47,7 +58,15 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Write `state` as the newest of `folder` and drop older ones; killed at any time, a whole one remains."""
+    """Write a training's state and drop older ones; killed at any time, a whole one remains.
+
+    Args:
+        folder: of this training alone.
+        state: becomes the newest.
+
+    Raises:
+        OSError: the disk is full.
+    """
     newest = folder / f"epoch-{len(state.curve):05d}"
     if newest.is_dir():  # of an earlier training that was not resumed
         _remove(newest)
@@ -68,7 +87,12 @@ def write_state(folder: Path, state: TrainingState) -> None:
 
 
 def read_state(folder: Path) -> TrainingState:
-    """The newest state in `folder`; raises FileNotFoundError where there is none, CorruptCheckpoint on a bad file."""
+    """The newest state in `folder`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CorruptCheckpoint: its file is damaged.
+    """
     states = _states(folder)
     if not states:
         raise FileNotFoundError(f"{folder} holds no checkpoint (epoch-NNNNN); start the training without it")
@@ -96,9 +120,14 @@ def has_state(folder: Path) -> bool:
 
 
 def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | None = None) -> None:
-    """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
+    """Write a model's weights, and what describes it in model.json.
 
     Folders are named by what made them: one that is there already is kept as it is.
+
+    Args:
+        folder: of this model alone.
+        model: of either engine.
+        about: JSON-able, kept beside its arguments; not part of the hash.
     """
     with atomic.replacing(folder) as temporary:
         temporary.mkdir()
@@ -108,7 +137,20 @@ def write_model(folder: Path, model: EventNetwork, about: Mapping[str, Any] | No
 
 
 def read_model(folder: Path, engine: str = "native") -> EventNetwork:
-    """The model in `folder`, on CPU; raises FileNotFoundError, CorruptCheckpoint, WeightsDoNotFit."""
+    """The model in `folder`, on CPU.
+
+    Args:
+        folder: as `write_model` wrote it.
+        engine: "native" or "dgl".
+
+    Returns:
+        The network with its weights.
+
+    Raises:
+        FileNotFoundError: a file of it is missing.
+        CorruptCheckpoint: a file of it is damaged.
+        WeightsDoNotFit: the weights are of another network than model.json says.
+    """
     model = build(engine=engine, **_model_arguments(folder))
     load_weights(model, read_weights(folder), source=str(folder / "weights.safetensors"))
     return model

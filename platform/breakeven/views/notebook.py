@@ -17,7 +17,7 @@ from breakeven.places import default_runs_dir
 from breakeven.study.remembered import Remembered, remember
 from breakeven.study.spec import Study
 
-__all__ = ["StudyFrames", "load"]
+__all__ = ["StudyFrames"]
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,7 @@ class StudyFrames:
 
 
 def load(name: str, runs_dir: Path | str | None = None) -> StudyFrames:
-    """A study that ran, or is running, as it stands now.
-
-    Args:
-        name: of a study below `runs_dir`, or the path of its folder.
-        runs_dir: folder that holds the studies; None: `BREAKEVEN_RUNS`, else `runs` in the working directory.
-
-    Returns:
-        The study's frames, which need the disk no more.
-
-    Raises:
-        FileNotFoundError: there is no such study (the message names those that there are), or it has no trial yet.
-        InvalidStudy: its files are not what was written to them.
-    """
+    """See `breakeven.load`."""
     found = remember(name, default_runs_dir() if runs_dir is None else Path(runs_dir))
     if not found.members:
         raise FileNotFoundError(f"{found.places.folder}: this study has not come to its trials yet; start it again")
