@@ -6,30 +6,12 @@ from dataclasses import replace
 import pytest
 
 from breakeven import run
-from breakeven.events.sampling import TooFewEvents
 from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger
-from breakeven.places import Places, default_runs_dir
-from breakeven.stages.generation import check_sizes
-from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Pretraining, Study
+from breakeven.places import default_runs_dir
+from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Study
 
 STUDY = Study(name="tiny", generation=Generation(events_per_process=120, shard_events=60),
               finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,), seeds=1))  # fmt: skip
-
-
-def test_a_size_that_the_split_does_not_hold_is_told_before_pretraining(datasets):
-    check_sizes(STUDY, datasets)
-    with pytest.raises(TooFewEvents, match=r"asks for 100 training events a class, but WH has \d+; raise generation"):
-        check_sizes(replace(STUDY, finetuning=replace(STUDY.finetuning, sizes=(10, 100))), datasets)
-
-
-def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
-    study = Study(pretraining=Pretraining(objectives=()), finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,)))
-    made = pretrain_backbones(
-        study, Places(tmp_path, "s"), Ledger(tmp_path), Leases(tmp_path), None, datasets, ("events",), None
-    )
-    assert made.backbones == {} and made.records == ("events",) and set(made.folders) == {"WH", "ZH"}
 
 
 def test_the_physics_of_what_is_there_is_drawn(datasets, tmp_path):
