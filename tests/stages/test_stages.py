@@ -145,7 +145,7 @@ def test_trials_that_no_budget_is_left_for_are_told_as_missing(runs, capsys):
     grown = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=3))
     with driving(grown, runs, Budget(LITTLE)) as driver:
         members = driver.finetune()
-    missing = json.loads((driver.places.folder / "missing.json").read_text())
+    missing = json.loads((Places(runs, "tiny").folder / "missing.json").read_text())
     assert missing == {"WH_vs_ZH/none/scratch/20": 2, "WH_vs_ZH/multiclass/finetune/20": 2}
     assert "4 trials in 2 cells are missing; the same command goes on" in capsys.readouterr().out
     assert len(records(runs, "trial")) == 2 and len(members) == 3 + 6
