@@ -1,4 +1,4 @@
-"""What several tests stand on: one small set of real events, made once a session."""
+"""What several tests stand on, each made once a session: a small set of real events, an MLflow database; and who runs them."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,17 @@ from breakeven.events import store
 from breakeven.physics.processes import CATALOGUE
 
 SHARD_EVENTS = 60
+SHARED = ("sample", "empty_database")
+"""Fixtures that take long to make: with several workers, one runs all tests that stand on one of them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist which tests go to one worker: those of a group of their own, of a shared fixture, of a module."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
 
 
 def small_recipe(process: str, seed: int = 1) -> store.Recipe:
@@ -32,3 +43,13 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Datase
             store.make_shard(recipe, root, shard)
         made[process] = store.complete(recipe, root, 2)
     return made
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new MLflow database, to be copied: MLflow takes seconds to make one."""
+    from breakeven.tracking import prepare  # here, as MLflow takes seconds to import
+
+    path: Path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    prepare(f"sqlite:///{path}")
+    return path
