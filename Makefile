@@ -30,7 +30,7 @@ lint: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not endurance" --numprocesses $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not endurance" --numprocesses $(WORKERS)
 
 test-all: lint
 	@which chromium || which google-chrome || apt-get install -y -qq chromium || $(RUN) -m playwright install --with-deps chromium \

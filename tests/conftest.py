@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,17 +15,28 @@ from breakeven.events import store
 from breakeven.physics.processes import CATALOGUE
 
 SHARD_EVENTS = 60
-SHARED = ("sample", "empty_database")
-"""Fixtures that take long to make: with several workers, one runs all tests that stand on one of them."""
+TOGETHER = {
+    "tests/distributed/test_on_ray.py": "ray",
+    "tests/stages/": "ray",
+    "tests/physics/": "physics",
+    "tests/tracking/": "mlflow",
+    "tests/test_publish.py": "mlflow",
+}
+"""What one worker of pytest-xdist runs: one cluster at a time, and what shares events or a database that take long to make."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist which tests go to one worker: those of a group of their own, of a shared fixture, of a module."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole modules, or all modules that belong together, in their order; `--dist` is not asked."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return next((group for path, group in TOGETHER.items() if module.startswith(path)), module)
+
+    config.option.loadscopereorder = False  # the group with the fewest tests takes longest: it must not come last
+    return ByRoom(config, log)
 
 
 def small_recipe(process: str, seed: int = 1) -> store.Recipe:

@@ -22,10 +22,7 @@ from breakeven.training.workers import ALONE
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.pretraining import load_events, recipe_of
 
-pytestmark = [
-    pytest.mark.filterwarnings("default"),  # Ray's own warnings are not ours to mend
-    pytest.mark.xdist_group("ray"),  # one cluster at a time
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
 
 FINETUNING = Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(20,), seeds=2, epochs=2, steps=0, batch_size=16,
                         validation_events=10)  # fmt: skip

@@ -16,10 +16,7 @@ from breakeven.places import Places
 from breakeven.stages.generation import recipes_of
 from breakeven.study.spec import Finetuning, Generation, Pretraining, Search, Study
 
-pytestmark = [
-    pytest.mark.filterwarnings("default"),  # Ray's own warnings are not ours to mend
-    pytest.mark.xdist_group("ray"),  # one cluster at a time
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
 
 STUDY = Study(
     name="tiny",
