@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+WORKERS ?= 2
 
 .PHONY: study test test-all endurance lint bench ui clean
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ lint: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint
-	$(RUN) -m pytest -m "not slow and not endurance"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not endurance" --numprocesses $(WORKERS)
 
 test-all: lint
 	@which chromium || which google-chrome || apt-get install -y -qq chromium || $(RUN) -m playwright install --with-deps chromium \

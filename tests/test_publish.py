@@ -28,7 +28,6 @@ from breakeven.results import StudyResults
 from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
-from breakeven.tracking import prepare
 from breakeven.tracking.database import Reach
 
 STUDY = Study(name="tiny")
@@ -50,18 +49,11 @@ def ledger(tmp_path):
     return kept
 
 
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory):
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    prepare(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def experiment(tmp_path, monkeypatch, new_database):
+def experiment(tmp_path, monkeypatch, empty_database):
     """The MLflow of a runs folder where the study "tiny" has no run yet."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    made = Experiment(Path(shutil.copy(new_database, tmp_path / "mlflow.db")), "tiny")
+    made = Experiment(Path(shutil.copy(empty_database, tmp_path / "mlflow.db")), "tiny")
     made.places = Places(tmp_path, "tiny")
     made.places.folder.mkdir()
     made.open()
@@ -190,7 +182,7 @@ def remember(places: Places, members: list[str]) -> None:
 
 
 def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
-    ledger, leases, experiment, new_database, tmp_path
+    ledger, leases, experiment, empty_database, tmp_path
 ):
     """Failed tries that finished later, a stopped search trial and cells of several packs among them."""
     members = ["a" * 16, "b" * 16, "t1", "t2", "t3", "s1"]
@@ -204,7 +196,7 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
     remember(experiment.places, members)
     assert publish.sync(results(experiment.places, ledger.refresh(), members)) <= 1
 
-    uri = Path(shutil.copy(new_database, tmp_path / "later.db"))
+    uri = Path(shutil.copy(empty_database, tmp_path / "later.db"))
     run.track_again("tiny", tmp_path, f"sqlite:///{uri}")
     rebuilt = Experiment(uri, "tiny")
     assert rebuilt.seen() == experiment.seen()

@@ -6,35 +6,13 @@ from dataclasses import replace
 import pytest
 
 from breakeven import run
-from breakeven.events.sampling import TooFewEvents
 from breakeven.ledger.lease import Leases
-from breakeven.ledger.ledger import Ledger
-from breakeven.observer import Observers
 from breakeven.places import Places, default_runs_dir
-from breakeven.stages.cluster import Cluster
-from breakeven.stages.driver import Driver
-from breakeven.stages.generation import check_sizes
 from breakeven.stages.opening import open_study
-from breakeven.stages.pretraining import pretrain_backbones
-from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Pretraining, Study
+from breakeven.study.spec import Finetuning, Generation, InvalidStudy, Study
 
 STUDY = Study(name="tiny", generation=Generation(events_per_process=120, shard_events=60),
               finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,), seeds=1))  # fmt: skip
-
-
-def test_a_size_that_the_split_does_not_hold_is_told_before_pretraining(datasets):
-    check_sizes(STUDY, datasets)
-    with pytest.raises(TooFewEvents, match=r"asks for 100 training events a class, but WH has \d+; raise generation"):
-        check_sizes(replace(STUDY, finetuning=replace(STUDY.finetuning, sizes=(10, 100))), datasets)
-
-
-def test_a_study_without_pretraining_needs_no_events_of_it(datasets, tmp_path):
-    study = Study(pretraining=Pretraining(objectives=()), finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(10,)))
-    leases = Leases(tmp_path)
-    driver = Driver(study, Places(tmp_path, "s"), Ledger(tmp_path), leases, Cluster(leases), Observers())
-    inputs = pretrain_backbones(driver, datasets)
-    assert inputs.backbones == {} and set(inputs.datasets) == {"WH", "ZH"}
-    assert inputs.records == tuple(dataset.hash for dataset in datasets.values())
 
 
 def test_the_physics_of_what_is_there_is_drawn(datasets, tmp_path):

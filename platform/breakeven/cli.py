@@ -23,11 +23,18 @@ from breakeven.study.spec import Study
 from breakeven.terminal import console, show_error
 from breakeven.views import preview
 
+__all__ = ["main", "study_main"]
+
 
 def study_main(presets: Mapping[str, Study], default: str, description: str | None) -> None:
     """Run the study that the command line describes: a preset, and any of its fields overridden.
 
     Leaves with status 2 and one clear message on bad input, 1 on a failed run, 130 when interrupted.
+
+    Args:
+        presets: by the name that `--preset` takes.
+        default: name of the preset where none is chosen.
+        description: head of the help page: the study file's own docstring.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", choices=sorted(presets), default=default)

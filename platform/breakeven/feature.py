@@ -43,7 +43,8 @@ class Feature:
 def massless_energy(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """E = pt cosh(eta) in GeV: objects are massless by convention."""
     with np.errstate(over="ignore"):  # of an eta such as -999, which first_misfit names
-        return columns["pt"] * np.cosh(columns["eta"])
+        energy: np.ndarray = columns["pt"] * np.cosh(columns["eta"])
+        return energy
 
 
 MOMENTUM_FLOOR = 1.0

@@ -57,7 +57,7 @@ def brought(kind: str) -> dict[str, Any]:
     return found
 
 
-def origin(maker: type | Callable) -> dict[str, str]:
+def origin(maker: type | Callable[..., Any]) -> dict[str, str]:
     """For the identity of what `maker` makes: the hash of the plug-in's file that it is from; nothing for our own."""
     module = sys.modules[maker.__module__]
     if module not in modules() or module.__file__ is None:

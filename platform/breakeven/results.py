@@ -59,7 +59,8 @@ class StudyResults:
     @property
     def cells(self) -> pd.DataFrame:
         """One row a cell with its accuracy, see analysis/accuracy.py."""
-        return self.figures.cells
+        cells: pd.DataFrame = self.figures.cells
+        return cells
 
     @property
     def gains(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from breakeven.events.objects import OBJECTS, objects_of
 from breakeven.ledger.lease import Leases
 from breakeven.observer import Observers
 from breakeven.physics import validation
-from breakeven.physics.generator import GenerationError
+from breakeven.physics.pythia import GenerationError
 from breakeven.places import Places
 from breakeven.publish import export, publish, sync, tracked
 from breakeven.registry.package import NoBackbone
@@ -33,6 +33,8 @@ from breakeven.tracking import TrackingUnavailable
 from breakeven.views import preview
 from breakeven.views.screen import Screen
 
+__all__ = ["EXPECTED", "draw_physics", "export_backbone", "report_again", "run", "track_again"]
+
 EXPECTED = (
     *preview.EXPECTED,
     GenerationError,
@@ -47,12 +49,22 @@ EXPECTED = (
 
 
 def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: str = "") -> Path:
-    """Run a study, or go on with it; returns the path of its report.
+    """Run a study, or go on with it.
 
     Several may run at once on the same runs folder, on this machine or others: what one does the others wait for.
-    database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
-    budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
-    Raises InvalidStudy and the other errors in `EXPECTED` with messages that name the way out.
+
+    Args:
+        study: what is asked.
+        runs_dir: folder that all studies share.
+        budget: device time that this run may spend; it ends with a report on what it could do, and on what is missing.
+        database: SQLAlchemy URL for Optuna's proposals; empty: a journal in the study's folder.
+
+    Returns:
+        Path of its report.
+
+    Raises:
+        InvalidStudy: a field cannot be run. This and the other errors in `EXPECTED` name the way out.
+        StageFailed: the cluster, or a stage on it, failed for good.
     """
     places = Places(runs_dir.resolve(), study.name)
     ledger = open_study(study, places)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import random
+import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import permutations
@@ -10,6 +12,7 @@ from typing import Protocol
 import pytest
 
 from breakeven.ledger import records
+from breakeven.ledger.claim import last_try
 from breakeven.ledger.ledger import Ledger, LedgerError, now
 
 fork = multiprocessing.get_context("fork")
@@ -276,20 +279,21 @@ class LedgerContract:
         receive, send = fork.Pipe(duplex=False)
 
         def work() -> None:
-            with store.open().claim("a", share=10.0):
-                send.send("begun")
-                while True:
+            begun = time.process_time()
+            with store.open().claim("a", share=10.0) as claim:
+                while last_try(claim.path)[0] < 3.0:
                     sum(range(1000))
+                send.send(time.process_time() - begun)
+                signal.pause()
 
         worker = fork.Process(target=work)
         worker.start()
-        assert receive.recv() == "begun"
-        worker.join(1.3)  # it beats once a second
+        spent = receive.recv()
         worker.kill()
         worker.join()
         with store.open().claim("a") as again:
             first = again.wasted_seconds
-            assert 2.0 < first < 15.0  # ten times the CPU time of about a second, however busy the machine
+            assert 3.0 <= first < 10 * spent + 1.0
         with store.open().claim("a") as third:  # the second try ended without a record: its time is lost as well
             assert third.wasted_seconds >= first
             third.release()

@@ -30,7 +30,7 @@ FACTS = {
 MEASURED = """
     import json, resource, sys, time
     from pathlib import Path
-    from analysis.reporting.test_opened import FACTS
+    from report.test_opened import FACTS
     from synthetic_ledger import synthetic_frame
     from breakeven.report.report import write_report
     from breakeven.report.results import Results

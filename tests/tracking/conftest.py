@@ -1,19 +1,16 @@
 """One real MLflow database for all tests of the room, with an experiment for each."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tracking.studies import Experiment
 
-from breakeven.tracking import prepare
-
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    prepare(f"sqlite:///{path}")
-    return path
+def database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(empty_database, tmp_path_factory.mktemp("tracking") / "mlflow.db"))
 
 
 @pytest.fixture

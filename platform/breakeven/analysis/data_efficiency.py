@@ -110,7 +110,8 @@ def isotonic(values: np.ndarray) -> np.ndarray:
     means = np.where(last >= first, means, np.inf)
     smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
     allowed = np.where(first <= last, smallest, -np.inf)
-    return allowed.max(axis=1)
+    risen: np.ndarray = allowed.max(axis=1)
+    return risen
 
 
 def _means(trials: pd.DataFrame) -> SizeMeans:

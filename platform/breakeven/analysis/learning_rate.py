@@ -185,7 +185,8 @@ def _centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """values [n, k] without the mean of their group [n]."""
     counts = np.bincount(groups)
     means = np.stack([np.bincount(groups, column) / counts for column in values.T], axis=1)
-    return values - means[groups]
+    centred: np.ndarray = values - means[groups]
+    return centred
 
 
 def _best_tried(finished: pd.DataFrame) -> float:

@@ -82,7 +82,7 @@ def _trend(sizes: np.ndarray, squares: np.ndarray, freedom: np.ndarray) -> np.nd
     information = float(weight @ (x - centre) ** 2)
     slope = float(weight @ ((x - centre) * y)) / information
     slope *= max(0.0, 1.0 - 1.0 / max(slope**2 * information, 1e-12))
-    shape = (sizes / np.exp(centre)) ** slope
+    shape: np.ndarray = (sizes / np.exp(centre)) ** slope
     return shape * float((squares / shape).sum() / freedom.sum())
 
 

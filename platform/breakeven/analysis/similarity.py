@@ -77,21 +77,24 @@ class _KernelSums:
         own = np.diag(hsic)
         if (own <= 0.0).any():
             raise ValueError("too few events for the unbiased estimate: its self-similarity is not positive")
-        return hsic / np.sqrt(np.outer(own, own))
+        alignments: np.ndarray = hsic / np.sqrt(np.outer(own, own))
+        return alignments
 
 
 def _biased_hsic(rows: np.ndarray, diagonals: np.ndarray, products: np.ndarray) -> np.ndarray:
     """tr(K H L H) with the centring matrix H, written in row sums (the factor of n cancels in CKA)."""
     n, totals = rows.shape[1], rows.sum(axis=1)
-    return products - 2.0 / n * (rows @ rows.T) + np.outer(totals, totals) / n**2
+    hsic: np.ndarray = products - 2.0 / n * (rows @ rows.T) + np.outer(totals, totals) / n**2
+    return hsic
 
 
 def _unbiased_hsic(rows: np.ndarray, diagonals: np.ndarray, products: np.ndarray) -> np.ndarray:
     """HSIC_1 of Song et al. 2012, eq. 5, up to 1 / (n (n - 3)), which cancels: diagonals do not count."""
     n, rows = rows.shape[1], rows - diagonals
     totals = rows.sum(axis=1)
-    off_diagonal = products - diagonals @ diagonals.T
-    return off_diagonal + np.outer(totals, totals) / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * (rows @ rows.T)
+    off_diagonal: np.ndarray = products - diagonals @ diagonals.T
+    off_diagonal = off_diagonal + np.outer(totals, totals) / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * (rows @ rows.T)
+    return off_diagonal
 
 
 def _sums(representations: Sequence[np.ndarray], kernel: str, bandwidth: float) -> _KernelSums:
@@ -135,14 +138,14 @@ def _rbf_sums(representations: Sequence[np.ndarray]) -> _KernelSums:
 
 def _rbf_block(x: np.ndarray, y: np.ndarray, *, diagonal: bool) -> np.ndarray:
     """exp(-|x_i - y_j|^2 / 2): [n_x, n_y]."""
-    exponent = x @ y.T
+    exponent: np.ndarray = x @ y.T
     exponent -= 0.5 * np.einsum("ij,ij->i", x, x)[:, None]
     exponent -= 0.5 * np.einsum("ij,ij->i", y, y)[None, :]
     np.minimum(exponent, 0.0, out=exponent)
-    block = np.exp(exponent, out=exponent)
+    np.exp(exponent, out=exponent)
     if diagonal:
-        np.fill_diagonal(block, 1.0)
-    return block
+        np.fill_diagonal(exponent, 1.0)
+    return exponent
 
 
 def _checked(name: str, representation: np.ndarray, unbiased: bool) -> np.ndarray:
@@ -157,4 +160,5 @@ def _checked(name: str, representation: np.ndarray, unbiased: bool) -> np.ndarra
         raise ValueError(f"{name} holds NaN or infinite values: {int((~np.isfinite(array)).sum())} of {array.size}")
     if (array == array[0]).all():
         raise ValueError(f"{name} is constant: every event has the same representation, CKA is not defined")
-    return array - array.mean(axis=0)
+    centred: np.ndarray = array - array.mean(axis=0)
+    return centred

@@ -6,6 +6,7 @@ pyg_idiom: see pyg_idiom.py, graphs built once and collated. Never trains a resu
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -145,11 +146,11 @@ def _dgl_built(model: EventNetwork, events: EventTensors) -> Outputs:
     return lambda rows: _dgl_outputs(model, graph_network_dgl.event_graphs(*events.gather(rows)))
 
 
-def _dgl_outputs(model: EventNetwork, graphs: list) -> Tensor:
+def _dgl_outputs(model: EventNetwork, graphs: list[Any]) -> Tensor:
     assert isinstance(model, GraphNetworkDGL)
     return model.forward_graph(graph_network_dgl.batch(graphs))
 
 
-def _pyg_outputs(model: EventNetwork, graphs: list) -> Tensor:
+def _pyg_outputs(model: EventNetwork, graphs: list[Any]) -> Tensor:
     assert isinstance(model, pyg_idiom.GraphNetworkPyG)
     return model.forward_batch(pyg_idiom.collate(graphs))

@@ -66,7 +66,8 @@ class GraphNetworkPyG(EventNetwork):
 
     def forward_batch(self, data: Batch) -> Tensor:
         """Outputs [n_events, n_outputs] of collated graphs."""
-        return self.head(self.decoder(self.pool_batch(data)))
+        outputs: Tensor = self.head(self.decoder(self.pool_batch(data)))
+        return outputs
 
     def pool_batch(self, data: Batch) -> Tensor:
         """The global feature [n_events, hidden] of collated graphs."""
@@ -74,7 +75,7 @@ class GraphNetworkPyG(EventNetwork):
         event_of_edge = data.batch.index_select(0, receiver)
         x = self.encoder.nodes(self.scaling.nodes(data.x))
         y = self.encoder.edges(self.scaling.edges(data.edge_attr))
-        z = self.encoder.globals(self.scaling.globals(data.nodes_per_event))
+        z: Tensor = self.encoder.globals(self.scaling.globals(data.nodes_per_event))
         for block in self.blocks_in_order():
             lifted = [x.index_select(0, receiver), x.index_select(0, sender), y, z.index_select(0, event_of_edge)]
             y = block.edges(torch.cat(lifted, dim=1))

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -50,7 +51,7 @@ def prepare_arrays(datasets: Iterable[store.Dataset]) -> None:
 def _run(queue: Sequence[tuple[store.Recipe, int]], root: Path, on_shard: Callable[[str, int, float], None]) -> None:
     at_once = _IN_FLIGHT_A_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = list(reversed(queue))
-    running: dict[ray.ObjectRef, store.Recipe] = {}
+    running: dict[ray.ObjectRef[Any], store.Recipe] = {}
     while waiting or running:
         while waiting and len(running) < at_once:
             recipe, shard = waiting.pop()

@@ -36,7 +36,7 @@ def search_ratio(trials: int, resources: Resources, scratch: Path) -> int:
     )
     results = tuner.fit()
     shutil.rmtree(scratch, ignore_errors=True)
-    return len(results) - results.num_errors
+    return len(results) - int(results.num_errors)
 
 
 class _Formula(tune.Trainable):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from breakeven.duration import duration
 from breakeven.study.plan import Trial
 
+__all__ = ["Budget", "OverBudget", "budget_of"]
+
 _AS_WRITTEN = str.maketrans("", "", " ,")
 """What `budget_of` does not take of a duration."""
 _UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
@@ -35,7 +37,15 @@ class Budget:
         self.spent += seconds
 
     def check(self, what: str, expected_hours: float) -> None:
-        """Raise OverBudget where a piece of work that cannot be divided is expected to take more than is left."""
+        """Refuse a piece of work that cannot be divided and does not fit into what is left.
+
+        Args:
+            what: the work, in words.
+            expected_hours: device-hours that it is expected to take.
+
+        Raises:
+            OverBudget: the message says what is left and what would do.
+        """
         if expected_hours * 3600 > self.left:
             raise OverBudget(
                 f"--budget: {what} takes about {duration(expected_hours * 3600)} and {duration(max(self.left, 0.0))} of "

@@ -123,7 +123,8 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
 def read_calibration(ledger: Path, study: Study) -> dict[str, Any] | None:
     """The calibration of this machine for a study, or None; one that cannot be read is made again."""
     try:
-        return json.loads(calibration_path(ledger, study).read_text())
+        known: dict[str, Any] = json.loads(calibration_path(ledger, study).read_text())
+        return known
     except (OSError, ValueError):
         return None
 
@@ -151,7 +152,7 @@ def _of_last_kernel(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 def _passes(record: Mapping[str, Any]) -> float:
     """Event passes of a trial; judging an event costs a third of training on it."""
     judged = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
-    return record["events_seen"] + judged / 3
+    return float(record["events_seen"] + judged / 3)
 
 
 def _speed(rates: list[float]) -> Speed:

@@ -18,6 +18,8 @@ from breakeven.events.schema import EventSchema, unnested
 from breakeven.feature import first_misfit, stack
 from breakeven.physics import truth
 
+__all__ = ["FEATURES_VERSION", "EventArrays", "is_flat", "open_arrays", "select", "take", "things_of"]
+
 FEATURES_VERSION = 1
 """Part of every identity: raise it when the same objects give other node features."""
 _PER_EVENT = ("labels", "process", "split", "event")
@@ -65,7 +67,8 @@ def open_arrays(dataset: store.Dataset) -> EventArrays:
         _build(dataset, schema, cache)
 
     def opened(name: str) -> np.ndarray:
-        return np.load(cache / f"{name}.npy", mmap_mode="r")
+        mapped: np.ndarray = np.load(cache / f"{name}.npy", mmap_mode="r")
+        return mapped
 
     outer, *inner = ((opened(f"nodes{mark}"), opened(f"offsets{mark}")) for mark in _marks(schema))
     per_event = {name: opened(name) for name in _PER_EVENT}
@@ -78,9 +81,14 @@ def is_flat(dataset: store.Dataset) -> bool:
 
 
 def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventArrays:
-    """The events `rows[k]` of `sources[k]`, one after the other, copied into memory.
+    """Events of several datasets, one after the other, copied into memory.
 
-    `process` becomes the number of the source, `process_names` the sources' names in order.
+    Args:
+        sources: the datasets' arrays.
+        rows: row numbers to take from each.
+
+    Returns:
+        The events `rows[k]` of `sources[k]`; `process` becomes the number of the source, `process_names` their names.
     """
     schema = sources[0].schema
     if others := [source.process_names for source in sources if source.schema != schema]:

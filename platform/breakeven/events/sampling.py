@@ -10,6 +10,8 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
+__all__ = ["Split", "TooFewEvents", "assign_splits", "subset"]
+
 SPLITS_VERSION = 1
 """Part of every identity: raise it when an event may come into another split."""
 SUBSETS_VERSION = 1
@@ -32,9 +34,14 @@ class TooFewEvents(ValueError):
 
 
 def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
-    """Split of each event, [n_events] int8: 25 % test, 15 % validation, 60 % training, by hard event.
+    """What each event may be used for: 25 % test, 15 % validation, 60 % training, by hard event.
 
-    process: name that salts the hash.  hard_event: [n_events] int64, equal for copies of one hard event.
+    Args:
+        process: name that salts the hash.
+        hard_event: [n_events] int64, equal for copies of one hard event.
+
+    Returns:
+        A `Split` of each event, [n_events] int8.
     """
     salt = np.uint64(int(fingerprint(["split", process]), 16))
     uniform = _splitmix64(hard_event.astype(np.uint64) ^ salt) / 2.0**64
@@ -46,9 +53,20 @@ def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
 
 
 def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
-    """A random subset of `size` of `rows`, a function of (seed, name); larger sizes contain the smaller ones.
+    """A random subset, a function of (seed, name); larger sizes contain the smaller ones.
 
-    Raises TooFewEvents, naming `name`, where there are fewer rows than `size`, and ValueError on a size below 1.
+    Args:
+        rows: row numbers to choose from.
+        size: how many to take.
+        seed: of the trial.
+        name: of the process, for the seed and for errors.
+
+    Returns:
+        `size` of `rows`, in random order.
+
+    Raises:
+        TooFewEvents: there are fewer rows than `size`; the message names the process and the way out.
+        ValueError: `size` is below 1.
     """
     if size < 1:
         raise ValueError(f"{name}: a sample of {size} events makes no sense; give a size of at least 1")
@@ -67,4 +85,5 @@ def _splitmix64(x: np.ndarray) -> np.ndarray:
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+        mixed: np.ndarray = x ^ (x >> np.uint64(31))
+        return mixed

@@ -24,6 +24,20 @@ from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, ch
 from breakeven.events.source import Source, schemas_of_plugins
 from breakeven.fingerprint import fingerprint
 
+__all__ = [
+    "CorruptDataset",
+    "Dataset",
+    "Recipe",
+    "complete",
+    "make_shard",
+    "missing_shards",
+    "open_dataset",
+    "read_facts",
+    "read_shard",
+    "shard_path",
+    "write_table",
+]
+
 _UNSAID = {"note": "", "settings": [], "mpi": False, "versions": {}}
 """What a manifest always says, where a source says nothing about it."""
 
@@ -85,18 +99,48 @@ class Dataset:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """File of shard number `shard`."""
+    """File of one shard.
+
+    Args:
+        folder: of the dataset.
+        shard: its number, from 0.
+
+    Returns:
+        Its path, whether it is there or not.
+    """
     return folder / f"shard-{shard:06d}.parquet"
 
 
 def missing_shards(recipe: Recipe, root: Path, n_shards: int) -> list[int]:
-    """The shards among the first `n_shards` that are not on disk yet."""
+    """The shards that are not on disk yet.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        n_shards: how many the dataset is to have.
+
+    Returns:
+        Their numbers, ascending.
+    """
     folder = recipe.folder(root)
     return [shard for shard in range(n_shards) if not shard_path(folder, shard).exists()]
 
 
 def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
-    """Generate one shard and write it, atomically: the same recipe and number give the same events anywhere."""
+    """Generate one shard and write it, atomically: the same recipe and number give the same events anywhere.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        shard: its number, from 0.
+
+    Returns:
+        Its file.
+
+    Raises:
+        GenerationError: Pythia refuses a setting or fails; the message names it.
+        OSError: the disk is full.
+    """
     start = time.process_time()
     source, seed = recipe.source, recipe.shard_seed(shard)
     made = source.make(recipe.shard_events, seed, shard)
@@ -141,8 +185,12 @@ def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
 def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Events and facts of one shard.
 
-    Raises CorruptDataset when the file is no readable Parquet file or its events are not those that were written, and
-    SchemaMismatch when it is a foreign file or of another schema version.
+    Returns:
+        The table, and the facts of its header.
+
+    Raises:
+        CorruptDataset: it is no readable Parquet file, or its events are not those that were written.
+        SchemaMismatch: it is a foreign file or of another schema version.
     """
     facts = read_facts(path)
     try:
@@ -158,13 +206,15 @@ def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The facts in a shard's header, without reading events; raises as `read_shard`."""
+    """The facts in a shard's header, without reading events. Raises CorruptDataset and SchemaMismatch as
+    `read_shard`."""
     try:
         found = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
     check_schema(found, schema_of(found, str(path)), str(path))
-    return json.loads(found.metadata[b"breakeven.facts"])
+    facts: dict[str, Any] = json.loads(found.metadata[b"breakeven.facts"])
+    return facts
 
 
 def schema_of(columns: pa.Schema, where: str) -> EventSchema:

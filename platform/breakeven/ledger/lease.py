@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+__all__ = ["Driver", "Leases"]
+
 BEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How long the heartbeat of a driver on another machine may stand still: NFS shows what is up to a minute old."""
@@ -52,9 +54,15 @@ class Driver:
 class Leases:
     """The leases of one driver. As a context manager its heartbeat beats until the end, and then others may take over.
 
-    folder: shared by all drivers of a ledger.  beat_seconds: between two beats.
-    patience_seconds: how long another driver's heartbeat may stand still, on this driver's monotonic clock.
-    study: what the heartbeat tells of this driver, for people.
+    Consistency: of all drivers on all machines at most one that lives has a lease, as long as none stands still for
+    longer than `patience_seconds`; one that did finds its lease gone at the next `take`. Threads of a driver may take
+    and release different names at once; one name is one thread's.
+
+    Args:
+        folder: shared by all drivers of a ledger.
+        beat_seconds: between two beats.
+        patience_seconds: how long another driver's heartbeat may stand still, on this driver's monotonic clock.
+        study: what the heartbeat tells of this driver, for people.
     """
 
     def __init__(
@@ -90,10 +98,18 @@ class Leases:
         self._heartbeat(self.owner).unlink(missing_ok=True)
 
     def take(self, name: str) -> bool:
-        """Take the lease of `name`, or keep it; False where another driver that lives has it.
+        """Take the lease of `name`, or keep it.
 
         Whoever gets True for the first time looks into the ledger next: the last owner may have finished the work.
-        Raises OSError where neither leases nor the heartbeat can be written.
+
+        Args:
+            name: of the work: a hash, or a name that all drivers know.
+
+        Returns:
+            False where another driver that lives has it.
+
+        Raises:
+            OSError: neither leases nor the heartbeat can be written.
         """
         if time.monotonic() - self._beaten > self.patience_seconds / 2:
             self._beat()
@@ -107,9 +123,18 @@ class Leases:
         return not self.lives(owner) and self._create(name, number + 1)
 
     def wait(self, name: str, done: Callable[[], bool], look_seconds: float = 1.0) -> bool:
-        """Take the lease of `name`, or wait while a living driver has it; whether the work is left to this driver.
+        """Take the lease of `name`, or wait while a living driver has it.
 
-        done: whether the work is done; asked again and again.
+        Args:
+            name: of the work.
+            done: whether the work is done; asked again and again.
+            look_seconds: between two looks.
+
+        Returns:
+            Whether the work is left to this driver, which has its lease then.
+
+        Raises:
+            OSError: as `take`.
         """
         while True:
             taken = self.take(name)

@@ -47,6 +47,12 @@ class Ledger:
 
     Reading is incremental: `refresh` parses only files that it has not seen. Files that cannot be trusted are left
     where they are, listed in `problems`, and treated as absent, so that their trials run again.
+
+    Consistency: a record is never changed. What `write` has written is known to this ledger at once, to `refresh` of
+    others on this machine, and to `refresh(certain=True)` on any; an NFS client may show it to a plain `refresh` a
+    minute later. Several processes may write and fold at once; a process killed at any moment leaves whole files.
+    Threads: one at a time refreshes, reads, writes, folds and gets; meanwhile others may call `finished`,
+    `wasted_seconds`, and `frame` of named records.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,11 +83,17 @@ class Ledger:
         return len(self._loose)
 
     def refresh(self, certain: bool = False) -> "Ledger":
-        """Read what other processes have written since the last look; returns itself.
+        """Read what other processes have written since the last look.
 
-        certain: see all that was written before this call by any machine. An NFS client shows a listing that may be a
-        minute old, unless the folder was changed from here; so it is.
-        Raises LedgerError where files keep vanishing while they are read.
+        Args:
+            certain: see all that was written before this call by any machine. An NFS client shows a listing that may
+                be a minute old, unless the folder was changed from here; so it is.
+
+        Returns:
+            Itself.
+
+        Raises:
+            LedgerError: files keep vanishing while they are read.
         """
         if certain:
             mark = self._folder / f".look-{uuid.uuid4().hex[:8]}"
@@ -100,9 +112,16 @@ class Ledger:
         raise LedgerError(f"{self._folder}: files vanish while they are read; look for a program that removes them")
 
     def read(self, names: Iterable[str]) -> "Ledger":
-        """Read these files, as `write` named them, without a look at all others that there are; returns itself.
+        """Read these files without a look at all others that there are.
 
-        Where another driver has folded one of them in meanwhile, all that is new is read. Raises LedgerError as `refresh`.
+        Args:
+            names: of files, as `write` named them. Where one has been folded meanwhile, all that is new is read.
+
+        Returns:
+            Itself.
+
+        Raises:
+            LedgerError: as `refresh`.
         """
         if not self._read(list(names)):
             self.refresh(certain=True)
@@ -130,8 +149,15 @@ class Ledger:
     def write(self, records: Sequence[Mapping[str, Any]]) -> Path:
         """Write the records of one pack as one file, atomically.
 
-        Raises LedgerError on what has no exact encoding, and OSError, naming the file, on a full disk; then nothing is
-        written.
+        Args:
+            records: of any level, each with its own `record`; see records.py for what they must hold.
+
+        Returns:
+            The file; its name is what `read` takes.
+
+        Raises:
+            LedgerError: there are none, or one has no exact encoding; nothing is written.
+            OSError: the disk is full (the message names the file); nothing is written.
         """
         if not records:
             raise LedgerError("no records to write")
@@ -146,11 +172,18 @@ class Ledger:
         return path
 
     def compact(self) -> Path | None:
-        """Fold the small files, and folded ones that are no larger, into one Parquet file; None where there is nothing.
+        """Fold the small files, and folded ones that are no larger, into one Parquet file.
 
         A small file is removed only after a Parquet file that holds it is on disk and was read back. So a crash loses
         nothing; until the removal is complete a record lies there twice, which readers recognise. Several drivers may
-        fold at the same time. Raises OSError on a full disk, and then nothing is removed.
+        fold at the same time.
+
+        Returns:
+            The Parquet file; None where there is nothing to fold.
+
+        Raises:
+            LedgerError: what was written does not read back; nothing is removed.
+            OSError: the disk is full; nothing is removed.
         """
         self.refresh()
         kept: list[Kept] = []
@@ -212,7 +245,13 @@ class Ledger:
     def claim(self, record: str, device: str = "cpu", share: float = 1.0) -> Claim:
         """Say that this process works on `record` now; the claim counts what earlier, interrupted tries have lost.
 
-        device, share: see Claim.
+        Args:
+            record: its hash.
+            device: "cpu" charges the CPU time of this process, all else the time that passes.
+            share: part of the device that works on this record.
+
+        Returns:
+            A context manager; see Claim.
         """
         return Claim(self.claim_path(record), device, share)
 

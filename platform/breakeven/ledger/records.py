@@ -101,7 +101,8 @@ def stamp(record: Mapping[str, Any]) -> dict[str, Any]:
         raise LedgerError(f"record {body.get('record')}: the fields {missing} are missing")
     try:
         encode(body)
-        return json.loads(_text(body))
+        clean: dict[str, Any] = json.loads(_text(body))
+        return clean
     except (TypeError, ValueError) as error:
         raise LedgerError(f"record {body['record']}: {error}") from error
 

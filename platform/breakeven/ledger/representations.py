@@ -13,6 +13,8 @@ from safetensors.numpy import load, save
 
 from breakeven import atomic
 
+__all__ = ["NoRepresentation", "Representations"]
+
 
 class NoRepresentation(ValueError):
     """A trial's representations cannot be had; the message says why and what to do."""
@@ -25,10 +27,18 @@ class Representations:
         self.folder = ledger / "representations"
 
     def write(self, record: str, layers: Mapping[str, np.ndarray]) -> str:
-        """Keep the layers of a trial, [n_events, width] each, first to last; returns the hash of the file.
+        """Keep the layers of a trial; what an earlier try of it has left is replaced.
 
-        record: its name in the ledger. What an earlier try of it has left is replaced. Raises ValueError where a value is
-        not finite in half precision, OSError where the disk is full.
+        Args:
+            record: its name in the ledger.
+            layers: [n_events, width] each, first to last.
+
+        Returns:
+            Hash of the file, to read it by.
+
+        Raises:
+            ValueError: a value is not finite in half precision.
+            OSError: the disk is full.
         """
         with np.errstate(over="ignore"):
             half = {f"{place} {name}": layer.astype(np.float16) for place, (name, layer) in enumerate(layers.items())}
@@ -41,7 +51,18 @@ class Representations:
         return _digest(content)
 
     def read(self, record: str, digest: str) -> dict[str, np.ndarray]:
-        """The layers of a trial in their order, float32. Raises NoRepresentation where they are missing or another's."""
+        """The layers of a trial in their order, float32.
+
+        Args:
+            record: its name in the ledger.
+            digest: hash of the file, as `write` gave it.
+
+        Returns:
+            [n_events, width] by name, first layer to last.
+
+        Raises:
+            NoRepresentation: they are missing, damaged, or another's.
+        """
         path = self._path(record)
         way_out = f"remove the trial's record to train it again, or copy {self.folder.name}/ from where the study ran"
         try:

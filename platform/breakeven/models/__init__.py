@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from breakeven.models.event_network import EventNetwork
 
+__all__ = ["ENGINES", "NETWORK_VERSION", "UnknownEngine", "build"]
+
 EVENT_GRAPH = "event_graph"
 """The kind of network that is meant where none is named: the one below."""
 
@@ -35,14 +37,28 @@ def build(
 ) -> "EventNetwork":
     """A freshly initialised event network; the same seed gives the same weights in both engines.
 
-    n_outputs: width of the last layer (12 processes, 41 labels, 1 logit).  engine: "native" or "dgl".
-    hidden: width of every layer.  iterations: graph-network blocks in a row.
-    shared_blocks: one block used in every iteration ("the same update MLPs", arXiv 2412.10665 section III.2)
-    in place of one block each. With the defaults and 12 outputs that is 135,244 against 372,172 parameters;
-    the paper says "about 400,000", hence separate blocks by default. Of these the last layer has 64 n + n
-    (780 for 12, 2,665 for 41 outputs); the paper's 832 and 2,688 are 64 n + 64.
-    log_momenta: take log(pt) and log(energy) before standardising.  initialisation: "he" or "torch", see layers.py.
-    Raises UnknownEngine, ValueError on sizes below 1, and ImportError with the way out where dgl is missing.
+    With the defaults and 12 outputs one shared block gives 135,244 parameters, separate ones 372,172; the paper says
+    "about 400,000", hence separate blocks by default. Of these the last layer has 64 n + n (780 for 12, 2,665 for 41
+    outputs); the paper's 832 and 2,688 are 64 n + 64.
+
+    Args:
+        n_outputs: width of the last layer (12 processes, 41 labels, 1 logit).
+        engine: "native" or "dgl".
+        seed: of the weights.
+        hidden: width of every layer.
+        iterations: graph-network blocks in a row.
+        shared_blocks: one block used in every iteration ("the same update MLPs", arXiv 2412.10665 section III.2) in
+            place of one block each.
+        log_momenta: take log(pt) and log(energy) before standardising.
+        initialisation: "he" or "torch", see layers.py.
+
+    Returns:
+        The network, on CPU.
+
+    Raises:
+        UnknownEngine: `engine` is neither.
+        ValueError: a size is below 1.
+        ImportError: dgl is missing; the message says how to get it.
     """
     from breakeven.models.graph_network import GraphNetwork
     from breakeven.models.graph_network_dgl import GraphNetworkDGL, import_dgl

@@ -55,7 +55,8 @@ class Backbone(nn.Module, ABC):
 
     def forward(self, *batch: Any, **named: Any) -> Tensor:
         """Outputs (logits and regressions) [n_events, n_outputs]."""
-        return self.head(self.represent(*batch, **named))
+        outputs: Tensor = self.head(self.represent(*batch, **named))
+        return outputs
 
     def draw_weights(self, seed: int, part: nn.Module | None = None) -> None:
         """Give `part`, by default everything, fresh weights: a function of the seed alone."""

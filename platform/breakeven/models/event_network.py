@@ -15,6 +15,8 @@ from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FE
 from breakeven.models.layers import MLP, Block, Encoder
 from breakeven.models.scaling import Scaling
 
+__all__ = ["EventNetwork"]
+
 
 class EventNetwork(Backbone):
     """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
@@ -46,11 +48,28 @@ class EventNetwork(Backbone):
 
     @abstractmethod
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The global feature after the last block [n_events, hidden]; arguments as in forward."""
+        """The global feature after the last block.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The decoder's output, which the head sees [n_events, hidden]; arguments as in forward."""
-        return self.decoder(self.pool(nodes, offsets))
+        """The decoder's output, which the head sees.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
+        represented: Tensor = self.decoder(self.pool(nodes, offsets))
+        return represented
 
     def layers(self, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
         """As graph_network.layers, which serves both engines."""
@@ -59,12 +78,17 @@ class EventNetwork(Backbone):
         return layers(self, nodes, offsets)
 
     def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """Outputs (logits and regressions) [n_events, n_outputs].
+        """Logits and regressions of events.
 
-        nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
-        offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
+        Args:
+            nodes: [n_nodes, 7] = pt (GeV), eta, phi (rad), energy (GeV), b_tag, charge, kind, unscaled.
+            offsets: [n_events + 1] int64 from 0 to n_nodes; every event has at least one object.
+
+        Returns:
+            [n_events, n_outputs].
         """
-        return self.head(self.represent(nodes, offsets))
+        outputs: Tensor = self.head(self.represent(nodes, offsets))
+        return outputs
 
     def blocks_in_order(self) -> list[Block]:
         """The block of each iteration; the same one every time where blocks are shared."""
@@ -79,7 +103,15 @@ class EventNetwork(Backbone):
         self.scaling.measure_batches(batches)
 
     def measure_scaling(self, nodes: Tensor, offsets: Tensor) -> None:
-        """Set the feature statistics from training events; raises ValueError on none or a non-finite one."""
+        """Set the feature statistics from training events.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Raises:
+            ValueError: there are no events, or a value is not finite.
+        """
         self.scaling.measure(nodes, offsets)
 
     def config(self) -> dict[str, int | bool | str]:

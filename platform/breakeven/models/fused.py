@@ -64,7 +64,7 @@ def represent(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> Tensor:
     batch = _Batch(model, nodes, offsets)
     parameters = model.backbone_parameters()
     if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
-        output: Tensor = _Backbone.apply(batch, *parameters)
+        output: Tensor = _Backbone.apply(batch, *parameters)  # type: ignore[no-untyped-call]
         return output
     with torch.no_grad():
         return batch.forward(_flatten_dense_tensors(parameters), None)[0]

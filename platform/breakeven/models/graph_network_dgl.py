@@ -27,12 +27,14 @@ class GraphNetworkDGL(EventNetwork):
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """The global feature after the last block [n_events, hidden]; arguments as in forward."""
         if len(offsets) == 1:  # dgl cannot batch nothing
-            return self.encoder.globals(self.scaling.globals(offsets.diff()))
+            nothing: Tensor = self.encoder.globals(self.scaling.globals(offsets.diff()))
+            return nothing
         return self.pool_graph(batch(event_graphs(nodes, offsets)))
 
     def forward_graph(self, graph: Any) -> Tensor:
         """Outputs [n_events, n_outputs] of a batched graph, as `batch(event_graphs(...))` makes it."""
-        return self.head(self.decoder(self.pool_graph(graph)))
+        outputs: Tensor = self.head(self.decoder(self.pool_graph(graph)))
+        return outputs
 
     def pool_graph(self, graph: Any) -> Tensor:
         """The global feature [n_events, hidden] after the last block, of a batched graph."""
@@ -40,7 +42,7 @@ class GraphNetworkDGL(EventNetwork):
         with graph.local_scope():
             graph.ndata["x"] = self.encoder.nodes(self.scaling.nodes(graph.ndata["features"].to(dtype)))
             graph.edata["y"] = self.encoder.edges(self.scaling.edges(graph.edata["features"].to(dtype)))
-            z = self.encoder.globals(self.scaling.globals(graph.batch_num_nodes()))
+            z: Tensor = self.encoder.globals(self.scaling.globals(graph.batch_num_nodes()))
             for block in self.blocks_in_order():
                 z = _apply_block(block, graph, z)
             return z
@@ -88,7 +90,8 @@ def _apply_block(block: Block, graph: Any, z: Tensor) -> Tensor:
         graph.update_all(dgl.function.copy_e("y", "message"), dgl.function.sum("message", "messages"))
     graph.ndata["z"] = dgl.broadcast_nodes(graph, z)
     graph.apply_nodes(update_nodes)
-    return block.globals(torch.cat([dgl.sum_nodes(graph, "x"), dgl.sum_edges(graph, "y"), z], dim=1))
+    updated: Tensor = block.globals(torch.cat([dgl.sum_nodes(graph, "x"), dgl.sum_edges(graph, "y"), z], dim=1))
+    return updated
 
 
 def import_dgl() -> Any:

@@ -27,7 +27,8 @@ class MLP(nn.Module):
         """What follows the first layer, [n, hidden] -> [n, hidden]; overwrites activations by their ReLU."""
         for layer in (self.second, self.third, self.fourth):
             activations = layer(torch.relu_(activations))
-        return self.norm(activations)
+        normed: Tensor = self.norm(activations)
+        return normed
 
 
 class Encoder(nn.Module):

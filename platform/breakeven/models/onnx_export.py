@@ -18,6 +18,8 @@ from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph import ETA, PHI, Graph
 from breakeven.models.graph_network import iterations
 
+__all__ = ["INPUTS", "OUTPUTS", "NoOnnx", "export_onnx"]
+
 INPUTS = ("nodes", "offsets")
 OUTPUTS = ("representation", "outputs")
 
@@ -27,11 +29,19 @@ class NoOnnx(ImportError):
 
 
 def export_onnx(model: EventNetwork, path: Path) -> None:
-    """Write a model of either engine to `path`, atomically; any number of events and objects goes into it.
+    """Write a model of either engine as ONNX, atomically; any number of events and objects goes into it.
 
-    Inputs: nodes [n_objects, 7] float32 and offsets [n_events + 1] int64 from 0, as in EventNetwork.forward. Outputs:
-    representation [n_events, hidden], the decoder's; outputs [n_events, n_outputs], the head's.
-    Memory grows as n_events x (objects of the largest event)^2. Raises NoOnnx, and OSError where it cannot be written.
+    Its inputs are nodes [n_objects, 7] float32 and offsets [n_events + 1] int64 from 0, as in EventNetwork.forward; its
+    outputs are representation [n_events, hidden], the decoder's, and outputs [n_events, n_outputs], the head's.
+    Memory grows as n_events x (objects of the largest event)^2.
+
+    Args:
+        model: on CPU.
+        path: the file.
+
+    Raises:
+        NoOnnx: the packages that write it are not installed.
+        OSError: it cannot be written.
     """
     try:
         import onnx  # noqa: F401

@@ -104,7 +104,8 @@ class StackedNetwork:
         for iteration in range(self._like.iterations):
             x, y, z = _apply_block(w, f"blocks.{0 if self._like.shared_blocks else iteration}", graph, x, y, z)
         outputs = _linear(_mlp(w, "decoder", z), w["head.weight"], w["head.bias"])
-        return outputs.flatten(0, 1).index_select(0, batch.real).split(batch.sizes)
+        parts: tuple[Tensor, ...] = outputs.flatten(0, 1).index_select(0, batch.real).split(batch.sizes)
+        return parts
 
     def _named(self) -> dict[str, Tensor]:
         """Every parameter by name, [K, ...]; one split, so that all gradients meet in one concatenation."""

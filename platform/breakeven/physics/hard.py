@@ -7,6 +7,7 @@ feeder. Never computes a matrix element and never reads a user's file.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,7 @@ class HardEvents:
     origin: str
 
 
-class Feeder(pythia8mc.LHAup):
+class Feeder(pythia8mc.LHAup):  # type: ignore[misc]
     """Hands hard events to Pythia (Beams:frameType=5) in the order asked for by `serve`.
 
     A feeder must live as long as the Pythia that uses it: Pythia keeps only a bare pointer.
@@ -181,7 +182,7 @@ def read_parquet(path: Path) -> HardEvents:
     )
 
 
-def _balanced(counts: NDArray[np.int64], column: dict[str, NDArray]) -> NDArray[np.float64]:
+def _balanced(counts: NDArray[np.int64], column: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Momenta [n_particles, 4] that conserve energy and momentum to double precision.
 
     The columns are single precision: the last outgoing particle takes the residual transverse momentum, energies

@@ -12,6 +12,7 @@ invariance, Bose and Lorentz symmetry, equal CP-even and CP-odd results for mass
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,12 +152,13 @@ def _higgs(momentum: Momenta, yukawa: tuple[float, float]) -> _Boson:
     return _Boson(-momentum, np.broadcast_to(vertex, (len(momentum), 4, 4)))
 
 
-def _slash(vector: NDArray) -> Complex:
+def _slash(vector: NDArray[Any]) -> Complex:
     return np.tensordot(vector, _GAMMA_LOWER, axes=(1, 0))
 
 
-def _dot(left: NDArray, right: NDArray) -> NDArray:
-    return (left * right) @ _METRIC
+def _dot(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    product: NDArray[Any] = (left * right) @ _METRIC
+    return product
 
 
 def _angles(momentum: Momenta) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -189,19 +191,19 @@ def _antiquark_spinor(momentum: Momenta, helicity: int) -> Complex:
 
 
 def _adjoint(spinor: Complex) -> Complex:
-    return spinor.conj() @ _GAMMA[0]
+    adjoint: Complex = spinor.conj() @ _GAMMA[0]
+    return adjoint
 
 
 def _polarisation(momentum: Momenta, helicity: int) -> Complex:
     """Polarisation vector of an incoming gluon, transverse to its own three-momentum."""
     _, theta, phi = _angles(momentum)
     cos_theta, sin_theta, cos_phi, sin_phi = np.cos(theta), np.sin(theta), np.cos(phi), np.sin(phi)
-    return np.stack(
-        [
-            np.zeros(len(momentum)) + 0j,
-            -helicity * cos_theta * cos_phi + 1j * sin_phi,
-            -helicity * cos_theta * sin_phi - 1j * cos_phi,
-            helicity * sin_theta + 0j,
-        ],
-        axis=1,
-    ) / np.sqrt(2)
+    components = [
+        np.zeros(len(momentum)) + 0j,
+        -helicity * cos_theta * cos_phi + 1j * sin_phi,
+        -helicity * cos_theta * sin_phi - 1j * cos_phi,
+        helicity * sin_theta + 0j,
+    ]
+    vector: Complex = np.stack(components, axis=1) / np.sqrt(2)
+    return vector

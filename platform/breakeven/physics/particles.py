@@ -66,8 +66,8 @@ def last_copies(particles: Particles, kinds: tuple[int, ...], min_pt: float = 0.
 
     A generator writes a particle anew after each recoil; the last copy is the one that decays or hadronises.
     """
-    found = np.isin(np.abs(particles.pdg), kinds) & (particles.status < 0)
-    index = np.flatnonzero(found)
+    unstable = np.isin(np.abs(particles.pdg), kinds) & (particles.status < 0)
+    index = np.flatnonzero(unstable)
     if min_pt > 0:
         index = index[np.hypot(particles.px[index], particles.py[index]) > min_pt]
     first = starts(particles.counts)[event_of(particles.counts)[index]]
@@ -75,7 +75,8 @@ def last_copies(particles: Particles, kinds: tuple[int, ...], min_pt: float = 0.
     copied = (particles.pdg[first + particles.daughter1[index]] == own) | (
         particles.pdg[first + particles.daughter2[index]] == own
     )
-    return index[~copied]
+    last: NDArray[np.int64] = index[~copied]
+    return last
 
 
 def event_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,4 +103,5 @@ def delta_r_squared(
     """(delta eta)^2 + (delta phi)^2, delta phi taken the short way round; all arrays of one shape."""
     delta_phi = np.abs(phi1 - phi2)
     delta_phi = np.minimum(delta_phi, 2 * np.pi - delta_phi)
-    return (eta1 - eta2) ** 2 + delta_phi**2
+    squared: NDArray[np.floating] = (eta1 - eta2) ** 2 + delta_phi**2
+    return squared

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+__all__ = ["CATALOGUE", "PRETRAINING", "TASK_ONLY", "Process", "UnknownProcess", "from_lhe", "process"]
+
 from breakeven.names import check_name
 
 HardSource = Literal["pythia", "hard_events", "matrix_element", "lhe"]
@@ -53,7 +55,11 @@ class UnknownProcess(KeyError):
 
 
 def process(name: str) -> Process:
-    """The process called `name`; raises UnknownProcess, which names the nearest known ones."""
+    """The process called `name`.
+
+    Raises:
+        UnknownProcess: names the nearest known ones.
+    """
     if name in CATALOGUE:
         return CATALOGUE[name]
     by_lower_case = {known.lower(): known for known in CATALOGUE}
@@ -73,7 +79,7 @@ def from_lhe(
     n_higgs: int | None = None,
     n_top: int | None = None,
 ) -> Process:
-    """A process made of the user's own Les Houches event files (.lhe or .lhe.gz), read one after the other.
+    """A process made of the user's own Les Houches event files, read one after the other when events are generated.
 
     `settings` are Pythia settings for shower and decays. The files are opened when events are generated; raises
     ValueError for a name that breaks the rule of names, one that the catalogue holds already, or no paths.

@@ -39,7 +39,8 @@ def tracking_efficiency(kind: ChargedKind, pt: Floats, eta: Floats) -> Floats:
 def track_resolution(kind: ChargedKind, pt: Floats, eta: Floats) -> Floats:
     """sigma(pT) / pT of a track, constant and curvature term in quadrature; pt in GeV."""
     region = np.digitize(np.abs(eta), (0.5, 1.5), right=True)
-    return np.hypot(np.take(_CONSTANT_TERM[kind], region), np.take(_CURVATURE_TERM[kind], region) * pt)
+    resolution: Floats = np.hypot(np.take(_CONSTANT_TERM[kind], region), np.take(_CURVATURE_TERM[kind], region) * pt)
+    return resolution
 
 
 def ecal_resolution(energy: Floats, eta: Floats) -> Floats:
@@ -113,4 +114,5 @@ def log_normal(mean: Floats, sigma: Floats, random: np.random.Generator) -> Floa
 
 def _grid(eta: Floats, phi: Floats, eta_width: float, n_phi: int) -> NDArray[np.int64]:
     column = np.floor((phi + np.pi) * (n_phi / (2 * np.pi))).astype(np.int64) % n_phi
-    return np.floor((eta + 5.0) / eta_width).astype(np.int64) * n_phi + column
+    cell: NDArray[np.int64] = np.floor((eta + 5.0) / eta_width).astype(np.int64) * n_phi + column
+    return cell

@@ -5,6 +5,7 @@ Reads reconstructed objects only. Never generates events and never evaluates the
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -64,7 +65,7 @@ def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
     figure.savefig(path)
 
 
-def _spectrum(axis: Axes, values: NDArray, edges: NDArray[np.float64], title: str) -> None:
+def _spectrum(axis: Axes, values: NDArray[Any], edges: NDArray[np.float64], title: str) -> None:
     counts, _ = np.histogram(values, edges)
     axis.stairs(counts / max(len(values), 1), edges, label=title)
 

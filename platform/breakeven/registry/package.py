@@ -17,6 +17,8 @@ from breakeven.models import EVENT_GRAPH
 from breakeven.registry.card import card, network_of
 from breakeven.tracking.models import Model
 
+__all__ = ["NoBackbone", "Winner", "winner", "write_files"]
+
 SERVED = Path(__file__).with_name("served.py")
 
 
@@ -48,9 +50,20 @@ class Winner:
 def winner(
     study: str, frame: pd.DataFrame, facts: Callable[[], Mapping[str, Any]], ledger: Ledger, folder: Path
 ) -> Winner:
-    """The winner of a study. facts: gives what its report knows of it, asked for its card.  folder: of all backbones.
+    """The backbone of a study that helped most on validation events.
 
-    Raises NoBackbone.
+    Args:
+        study: its name.
+        frame: its ledger frame.
+        facts: gives what its report knows of it; asked for its card.
+        ledger: where its pretraining is recorded.
+        folder: of all backbones.
+
+    Returns:
+        The winner, with all that its card says.
+
+    Raises:
+        NoBackbone: nothing was finetuned, or the weights are elsewhere.
     """
     ranked = backbones.ranking(frame)
     if ranked.empty:
@@ -79,9 +92,19 @@ def winner(
 
 
 def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
-    """Write weights, model.json, the card and, where asked for, the ONNX file to `folder`; returns their paths.
+    """Write weights, model.json, the card and, where asked for, the ONNX file.
 
-    Raises NoBackbone where the packages that write ONNX are missing or the weights are damaged, and OSError.
+    Args:
+        best: the winner.
+        folder: where to.
+        onnx: write the ONNX file as well.
+
+    Returns:
+        The paths of all files.
+
+    Raises:
+        NoBackbone: the packages that write ONNX are missing, or the weights are damaged.
+        OSError: the disk is full.
     """
     from breakeven.models.event_network import EventNetwork
     from breakeven.models.onnx_export import NoOnnx, export_onnx

@@ -29,7 +29,7 @@ class BadEvents(ValueError):
     """Events that the network cannot take; the message names the row, the column and the value."""
 
 
-class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
+class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """`network` is the torch module, for finetuning: `load_model(...).unwrap_python_model().network`."""
 
     network: Network

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
@@ -63,7 +63,7 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], plots: Mapp
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_file("page.html.j2"))
 

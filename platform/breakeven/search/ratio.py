@@ -127,7 +127,8 @@ class RatioSearch:
         done = [one for one in self._proposed() if one.state is optuna.trial.TrialState.COMPLETE]
         if not done:
             return self.space.published
-        return min(done, key=lambda one: one.value if one.value is not None else math.inf).params["ratio"]
+        best = min(done, key=lambda one: one.value if one.value is not None else math.inf)
+        return float(best.params["ratio"])
 
     def _proposed(self) -> list[optuna.trial.FrozenTrial]:
         """The proposals with a ratio, first to last, as many as this search has: an earlier one may have had more.

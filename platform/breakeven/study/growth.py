@@ -47,7 +47,7 @@ def _grows(name: str, was: Any, now: Any) -> bool:
     if name in _MORE_OF:
         return set(was) <= set(now)
     if name in _HIGHER:
-        return was <= now
+        return bool(was <= now)
     return name in RUNNING
 
 

@@ -65,7 +65,7 @@ class Trial:
 
 def cell_name(record: Mapping[Any, Any]) -> str:
     """Name of the cell of a trial's record, by the name that its task has now."""
-    return record["cell"].replace(record["task"], spec.task_name(record), 1)
+    return str(record["cell"]).replace(record["task"], spec.task_name(record), 1)
 
 
 def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+__all__ = [
+    "TASKS",
+    "Finetuning",
+    "Generation",
+    "InvalidStudy",
+    "Network",
+    "Pretraining",
+    "Search",
+    "Study",
+    "Task",
+    "check",
+    "study_from_json",
+    "task",
+]
+
 from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel"]

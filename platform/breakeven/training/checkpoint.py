@@ -27,6 +27,17 @@ from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
+__all__ = [
+    "CorruptCheckpoint",
+    "TrainingState",
+    "content_hash",
+    "read_model",
+    "read_state",
+    "read_weights",
+    "write_model",
+    "write_state",
+]
+
 
 class CorruptCheckpoint(ValueError):
     """A checkpoint file that cannot be read; the message names it and the way out."""
@@ -49,7 +60,15 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Write `state` as the newest of `folder` and drop older ones; killed at any time, a whole one remains."""
+    """Write a training's state and drop older ones; killed at any time, a whole one remains.
+
+    Args:
+        folder: of this training alone.
+        state: becomes the newest.
+
+    Raises:
+        OSError: the disk is full.
+    """
     newest = folder / f"epoch-{len(state.curve):05d}"
     if newest.is_dir():  # of an earlier training that was not resumed
         _remove(newest)
@@ -70,7 +89,12 @@ def write_state(folder: Path, state: TrainingState) -> None:
 
 
 def read_state(folder: Path) -> TrainingState:
-    """The newest state in `folder`; raises FileNotFoundError where there is none, CorruptCheckpoint on a bad file."""
+    """The newest state in `folder`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CorruptCheckpoint: its file is damaged.
+    """
     states = _states(folder)
     if not states:
         raise FileNotFoundError(f"{folder} holds no checkpoint (epoch-NNNNN); start the training without it")
@@ -101,6 +125,11 @@ def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None =
     """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
 
     Folders are named by what made them: one that is there already is kept as it is.
+
+    Args:
+        folder: of this model alone.
+        model: of either engine.
+        about: JSON-able, kept beside its arguments; not part of the hash.
     """
     with atomic.replacing(folder) as temporary:
         temporary.mkdir()

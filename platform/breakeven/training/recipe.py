@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+__all__ = ["Epoch", "Recipe", "Result", "Strategy"]
+
 ObjectiveName = Literal["multiclass", "multilabel", "binary"]
 Precision = Literal["float32", "bfloat16"]
 

@@ -284,7 +284,8 @@ def _with_noise(law: Law, drawn: np.ndarray, n: int, name: object) -> np.ndarray
     if not len(drawn) or not n:
         return drawn[:0]
     noise = generator(name).standard_t(law.means.freedom[-1], len(drawn))
-    return drawn * np.exp(law.means.spread[-1] / math.sqrt(n) * noise)
+    scattered: np.ndarray = drawn * np.exp(law.means.spread[-1] / math.sqrt(n) * noise)
+    return scattered
 
 
 def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np.ndarray:
@@ -292,7 +293,8 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
     beyond = behind > tolerance
     last = beyond.shape[1] - 1 - beyond[:, ::-1].argmax(axis=1)
     following = np.append(sizes, math.inf)[last + 1]
-    return np.where(beyond.any(axis=1), following, sizes[0])
+    held: np.ndarray = np.where(beyond.any(axis=1), following, sizes[0])
+    return held
 
 
 def _saving(pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float) -> tuple[float, float]:

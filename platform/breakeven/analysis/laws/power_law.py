@@ -34,7 +34,8 @@ class PowerLaw:
 
     def at(self, sizes: np.ndarray | float) -> np.ndarray:
         """y at `sizes` [n_sizes], [n_fits, n_sizes]."""
-        return self.a[:, None] + self.b[:, None] * np.atleast_1d(sizes) ** -self.c[:, None]
+        curves: np.ndarray = self.a[:, None] + self.b[:, None] * np.atleast_1d(sizes) ** -self.c[:, None]
+        return curves
 
 
 def fit_power_law(

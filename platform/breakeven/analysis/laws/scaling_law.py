@@ -67,7 +67,7 @@ class Law:
         """The resampled laws at `sizes`, [resamples, n_sizes], never below zero; no rows where there are none."""
         if self.drawn is None:
             return np.empty((0, np.size(sizes)))
-        return np.maximum(self.drawn.at(sizes), 0.0)
+        return self.drawn.at(sizes).clip(min=0.0)
 
 
 def fit_laws(frame: pd.DataFrame, *, resamples: int = 1000) -> dict[Family, Law]:
