@@ -61,7 +61,7 @@ def test_what_is_not_there(runs):
 
 def test_the_package_alone_imports_nothing_heavy():
     code = (
-        "import sys, breakeven; light = set(sys.modules); import breakeven.views.notebook; "
+        "import sys, breakeven; light = set(sys.modules); import breakeven.results; "
         "print(sorted(light & {'numpy', 'pandas', 'pyarrow', 'rich'}), "
         "sorted(set(sys.modules) & {'ray', 'torch', 'mlflow', 'optuna', 'matplotlib'}))"
     )
