@@ -82,7 +82,7 @@ def test_pace_and_time_left_of_two_workers():
     assert {(one["cell"], one["phase"]) for one in by_kind[:6]} == {(one["cell"], one["phase"]) for one in records}
     assert found.rate == pytest.approx(12.0)
     assert found.work_seconds == pytest.approx(80.0) and found.left_seconds == pytest.approx(40.0)
-    assert found.how == "8 trials, each as long as those like them have taken; 2.0 at once as in the last 30 seconds"
+    assert found.how == "8 trials, each as long as those like them have taken; 2.0 at once as in the last 30 s"
 
 
 def test_kinds_that_have_not_run_yet_are_told():
