@@ -1,0 +1,381 @@
+"""The benchmark of a GPU: ceilings of the card, a training step in every form, packs, whole trainings, loading, in one run.
+
+Each part is printed and kept as soon as it is measured, and one that fails does not take the others with it. What comes
+out is what plans for that card stand on (study/cards.py). On CPU the same parts run, in plain torch, for tests.
+"""
+
+import datetime
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from breakeven.benchmarks import card, forms, loading, work
+from breakeven.benchmarks.forms import Case, Form
+from breakeven.benchmarks.timing import interleaved
+from breakeven.study import provenance
+from breakeven.study.cards import SCHEMA
+from breakeven.terminal import complain, console, show
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.energy import energy_meter
+from breakeven.training.member import Failed, Member
+from breakeven.training.pack import train_pack
+from breakeven.training.recipe import Precision, Recipe
+
+DEFINITIONS = {
+    "events_per_second": "events of all members over the median time of a step (batch, forward, loss, backward, Adam), steps "
+    "following each other without a wait",
+    "eager": "the network as it stands, launched kernel by kernel",
+    "captured": "the plain formulas on batches filled up to one size, a step being one CUDA graph",
+    "triton": "our own kernels, a step being one CUDA graph",
+    "geometric": "PyTorch Geometric's MetaLayer, from batches collated beforehand, which are not charged",
+    "share_of_products": "two operations for each multiply-add of the split form, forward and twice that backward, a second, "
+    "over those of a large square matrix product in the same precision in the same run",
+    "share_of_copy": "bytes of the states of all edges, nodes and events (after the encoder and each iteration: written and "
+    "read forward, read backward, their gradients written and read), a second, over those of a large copy in the same run",
+    "joules_per_million_events": "by the GPU's energy counter, over steps that follow each other",
+    "trainings": "whole trainings of a task, one pack: start, feature statistics, epochs, validation; nothing stops early",
+    "loading_share": "time to gather a batch of 1,024, over the eager float32 step of that batch",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and for how long.
+
+    batches: of one network.  large: more of them, for captured and triton alone.  energy: batches of which energy is
+    measured, for `energy_seconds`.  packs, pack_batch: members, and events of each in a step.
+    training_events, epochs: of each whole training.  rounds: of each timing.  burst: seconds of steps in a round.
+    copied, width, rows: see card.measure.
+    """
+
+    forms: tuple[Form, ...] = forms.FORMS
+    precisions: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+    batches: tuple[int, ...] = (64, 1024, 4096, 16384)
+    large: tuple[int, ...] = (65536,)
+    energy: tuple[int, ...] = (1024, 16384)
+    energy_seconds: float = 1.0
+    packs: tuple[int, ...] = (1, 16, 64)
+    pack_batch: int = 64
+    training_events: int = 1000
+    epochs: int = 10
+    rounds: int = 5
+    burst: float = 0.08
+    copied: int = 2**29
+    width: int = 8192
+    rows: int = 2**21
+
+
+def sizes_for(device: torch.device) -> Sizes:
+    """All of it on a GPU; on CPU what it can do in seconds, to see that it works."""
+    if device.type == "cuda":
+        return Sizes()
+    return Sizes(
+        forms=("eager", "captured", "geometric"), precisions=("float32",), batches=(16,), large=(32,), energy=(),
+        packs=(1, 2), pack_batch=8, training_events=32, epochs=1, rounds=1, burst=0.0, copied=2**16, width=64, rows=256,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """A timed step. edges_per_event, flop_per_event: means over its events.  None: not measured, or not told."""
+
+    form: Form
+    precision: Precision
+    batch: int
+    members: int
+    seconds: float
+    events_per_second: float
+    edges_per_event: float
+    flop_per_event: float
+    share_of_products: float | None = None
+    share_of_copy: float | None = None
+    joules_per_million_events: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """`members` whole trainings in one pack. events_per_second: seen in training, by all of them, over the wall time."""
+
+    precision: Precision
+    members: int
+    batch: int
+    epochs: int
+    training_events: int
+    seconds: float
+    events_per_second: float
+
+
+class Benchmark:
+    """One run. `content` takes all that is measured, for JSON; `keep` is called after each part, to write it."""
+
+    def __init__(
+        self, events: EventTensors, target: Tensor, sizes: Sizes, content: dict[str, Any], keep: Callable[[], None]
+    ) -> None:
+        self.events, self.target, self.sizes, self.content, self.keep = events, target, sizes, content, keep
+        self.device = events.device
+        self.ceilings: card.Ceilings | None = None
+        self.steps: list[Step] = []
+        self.trainings: list[Training] = []
+        self._begun = time.perf_counter()
+        content |= {"schema": SCHEMA, **about(self.device), "definitions": DEFINITIONS, "failed": []}
+
+    def run(self) -> dict[str, float]:
+        """Measure all parts; the figures for MLflow."""
+        sizes = self.sizes
+        self._part("ceilings", self._measure_ceilings)
+        if "triton" in sizes.forms:
+            self._part("compiling the kernels", self._compile_kernels)
+        for batch in sizes.batches:
+            for precision in sizes.precisions:
+                self._measure_steps([Case(form, precision, batch) for form in sizes.forms])
+        engines: list[Form] = [form for form in sizes.forms if form in ("captured", "triton")]
+        for batch in sizes.large:
+            for precision in sizes.precisions:
+                self._measure_steps([Case(form, precision, batch) for form in engines])
+        for members in sizes.packs:
+            for precision in sizes.precisions:
+                if members > 1:
+                    self._measure_steps([Case(form, precision, sizes.pack_batch, members) for form in engines])
+        for precision in sizes.precisions:
+            for members in sizes.packs:
+                self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
+        self._part("loading", self._measure_loading)
+        return self._figures()
+
+    def _part(self, name: str, measure: Callable[..., object], *arguments: object) -> None:
+        """Measure a part and keep it; where it fails that is told and kept, and the rest goes on."""
+        try:
+            measure(*arguments)
+        except Exception as error:  # whatever it is: what other parts measure is worth having
+            complain(error)
+            self.content["failed"].append({"part": name, "error": f"{type(error).__name__}: {error}"[:1000]})
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.content["seconds"] = time.perf_counter() - self._begun
+        self.content["steps"] = [asdict(step) for step in self.steps]
+        self.content["trainings"] = [asdict(training) for training in self.trainings]
+        self.keep()
+
+    def _measure_ceilings(self) -> None:
+        sizes = self.sizes
+        self.ceilings = card.measure(
+            self.device, sizes.precisions, copied=sizes.copied, width=sizes.width, rows=sizes.rows
+        )
+        self.content["ceilings"] = asdict(self.ceilings)
+        show(ceilings_table(self.ceilings, self.content["card"]))
+
+    def _compile_kernels(self) -> None:
+        from breakeven.models import gpu
+
+        begun = time.perf_counter()
+        gpu.warm(self.sizes.precisions)
+        self.content["compile_seconds"] = time.perf_counter() - begun
+        console.print(f"  kernels compiled in {self.content['compile_seconds']:.0f} s")
+
+    def _measure_steps(self, cases: Sequence[Case]) -> None:
+        """Make each case's step, then time all that were made against each other."""
+        made: dict[Case, tuple[Callable[[], object], int | None]] = {}
+        for case in cases:
+            self._part(str(case), lambda case=case: made.update({case: self._made(case)}))
+        if made:
+            self._part(f"timing of {', '.join(map(str, made))}", self._time, made)
+
+    def _made(self, case: Case) -> tuple[Callable[[], object], int | None]:
+        """The step of a case, taken once, and the memory that it needs on a GPU."""
+        cuda = self.device.type == "cuda"
+        before = torch.cuda.memory_allocated() if cuda else 0
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        step = forms.step_of(case, self.events, self.target)
+        step()
+        return step, torch.cuda.max_memory_allocated() - before if cuda else None
+
+    def _time(self, made: dict[Case, tuple[Callable[[], object], int | None]]) -> None:
+        lengths = {case: self._burst_length(step) for case, (step, _) in made.items()}
+        works = {case: _repeated(step, lengths[case]) for case, (step, _) in made.items()}
+        timings = interleaved(works, self.sizes.rounds, self.device)
+        measured = []
+        for case, (step, peak_bytes) in made.items():
+            row = self._row(case, timings[case].median_wall / lengths[case])
+            joules = self._joules(step, row) if case.batch in self.sizes.energy and case.members == 1 else None
+            measured.append(replace(row, joules_per_million_events=joules, peak_bytes=peak_bytes))
+        self.steps += measured
+        show(steps_table(measured))
+
+    def _burst_length(self, step: Callable[[], object]) -> int:
+        """How many steps fill a burst, at least 2."""
+        seconds = interleaved({"step": step}, 2, self.device)["step"].best_wall
+        return max(2, min(200, round(self.sizes.burst / seconds)))
+
+    def _row(self, case: Case, seconds: float) -> Step:
+        """A step with what follows from its time and its events."""
+        n_outputs = int(self.target.max()) + 1 if case.members == 1 else 1
+        model, offsets = (
+            forms.model_of(self.events, n_outputs),
+            self.events.gather(forms.index_of(case, self.events))[1],
+        )
+        counts = offsets.diff().double()
+        flop, moved = work.model_flop(model, offsets), work.state_bytes(model, offsets, _element_size(case))
+        ceilings = self.ceilings
+        return Step(
+            form=case.form,
+            precision=case.precision,
+            batch=case.batch,
+            members=case.members,
+            seconds=seconds,
+            events_per_second=case.events / seconds,
+            edges_per_event=float((counts * (counts - 1)).mean()),
+            flop_per_event=flop / case.events,
+            share_of_products=flop / seconds / ceilings.wide[case.precision] if ceilings else None,
+            share_of_copy=moved / seconds / ceilings.copy if ceilings else None,
+        )
+
+    def _joules(self, step: Callable[[], object], row: Step) -> float | None:
+        meter = energy_meter(str(self.device))
+        if meter is None:
+            return None
+        n_steps = max(1, round(self.sizes.energy_seconds / row.seconds))
+        _repeated(step, n_steps)()
+        torch.cuda.synchronize(self.device)
+        return meter() / (n_steps * row.batch * row.members) * 1e6
+
+    def _measure_training(self, precision: Precision, members: int) -> None:
+        pack = [self._member(precision, seed) for seed in range(members)]
+
+        def train() -> None:
+            for outcome in train_pack(pack, self.events):
+                if isinstance(outcome, Failed):
+                    raise outcome.error
+
+        seconds = interleaved({"pack": train}, 1, self.device)["pack"].median_wall
+        seen = members * self.sizes.epochs * len(pack[0].training)
+        self.trainings.append(
+            Training(
+                precision,
+                members,
+                self.sizes.pack_batch,
+                self.sizes.epochs,
+                len(pack[0].training),
+                seconds,
+                seen / seconds,
+            )
+        )
+        show(trainings_table(self.trainings[-1:]))
+
+    def _member(self, precision: Precision, seed: int) -> Member:
+        """A training of class 0 against all others on events of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(self.events.n_events, generator=generator).to(self.device)
+        n_training = min(self.sizes.training_events, self.events.n_events * 2 // 3)
+        training, validation = order[:n_training], order[n_training : n_training + n_training // 2]
+        signal = (self.target == 0).float()
+        recipe = Recipe(
+            batch_size=self.sizes.pack_batch, epochs=self.sizes.epochs, patience=None, seed=seed, precision=precision
+        )
+        return Member(
+            forms.model_of(self.events, 1, seed),
+            Sample(training, signal[training]),
+            Sample(validation, signal[validation]),
+            recipe,
+        )
+
+    def _measure_loading(self) -> None:
+        batch = min(1024, self.events.n_events)
+        seconds = loading.gather_seconds(self.events, batch, rounds=20)
+        self.content["loading"] = {"batch": batch, "gather_seconds": seconds}
+        console.print(f"  a batch of {batch:,} is gathered in {1e3 * seconds:.3g} ms")
+
+    def _figures(self) -> dict[str, float]:
+        figures = {
+            f"events_per_second_{step.form}_{step.precision}_{step.members}x{step.batch}": step.events_per_second
+            for step in self.steps
+        }
+        for training in self.trainings:
+            name = f"trained_events_per_second_{training.precision}_{training.members}x{training.batch}"
+            figures[name] = training.events_per_second
+        loaded = self.content.get("loading")
+        for step in self.steps:
+            if loaded and (step.form, step.precision, step.batch) == ("eager", "float32", loaded["batch"]):
+                figures["loading_share"] = loaded["gather_seconds"] / step.seconds
+        return figures
+
+
+def about(device: torch.device) -> dict[str, Any]:
+    """Which device this is, and what measured it: card, versions, date, command, commit."""
+    cuda = device.type == "cuda"
+    versions = {"python": provenance.versions()["python"], "torch": torch.__version__}
+    for package in ("triton", "torch-geometric"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "absent"
+    if cuda:
+        versions |= {"cuda": str(torch.version.cuda)}
+    return {
+        "card": torch.cuda.get_device_name(device) if cuda else provenance.processor(),
+        "versions": versions,
+        "measured": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": shlex.join(["python", *sys.argv]),
+    }
+
+
+def ceilings_table(ceilings: card.Ceilings, name: str) -> Table:
+    """What the card gives at most."""
+    table = Table(title=f"{name}: copies {ceilings.copy / 1e12:,.2f} TB/s", title_justify="left")
+    for heading in ("precision", "square product, TFLOP/s", "[n, 64] x [64, 64], TFLOP/s"):
+        table.add_column(heading, justify="right")
+    for precision, wide in ceilings.wide.items():
+        table.add_row(precision, f"{wide / 1e12:,.1f}", f"{ceilings.narrow[precision] / 1e12:,.1f}")
+    return table
+
+
+def steps_table(steps: Sequence[Step]) -> Table:
+    """One row for each step."""
+    table = Table("form", "precision", title="one training step", title_justify="left")
+    for heading in ("batch", "members", "ms", "events/s", "% of products", "% of copy", "J/million events", "GB"):
+        table.add_column(heading, justify="right")
+    for step in steps:
+        table.add_row(
+            step.form, step.precision, f"{step.batch:,}", str(step.members), f"{1e3 * step.seconds:,.3f}",
+            f"{step.events_per_second:,.0f}", _told(step.share_of_products, 100.0), _told(step.share_of_copy, 100.0),
+            _told(step.joules_per_million_events), _told(step.peak_bytes, 1e-9),
+        )  # fmt: skip
+    return table
+
+
+def trainings_table(trainings: Sequence[Training]) -> Table:
+    """One row for each pack of whole trainings."""
+    table = Table("precision", title="whole trainings, one pack", title_justify="left")
+    for heading in ("K", "batch", "epochs", "events", "seconds", "ms a training", "trained events/s"):
+        table.add_column(heading, justify="right")
+    for t in trainings:
+        table.add_row(
+            t.precision, str(t.members), str(t.batch), str(t.epochs), f"{t.training_events:,}", f"{t.seconds:,.2f}",
+            f"{1e3 * t.seconds / t.members:,.1f}", f"{t.events_per_second:,.0f}",
+        )  # fmt: skip
+    return table
+
+
+def _told(value: float | None, factor: float = 1.0) -> str:
+    return "-" if value is None else f"{factor * value:,.3g}"
+
+
+def _element_size(case: Case) -> int:
+    return 2 if case.precision == "bfloat16" else 4
+
+
+def _repeated(step: Callable[[], object], times: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(times):
+            step()
+
+    return run
