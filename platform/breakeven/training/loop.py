@@ -76,7 +76,9 @@ def train(
         found = quality(objective, outputs, validation.target)
         if not math.isfinite(found["loss"]):
             raise not_finite(found["loss"], events, validation.index, model, recipe, number)
-        epoch = progress.add(model, recipe, len(training), train_loss, found, clock.read())
+        epoch = progress.add(recipe, len(training), train_loss, found, clock.read())
+        if progress.is_best:
+            progress.best_weights = copy_of_weights(model)
         if save is not None:
             save(_state(model, adam, recipe, strategy, progress))
         asked = on_epoch is not None and bool(on_epoch(epoch))

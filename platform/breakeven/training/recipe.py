@@ -5,10 +5,10 @@ Holds no tensors and imports no torch, so that plans and ledgers may use it.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 ObjectiveName = Literal["multiclass", "multilabel", "binary"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Recipe:
     (arXiv 2412.10665 section III.3.3).  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
-    precision: of the matrix products in training steps (precision.py); weights, losses and all evaluation stay as the
-    model is.
+    precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
+    does evaluation, but for an engine whose kernels know one precision alone.
     """
 
     objective: ObjectiveName = "binary"
@@ -40,8 +40,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective not in ("multiclass", "multilabel", "binary"):
             raise ValueError(f"objective is {self.objective!r}; choose multiclass, multilabel or binary")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision is {self.precision!r}; choose float32 or bfloat16")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision is {self.precision!r}; choose float32, tf32 or bfloat16")
         for name in ("epochs", "batch_size", "evaluation_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
