@@ -7,7 +7,7 @@ It times nothing, and trains no result.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.training.batches import EventTensors
+from breakeven.training.engine import Engine
 from breakeven.training.objectives import Objective, named_objective
 from breakeven.training.optimiser import make_optimiser
 from breakeven.training.precision import forward_in, products_in
@@ -126,7 +127,7 @@ def _engine_step(
     index = index_of(case, events).view(case.members, case.batch)
     counts = (events.offsets[1:] - events.offsets[:-1])[index]
     sizes = int(counts.sum(1).max()), int((counts * (counts - 1)).sum(1).max())
-    engine = _engine(case, models, objective, events, *sizes)
+    engine = _engine(case, models, objective, events, target, *sizes)
     engine.index.copy_(index)
     engine.target.copy_(target[index])
     engine.count.fill_(case.batch)
@@ -142,12 +143,18 @@ def _engine_step(
 
 
 def _engine(
-    case: Case, models: Sequence[EventNetwork], objective: Objective, events: EventTensors, nodes: int, edges: int
-) -> Any:
+    case: Case,
+    models: Sequence[EventNetwork],
+    objective: Objective,
+    events: EventTensors,
+    target: Tensor,
+    nodes: int,
+    edges: int,
+) -> Engine:
     from breakeven.training.plain_engine import whole_networks
 
     if case.form == "captured":
-        return whole_networks(models, events, objective, case.batch, nodes, edges, case.precision)
+        return whole_networks(models, events, objective, target, case.batch, nodes, edges, case.precision)
     from breakeven.models import gpu
 
     if reason := gpu.refuses(models[0], events.nodes, case.precision):

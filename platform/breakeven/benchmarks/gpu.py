@@ -127,6 +127,7 @@ class Benchmark:
         self.trainings: list[Training] = []
         self._begun = time.perf_counter()
         content |= {"schema": SCHEMA, **about(self.device), "definitions": DEFINITIONS, "failed": []}
+        content["iterations"] = forms.model_of(events, 1).iterations
 
     def run(self) -> dict[str, float]:
         """Measure all parts; the figures for MLflow."""
@@ -331,7 +332,7 @@ def about(device: torch.device) -> dict[str, Any]:
 def ceilings_table(ceilings: card.Ceilings, name: str) -> Table:
     """What the card gives at most."""
     table = Table(title=f"{name}: copies {ceilings.copy / 1e12:,.2f} TB/s", title_justify="left")
-    for heading in ("precision", "square product, TFLOP/s", "[n, 64] x [64, 64], TFLOP/s"):
+    for heading in ("precision", "square product, TFLOP/s", "n x 64 by 64 x 64, TFLOP/s"):
         table.add_column(heading, justify="right")
     for precision, wide in ceilings.wide.items():
         table.add_row(precision, f"{wide / 1e12:,.1f}", f"{ceilings.narrow[precision] / 1e12:,.1f}")
