@@ -55,17 +55,15 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
         )  # fmt: skip
     show(table)
     mean_edges = f"{known_edges:.1f}, of the events in {places.datasets}" if known_edges else "as in the measurement"
+    batch = f"{study.pretraining.batch_size / workers:g} events of a batch"
     lines = [
+        ("pretraining", f"{len(study.pretraining.objectives)}, on {workers} GPU(s) with {batch} each"),
         (
             "trials",
-            f"{here.trials:,} reported and {here.search_trials:,} for ratios, up to {pack} of a task and a size side by side",
-        ),
-        (
-            "pretraining",
-            f"{len(study.pretraining.objectives)}, on {workers} GPU(s) with {study.pretraining.batch_size / workers:g} events of a batch each",
+            f"{here.trials:,} reported and {here.search_trials:,} for ratios, {pack} of a task and a size side by side",
         ),
         ("generation", f"{hours(here.generation)} of one core ({here.speeds.origin})"),
-        ("edges", f"{mean_edges}; the card was measured with {there.edges_per_event:.1f} an event"),
+        ("edges", f"{mean_edges}; the card was measured with {there.edges_per_event:.1f} per event"),
         ("speeds", there.provenance),
         (
             "not in it",

@@ -47,6 +47,9 @@ class Case:
     batch: int
     members: int = 1
 
+    def __str__(self) -> str:
+        return f"{self.form} {self.precision} {self.members} x {self.batch}"
+
     @property
     def events(self) -> int:
         """Events of one step, over all members."""

@@ -1,0 +1,122 @@
+"""The GPU's benchmark runs as a whole on CPU, in the plain forms, keeps each part, and loses none to another's failure."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from breakeven.benchmarks import forms, gpu, work
+from breakeven.benchmarks.forms import Case, FormDisagrees, NotServed
+from breakeven.models import build
+from breakeven.study.cards import Card
+from breakeven.training.batches import EventTensors
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def events() -> EventTensors:
+    counts = torch.arange(96) % 6 + 1
+    generator = torch.Generator().manual_seed(0)
+    nodes = torch.rand(int(counts.sum()), 7, generator=generator)
+    nodes[:, 0] = 10.0 + 200.0 * nodes[:, 0]
+    nodes[:, 2] = math.pi * (2.0 * nodes[:, 2] - 1.0)
+    nodes[:, 3] = nodes[:, 0] * 1.5
+    return EventTensors(nodes, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+
+
+@pytest.fixture(scope="module")
+def target(events: EventTensors) -> torch.Tensor:
+    return torch.arange(events.n_events) % 3
+
+
+@pytest.fixture(scope="module")
+def content(events: EventTensors, target: torch.Tensor) -> dict[str, Any]:
+    """What a run on CPU keeps, and how often it did."""
+    kept: list[int] = []
+    content: dict[str, Any] = {"git_commit": "test"}
+    sizes = gpu.sizes_for(torch.device("cpu"))
+    figures = gpu.Benchmark(events, target, sizes, content, lambda: kept.append(len(content["steps"]))).run()
+    return {**content, "kept": kept, "figures": figures}
+
+
+def test_all_plain_forms_are_measured_and_kept_part_by_part(content: dict[str, Any]) -> None:
+    assert content["failed"] == []
+    found = [(step["form"], step["batch"], step["members"]) for step in content["steps"]]
+    assert found == [
+        ("eager", 16, 1), ("captured", 16, 1), ("geometric", 16, 1), ("captured", 32, 1), ("captured", 8, 2),
+    ]  # fmt: skip
+    assert [training["members"] for training in content["trainings"]] == [1, 2]
+    assert content["kept"] == sorted(content["kept"]) and 0 in content["kept"] and content["kept"][-1] == 5
+    for step in content["steps"]:
+        assert step["events_per_second"] == pytest.approx(step["batch"] * step["members"] / step["seconds"])
+        assert step["share_of_copy"] > 0.0 and step["share_of_products"] > 0.0
+        assert 0.0 < step["edges_per_event"] <= 30.0
+    assert content["figures"]["events_per_second_captured_float32_2x8"] == content["steps"][-1]["events_per_second"]
+    assert {step["form"] for step in content["steps"]} <= content["definitions"].keys()
+
+
+def test_plans_can_stand_on_what_was_kept(content: dict[str, Any]) -> None:
+    card = Card("here", content)
+    assert card.precisions == ("float32",)
+    quickest = max(step["events_per_second"] for step in content["steps"] if step["form"] in ("eager", "captured"))
+    assert 0.0 < card.events_per_second("float32", 16) <= quickest
+    assert "test" in card.provenance and "torch" in card.provenance
+
+
+def test_a_part_that_fails_is_told_and_takes_no_other_with_it(
+    events: EventTensors, target: torch.Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise MemoryError("no room for this")
+
+    monkeypatch.setattr(gpu.card, "measure", fail)
+    monkeypatch.setattr(forms, "_geometric", fail)
+    content: dict[str, Any] = {}
+    sizes = replace(gpu.sizes_for(torch.device("cpu")), large=(), packs=())
+    gpu.Benchmark(events, target, sizes, content, lambda: None).run()
+    assert [failed["part"] for failed in content["failed"]] == ["ceilings", "geometric float32 1 x 16"]
+    assert content["failed"][0]["error"] == "MemoryError: no room for this"
+    assert "no room for this" in capsys.readouterr().err
+    assert [step["form"] for step in content["steps"]] == ["eager", "captured"]
+    assert all(step["share_of_products"] is None for step in content["steps"])
+
+
+def test_a_form_that_computes_something_else_is_not_timed(
+    events: EventTensors, target: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = build(3, seed=5)
+    monkeypatch.setattr(
+        forms, "_geometric", lambda case, model, events: lambda: another(*events.gather(forms.index_of(case, events)))
+    )
+    with pytest.raises(FormDisagrees, match="geometric in float32 differs from the network by"):
+        forms.step_of(Case("geometric", "float32", 16), events, target)
+    with pytest.raises(NotServed, match="eager has no packs"):
+        forms.step_of(Case("eager", "float32", 16, members=2), events, target)
+
+
+@pytest.mark.parametrize("form", ["eager", "captured", "geometric"])
+def test_every_form_trains_the_same_network(form: forms.Form, events: EventTensors, target: torch.Tensor) -> None:
+    """After three steps the first form's outputs and any other's agree: batch, loss, gradients and Adam are the same."""
+    found = {}
+    for name in ("eager", form):
+        models = [forms.model_of(events, 3)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(forms, "model_of", lambda events, n_outputs, seed=0, models=models: models[0])
+            engines: list[Any] = []
+            made = forms._engine
+            patch.setattr(
+                forms, "_engine", lambda *a, made=made, engines=engines: engines.append(made(*a)) or engines[0]
+            )
+            step = forms.step_of(Case(name, "float32", 32), events, target)
+            for _ in range(3):
+                step()
+        found[name] = engines[0].weights[0] if engines else torch.cat([p.reshape(-1) for p in models[0].parameters()])
+    torch.testing.assert_close(found[form], found["eager"], rtol=1e-3, atol=1e-5)
+
+
+def test_states_are_counted_by_hand() -> None:
+    """Two events of 1 and 3 objects: 6 edges, 4 nodes, 2 events; encoder and 4 iterations; five passes; 64 floats each."""
+    assert work.state_bytes(build(1), torch.tensor([0, 1, 4]), 4) == 5 * (6 + 4 + 2) * 5 * 64 * 4
