@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from breakeven.benchmarks import forms, gpu, work
-from breakeven.benchmarks.forms import Case, FormDisagrees, NotServed
+from breakeven.benchmarks.forms import Case, NotServed
 from breakeven.models import build
 from breakeven.study.cards import Card
 from breakeven.training.batches import EventTensors
@@ -73,48 +73,54 @@ def test_a_part_that_fails_is_told_and_takes_no_other_with_it(
         raise MemoryError("no room for this")
 
     monkeypatch.setattr(gpu.card, "measure", fail)
-    monkeypatch.setattr(forms, "_geometric", fail)
-    content: dict[str, Any] = {}
-    sizes = replace(gpu.sizes_for(torch.device("cpu")), large=(), packs=())
-    gpu.Benchmark(events, target, sizes, content, lambda: None).run()
-    assert [failed["part"] for failed in content["failed"]] == ["ceilings", "geometric float32 1 x 16"]
+    content = measure(events, target, forms=("eager", "triton"))
+    assert [failed["part"] for failed in content["failed"]] == [
+        "ceilings", "compiling the kernels", "agreement of triton in float32",
+    ]  # fmt: skip
     assert content["failed"][0]["error"] == "MemoryError: no room for this"
+    assert content["failed"][2]["error"] == "NotServed: triton: the events lie on no CUDA card"
     assert "no room for this" in capsys.readouterr().err
-    assert [step["form"] for step in content["steps"]] == ["eager", "captured"]
-    assert all(step["share_of_products"] is None for step in content["steps"])
+    assert [(step["form"], step["share_of_products"]) for step in content["steps"]] == [("eager", None)]
 
 
 def test_a_form_that_computes_something_else_is_not_timed(
     events: EventTensors, target: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    another = build(3, seed=5)
+    right = forms.gradient_of
     monkeypatch.setattr(
-        forms, "_geometric", lambda case, model, events: lambda: another(*events.gather(forms.index_of(case, events)))
+        forms, "gradient_of", lambda case, *rest: right(case, *rest) * (1.1 if case.form == "captured" else 1.0)
     )
-    with pytest.raises(FormDisagrees, match="geometric in float32 differs from the network by"):
-        forms.step_of(Case("geometric", "float32", 16), events, target)
+    content = measure(events, target, forms=("eager", "captured"))
+    assert [step["form"] for step in content["steps"]] == ["eager"]
+    (failed,) = content["failed"]
+    assert failed["part"] == "agreement of captured in float32"
+    assert failed["error"].startswith(
+        "FormDisagrees: captured float32 1 x 32: its gradient differs from the network's by 0.1"
+    )
+
+
+def measure(events: EventTensors, target: torch.Tensor, **sizes: Any) -> dict[str, Any]:
+    """What a short run keeps."""
+    content: dict[str, Any] = {}
+    short = replace(gpu.sizes_for(torch.device("cpu")), large=(), packs=(), **sizes)
+    gpu.Benchmark(events, target, short, content, lambda: None).run()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("form", "batch", "members"), [("eager", 32, 1), ("captured", 32, 1), ("captured", 8, 3), ("geometric", 32, 1)]
+)
+def test_every_form_has_the_gradient_of_the_network(
+    form: forms.Form, batch: int, members: int, events: EventTensors, target: torch.Tensor
+) -> None:
+    case = Case(form, "float32", batch, members)
+    found, exact = forms.gradient_of(case, events, target), forms.exact_gradient_of(case, events, target)
+    assert float((found.double() - exact).norm() / exact.norm()) < 1e-5
+
+
+def test_a_form_without_packs_says_so(events: EventTensors, target: torch.Tensor) -> None:
     with pytest.raises(NotServed, match="eager has no packs"):
         forms.step_of(Case("eager", "float32", 16, members=2), events, target)
-
-
-@pytest.mark.parametrize("form", ["eager", "captured", "geometric"])
-def test_every_form_trains_the_same_network(form: forms.Form, events: EventTensors, target: torch.Tensor) -> None:
-    """After three steps the first form's outputs and any other's agree: batch, loss, gradients and Adam are the same."""
-    found = {}
-    for name in ("eager", form):
-        models = [forms.model_of(events, 3)]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(forms, "model_of", lambda events, n_outputs, seed=0, models=models: models[0])
-            engines: list[Any] = []
-            made = forms._engine
-            patch.setattr(
-                forms, "_engine", lambda *a, made=made, engines=engines: engines.append(made(*a)) or engines[0]
-            )
-            step = forms.step_of(Case(name, "float32", 32), events, target)
-            for _ in range(3):
-                step()
-        found[name] = engines[0].weights[0] if engines else torch.cat([p.reshape(-1) for p in models[0].parameters()])
-    torch.testing.assert_close(found[form], found["eager"], rtol=1e-3, atol=1e-5)
 
 
 def test_states_are_counted_by_hand() -> None:

@@ -7,7 +7,8 @@ It times nothing, and trains no result.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -15,23 +16,22 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.training.batches import EventTensors
-from breakeven.training.engine import Engine
 from breakeven.training.objectives import Objective, named_objective
 from breakeven.training.optimiser import make_optimiser
+from breakeven.training.plain_engine import whole_networks
 from breakeven.training.precision import forward_in, products_in
 from breakeven.training.recipe import Precision, Recipe, Strategy
 
+if TYPE_CHECKING:
+    from breakeven.models.gpu.engine import Engine as Kernels
+    from breakeven.training.engine import Engine
+
 Form = Literal["eager", "captured", "triton", "geometric"]
 FORMS: tuple[Form, ...] = ("eager", "captured", "triton", "geometric")
+ENGINES: tuple[Form, ...] = ("captured", "triton")
+"""The forms that train several networks side by side."""
 
-TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 5e-2}
-"""Most that a form's outputs may differ from the eager float32 ones, of their size."""
 _RATE = 1e-4
-_CHECKED = 64
-
-
-class FormDisagrees(RuntimeError):
-    """A form computes another function than the network, so that its time says nothing."""
 
 
 class NotServed(RuntimeError):
@@ -40,7 +40,7 @@ class NotServed(RuntimeError):
 
 @dataclass(frozen=True)
 class Case:
-    """A step to be timed. batch: events of each member.  members: networks that take the step side by side."""
+    """A step. batch: events of each member.  members: networks that take it side by side."""
 
     form: Form
     precision: Precision
@@ -56,120 +56,156 @@ class Case:
         return self.batch * self.members
 
 
-def step_of(case: Case, events: EventTensors, target: Tensor) -> Callable[[], object]:
-    """A function that takes one step; the events of every call are the same ones, chosen at random, repeats allowed.
+@dataclass(frozen=True)
+class Problem:
+    """What all forms are given. index: [members, batch] int64, event numbers.  target: [n_events], prepared."""
+
+    models: Sequence[EventNetwork]
+    objective: Objective
+    events: EventTensors
+    index: Tensor
+    target: Tensor
+
+
+def problem_of(case: Case, events: EventTensors, target: Tensor) -> Problem:
+    """Networks with weights and scaling of their seeds, and events chosen at random, repeats allowed.
 
     target: [n_events] int64 class numbers.  A network alone learns the class, as in pretraining; the members of a pack
     learn class 0 against all others, as in a task.
-    Raises NotServed where the form cannot run here, FormDisagrees where its outputs are not the network's.
     """
-    name: Literal["multiclass", "binary"] = "multiclass" if case.members == 1 else "binary"
-    n_outputs = int(target.max()) + 1 if name == "multiclass" else 1
-    objective = named_objective(name, n_outputs)
-    target = objective.prepare(target if name == "multiclass" else (target == 0).long())
+    alone = case.members == 1
+    n_outputs = int(target.max()) + 1 if alone else 1
+    objective = named_objective("multiclass" if alone else "binary", n_outputs)
     models = [model_of(events, n_outputs, seed) for seed in range(case.members)]
-    if case.form in ("captured", "triton"):
-        return _engine_step(case, models, objective, events, target)
-    if case.members > 1:
-        raise NotServed(f"{case.form} has no packs; take members=1")
-    outputs = _eager(case, models[0], events) if case.form == "eager" else _geometric(case, models[0], events)
-    with torch.no_grad(), products_in(case.precision), forward_in(case.precision, events.device):
-        _check(case, outputs(), models[0], events)
-    return _autograd_step(case, models[0], objective, outputs, target[index_of(case, events)])
+    prepared = objective.prepare(target if alone else (target == 0).long())
+    return Problem(models, objective, events, index_of(case, events), prepared)
 
 
 def index_of(case: Case, events: EventTensors) -> Tensor:
-    """The event numbers of a step, those of its first member first: [members * batch] int64."""
+    """The event numbers of a step [members, batch] int64, a function of its sizes alone."""
     generator = torch.Generator().manual_seed(case.batch)
-    return torch.randint(events.n_events, (case.events,), generator=generator).to(events.device)
+    return torch.randint(events.n_events, (case.members, case.batch), generator=generator).to(events.device)
 
 
 def model_of(events: EventTensors, n_outputs: int, seed: int = 0) -> EventNetwork:
-    """The network with weights and scaling that depend on events and seed alone, not on the form."""
+    """A network whose weights and scaling depend on events and seed alone."""
     model = build(n_outputs, seed=seed)
-    few = min(events.n_events, 4000)
-    offsets = events.offsets[: few + 1].cpu()
+    offsets = events.offsets[: min(events.n_events, 4000) + 1].cpu()
     model.measure_scaling(events.nodes[: int(offsets[-1])].cpu(), offsets)
     return model.to(events.device)
 
 
-def _eager(case: Case, model: EventNetwork, events: EventTensors) -> Callable[[], Tensor]:
-    index = index_of(case, events)
-    return lambda: model(*events.gather(index))
+def step_of(case: Case, events: EventTensors, target: Tensor) -> Callable[[], object]:
+    """A function that takes one step, of the same events each time. Raises NotServed where the form cannot run here."""
+    problem = problem_of(case, events, target)
+    if case.form in ENGINES:
+        engine = _engine(case, problem)
 
+        def engine_step() -> None:
+            engine.backward()
+            engine.update()
 
-def _geometric(case: Case, model: EventNetwork, events: EventTensors) -> Callable[[], Tensor]:
-    try:
-        from breakeven.benchmarks import geometric
-    except ImportError as error:
-        raise NotServed(f"PyTorch Geometric is not there ({error}); pip install 'breakeven[pyg]'") from error
-    network = geometric.GeometricNetwork(model)
-    batch = geometric.collate(*events.gather(index_of(case, events)))
-    return lambda: network(batch)
-
-
-def _autograd_step(
-    case: Case, model: EventNetwork, objective: Objective, outputs: Callable[[], Tensor], target: Tensor
-) -> Callable[[], object]:
-    adam = make_optimiser(model, Recipe(learning_rate=_RATE), Strategy())
+        return _captured(engine_step) if events.device.type == "cuda" else engine_step
+    outputs = _outputs(case, problem)
+    adam = make_optimiser(problem.models[0], Recipe(learning_rate=_RATE), Strategy())
 
     def step() -> None:
         adam.zero_grad(set_to_none=True)
-        with products_in(case.precision):
-            with forward_in(case.precision, target.device):
-                found = outputs()
-            (objective.loss_sum(found.float(), target) / case.events).backward()
+        _differentiate(case, problem, outputs)
         adam.step()
 
     return step
 
 
-def _engine_step(
-    case: Case, models: Sequence[EventNetwork], objective: Objective, events: EventTensors, target: Tensor
-) -> Callable[[], object]:
-    index = index_of(case, events).view(case.members, case.batch)
-    counts = (events.offsets[1:] - events.offsets[:-1])[index]
-    sizes = int(counts.sum(1).max()), int((counts * (counts - 1)).sum(1).max())
-    engine = _engine(case, models, objective, events, target, *sizes)
-    engine.index.copy_(index)
-    engine.target.copy_(target[index])
+def gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
+    """The gradient of the first member's mean loss [n_parameters], before any step; raises as step_of does."""
+    problem = problem_of(case, events, target)
+    if case.form in ENGINES:
+        engine = _engine(case, problem)
+        engine.backward()
+        return engine.gradient[0, : sum(parameter.numel() for parameter in problem.models[0].parameters())]
+    _differentiate(case, problem, _outputs(case, problem))
+    return _flat_gradient(problem.models[0])
+
+
+def exact_gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
+    """The same in float64, by the network as it stands, whatever the case's form and precision."""
+    problem = problem_of(case, events, target)
+    model = problem.models[0].double()
+    nodes, offsets = events.gather(problem.index[0])
+    outputs = model(nodes.double(), offsets)
+    (problem.objective.loss_sum(outputs, problem.target[problem.index[0]]) / case.batch).backward()
+    return _flat_gradient(model)
+
+
+def _flat_gradient(model: EventNetwork) -> Tensor:
+    """Zeros where a weight had no part in the outputs: the last block's edges, where events have one object each."""
+    return torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in model.parameters()]
+    ).detach()
+
+
+def _differentiate(case: Case, problem: Problem, outputs: Callable[[], Tensor]) -> None:
+    """Add up the gradients of one step."""
+    with products_in(case.precision):
+        with forward_in(case.precision, problem.index.device):
+            found = outputs()
+        (problem.objective.loss_sum(found.float(), problem.target[problem.index[0]]) / case.batch).backward()
+
+
+def _outputs(case: Case, problem: Problem) -> Callable[[], Tensor]:
+    """The outputs of a step's events, in a form without an engine."""
+    if case.members > 1:
+        raise NotServed(f"{case.form} has no packs; take members=1")
+    model, events, index = problem.models[0], problem.events, problem.index[0]
+    if case.form == "eager":
+        return lambda: model(*events.gather(index))
+    try:
+        from breakeven.benchmarks import geometric
+    except ImportError as error:
+        raise NotServed(f"PyTorch Geometric is not there ({error}); pip install 'breakeven[pyg]'") from error
+    return partial(geometric.GeometricNetwork(model), geometric.collate(*events.gather(index)))
+
+
+def _engine(case: Case, problem: Problem) -> "Engine | Kernels":
+    """The engine of a case, its batch laid out."""
+    events = problem.events
+    objects = events.offsets.diff()[problem.index]
+    nodes, edges = objects.sum(1), (objects * (objects - 1)).sum(1)
+    engine: Engine | Kernels
+    if case.form == "triton":
+        engine = kernels_of(case, problem, int(nodes.sum()), int(edges.sum()))
+    else:
+        room = int(nodes.max()), int(edges.max())
+        engine = whole_networks(
+            problem.models, events, problem.objective, problem.target, case.batch, *room, case.precision
+        )
+    engine.index.copy_(problem.index)
+    engine.target.copy_(problem.target[problem.index])
     engine.count.fill_(case.batch)
     engine.divisor.fill_(case.batch)
     engine.rates.fill_(_RATE)
-    _check(case, engine.predict()[0], models[0], events)
-
-    def step() -> None:
-        engine.backward()
-        engine.update()
-
-    return _captured(step) if events.device.type == "cuda" else step
+    return engine
 
 
-def _engine(
-    case: Case,
-    models: Sequence[EventNetwork],
-    objective: Objective,
-    events: EventTensors,
-    target: Tensor,
-    nodes: int,
-    edges: int,
-) -> Engine:
-    from breakeven.training.plain_engine import whole_networks
-
-    if case.form == "captured":
-        return whole_networks(models, events, objective, target, case.batch, nodes, edges, case.precision)
+def kernels_of(case: Case, problem: Problem, most_nodes: int, most_edges: int) -> "Kernels":
+    """The engine of our own kernels; raises NotServed with the reason where there is none."""
+    if problem.index.device.type != "cuda":
+        raise NotServed("triton: the events lie on no CUDA card")
     from breakeven.models import gpu
 
-    if reason := gpu.refuses(models[0], events.nodes, case.precision):
+    if reason := gpu.refusal(problem.models[0], case.precision):
         raise NotServed(f"triton: {reason}")
-    return gpu.Engine(
-        models, events.nodes, events.offsets, objective=objective.name, batch=case.batch, most_nodes=nodes,
-        most_edges=edges, precision=case.precision,
+    from breakeven.models.gpu.engine import Engine as Kernels
+
+    return Kernels(
+        problem.models, problem.events.nodes, problem.events.offsets, objective=problem.objective.name,
+        batch=case.batch, most_nodes=most_nodes, most_edges=most_edges, precision=case.precision,
     )  # fmt: skip
 
 
 def _captured(step: Callable[[], object]) -> Callable[[], object]:
-    """The step as one CUDA graph; it is taken three times before, which compiles kernels and makes memory."""
+    """The step as one CUDA graph; it is taken three times before, which compiles kernels and takes memory."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -180,16 +216,3 @@ def _captured(step: Callable[[], object]) -> Callable[[], object]:
     with torch.cuda.graph(graph):
         step()
     return graph.replay
-
-
-def _check(case: Case, found: Tensor, model: EventNetwork, events: EventTensors) -> None:
-    """Hold a form's outputs [at least n, n_outputs] for the first n of a step's events to the network's own in float32."""
-    rows = index_of(case, events)[: min(_CHECKED, case.batch)]
-    with torch.no_grad():
-        expected = model(*events.gather(rows))
-    difference = float((found[: len(rows)].float() - expected).norm() / expected.norm())
-    if not difference < TOLERANCE[case.precision]:
-        raise FormDisagrees(
-            f"{case.form} in {case.precision} differs from the network by {difference:.2g} of its outputs' size, more than "
-            f"{TOLERANCE[case.precision]:.2g}, so that its time would say nothing"
-        )

@@ -41,9 +41,17 @@ DEFINITIONS = {
     "share_of_copy": "bytes of the states of all edges, nodes and events (after the encoder and each iteration: written and "
     "read forward, read backward, their gradients written and read), a second, over those of a large copy in the same run",
     "joules_per_million_events": "by the GPU's energy counter, over steps that follow each other",
+    "agreement": "length of the difference of a step's gradient from that in float64, over the latter's length",
     "trainings": "whole trainings of a task, one pack: start, feature statistics, epochs, validation; nothing stops early",
     "loading_share": "time to gather a batch of 1,024, over the eager float32 step of that batch",
 }
+
+TOLERANCE: dict[Precision, float] = {"float32": 1e-3, "tf32": 0.05, "bfloat16": 0.2}
+"""Most that the gradient of a form may differ from the exact one, of its length."""
+
+
+class FormDisagrees(RuntimeError):
+    """A form computes another function than the network, so that its time says nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Sizes:
     large: tuple[int, ...] = (65536,)
     energy: tuple[int, ...] = (1024, 16384)
     energy_seconds: float = 1.0
+    agreement: int = 1024
     packs: tuple[int, ...] = (1, 16, 64)
     pack_batch: int = 64
     training_events: int = 1000
@@ -78,7 +87,7 @@ def sizes_for(device: torch.device) -> Sizes:
     if device.type == "cuda":
         return Sizes()
     return Sizes(
-        forms=("eager", "captured", "geometric"), precisions=("float32",), batches=(16,), large=(32,), energy=(),
+        forms=("eager", "captured", "geometric"), precisions=("float32",), batches=(16,), large=(32,), energy=(), agreement=32,
         packs=(1, 2), pack_batch=8, training_events=32, epochs=1, rounds=1, burst=0.0, copied=2**16, width=64, rows=256,
     )  # fmt: skip
 
@@ -125,8 +134,9 @@ class Benchmark:
         self.ceilings: card.Ceilings | None = None
         self.steps: list[Step] = []
         self.trainings: list[Training] = []
+        self._agree: set[tuple[Form, Precision]] = set()
         self._begun = time.perf_counter()
-        content |= {"schema": SCHEMA, **about(self.device), "definitions": DEFINITIONS, "failed": []}
+        content |= {"schema": SCHEMA, **about(self.device), "definitions": DEFINITIONS, "agreement": [], "failed": []}
         content["iterations"] = forms.model_of(events, 1).iterations
 
     def run(self) -> dict[str, float]:
@@ -135,10 +145,13 @@ class Benchmark:
         self._part("ceilings", self._measure_ceilings)
         if "triton" in sizes.forms:
             self._part("compiling the kernels", self._compile_kernels)
+        for form in sizes.forms:
+            for precision in sizes.precisions:
+                self._part(f"agreement of {form} in {precision}", self._measure_agreement, form, precision)
         for batch in sizes.batches:
             for precision in sizes.precisions:
                 self._measure_steps([Case(form, precision, batch) for form in sizes.forms])
-        engines: list[Form] = [form for form in sizes.forms if form in ("captured", "triton")]
+        engines = [form for form in sizes.forms if form in forms.ENGINES]
         for batch in sizes.large:
             for precision in sizes.precisions:
                 self._measure_steps([Case(form, precision, batch) for form in engines])
@@ -146,6 +159,7 @@ class Benchmark:
             for precision in sizes.precisions:
                 if members > 1:
                     self._measure_steps([Case(form, precision, sizes.pack_batch, members) for form in engines])
+        show(steps_table(self.steps))
         for precision in sizes.precisions:
             for members in sizes.packs:
                 self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
@@ -175,17 +189,43 @@ class Benchmark:
         show(ceilings_table(self.ceilings, self.content["card"]))
 
     def _compile_kernels(self) -> None:
-        from breakeven.models import gpu
+        """All kernels of all precisions, in parallel, so that none is compiled while something is timed."""
+        from triton.runtime import driver
+
+        from breakeven.models.gpu.launch import compile_all
 
         begun = time.perf_counter()
-        gpu.warm(self.sizes.precisions)
-        self.content["compile_seconds"] = time.perf_counter() - begun
-        console.print(f"  kernels compiled in {self.content['compile_seconds']:.0f} s")
+        launches = []
+        for precision in self.sizes.precisions:
+            for members in {1, max(self.sizes.packs, default=1)}:
+                case = Case("triton", precision, self.sizes.pack_batch, members)
+                engine = forms.kernels_of(case, forms.problem_of(case, self.events, self.target), 1, 0)
+                launches += engine.launches
+        kernels = compile_all(launches, driver.active.get_current_target())
+        self.content["compiled"] = {"kernels": kernels, "seconds": time.perf_counter() - begun}
+        console.print(f"  {kernels} kernels compiled in {time.perf_counter() - begun:.0f} s")
+
+    def _measure_agreement(self, form: Form, precision: Precision) -> None:
+        """How far a form's gradient is from the exact one; one that is not the network's is not timed at all."""
+        case = Case(form, precision, min(self.sizes.agreement, self.events.n_events))
+        exact = forms.exact_gradient_of(case, self.events, self.target)
+        found = forms.gradient_of(case, self.events, self.target).double()
+        difference = float((found - exact).norm() / exact.norm())
+        self.content["agreement"].append({**asdict(case), "gradient_difference": difference})
+        console.print(f"  {case}: the gradient differs from float64's by {difference:.2g} of its length")
+        if not difference < TOLERANCE[precision]:
+            raise FormDisagrees(
+                f"{case}: its gradient differs from the network's by {difference:.2g} of its length, more than "
+                f"{TOLERANCE[precision]:g}, so that its time would say nothing"
+            )
+        self._agree.add((form, precision))
 
     def _measure_steps(self, cases: Sequence[Case]) -> None:
-        """Make each case's step, then time all that were made against each other."""
+        """Make the step of each case whose form agrees, then time all that were made against each other."""
         made: dict[Case, tuple[Callable[[], object], int | None]] = {}
         for case in cases:
+            if (case.form, case.precision) not in self._agree:
+                continue
             self._part(str(case), lambda case=case: made.update({case: self._made(case)}))
         if made:
             self._part(f"timing of {', '.join(map(str, made))}", self._time, made)
@@ -222,7 +262,7 @@ class Benchmark:
         n_outputs = int(self.target.max()) + 1 if case.members == 1 else 1
         model, offsets = (
             forms.model_of(self.events, n_outputs),
-            self.events.gather(forms.index_of(case, self.events))[1],
+            self.events.gather(forms.index_of(case, self.events).flatten())[1],
         )
         counts = offsets.diff().double()
         flop, moved = work.model_flop(model, offsets), work.state_bytes(model, offsets, _element_size(case))
