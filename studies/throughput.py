@@ -18,6 +18,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: its idle threads spin, and the kernel has its own
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -53,6 +54,8 @@ class Throughput:
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
     """Trials of the study that --scheduler measures."""
+    show: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Print the tables of a JSON that --gpu wrote, as the README has them, and measure nothing."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Write the JSON here too; it always goes to the runs folder."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
@@ -63,6 +66,11 @@ class Throughput:
 
 def main(asked: Throughput) -> None:
     """Measure, print, write, log; status 1 where a part of the GPU's benchmark failed."""
+    if asked.show:
+        from breakeven.benchmarks.gpu_rows import markdown
+
+        print(markdown(json.loads(asked.show.read_text())))
+        return
     places = Places(asked.runs_dir, NAME)
     content: dict[str, Any] = {"load_at_start": os.getloadavg()[0], "git_commit": provenance.git_commit()}
     content |= {"host": provenance.host()}
@@ -81,7 +89,7 @@ def main(asked: Throughput) -> None:
     for name, value in figures.items():
         console.print(f"  {name} = {value:.4g}")
     content |= figures
-    content["versions"] = provenance.versions() | content.get("versions", {})
+    content.setdefault("versions", provenance.versions())
     keep()
     log(places, written, figures)
     if content.get("failed"):

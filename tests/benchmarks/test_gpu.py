@@ -9,6 +9,7 @@ import torch
 
 from breakeven.benchmarks import forms, gpu, work
 from breakeven.benchmarks.forms import Case, NotServed
+from breakeven.benchmarks.gpu_rows import markdown
 from breakeven.models import build
 from breakeven.study.cards import Card
 from breakeven.training.batches import EventTensors
@@ -64,6 +65,17 @@ def test_plans_can_stand_on_what_was_kept(content: dict[str, Any]) -> None:
     quickest = max(step["events_per_second"] for step in content["steps"] if step["form"] in ("eager", "captured"))
     assert 0.0 < card.events_per_second("float32", 16) <= quickest
     assert "test" in card.provenance and "torch" in card.provenance
+
+
+def test_the_readme_shows_every_rate(content: dict[str, Any]) -> None:
+    shown = markdown(content)
+    for step in content["steps"]:
+        assert f" {step['events_per_second']:,.0f} |" in shown
+    assert (
+        "| 2 x 8 |  | " in shown
+        and "| networks x batch | eager float32 | captured float32 | geometric float32 |" in shown
+    )
+    assert shown.count("| float32 |") == len(content["trainings"]) and "by python studies/throughput.py --gpu." in shown
 
 
 def test_a_part_that_fails_is_told_and_takes_no_other_with_it(

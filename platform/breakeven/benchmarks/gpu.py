@@ -5,8 +5,6 @@ out is what plans for that card stand on (study/cards.py). On CPU the same parts
 """
 
 import datetime
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,11 +12,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from breakeven.benchmarks import card, forms, loading, work
 from breakeven.benchmarks.forms import Case, Form
+from breakeven.benchmarks.gpu_rows import (
+    DEFINITIONS,
+    Step,
+    Training,
+    ceilings_table,
+    steps_table,
+    trainings_table,
+)
 from breakeven.benchmarks.timing import interleaved
 from breakeven.study import provenance
 from breakeven.study.cards import SCHEMA
@@ -28,23 +33,6 @@ from breakeven.training.energy import energy_meter
 from breakeven.training.member import Failed, Member
 from breakeven.training.pack import train_pack
 from breakeven.training.recipe import Precision, Recipe
-
-DEFINITIONS = {
-    "events_per_second": "events of all members over the median time of a step (batch, forward, loss, backward, Adam), steps "
-    "following each other without a wait",
-    "eager": "the network as it stands, launched kernel by kernel",
-    "captured": "the plain formulas on batches filled up to one size, a step being one CUDA graph",
-    "triton": "our own kernels, a step being one CUDA graph",
-    "geometric": "PyTorch Geometric's MetaLayer, from batches collated beforehand, which are not charged",
-    "share_of_products": "two operations for each multiply-add of the split form, forward and twice that backward, a second, "
-    "over those of a large square matrix product in the same precision in the same run",
-    "share_of_copy": "bytes of the states of all edges, nodes and events (after the encoder and each iteration: written and "
-    "read forward, read backward, their gradients written and read), a second, over those of a large copy in the same run",
-    "joules_per_million_events": "by the GPU's energy counter, over steps that follow each other",
-    "agreement": "length of the difference of a step's gradient from that in float64, over the latter's length",
-    "trainings": "whole trainings of a task, one pack: start, feature statistics, epochs, validation; nothing stops early",
-    "loading_share": "time to gather a batch of 1,024, over the eager float32 step of that batch",
-}
 
 TOLERANCE: dict[Precision, float] = {"float32": 1e-3, "tf32": 0.05, "bfloat16": 0.2}
 """Most that the gradient of a form may differ from the exact one, of its length."""
@@ -90,37 +78,6 @@ def sizes_for(device: torch.device) -> Sizes:
         forms=("eager", "captured", "geometric"), precisions=("float32",), batches=(16,), large=(32,), energy=(), agreement=32,
         packs=(1, 2), pack_batch=8, training_events=32, epochs=1, rounds=1, burst=0.0, copied=2**16, width=64, rows=256,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Step:
-    """A timed step. edges_per_event, flop_per_event: means over its events.  None: not measured, or not told."""
-
-    form: Form
-    precision: Precision
-    batch: int
-    members: int
-    seconds: float
-    events_per_second: float
-    edges_per_event: float
-    flop_per_event: float
-    share_of_products: float | None = None
-    share_of_copy: float | None = None
-    joules_per_million_events: float | None = None
-    peak_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Training:
-    """`members` whole trainings in one pack. events_per_second: seen in training, by all of them, over the wall time."""
-
-    precision: Precision
-    members: int
-    batch: int
-    epochs: int
-    training_events: int
-    seconds: float
-    events_per_second: float
 
 
 class Benchmark:
@@ -365,49 +322,8 @@ def about(device: torch.device) -> dict[str, Any]:
         "card": torch.cuda.get_device_name(device) if cuda else provenance.processor(),
         "versions": versions,
         "measured": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": "python studies/throughput.py --gpu",
     }
-
-
-def ceilings_table(ceilings: card.Ceilings, name: str) -> Table:
-    """What the card gives at most."""
-    table = Table(title=f"{name}: copies {ceilings.copy / 1e12:,.2f} TB/s", title_justify="left")
-    for heading in ("precision", "square product, TFLOP/s", "n x 64 by 64 x 64, TFLOP/s"):
-        table.add_column(heading, justify="right")
-    for precision, wide in ceilings.wide.items():
-        table.add_row(precision, f"{wide / 1e12:,.1f}", f"{ceilings.narrow[precision] / 1e12:,.1f}")
-    return table
-
-
-def steps_table(steps: Sequence[Step]) -> Table:
-    """One row for each step."""
-    table = Table("form", "precision", title="one training step", title_justify="left")
-    for heading in ("batch", "members", "ms", "events/s", "% of products", "% of copy", "J/million events", "GB"):
-        table.add_column(heading, justify="right")
-    for step in steps:
-        table.add_row(
-            step.form, step.precision, f"{step.batch:,}", str(step.members), f"{1e3 * step.seconds:,.3f}",
-            f"{step.events_per_second:,.0f}", _told(step.share_of_products, 100.0), _told(step.share_of_copy, 100.0),
-            _told(step.joules_per_million_events), _told(step.peak_bytes, 1e-9),
-        )  # fmt: skip
-    return table
-
-
-def trainings_table(trainings: Sequence[Training]) -> Table:
-    """One row for each pack of whole trainings."""
-    table = Table("precision", title="whole trainings, one pack", title_justify="left")
-    for heading in ("K", "batch", "epochs", "events", "seconds", "ms a training", "trained events/s"):
-        table.add_column(heading, justify="right")
-    for t in trainings:
-        table.add_row(
-            t.precision, str(t.members), str(t.batch), str(t.epochs), f"{t.training_events:,}", f"{t.seconds:,.2f}",
-            f"{1e3 * t.seconds / t.members:,.1f}", f"{t.events_per_second:,.0f}",
-        )  # fmt: skip
-    return table
-
-
-def _told(value: float | None, factor: float = 1.0) -> str:
-    return "-" if value is None else f"{factor * value:,.3g}"
 
 
 def _element_size(case: Case) -> int:

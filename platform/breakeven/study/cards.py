@@ -49,7 +49,7 @@ class Card:
     @property
     def provenance(self) -> str:
         """Which card, when, with what and by which command, for people."""
-        versions = ", ".join(f"{name} {version}" for name, version in self.content["versions"].items())
+        versions = ", ".join(f"{name} {v}" for name, v in self.content["versions"].items() if v != "absent")
         return (
             f"measured on {self.content['card']} on {self.content['measured']} at {self.content['git_commit']} "
             f"({versions}) by {self.content['command']}"
