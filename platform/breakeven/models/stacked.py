@@ -112,8 +112,7 @@ class StackedWeights:
         """
         parts = rows.split([shape.numel() for shape in self.shapes.values()], dim=1)
         return {
-            name: part.view(len(part), *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+            name: part.view(len(part), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
     def columns(self, prefix: str) -> Tensor:

@@ -127,4 +127,3 @@ class PlainEngine:
         """Outputs [K, batch, n_outputs], in the precision of the weights."""
         with products_in("float32"):
             return self._outputs(self.index, self.count)
-

@@ -29,7 +29,12 @@ class Progress:
         return bool(self.curve) and self.best_epoch == len(self.curve) - 1
 
     def add(
-        self, recipe: Recipe, n_events: int, train_loss: float, quality: Mapping[str, float], seconds: tuple[float, float]
+        self,
+        recipe: Recipe,
+        n_events: int,
+        train_loss: float,
+        quality: Mapping[str, float],
+        seconds: tuple[float, float],
     ) -> Epoch:
         """The next epoch, appended to the curve.
 

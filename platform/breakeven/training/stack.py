@@ -111,9 +111,7 @@ class _Stack:
             for place, run in enumerate(runs):
                 if active[place]:
                     run.device_seconds += spent * run.work / work
-                    ended[place] = _end_epoch(
-                        run, losses[:, place], outputs[place], weights[place], self._events, wall
-                    )
+                    ended[place] = _end_epoch(run, losses[:, place], outputs[place], weights[place], self._events, wall)
             improved = [place for place in ended if runs[place].progress.is_best]
             best = weights.clone() if best is None else best
             best[improved] = weights[improved]
