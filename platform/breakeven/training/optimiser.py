@@ -81,10 +81,20 @@ def moments(optimiser: torch.optim.Adam, model: nn.Module) -> dict[str, Tensor]:
 
 def load_moments(optimiser: torch.optim.Adam, model: nn.Module, saved: Mapping[str, Tensor]) -> None:
     """Put Adam's state back; raises WeightsDoNotFit with all misfits before anything is changed."""
-    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    check_moments(model, saved)
+    for name, parameter in _learning(model).items():
+        optimiser.state[parameter] = {
+            "step": saved[f"step.{name}"].to(parameter.device, copy=True),
+            "exp_avg": saved[f"exp_avg.{name}"].to(parameter, copy=True),
+            "exp_avg_sq": saved[f"exp_avg_sq.{name}"].to(parameter, copy=True),
+        }
+
+
+def check_moments(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Raise WeightsDoNotFit, with all misfits, where Adam's state is not that of the weights of `model` that learn."""
     expected = {
         f"{kind}.{name}": torch.Size() if kind == "step" else parameter.shape
-        for name, parameter in learning.items()
+        for name, parameter in _learning(model).items()
         for kind in _MOMENTS
     }
     found = [f"missing: {name}" for name in expected if name not in saved]
@@ -96,9 +106,7 @@ def load_moments(optimiser: torch.optim.Adam, model: nn.Module, saved: Mapping[s
     ]
     if found:
         raise WeightsDoNotFit("the optimiser state does not fit the model:\n  " + "\n  ".join(sorted(found)))
-    for name, parameter in learning.items():
-        optimiser.state[parameter] = {
-            "step": saved[f"step.{name}"].to(parameter.device, copy=True),
-            "exp_avg": saved[f"exp_avg.{name}"].to(parameter, copy=True),
-            "exp_avg_sq": saved[f"exp_avg_sq.{name}"].to(parameter, copy=True),
-        }
+
+
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
