@@ -16,6 +16,7 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.training.batches import EventTensors
+from breakeven.training.engine import Engine
 from breakeven.training.objectives import Objective, named_objective
 from breakeven.training.optimiser import make_optimiser
 from breakeven.training.plain_engine import whole_networks
@@ -24,7 +25,6 @@ from breakeven.training.recipe import Precision, Recipe, Strategy
 
 if TYPE_CHECKING:
     from breakeven.models.gpu.engine import Engine as Kernels
-    from breakeven.training.engine import Engine
 
 Form = Literal["eager", "captured", "triton", "geometric"]
 FORMS: tuple[Form, ...] = ("eager", "captured", "triton", "geometric")
@@ -167,16 +167,16 @@ def _outputs(case: Case, problem: Problem) -> Callable[[], Tensor]:
     return partial(geometric.GeometricNetwork(model), geometric.collate(*events.gather(index)))
 
 
-def _engine(case: Case, problem: Problem) -> "Engine | Kernels":
+def _engine(case: Case, problem: Problem) -> Engine:
     """The engine of a case, its batch laid out."""
     events = problem.events
     objects = events.offsets.diff()[problem.index]
     nodes, edges = objects.sum(1), (objects * (objects - 1)).sum(1)
-    engine: Engine | Kernels
+    room = int(nodes.max()), int(edges.max())
+    engine: Engine
     if case.form == "triton":
-        engine = kernels_of(case, problem, int(nodes.sum()), int(edges.sum()))
+        engine = kernels_of(case, problem, *room)
     else:
-        room = int(nodes.max()), int(edges.max())
         engine = whole_networks(
             problem.models, events, problem.objective, problem.target, case.batch, *room, case.precision
         )
