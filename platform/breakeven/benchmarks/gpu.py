@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ from breakeven.training.energy import energy_meter
 from breakeven.training.member import Failed, Member
 from breakeven.training.pack import train_pack
 from breakeven.training.recipe import Precision, Recipe
+
+if TYPE_CHECKING:
+    from breakeven.models.gpu.launch import Launch
 
 TOLERANCE: dict[Precision, float] = {"float32": 1e-3, "tf32": 0.05, "bfloat16": 0.2}
 """Most that the gradient of a form may differ from the exact one, of its length."""
@@ -93,7 +96,14 @@ class Benchmark:
         self.trainings: list[Training] = []
         self._agree: set[tuple[Form, Precision]] = set()
         self._begun = time.perf_counter()
-        content |= {"schema": SCHEMA, **about(self.device), "definitions": DEFINITIONS, "agreement": [], "failed": []}
+        content |= {
+            "schema": SCHEMA,
+            **about(self.device),
+            "definitions": DEFINITIONS,
+            "agreement": [],
+            "left_out": [],
+            "failed": [],
+        }
         content["iterations"] = forms.model_of(events, 1).iterations
 
     def run(self) -> dict[str, float]:
@@ -124,9 +134,12 @@ class Benchmark:
         return self._figures()
 
     def _part(self, name: str, measure: Callable[..., object], *arguments: object) -> None:
-        """Measure a part and keep it; where it fails that is told and kept, and the rest goes on."""
+        """Measure a part and keep it; where it fails, or is not to be had here, that is told and kept, and the rest goes on."""
         try:
             measure(*arguments)
+        except forms.NotServed as error:
+            console.print(f"  left out: {error}", markup=False)
+            self.content["left_out"].append({"part": name, "reason": str(error)})
         except Exception as error:  # whatever it is: what other parts measure is worth having
             complain(error)
             self.content["failed"].append({"part": name, "error": f"{type(error).__name__}: {error}"[:1000]})
@@ -147,17 +160,17 @@ class Benchmark:
 
     def _compile_kernels(self) -> None:
         """All kernels of all precisions, in parallel, so that none is compiled while something is timed."""
-        from triton.runtime import driver
-
-        from breakeven.models.gpu.launch import compile_all
-
         begun = time.perf_counter()
-        launches = []
+        launches: list[Launch] = []
         for precision in self.sizes.precisions:
             for members in {1, max(self.sizes.packs, default=1)}:
                 case = Case("triton", precision, self.sizes.pack_batch, members)
                 engine = forms.kernels_of(case, forms.problem_of(case, self.events, self.target), 1, 0)
                 launches += engine.launches
+        from triton.runtime import driver  # only now is it known that Triton is there
+
+        from breakeven.models.gpu.launch import compile_all
+
         kernels = compile_all(launches, driver.active.get_current_target())
         self.content["compiled"] = {"kernels": kernels, "seconds": time.perf_counter() - begun}
         console.print(f"  {kernels} kernels compiled in {time.perf_counter() - begun:.0f} s")
@@ -217,10 +230,8 @@ class Benchmark:
     def _row(self, case: Case, seconds: float) -> Step:
         """A step with what follows from its time and its events."""
         n_outputs = int(self.target.max()) + 1 if case.members == 1 else 1
-        model, offsets = (
-            forms.model_of(self.events, n_outputs),
-            self.events.gather(forms.index_of(case, self.events).flatten())[1],
-        )
+        model = forms.model_of(self.events, n_outputs)
+        _, offsets = self.events.gather(forms.index_of(case, self.events).flatten())
         counts = offsets.diff().double()
         flop, moved = work.model_flop(model, offsets), work.state_bytes(model, offsets, _element_size(case))
         ceilings = self.ceilings
