@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 
 from breakeven.models.gpu.mlp import (
-    add_sums,
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,
