@@ -57,6 +57,8 @@ def refusal(model: "EventNetwork", precision: str) -> str | None:
     if weight.dtype is not torch.float32:
         return f"they hold weights in float32, this model has {str(weight.dtype).removeprefix('torch.')}"
     if weight.device.type == "cuda":
+        if precision == "float32":
+            return "in float32 they only evaluate: training with exact products has no room in registers; choose tf32 or bfloat16"
         found = torch.cuda.get_device_capability(weight.device)
         if found < OLDEST:
             name, needed = torch.cuda.get_device_name(weight.device), ".".join(map(str, OLDEST))

@@ -144,8 +144,8 @@ def dense_backward(
             if not LAST:
                 g += sums_of_events(of_event_x, node_ptr, row, ok, BLOCK)
         p = load_rows(first_layer, row, ok)
-        g, g2, g3, g4, vectors = tail_backward(p, g, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
-        vectors = add_sums(vectors, 0, g, OP, PREC)
+        g, g2, g3, g4, vectors = tail_backward(p, g, ok, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
+        vectors = add_sums(vectors, 0, g, ok, OP, PREC)
         store_rows(first_layer, row, ok, g)
     store_tail(G + 64 * N_IN + 64, g2, g3, g4, vectors, FIRST_BIAS=True)
     tl.debug_barrier()  # what one thread of this program wrote to first_layer another may read
