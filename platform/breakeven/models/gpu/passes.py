@@ -126,7 +126,8 @@ class Networks:
         if "OP" in kernel.arg_names:
             products = {"OP": _OPERANDS[self.precision], "PREC": _products(self.precision, self.weights.device)}
         cutting = {"BLOCK": cut.rows, "num_warps": cut.warps, "num_stages": 1}
-        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**constants, **products, **cutting})
+        plain = {name: value.value if isinstance(value, tl.constexpr) else value for name, value in constants.items()}
+        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **products, **cutting})
 
 
 class Forward:
