@@ -90,7 +90,7 @@ def add_sums(total, vector: tl.constexpr, values, ok, OP: tl.constexpr, PREC: tl
     Few registers a thread for up to 16 vectors. In bfloat16 as a product with ones: a sum over a tile crosses all warps,
     and as a product it needs no shuffles and half the barriers. In float32 shared memory has no room for the operands.
     """
-    if OP == tl.bfloat16:
+    if OP == tl.bfloat16:  # noqa: SIM300  (OP is no constant here)
         return add_product_with_ones(total, vector, values, ok, OP, PREC)
     else:
         return total + tl.where(tl.arange(0, 16)[:, None] == vector, tl.sum(values, 0)[None, :], 0.0)

@@ -8,9 +8,9 @@ registers. In memory A, B, C and D are the columns 0, 64, 128 and 192 of one wei
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import (
-    add_sums,
+from breakeven.models.gpu.kernels.mlp import (
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,

@@ -6,9 +6,9 @@ F is the number of features; a product needs 16, so the others are zeros. No gra
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import (
-    add_sums,
+from breakeven.models.gpu.kernels.mlp import (
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,
