@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from breakeven.models.gpu.kernels import adam, batch, dense, edges, encoder, head
 from breakeven.models.gpu.columns import Columns
+from breakeven.models.gpu.kernels import adam, batch, dense, edges, encoder, head
 from breakeven.models.gpu.launch import Launch
 from breakeven.models.gpu.tiles import Cut, Tiling
 
