@@ -70,7 +70,7 @@ def test_records_are_those_of_trials_one_after_another(job_for, tmp_path):
                     "validation_events", "represented_events", "identity", "cell"):  # fmt: skip
             assert record.get(key) == expected.get(key), key
         for key in ("test_loss", "test_accuracy", "validation_loss", "validation_auc"):
-            assert record.get(key) == pytest.approx(expected.get(key), rel=1e-5), key
+            assert record.get(key, 0.0) == pytest.approx(expected.get(key, 0.0), rel=1e-5), key
     assert "5,000 events asked for" in found[-1]["reason"]
     kept = Representations(tmp_path / "stacked").read(found[0]["record"], found[0]["representation"])
     assert kept["decoder"].shape == (10, 64)

@@ -220,6 +220,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
         decay=settings.decay,
         patience=None,
         seed=settings.seed,
+        precision=settings.precision,
     )
 
 

@@ -220,6 +220,7 @@ def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[E
         ratio=trial.ratio,
         patience=settings.patience,
         seed=trial.seed,
+        precision=settings.precision,
     )
     best = math.inf
 

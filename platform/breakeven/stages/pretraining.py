@@ -66,7 +66,7 @@ def pretrain_backbones(
             },
             "validation_events": study.finetuning.validation_events,
             "versions": _versions(),
-        }
+        } | plan.of_precision(study.pretraining.precision)
         name = fingerprint(identity)
         backbone = places.backbones / name
         records.append(name)

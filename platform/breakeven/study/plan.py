@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study import spec
-from breakeven.study.spec import SEARCH_SEED, Finetuning, Study
+from breakeven.study.spec import SEARCH_SEED, Finetuning, Precision, Study
 
 Phase = Literal["search", "confirm"]
 
@@ -142,8 +142,13 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
             )
         },
         "versions": dict(made_of.versions),
-    }
+    } | of_precision(settings.precision)
     return Trial(cell, phase, seed, float(ratio), identity)
+
+
+def of_precision(precision: Precision) -> dict[str, str]:
+    """What a precision adds to an identity: nothing where it is float32, as in all identities before there was a choice."""
+    return {} if precision == "float32" else {"precision": precision}
 
 
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:

@@ -1,10 +1,14 @@
-"""Which engine trains what: whole networks on events, or heads on what their frozen backbones say of them."""
+"""Which engine trains what: whole networks on events, or heads on what their frozen backbones say of them.
+
+Whole networks train in a GPU's own kernels where those serve, else in plain torch.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from breakeven.models import gpu
 from breakeven.models.event_network import EventNetwork
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured import Captured
@@ -33,6 +37,19 @@ def captured_networks(
     """
 
     def engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
+        if gpu.serves(models[0], recipe.precision):
+            from breakeven.models.gpu.engine import Engine as Kernels  # here, as Triton is an extra
+
+            return Kernels(
+                models,
+                events.nodes,
+                events.offsets,
+                objective=objective.name,
+                batch=batch,
+                most_nodes=most_nodes,
+                most_edges=most_edges,
+                precision=recipe.precision,
+            )
         targets = training[0].target
         return whole_networks(models, events, objective, targets, batch, most_nodes, most_edges, recipe.precision)
 

@@ -1,9 +1,9 @@
 """The event network's training step in Triton kernels for CUDA cards: K networks side by side, one CUDA graph a step.
 
-The formulas are those of graph_network.py, cut by phase: a batch is made on the device (batch.py), encoded
+The formulas are those of graph_network.py, cut by phase (kernels/): a batch is made on the device (batch.py), encoded
 (encoder.py), each iteration updates edges, nodes and globals (edges.py, dense.py), then come head and loss (head.py), the
-same backward, and Adam (adam.py). engine.py is what a trainer holds. `serves` says whether they can be had; importing
-this needs no Triton, importing the engine does.
+same backward, and Adam (adam.py). passes.py puts them in order, tiles.py says how rows are cut, launch.py compiles ahead;
+engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the engine does.
 """
 
 import functools
@@ -57,6 +57,8 @@ def refusal(model: "EventNetwork", precision: str) -> str | None:
     if weight.dtype is not torch.float32:
         return f"they hold weights in float32, this model has {str(weight.dtype).removeprefix('torch.')}"
     if weight.device.type == "cuda":
+        if precision == "float32":
+            return "in float32 they only evaluate: training with exact products has no room in registers; choose tf32 or bfloat16"
         found = torch.cuda.get_device_capability(weight.device)
         if found < OLDEST:
             name, needed = torch.cuda.get_device_name(weight.device), ".".join(map(str, OLDEST))
@@ -66,4 +68,6 @@ def refusal(model: "EventNetwork", precision: str) -> str | None:
 
 @functools.cache
 def _say(reason: str) -> None:
-    _log.warning("the event network trains without the GPU's own kernels, several times slower than it could: %s", reason)
+    _log.warning(
+        "the event network trains without the GPU's own kernels, several times slower than it could: %s", reason
+    )

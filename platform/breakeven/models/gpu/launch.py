@@ -41,9 +41,13 @@ class Launch:
         # What JITFunction.run adds by itself, off by default; without it the cache would not know the kernel again.
         asked = {**self.arguments, **self.constants, "debug": False, "instrumentation_mode": ""}
         bound, specialization, excess = bind(**asked)
-        options, signature, constexprs, attributes = self.kernel._pack_args(backend, asked, bound, specialization, excess)
+        options, signature, constexprs, attributes = self.kernel._pack_args(
+            backend, asked, bound, specialization, excess
+        )
         function = self.kernel.fn
-        return Source(function.__module__, function.__name__, target, signature, constexprs, attributes, options.__dict__)
+        return Source(
+            function.__module__, function.__name__, target, signature, constexprs, attributes, options.__dict__
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Source:
     @property
     def identity(self) -> str:
         """Equal for equal code."""
-        return repr((self.module, self.name, self.target, self.signature, self.constexprs, self.attributes, self.options))
+        return repr(
+            (self.module, self.name, self.target, self.signature, self.constexprs, self.attributes, self.options)
+        )
 
     def compile(self) -> CompiledKernel:
         """Compile it into Triton's cache on disk, unless it is there."""

@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from breakeven.models.gpu import adam, batch, dense, edges, encoder, head
 from breakeven.models.gpu.columns import Columns
+from breakeven.models.gpu.kernels import adam, batch, dense, edges, encoder, head
 from breakeven.models.gpu.launch import Launch
 from breakeven.models.gpu.tiles import Cut, Tiling
 
@@ -126,7 +126,8 @@ class Networks:
         if "OP" in kernel.arg_names:
             products = {"OP": _OPERANDS[self.precision], "PREC": _products(self.precision, self.weights.device)}
         cutting = {"BLOCK": cut.rows, "num_warps": cut.warps, "num_stages": 1}
-        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**constants, **products, **cutting})
+        plain = {name: value.value if isinstance(value, tl.constexpr) else value for name, value in constants.items()}
+        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **products, **cutting})
 
 
 class Forward:
@@ -183,7 +184,14 @@ class Forward:
                 networks.launch(
                     edges.edges_forward,
                     over_edges,
-                    {**of_edges, **terms, **batch.pairs, "edge_rows": batch.rows["edges"], "Y": y, "updated": self.y[i + 1]},
+                    {
+                        **of_edges,
+                        **terms,
+                        **batch.pairs,
+                        "edge_rows": batch.rows["edges"],
+                        "Y": y,
+                        "updated": self.y[i + 1],
+                    },
                 )
             )
             found.append(
@@ -236,7 +244,12 @@ class Forward:
                 )
             )
         unused = {"X": self.x[0], "S": self.x[0], "sum_x": self.sum_x[0], "sum_s": self.sum_s[0]}
-        decoding = {"rows": batch.rows["events"], "Z": self.z[-1], "first_layer": self.decoder_first, "output": self.output}
+        decoding = {
+            "rows": batch.rows["events"],
+            "Z": self.z[-1],
+            "first_layer": self.decoder_first,
+            "output": self.output,
+        }
         found.append(
             networks.launch(
                 dense.dense_forward,
@@ -297,7 +310,7 @@ class Backward:
 
     def launches(self) -> list[Launch]:
         """All of them, the loss first and the sum over slabs last."""
-        networks, forward = self._networks, self._forward
+        networks = self._networks
         found = [self._head(), self._dense("decoder", dense.DECODER, networks.iterations - 1)]
         for i in reversed(range(networks.iterations)):
             found.append(self._dense(f"blocks.{i}.globals", dense.GLOBALS, i))
@@ -357,7 +370,11 @@ class Backward:
         """The backward pass of an MLP on rows, in iteration i."""
         forward, batch = self._forward, self._batch
         common = {**self._of(mlp), "event_of": batch.event_of, "node_ptr": batch.node_ptr}
-        constants = {"KIND": kind, "LAST": i == self._networks.iterations - 1, "N_IN": 64 if kind == dense.DECODER else 192}
+        constants = {
+            "KIND": kind,
+            "LAST": i == self._networks.iterations - 1,
+            "N_IN": 64 if kind == dense.DECODER else 192,
+        }
         if kind == dense.NODES:
             arguments = {
                 "rows": batch.rows["nodes"],

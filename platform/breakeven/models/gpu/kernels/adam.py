@@ -45,13 +45,12 @@ def sum_slabs(
 
 
 @triton.jit(do_not_specialize=["n_backbone"])
-def adam(
-    weights, gradient, first, second, rates, divisor, steps, width, n_backbone, BLOCK: tl.constexpr
-):
+def adam(weights, gradient, first, second, rates, divisor, steps, width, n_backbone, BLOCK: tl.constexpr):
     """A step of torch.optim.Adam with its default betas and epsilon.
 
     weights, gradient, first, second: [K, width].  rates: [K, 2], the head's and the backbone's; the backbone has the
-    columns before n_backbone.  steps: [K] float64, those taken before.  divisor: [K] int32; a network whose divisor is 0 stays as it is.
+    columns before n_backbone.  steps: [K] float64, those taken before.  divisor: [K] int32; a network whose divisor is 0
+    stays as it is.
     """
     network = tl.program_id(1)
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

@@ -7,9 +7,9 @@ of X and S, and Z. DECODER: Z alone. S are the sums of each node's incoming edge
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import (
-    add_sums,
+from breakeven.models.gpu.kernels.mlp import (
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,
@@ -140,12 +140,11 @@ def dense_backward(
                 g += load_rows(gradient, row, ok)
         else:
             g = load_rows(gradient, row, ok)
-        if KIND == GLOBALS:
-            if not LAST:
-                g += sums_of_events(of_event_x, node_ptr, row, ok, BLOCK)
+        if KIND == GLOBALS and not LAST:
+            g += sums_of_events(of_event_x, node_ptr, row, ok, BLOCK)
         p = load_rows(first_layer, row, ok)
-        g, g2, g3, g4, vectors = tail_backward(p, g, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
-        vectors = add_sums(vectors, 0, g, OP, PREC)
+        g, g2, g3, g4, vectors = tail_backward(p, g, ok, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
+        vectors = add_sums(vectors, 0, g, ok, OP, PREC)
         store_rows(first_layer, row, ok, g)
     store_tail(G + 64 * N_IN + 64, g2, g3, g4, vectors, FIRST_BIAS=True)
     tl.debug_barrier()  # what one thread of this program wrote to first_layer another may read

@@ -8,9 +8,9 @@ registers. In memory A, B, C and D are the columns 0, 64, 128 and 192 of one wei
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import (
-    add_sums,
+from breakeven.models.gpu.kernels.mlp import (
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,
@@ -143,7 +143,7 @@ def edges_backward(
         g = load_rows(of_sums, r, ok)
         if not LAST:
             g += back(load_rows(of_next, row, ok), c_next, OP, PREC)
-        g, g2, g3, g4, vectors = tail_backward(p, g, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
+        g, g2, g3, g4, vectors = tail_backward(p, g, ok, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
         gc = add_outer(gc, g, y, OP, PREC)
         store_rows(gradient, row, ok, g)
     store_square(G + _C, 256, gc)
@@ -215,7 +215,7 @@ def terms_backward(
         event = tl.load(event_of + row, mask=ok, other=0)
         received, sent = load_rows(of_receiver, row, ok).to(OP), load_rows(of_sender, row, ok).to(OP)
         x, z = load_rows(X, row, ok).to(OP), load_rows(Z, event, ok).to(OP)
-        vectors = add_sums(vectors, 0, received, OP, PREC)
+        vectors = add_sums(vectors, 0, received, ok, OP, PREC)
         ga = add_outer(ga, received, x, OP, PREC)
         gb = add_outer(gb, sent, x, OP, PREC)
         gd = add_outer(gd, received, z, OP, PREC)

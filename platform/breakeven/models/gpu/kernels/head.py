@@ -6,7 +6,7 @@ Losses as in training/objectives.py, divided by `divisor`.
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import load_rows, slab_of, store_rows, tiles_of
+from breakeven.models.gpu.kernels.mlp import load_rows, slab_of, store_rows, tiles_of
 
 BINARY, MULTICLASS, MULTILABEL = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 

@@ -6,9 +6,9 @@ F is the number of features; a product needs 16, so the others are zeros. No gra
 import triton
 import triton.language as tl
 
-from breakeven.models.gpu.mlp import (
-    add_sums,
+from breakeven.models.gpu.kernels.mlp import (
     add_outer,
+    add_sums,
     back,
     load_rows,
     load_square,
@@ -104,8 +104,8 @@ def encoder_backward(
             g += sums_of_events(of_nodes, node_ptr, row, ok, BLOCK)
         feature = _load_features(features, row, ok, F).to(OP)
         p = through(feature, w1, OP, PREC) + load_vector(W + 64 * F)
-        g, g2, g3, g4, vectors = tail_backward(p, g, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
-        vectors = add_sums(vectors, 0, g, OP, PREC)
+        g, g2, g3, g4, vectors = tail_backward(p, g, ok, w2, w3, w4, g2, g3, g4, vectors, M, OP, PREC)
+        vectors = add_sums(vectors, 0, g, ok, OP, PREC)
         g1 = add_outer(g1, g, feature, OP, PREC)
     output, k = tl.arange(0, 64)[:, None], tl.arange(0, 16)[None, :]
     tl.store(G + output * F + k, g1, mask=(k < F) & (output < 64))
