@@ -10,7 +10,7 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
 
---gpu needs torch, NumPy, rich and tyro alone where --sample brings its events; what it writes is what --plan --on CARD reads,
+Where --sample brings its events, --gpu needs no Ray, MLflow, Arrow or Pythia. What it writes is what --plan --on CARD reads,
 once it lies in platform/breakeven/study/cards/.
 """
 
