@@ -22,7 +22,6 @@ _MOST_ROWS = 2**31 // 64
 """The kernels count the numbers of a buffer [rows, 64] in 32 bits."""
 _ENCODED = {"nodes": encoder.NODES, "edges": encoder.EDGES, "events": encoder.EVENTS}
 _OPERANDS = {"float32": tl.float32, "tf32": tl.float32, "bfloat16": tl.bfloat16}
-_ADAM_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -471,5 +470,6 @@ def padded(n_outputs: int) -> int:
 
 
 def _over_columns(kernel: Any, networks: Networks, arguments: dict[str, Any]) -> Launch:
-    grid = (triton.cdiv(networks.columns.width, _ADAM_BLOCK), len(networks.weights))
-    return Launch(kernel, grid, arguments, {"BLOCK": _ADAM_BLOCK, "num_warps": 4})
+    tile = networks.tiling.columns
+    grid = (triton.cdiv(networks.columns.width, tile.rows), len(networks.weights))
+    return Launch(kernel, grid, arguments, {"BLOCK": tile.rows, "num_warps": tile.warps})
