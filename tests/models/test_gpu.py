@@ -237,3 +237,32 @@ def test_too_little_room_and_what_cannot_be_served_are_said() -> None:
         Engine([network(12, hidden=32)], nodes, offsets, **options)
     assert not serves(model, "bfloat16")  # it lies on the CPU
     assert "float64" in str(refusal(network(12).double(), "bfloat16"))
+
+
+SHARED = {"8.0": 163 * 1024, "9.0": 227 * 1024}
+"""Shared memory that a program may have, in bytes."""
+
+
+def compiled(capability: str, precision: str, cache: Path, *kernels: str) -> list[dict[str, Any]]:
+    """What compile_kernels.py prints."""
+    command = [sys.executable, str(Path(__file__).with_name("compile_kernels.py")), capability, precision, *kernels]
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(cache)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> None:
+    found = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
+    assert sorted(kernel["name"] for kernel in found) == ["edge_sums", "edge_sums", "lay_out"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+@pytest.mark.parametrize("capability", ["8.0", "9.0"])
+def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:
+    found = compiled(capability, precision, tmp_path)
+    assert {kernel["name"] for kernel in found} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
+    for kernel in found:
+        assert kernel["shared"] <= SHARED[capability], kernel
+        assert kernel["stack"] <= STACK[capability, precision], kernel

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from triton.runtime import driver
 
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import refusal
 from breakeven.models.gpu.columns import Columns
-from breakeven.models.gpu.launch import Launch
+from breakeven.models.gpu.launch import Launch, compile_all
 from breakeven.models.gpu.passes import OBJECTIVES, Backward, Batch, Forward, Networks, Room, adam_launch
 from breakeven.models.gpu.tiles import Tiling, processors, table
 
@@ -109,6 +110,13 @@ class Engine:
     def launches(self) -> list[Launch]:
         """All kernels of backward, update and predict."""
         return [*self._backward, self._update, *self._predict]
+
+    def compile(self, processes: int | None = None) -> int:
+        """Compile all its kernels for this card in parallel, into Triton's cache; how many that are.
+
+        Without it the first step compiles one after the other, for more than a minute. See launch.compile_all.
+        """
+        return compile_all(self.launches, driver.active.get_current_target(), processes)
 
     def backward(self) -> None:
         """Make the batches, and set `loss` and `gradient`. Several workers may add up both before `update`."""

@@ -121,12 +121,12 @@ class Networks:
 
     def launch(self, kernel: Any, cut: Cut, arguments: dict[str, Any], **constants: Any) -> Launch:
         """A kernel over rows."""
-        products = {}
+        of_products = {}
         if "OP" in kernel.arg_names:
-            products = {"OP": _OPERANDS[self.precision], "PREC": _products(self.precision, self.weights.device)}
+            of_products = {"OP": _OPERANDS[self.precision], "PREC": products(self.precision, self.weights.device)}
         cutting = {"BLOCK": cut.rows, "num_warps": cut.warps, "num_stages": 1}
         plain = {name: value.value if isinstance(value, tl.constexpr) else value for name, value in constants.items()}
-        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **products, **cutting})
+        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **of_products, **cutting})
 
 
 class Forward:
@@ -456,7 +456,7 @@ def adam_launch(networks: Networks, state: dict[str, Tensor]) -> Launch:
     return _over_columns(adam.adam, networks, {"weights": networks.weights, **state, **sizes})
 
 
-def _products(precision: str, device: torch.device) -> str:
+def products(precision: str, device: torch.device) -> str:
     """tl.dot's input_precision. On a GPU float32 is six products of bfloat16 parts: the units for float32 itself would
     need thousands of registers."""
     if precision != "float32":
