@@ -3,8 +3,13 @@
 The interpreter computes bfloat16 products wrongly, so all of it is in float32 with exact products.
 """
 
+import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,6 +211,24 @@ def test_a_nan_stays_in_its_network() -> None:
     assert engine.weights.isfinite().all(1).tolist() == [True, False, True]
 
 
+def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() -> None:
+    models = [network(1, seed=k, iterations=1) for k in range(2)]
+    engine = make_engine(models, "binary", [(0, 1), (4, 1)], batch=2)  # room for 2 x 4 nodes and 2 x 6 edges
+    engine.check_room()
+    buffers = engine._batch.pairs["receiver"], engine._batch.event_of, engine._batch.features["edges"]
+    for buffer in buffers:  # a page of its own behind each: the interpreter writes wherever it is told to
+        grown = torch.full((len(buffer) + 4096, *buffer.shape[1:]), 77, dtype=buffer.dtype)
+        buffer.set_(grown.untyped_storage(), 0, buffer.shape, buffer.stride())
+    engine.index[1] = torch.tensor([4, 5])  # 60 objects
+    engine.backward()
+    assert engine.loss.isnan().tolist() == [False, True]
+    for buffer in buffers:
+        behind = torch.empty(0, dtype=buffer.dtype).set_(buffer.untyped_storage())[buffer.numel() :]
+        assert bool((behind == 77).all())
+    with pytest.raises(ValueError, match="66 nodes and 3548 edges where there is room for 8 and 12"):
+        engine.check_room()
+
+
 def test_weights_and_scaling_go_in_and_out_in_the_order_of_stacked_networks() -> None:
     models = [network(12, seed=k) for k in range(2)]
     engine = make_engine(models, "multiclass", [(0,), (1,)], batch=1)
@@ -217,16 +240,10 @@ def test_weights_and_scaling_go_in_and_out_in_the_order_of_stacked_networks() ->
     assert torch.equal(engine.weights[0], engine.weights[1])
 
 
-def test_too_little_room_and_what_cannot_be_served_are_said() -> None:
+def test_what_cannot_be_served_is_said() -> None:
     model = network(12, iterations=1)
     nodes, offsets = random_events(SIZES)
     options = {"objective": "multiclass", "batch": 2, "most_nodes": 4, "most_edges": 20, "precision": "float32"}
-    engine = Engine([model], nodes, offsets, **options)
-    engine._batch.node_ptr[-1], engine._batch.edge_ptr[-1] = 4, 20
-    engine.check_room()
-    engine._batch.edge_ptr[-1] = 21
-    with pytest.raises(ValueError, match="21 edges where there is room for 4 and 20"):
-        engine.check_room()
     with pytest.raises(ValueError, match="choose another batch size"):
         Engine([model], nodes, offsets, **{**options, "most_edges": 2**31})
     with pytest.raises(ValueError, match="objective is 'xbb'"):
@@ -239,6 +256,8 @@ def test_too_little_room_and_what_cannot_be_served_are_said() -> None:
     assert "float64" in str(refusal(network(12).double(), "bfloat16"))
 
 
+STACK = {("8.0", "bfloat16"): 4096, ("8.0", "tf32"): 4096, ("9.0", "bfloat16"): 1600, ("9.0", "tf32"): 2048}
+"""Spilled bytes a thread of the worst kernel; the figures are those of Triton 3.6.0, a few per cent up."""
 SHARED = {"8.0": 163 * 1024, "9.0": 227 * 1024}
 """Shared memory that a program may have, in bytes."""
 

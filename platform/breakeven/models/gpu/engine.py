@@ -37,8 +37,8 @@ class Engine:
     nodes: [n_objects, 7] float32, offsets: [n_events + 1] int64, as in EventNetwork.forward; used where they lie.
     objective: "binary", "multiclass" or "multilabel", as in training/objectives.py; the first `n_regression` labels of
     "multilabel" are regressions.
-    batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network; a larger one must not
-    be asked for, see check_room.
+    batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network. Larger ones find no room
+    where networks together have more than K times that: their loss is NaN, and check_room says why.
     precision: "float32", "tf32" or "bfloat16", of the matrix products in backward; weights, sums, loss and Adam are
     float32, and so are all products without gradients.
 
@@ -165,9 +165,12 @@ class Engine:
             state[k].zero_()
 
     def check_room(self) -> None:
-        """Raise ValueError if the last batches had more nodes or edges than there is room for. Waits for the device."""
+        """Raise ValueError if the last batches had more nodes or edges than there is room for. Waits for the device.
+
+        Nothing is ever written beyond the buffers: networks whose events have no room get a NaN as their loss.
+        """
         room = self._batch.room
-        nodes, edges = int(self._batch.node_ptr[-1]), int(self._batch.edge_ptr[-1])
+        nodes, edges = self._batch.wanted.tolist()
         if nodes > room.nodes or edges > room.edges:
             raise ValueError(
                 f"the batches of {room.networks} networks had {nodes} nodes and {edges} edges where there is room for "

@@ -53,6 +53,7 @@ class Batch:
     """The events of K networks as the kernels of batch.py make them, which has the shapes.
 
     index: [K, slots] int64, numbers of events.  count: [K] int32, how many of a network's slots hold one.
+    wanted: [2] int32, nodes and edges of all of them.  lost: [K] int32, whether there was no room for some of a network's.
     """
 
     def __init__(self, room: Room, device: torch.device) -> None:
@@ -62,7 +63,7 @@ class Batch:
         n_slots, nodes, edges = room.rows("events"), room.rows("nodes"), room.rows("edges")
         self.room = room
         self.index = numbers(room.networks, room.slots, dtype=torch.int64)
-        self.count = numbers(room.networks)
+        self.count, self.wanted, self.lost = numbers(room.networks), numbers(2), numbers(room.networks)
         self.node_ptr, self.edge_ptr = numbers(n_slots + 1), numbers(n_slots + 1)
         self.rows = {over: numbers(room.networks, 2) for over in ("nodes", "edges", "events")}
         self.features = {
@@ -80,11 +81,13 @@ class Batch:
         rows = {"node_rows": self.rows["nodes"], "edge_rows": self.rows["edges"], "event_rows": self.rows["events"]}
         features = {f"{over[:-1]}_features": feature for over, feature in self.features.items()}
         of_nodes = {"event_of": self.event_of, "first_edge": self.first_edge}
+        most = {"most_nodes": self.room.nodes, "most_edges": self.room.edges}
+        room = {**most, "wanted": self.wanted, "lost": self.lost}
         return [
             Launch(
                 batch.lay_out,
                 (1,),
-                {**numbers, **rows, "count": self.count, "batch": slots, "n_slots": n_slots},
+                {**numbers, **rows, **room, "count": self.count, "batch": slots, "n_slots": n_slots},
                 {"BLOCK": 4096, "num_warps": 16},
             ),
             Launch(
@@ -340,10 +343,9 @@ class Backward:
             "gradient": self._gradient,
             "width": columns.width,
             "shared_begin": columns.blocks_begin,
-            "shared_width": columns.block_width if columns.repeats > 1 else 0,
-            "repeats": columns.repeats,
+            "shared_width": columns.block_width,
         }
-        found.append(_over_columns(adam.sum_slabs, networks, sums))
+        found.append(_over_columns(adam.sum_slabs, networks, sums, REPEATS=columns.repeats))
         return found
 
     def _of(self, mlp: str) -> dict[str, Any]:
@@ -358,6 +360,7 @@ class Backward:
             "X": self._forward.output,
             "target": self._target,
             "divisor": self._divisor,
+            "lost": self._batch.lost,
             "of_x": self._of_output,
             "loss": self.loss,
         }
@@ -469,7 +472,7 @@ def padded(n_outputs: int) -> int:
     return max(16, triton.next_power_of_2(n_outputs))
 
 
-def _over_columns(kernel: Any, networks: Networks, arguments: dict[str, Any]) -> Launch:
+def _over_columns(kernel: Any, networks: Networks, arguments: dict[str, Any], **constants: Any) -> Launch:
     tile = networks.tiling.columns
     grid = (triton.cdiv(networks.columns.width, tile.rows), len(networks.weights))
-    return Launch(kernel, grid, arguments, {"BLOCK": tile.rows, "num_warps": tile.warps})
+    return Launch(kernel, grid, arguments, {**constants, "BLOCK": tile.rows, "num_warps": tile.warps})
