@@ -22,6 +22,8 @@ from breakeven.training.workers import ALONE, Workers
 if TYPE_CHECKING:
     from breakeven.models.gpu.engine import Engine as Kernels
 
+_compiled: set[tuple[str, str]] = set()
+"""Objectives and precisions whose kernels this process has had compiled in parallel: a first step would do it in turn."""
 _AT_ONCE_ON_CPU, _AT_ONCE_ON_GPU = 1024, 16384
 
 
@@ -46,7 +48,7 @@ def captured_networks(
         if gpu.serves(models[0], recipe.precision):
             from breakeven.models.gpu.engine import Engine as Kernels  # here, as Triton is an extra
 
-            return Kernels(
+            kernels = Kernels(
                 models,
                 events.nodes,
                 events.offsets,
@@ -56,6 +58,10 @@ def captured_networks(
                 most_edges=most_edges,
                 precision=recipe.precision,
             )
+            if (kind := (objective.name, recipe.precision)) not in _compiled:
+                kernels.compile()
+                _compiled.add(kind)
+            return kernels
         targets = training[0].target
         return whole_networks(models, events, objective, targets, batch, most_nodes, most_edges, recipe.precision)
 
