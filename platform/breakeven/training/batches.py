@@ -3,7 +3,6 @@
 No event is ever touched one by one, and nothing is copied but the batch itself.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from breakeven.fingerprint import fingerprint
+from breakeven.training.loading import load_arrays
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,8 @@ class EventTensors:
 
     @classmethod
     def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
-        """Events from numpy arrays, memory-mapped ones too; on CPU without a copy."""
-        with warnings.catch_warnings():
-            # A read-only map makes a tensor that must not be written to; nothing here writes to it.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return cls(torch.from_numpy(nodes).to(device), torch.from_numpy(offsets).to(device))
+        """Events from numpy arrays, memory-mapped ones too; on CPU without a copy. Raises TooLarge as load_arrays does."""
+        return cls(*load_arrays([nodes, offsets], device))
 
     @property
     def n_events(self) -> int:

@@ -3,7 +3,8 @@
 Whole networks train in a GPU's own kernels where those serve, else in plain torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +18,13 @@ from breakeven.training.objectives import Objective
 from breakeven.training.plain_engine import heads, whole_networks
 from breakeven.training.recipe import Recipe
 from breakeven.training.workers import ALONE, Workers
+
+if TYPE_CHECKING:
+    from breakeven.models.gpu.engine import Engine as Kernels
+
+_compiled: set[tuple[str, str]] = set()
+"""Objectives and precisions whose kernels this process has had compiled in parallel: a first step would do it in turn."""
+_AT_ONCE_ON_CPU, _AT_ONCE_ON_GPU = 1024, 16384
 
 
 def captured_networks(
@@ -40,7 +48,7 @@ def captured_networks(
         if gpu.serves(models[0], recipe.precision):
             from breakeven.models.gpu.engine import Engine as Kernels  # here, as Triton is an extra
 
-            return Kernels(
+            kernels = Kernels(
                 models,
                 events.nodes,
                 events.offsets,
@@ -50,6 +58,10 @@ def captured_networks(
                 most_edges=most_edges,
                 precision=recipe.precision,
             )
+            if (kind := (objective.name, recipe.precision)) not in _compiled:
+                kernels.compile()
+                _compiled.add(kind)
+            return kernels
         targets = training[0].target
         return whole_networks(models, events, objective, targets, batch, most_nodes, most_edges, recipe.precision)
 
@@ -72,7 +84,7 @@ def captured_heads(
     samples = [[training[number], validation[number]] for number in range(len(models))]
     features = torch.cat(
         [
-            represent_events(model, events, torch.cat([sample.index for sample in own]), recipe.evaluation_batch_size)
+            represent_events(model, events, torch.cat([sample.index for sample in own]))
             for model, own in zip(models, samples, strict=True)
         ]
     )
@@ -88,7 +100,43 @@ def captured_heads(
     return Captured(engine, moved[::2], moved[1::2], batch_sizes, models[0].n_outputs, objects)
 
 
+def predict_events(model: EventNetwork, events: EventTensors, index: Tensor, at_once: int | None = None) -> Tensor:
+    """The outputs of `model` for the events `index` [n], [n, n_outputs] in the model's precision.
+
+    at_once: events at a time; None: as many as suit the device.
+    """
+    if gpu.serves(model, "float32"):
+        return _kernels_without_training(model, events).outputs(0, index)
+    return _in_batches(model, events, index, at_once)
+
+
+def represent_events(model: EventNetwork, events: EventTensors, index: Tensor, at_once: int | None = None) -> Tensor:
+    """What the head of `model` sees of the events `index` [n], [n, hidden]; at_once: see predict_events."""
+    if gpu.serves(model, "float32"):
+        return _kernels_without_training(model, events).represent(0, index)
+    return _in_batches(model.represent, events, index, at_once)
+
+
+def events_at_once(device: torch.device) -> int:
+    """Events to evaluate at a time: on CPU what a cache holds, on a GPU what keeps it busy."""
+    return _AT_ONCE_ON_GPU if device.type == "cuda" else _AT_ONCE_ON_CPU
+
+
 @torch.no_grad()
-def represent_events(model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int) -> Tensor:
-    """What the head sees of the events `index` [n], [n, hidden]."""
-    return torch.cat([model.represent(*events.gather(rows)) for rows in index.split(batch_size)])
+def _in_batches(
+    function: Callable[[Tensor, Tensor], Tensor], events: EventTensors, index: Tensor, at_once: int | None
+) -> Tensor:
+    parts = index.split(at_once or events_at_once(events.device))
+    return torch.cat([function(*events.gather(rows)) for rows in parts])
+
+
+def _kernels_without_training(model: EventNetwork, events: EventTensors) -> "Kernels":
+    """The kernels with `model` in them and room for no more than evaluation."""
+    from breakeven.models.gpu.engine import Engine as Kernels
+
+    room = {"batch": 1, "most_nodes": 1, "most_edges": 1}
+    return Kernels([model], events.nodes, events.offsets, objective=_any_objective(model), precision="float32", **room)
+
+
+def _any_objective(model: EventNetwork) -> str:
+    return "binary" if model.n_outputs == 1 else "multiclass"

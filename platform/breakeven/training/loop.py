@@ -16,11 +16,12 @@ from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph_network import layers
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
-from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.batches import EventTensors, Sample, share
 from breakeven.training.captured_alone import CapturedAlone, can_be_captured
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
-from breakeven.training.eager import Eager, all_rows, outputs_of
+from breakeven.training.eager import Eager
+from breakeven.training.engines import events_at_once, predict_events
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import not_finite
 from breakeven.training.objectives import named_objective, quality
@@ -108,30 +109,35 @@ def evaluate(
     events: EventTensors,
     sample: Sample,
     objective: str,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
     *,
     workers: Workers = ALONE,
 ) -> dict[str, float]:
     """Loss (mean over events), accuracy and auc (fractions, see metrics.py) of `model` on `sample`.
+
+    batch_size: events at a time; None: as many as suit the device.
 
     With the binary objective also metrics.working_points, those that the sample is large enough for.
     Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
     """
     chosen = named_objective(objective, model.n_outputs)
     ready = ready_sample(sample, events, chosen, "evaluation")
-    recipe = Recipe(evaluation_batch_size=batch_size)
-    outputs = all_rows(outputs_of(model, events, ready, Strategy(), recipe, workers), ready, recipe, workers)
+    own = ready.index[share(len(ready), workers.rank, workers.world)]
+    outputs = workers.gather(predict_events(model, events, own, batch_size))
     found = quality(chosen, outputs, ready.target)
     return found | working_points(chosen.scores(outputs), ready.target) if objective == "binary" else found
 
 
 @torch.no_grad()
-def represent(model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
+def represent(
+    model: EventNetwork, events: EventTensors, index: Tensor, batch_size: int | None = None
+) -> dict[str, Tensor]:
     """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
 
-    The last, "decoder", is what the head sees; see graph_network.layers for the others.
+    The last, "decoder", is what the head sees; see graph_network.layers for the others.  batch_size: as in evaluate.
     """
-    batches = [layers(model, *events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
+    parts = index.to(events.device).split(batch_size or events_at_once(events.device))
+    batches = [layers(model, *events.gather(rows)) for rows in parts]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 

@@ -22,7 +22,7 @@ class Objective:
     """prepare: checks and converts targets.  loss_sum: (outputs [n, n_outputs], prepared targets) -> sum over events.
 
     losses: the same for each event [n], for batches of which some events do not count.
-    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets) -> accuracy and auc.
+    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Objective:
     loss_sum: Callable[[Tensor, Tensor], Tensor]
     losses: Callable[[Tensor, Tensor], Tensor]
     scores: Callable[[Tensor], Tensor]
-    metrics: Callable[[Tensor, Tensor], dict[str, float]]
+    metrics: Callable[..., dict[str, float]]
 
 
 def named_objective(name: str, n_outputs: int) -> Objective:
@@ -45,10 +45,12 @@ def named_objective(name: str, n_outputs: int) -> Objective:
     raise ValueError(f"objective is {name!r}; choose multiclass, multilabel or binary")
 
 
-def quality(objective: Objective, outputs: Tensor, target: Tensor) -> dict[str, float]:
+def quality(
+    objective: Objective, outputs: Tensor, target: Tensor, area: metrics.Area = metrics.area_of_curve
+) -> dict[str, float]:
     """loss (mean over events), accuracy and auc of `outputs` [n, n_outputs] against prepared targets."""
     loss = float(objective.loss_sum(outputs.double(), target)) / len(target)
-    return {"loss": loss} | objective.metrics(objective.scores(outputs), target)
+    return {"loss": loss} | objective.metrics(objective.scores(outputs), target, area=area)
 
 
 def binary(n_outputs: int = 1) -> Objective:

@@ -18,6 +18,7 @@ from breakeven.training.captured import Captured
 from breakeven.training.clock import Clock
 from breakeven.training.engines import captured_heads, captured_networks
 from breakeven.training.member import Failed, Member
+from breakeven.training.metrics import area_of_ranks
 from breakeven.training.nonfinite import not_finite
 from breakeven.training.objectives import Objective, named_objective, quality
 from breakeven.training.progress import Progress
@@ -167,7 +168,7 @@ def _end_epoch(
     recipe, progress = run.member.recipe, run.progress
     try:
         train_loss = _mean_loss(run, losses, weights, events)
-        found = quality(run.objective, outputs, run.truth)
+        found = quality(run.objective, outputs, run.truth, area_of_ranks)
         if not math.isfinite(found["loss"]):
             set_parameters(run.trained, weights)
             epoch = len(progress.curve)

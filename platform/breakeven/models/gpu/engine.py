@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from triton.runtime import driver
 
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import refusal
 from breakeven.models.gpu.columns import Columns
-from breakeven.models.gpu.launch import Launch
+from breakeven.models.gpu.launch import Launch, compile_all
 from breakeven.models.gpu.passes import OBJECTIVES, Backward, Batch, Forward, Networks, Room, adam_launch
 from breakeven.models.gpu.tiles import Tiling, processors, table
 
@@ -36,8 +37,8 @@ class Engine:
     nodes: [n_objects, 7] float32, offsets: [n_events + 1] int64, as in EventNetwork.forward; used where they lie.
     objective: "binary", "multiclass" or "multilabel", as in training/objectives.py; the first `n_regression` labels of
     "multilabel" are regressions.
-    batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network; a larger one must not
-    be asked for, see check_room.
+    batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network. Larger ones find no room
+    where networks together have more than K times that: their loss is NaN, and check_room says why.
     precision: "float32", "tf32" or "bfloat16", of the matrix products in backward; weights, sums, loss and Adam are
     float32, and so are all products without gradients.
 
@@ -110,6 +111,13 @@ class Engine:
         """All kernels of backward, update and predict."""
         return [*self._backward, self._update, *self._predict]
 
+    def compile(self, processes: int | None = None) -> int:
+        """Compile all its kernels for this card in parallel, into Triton's cache; how many that are.
+
+        Without it the first step compiles one after the other, for more than a minute. See launch.compile_all.
+        """
+        return compile_all(self.launches, driver.active.get_current_target(), processes)
+
     def backward(self) -> None:
         """Make the batches, and set `loss` and `gradient`. Several workers may add up both before `update`."""
         for launch in self._backward:
@@ -157,9 +165,12 @@ class Engine:
             state[k].zero_()
 
     def check_room(self) -> None:
-        """Raise ValueError if the last batches had more nodes or edges than there is room for. Waits for the device."""
+        """Raise ValueError if the last batches had more nodes or edges than there is room for. Waits for the device.
+
+        Nothing is ever written beyond the buffers: networks whose events have no room get a NaN as their loss.
+        """
         room = self._batch.room
-        nodes, edges = int(self._batch.node_ptr[-1]), int(self._batch.edge_ptr[-1])
+        nodes, edges = self._batch.wanted.tolist()
         if nodes > room.nodes or edges > room.edges:
             raise ValueError(
                 f"the batches of {room.networks} networks had {nodes} nodes and {edges} edges where there is room for "

@@ -5,10 +5,12 @@ card of any architecture will ask for.
 """
 
 import importlib
-import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,18 +79,27 @@ class Source:
 
 
 def compile_all(launches: Iterable[Launch], target: GPUTarget, processes: int | None = None) -> int:
-    """Compile all that the launches need into Triton's cache, in parallel processes; returns how many kernels that were.
+    """Compile all that the launches need into Triton's cache, in parallel processes; how many kernels that are.
 
     processes: by default as many as this process has cores. A kernel takes seconds and holds Python's lock meanwhile,
-    hence processes and not threads. Raises what the compiler raises.
+    hence processes; they import nothing but this package. Raises RuntimeError with what the compiler says.
     """
     sources = {source.identity: source for source in (launch.source(target) for launch in launches)}
-    processes = min(len(sources), processes or len(os.sched_getaffinity(0)))
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in [pool.submit(_compile, source) for source in sources.values()]:
-            done.result()
-    return len(sources)
+    # In order of their names: forms of one kernel take alike long, and so each process gets its share of the long ones.
+    ordered = sorted(sources.values(), key=lambda source: source.name)
+    processes = min(len(ordered), processes or len(os.sched_getaffinity(0)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "breakeven.models.gpu.compile"]
 
+    def compile_part(number: int) -> subprocess.CompletedProcess[bytes]:
+        part = pickle.dumps(ordered[number::processes])
+        return subprocess.run(command, input=part, capture_output=True, env=environment)
 
-def _compile(source: Source) -> None:
-    source.compile()
+    with ThreadPoolExecutor(max(1, processes)) as pool:
+        done = list(pool.map(compile_part, range(processes)))
+    failed = [process.stderr.decode(errors="replace") for process in done if process.returncode != 0]
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} of {processes} compilers of GPU kernels failed; the first said:\n{failed[0]}"
+        )
+    return len(ordered)

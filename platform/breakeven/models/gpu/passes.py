@@ -22,7 +22,6 @@ _MOST_ROWS = 2**31 // 64
 """The kernels count the numbers of a buffer [rows, 64] in 32 bits."""
 _ENCODED = {"nodes": encoder.NODES, "edges": encoder.EDGES, "events": encoder.EVENTS}
 _OPERANDS = {"float32": tl.float32, "tf32": tl.float32, "bfloat16": tl.bfloat16}
-_ADAM_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Batch:
     """The events of K networks as the kernels of batch.py make them, which has the shapes.
 
     index: [K, slots] int64, numbers of events.  count: [K] int32, how many of a network's slots hold one.
+    wanted: [2] int32, nodes and edges of all of them.  lost: [K] int32, whether there was no room for some of a network's.
     """
 
     def __init__(self, room: Room, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class Batch:
         n_slots, nodes, edges = room.rows("events"), room.rows("nodes"), room.rows("edges")
         self.room = room
         self.index = numbers(room.networks, room.slots, dtype=torch.int64)
-        self.count = numbers(room.networks)
+        self.count, self.wanted, self.lost = numbers(room.networks), numbers(2), numbers(room.networks)
         self.node_ptr, self.edge_ptr = numbers(n_slots + 1), numbers(n_slots + 1)
         self.rows = {over: numbers(room.networks, 2) for over in ("nodes", "edges", "events")}
         self.features = {
@@ -81,11 +81,13 @@ class Batch:
         rows = {"node_rows": self.rows["nodes"], "edge_rows": self.rows["edges"], "event_rows": self.rows["events"]}
         features = {f"{over[:-1]}_features": feature for over, feature in self.features.items()}
         of_nodes = {"event_of": self.event_of, "first_edge": self.first_edge}
+        most = {"most_nodes": self.room.nodes, "most_edges": self.room.edges}
+        room = {**most, "wanted": self.wanted, "lost": self.lost}
         return [
             Launch(
                 batch.lay_out,
                 (1,),
-                {**numbers, **rows, "count": self.count, "batch": slots, "n_slots": n_slots},
+                {**numbers, **rows, **room, "count": self.count, "batch": slots, "n_slots": n_slots},
                 {"BLOCK": 4096, "num_warps": 16},
             ),
             Launch(
@@ -122,12 +124,12 @@ class Networks:
 
     def launch(self, kernel: Any, cut: Cut, arguments: dict[str, Any], **constants: Any) -> Launch:
         """A kernel over rows."""
-        products = {}
+        of_products = {}
         if "OP" in kernel.arg_names:
-            products = {"OP": _OPERANDS[self.precision], "PREC": _products(self.precision, self.weights.device)}
+            of_products = {"OP": _OPERANDS[self.precision], "PREC": products(self.precision, self.weights.device)}
         cutting = {"BLOCK": cut.rows, "num_warps": cut.warps, "num_stages": 1}
         plain = {name: value.value if isinstance(value, tl.constexpr) else value for name, value in constants.items()}
-        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **products, **cutting})
+        return Launch(kernel, (cut.programs, len(self.weights)), arguments, {**plain, **of_products, **cutting})
 
 
 class Forward:
@@ -341,10 +343,9 @@ class Backward:
             "gradient": self._gradient,
             "width": columns.width,
             "shared_begin": columns.blocks_begin,
-            "shared_width": columns.block_width if columns.repeats > 1 else 0,
-            "repeats": columns.repeats,
+            "shared_width": columns.block_width,
         }
-        found.append(_over_columns(adam.sum_slabs, networks, sums))
+        found.append(_over_columns(adam.sum_slabs, networks, sums, REPEATS=columns.repeats))
         return found
 
     def _of(self, mlp: str) -> dict[str, Any]:
@@ -359,6 +360,7 @@ class Backward:
             "X": self._forward.output,
             "target": self._target,
             "divisor": self._divisor,
+            "lost": self._batch.lost,
             "of_x": self._of_output,
             "loss": self.loss,
         }
@@ -457,7 +459,7 @@ def adam_launch(networks: Networks, state: dict[str, Tensor]) -> Launch:
     return _over_columns(adam.adam, networks, {"weights": networks.weights, **state, **sizes})
 
 
-def _products(precision: str, device: torch.device) -> str:
+def products(precision: str, device: torch.device) -> str:
     """tl.dot's input_precision. On a GPU float32 is six products of bfloat16 parts: the units for float32 itself would
     need thousands of registers."""
     if precision != "float32":
@@ -470,6 +472,7 @@ def padded(n_outputs: int) -> int:
     return max(16, triton.next_power_of_2(n_outputs))
 
 
-def _over_columns(kernel: Any, networks: Networks, arguments: dict[str, Any]) -> Launch:
-    grid = (triton.cdiv(networks.columns.width, _ADAM_BLOCK), len(networks.weights))
-    return Launch(kernel, grid, arguments, {"BLOCK": _ADAM_BLOCK, "num_warps": 4})
+def _over_columns(kernel: Any, networks: Networks, arguments: dict[str, Any], **constants: Any) -> Launch:
+    tile = networks.tiling.columns
+    grid = (triton.cdiv(networks.columns.width, tile.rows), len(networks.weights))
+    return Launch(kernel, grid, arguments, {**constants, "BLOCK": tile.rows, "num_warps": tile.warps})

@@ -28,7 +28,8 @@ class Cut:
 
 
 Table = Mapping[str, tuple[Tile, ...]]
-"""The tiles to choose from, smallest first, for the kernels over edges, nodes and events, forward and backward."""
+"""The tiles to choose from, smallest first, for the kernels over edges, nodes and events, forward and backward, for sums
+over nodes' edges, and over the columns of all parameters, where per_processor counts for nothing."""
 
 _BFLOAT16: Table = {
     "edges forward": (Tile(4, 64, 4),),
@@ -38,6 +39,7 @@ _BFLOAT16: Table = {
     "nodes sums": (Tile(16, 16, 4),),
     "events forward": (Tile(1, 16, 4),),
     "events backward": (Tile(1, 16, 4),),
+    "columns": (Tile(8, 256, 4),),
 }
 _FLOAT32: Table = {
     **_BFLOAT16,
@@ -45,8 +47,11 @@ _FLOAT32: Table = {
     "edges backward": (Tile(1, 64, 4),),
     "nodes backward": (Tile(1, 64, 4),),
 }
-_INTERPRETED: Table = {kind: (Tile(2, 64 if kind.startswith("edges") else 16, 4),) for kind in _BFLOAT16}
-"""Triton's interpreter: small, so that the few rows of a test make several tiles and programs."""
+_INTERPRETED: Table = {
+    **{kind: (Tile(2, 64 if kind.startswith("edges") else 16, 4),) for kind in _BFLOAT16},
+    "columns": (Tile(1, 65536, 4),),
+}
+"""Triton's interpreter: several tiles and programs from the few rows of a test, and as few operations as that allows."""
 
 _SLACK = 1.05
 """Batches differ in size; a program more than the average needs would often be one too few."""
@@ -67,6 +72,11 @@ class Tiling:
 
     def __init__(self, tiles: Table, processors: int, networks: int, rows: Mapping[str, float]) -> None:
         self._tiles, self._processors, self._networks, self._rows = tiles, processors, networks, rows
+
+    @property
+    def columns(self) -> Tile:
+        """Of kernels over the columns of all parameters."""
+        return self._tiles["columns"][0]
 
     def cut(self, kind: str) -> Cut:
         """How the kernels of `kind`, such as "edges backward", are cut.

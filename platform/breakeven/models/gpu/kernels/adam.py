@@ -8,7 +8,19 @@ _LOG_BETA_1, _LOG_BETA_2 = tl.constexpr(-0.10536051565782628), tl.constexpr(-0.0
 """log 0.9 and log 0.999."""
 
 
-@triton.jit(do_not_specialize=["n_networks", "repeats", "shared_begin", "shared_width"])
+@triton.jit
+def _sum_columns(slabs, slab_width, n_networks, column, n, BLOCK: tl.constexpr):
+    """Sums [BLOCK] of the first n [BLOCK] slabs of this network at `column`; sixteen loads on their way at once."""
+    network = tl.program_id(1)
+    total = tl.zeros([BLOCK], tl.float32)
+    for s in range(0, tl.max(n, 0), _SLABS_AT_ONCE):
+        slab = (s + tl.arange(0, _SLABS_AT_ONCE))[:, None]
+        at = (slab * n_networks + network).to(tl.int64) * slab_width + column[None, :]
+        total += tl.sum(tl.load(slabs + at, mask=slab < n[None, :], other=0.0), 0)
+    return total
+
+
+@triton.jit(do_not_specialize=["n_networks"])
 def sum_slabs(
     slabs,
     slab_width,
@@ -18,29 +30,29 @@ def sum_slabs(
     width,
     shared_begin,
     shared_width,
-    repeats,
+    REPEATS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """gradient [K, width] from slabs [S, K, slab_width].
 
     programs: [width] int32, how many programs wrote each column.
-    Where one block serves all iterations, each iteration has its own columns in the slabs: those from shared_begin on,
-    shared_width of them, are there `repeats` times, and all further ones lie behind.
+    REPEATS > 1: one block serves all iterations, and each has columns of its own in the slabs: the shared_width columns
+    from shared_begin on are there so many times, and all further ones lie behind.
     """
     network = tl.program_id(1)
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     ok = column < width
     n = tl.load(programs + column, mask=ok, other=0)
-    behind = column >= shared_begin + shared_width
-    shared = (column >= shared_begin) & (column < shared_begin + shared_width)
-    place = column + tl.where(behind, (repeats - 1) * shared_width, 0)
-    total = tl.zeros([BLOCK], tl.float32)
-    for repeat in range(0, repeats):
-        n_here = tl.where(shared | (repeat == 0), n, 0)
-        for s in range(0, tl.max(n_here, 0), _SLABS_AT_ONCE):
-            slab = (s + tl.arange(0, _SLABS_AT_ONCE))[:, None]
-            at = (slab * n_networks + network).to(tl.int64) * slab_width + (place + repeat * shared_width)[None, :]
-            total += tl.sum(tl.load(slabs + at, mask=slab < n_here[None, :], other=0.0), 0)
+    if REPEATS == 1:  # as it is, so that the loads stay wide
+        total = _sum_columns(slabs, slab_width, n_networks, column, n, BLOCK)
+    else:
+        behind = column >= shared_begin + shared_width
+        shared = (column >= shared_begin) & (column < shared_begin + shared_width)
+        place = column + tl.where(behind, (REPEATS - 1) * shared_width, 0)
+        total = _sum_columns(slabs, slab_width, n_networks, place, n, BLOCK)
+        for repeat in range(1, REPEATS):
+            again = tl.where(shared, n, 0)
+            total += _sum_columns(slabs, slab_width, n_networks, column + repeat * shared_width, again, BLOCK)
     tl.store(gradient + network.to(tl.int64) * width + column, total, mask=ok)
 
 

@@ -7,17 +7,33 @@ import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["batch", "n_slots"])
+@triton.jit(do_not_specialize=["batch", "n_slots", "most_nodes", "most_edges"])
 def lay_out(
-    offsets, index, count, node_ptr, edge_ptr, node_rows, edge_rows, event_rows, batch, n_slots, BLOCK: tl.constexpr
+    offsets,
+    index,
+    count,
+    node_ptr,
+    edge_ptr,
+    node_rows,
+    edge_rows,
+    event_rows,
+    wanted,
+    lost,
+    batch,
+    n_slots,
+    most_nodes,
+    most_edges,
+    BLOCK: tl.constexpr,
 ):
     """Where each event's nodes and edges begin, and the rows of each network. One program.
 
     index: [K, batch] int64.  count: [K] int32; slots from count on hold no event.  n_slots: K * batch.
     node_ptr, edge_ptr: [n_slots + 1] int32.  *_rows: [K, 2] int32, first row and end.
+    wanted: [2] int32, nodes and edges of all events. Where those are more than most_nodes or most_edges, the events from
+    the first that does not fit on are laid out as empty, and lost: [K] int32 tells whose they are.
     """
-    nodes = tl.full([], 0, tl.int32)
-    edges = tl.full([], 0, tl.int32)
+    nodes_wanted, edges_wanted = tl.full([], 0, tl.int32), tl.full([], 0, tl.int32)
+    nodes, edges = tl.full([], 0, tl.int32), tl.full([], 0, tl.int32)
     for start in range(0, n_slots, BLOCK):
         slot = start + tl.arange(0, BLOCK)
         inside = slot < n_slots
@@ -29,6 +45,10 @@ def lay_out(
         n = tl.load(offsets + event + 1, mask=real, other=0) - tl.load(offsets + event, mask=real, other=0)
         n = n.to(tl.int32)
         pairs = n * (n - 1)
+        fits = (nodes_wanted + tl.cumsum(n, 0) <= most_nodes) & (edges_wanted + tl.cumsum(pairs, 0) <= most_edges)
+        nodes_wanted += tl.sum(n, 0)
+        edges_wanted += tl.sum(pairs, 0)
+        n, pairs = tl.where(fits, n, 0), tl.where(fits, pairs, 0)
         node_end, edge_end = nodes + tl.cumsum(n, 0), edges + tl.cumsum(pairs, 0)
         tl.store(node_ptr + slot + 1, node_end, mask=inside)
         tl.store(edge_ptr + slot + 1, edge_end, mask=inside)
@@ -37,10 +57,15 @@ def lay_out(
         tl.store(edge_rows + 2 * network, edge_end - pairs, mask=begins)
         tl.store(event_rows + 2 * network, slot, mask=begins)
         tl.store(event_rows + 2 * network + 1, slot + n_events, mask=begins)
+        tl.store(lost + network, 0, mask=begins)
         tl.store(node_rows + 2 * network + 1, node_end, mask=ends)
         tl.store(edge_rows + 2 * network + 1, edge_end, mask=ends)
         nodes += tl.sum(n, 0)
         edges += tl.sum(pairs, 0)
+        tl.debug_barrier()  # after the zeros
+        tl.store(lost + network, 1, mask=real & ~fits)
+    tl.store(wanted, nodes_wanted)
+    tl.store(wanted + 1, edges_wanted)
     tl.store(node_ptr, 0)
     tl.store(edge_ptr, 0)
 

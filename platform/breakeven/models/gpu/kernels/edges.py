@@ -10,7 +10,6 @@ import triton.language as tl
 
 from breakeven.models.gpu.kernels.mlp import (
     add_outer,
-    add_sums,
     back,
     load_rows,
     load_square,
@@ -207,15 +206,18 @@ def terms_backward(
     G = slab_of(G, slab_width)
     wa, wb, wd = load_square(W, 256, OP), load_square(W + _B, 256, OP), load_square(W + _D, 256, OP)
     ga, gb, gd = zero_square(), zero_square(), zero_square()
-    vectors = zero_vectors()
+    bias = G + _FIRST_BIAS + tl.arange(0, 64)
+    tl.store(bias, tl.zeros([64], tl.float32))
+    tl.debug_barrier()
     first, end, step = tiles_of(node_rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
         ok = row < end
         event = tl.load(event_of + row, mask=ok, other=0)
-        received, sent = load_rows(of_receiver, row, ok).to(OP), load_rows(of_sender, row, ok).to(OP)
+        received, sent = load_rows(of_receiver, row, ok), load_rows(of_sender, row, ok).to(OP)
         x, z = load_rows(X, row, ok).to(OP), load_rows(Z, event, ok).to(OP)
-        vectors = add_sums(vectors, 0, received, ok, OP, PREC)
+        tl.store(bias, tl.load(bias) + tl.sum(received, 0))  # in memory: registers are full
+        received = received.to(OP)
         ga = add_outer(ga, received, x, OP, PREC)
         gb = add_outer(gb, sent, x, OP, PREC)
         gd = add_outer(gd, received, z, OP, PREC)
@@ -225,5 +227,3 @@ def terms_backward(
     store_square(G, 256, ga)
     store_square(G + _B, 256, gb)
     store_square(G + _D, 256, gd)
-    bias = (tl.arange(0, 16)[:, None] == 0) & (tl.arange(0, 64)[None, :] >= 0)
-    tl.store(G + _FIRST_BIAS + tl.arange(0, 64)[None, :] + 0 * tl.arange(0, 16)[:, None], vectors, mask=bias)

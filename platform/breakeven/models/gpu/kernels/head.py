@@ -54,6 +54,7 @@ def head_backward(
     X,
     target,
     divisor,
+    lost,
     of_x,
     loss,
     OBJECTIVE: tl.constexpr,
@@ -66,7 +67,7 @@ def head_backward(
 
     X: [events, 64], the decoder's output; of_x: the gradient there.  divisor: [K] int32, of the loss; 0 for none.
     target: class numbers [events] int64, zeros and ones [events] or labels [events, N] float32, of which the first
-    N_REGRESSION are regressions.  loss: [S, K], each program's share.
+    N_REGRESSION are regressions.  loss: [S, K], each program's share; NaN where `lost` [K] says that events are missing.
     """
     network = tl.program_id(1)
     W += network * stride
@@ -77,7 +78,7 @@ def head_backward(
     share = tl.where(n_events > 0, 1.0 / tl.where(n_events > 0, n_events, 1).to(tl.float32), 0.0)
     g_weight = tl.zeros([PAD, 64], tl.float32)
     g_bias = tl.zeros([PAD], tl.float32)
-    total = tl.full([], 0.0, tl.float32)
+    total = tl.where(tl.load(lost + network) > 0, float("nan"), 0.0)
     first, end, step = tiles_of(event_rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
