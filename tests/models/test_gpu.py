@@ -21,7 +21,7 @@ pytest.importorskip("triton", reason="the kernels are an optional extra")
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import engine as engines
-from breakeven.models.gpu import refusal, serves
+from breakeven.models.gpu import _refusal_of_card, refusal, serves
 from breakeven.models.gpu.engine import Engine
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
@@ -252,12 +252,15 @@ def test_what_cannot_be_served_is_said() -> None:
         Engine([model, network(12, iterations=2)], nodes, offsets, **options)
     with pytest.raises(ValueError, match="hidden width of 64, this model has 32"):
         Engine([network(12, hidden=32)], nodes, offsets, **options)
+    assert _refusal_of_card("A100", (8, 0), "bfloat16") is None
+    assert "compute capability 9.0 or higher; A100 has 8.0" in str(_refusal_of_card("A100", (8, 0), "tf32"))
+    assert "choose bfloat16 or tf32" in str(_refusal_of_card("H200", (9, 0), "float32"))
     assert not serves(model, "bfloat16")  # it lies on the CPU
     assert "float64" in str(refusal(network(12).double(), "bfloat16"))
 
 
-STACK = {("8.0", "bfloat16"): 4096, ("8.0", "tf32"): 4096, ("9.0", "bfloat16"): 1600, ("9.0", "tf32"): 2048}
-"""Spilled bytes a thread of the worst kernel; the figures are those of Triton 3.6.0, a few per cent up."""
+SPILLED = {("8.0", "bfloat16"): 1400, ("9.0", "bfloat16"): 1500, ("9.0", "tf32"): 1800}
+"""Bytes of spilled registers a thread of the worst kernel: those of Triton 3.6.0, some per cent up."""
 SHARED = {"8.0": 163 * 1024, "9.0": 227 * 1024}
 """Shared memory that a program may have, in bytes."""
 
@@ -277,11 +280,10 @@ def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-@pytest.mark.parametrize("capability", ["8.0", "9.0"])
+@pytest.mark.parametrize(("capability", "precision"), SPILLED)
 def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:
     found = compiled(capability, precision, tmp_path)
     assert {kernel["name"] for kernel in found} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
     for kernel in found:
         assert kernel["shared"] <= SHARED[capability], kernel
-        assert kernel["stack"] <= STACK[capability, precision], kernel
+        assert kernel["stack"] <= SPILLED[capability, precision], kernel
