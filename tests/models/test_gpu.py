@@ -20,8 +20,8 @@ pytest.importorskip("triton", reason="the kernels are an optional extra")
 
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
-from breakeven.models.gpu import engine as engines
 from breakeven.models.gpu import _refusal_of_card, refusal, serves
+from breakeven.models.gpu import engine as engines
 from breakeven.models.gpu.engine import Engine
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
