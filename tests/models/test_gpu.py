@@ -16,13 +16,16 @@ import pytest
 import torch
 from torch import Tensor
 
-pytest.importorskip("triton", reason="the kernels are an optional extra")
+triton = pytest.importorskip("triton", reason="the kernels are an optional extra")
+
+import triton.language as tl
 
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import _refusal_of_card, refusal, serves
 from breakeven.models.gpu import engine as engines
 from breakeven.models.gpu.engine import Engine
+from breakeven.models.gpu.kernels.mlp import add_product_with_ones
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
 
@@ -287,3 +290,22 @@ def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -
     for kernel in found:
         assert kernel["shared"] <= SHARED[capability], kernel
         assert kernel["stack"] <= SPILLED[capability, precision], kernel
+
+
+@triton.jit
+def _sums_as_product(values, found, n):
+    row = tl.arange(0, 16)
+    rows = tl.load(values + row[:, None] * 64 + tl.arange(0, 64)[None, :], mask=row[:, None] < n, other=0.0)
+    total = tl.zeros([16, 64], tl.float32)
+    for vector in tl.static_range(2):
+        total = add_product_with_ones(total, 3 * vector, rows * (vector + 1), row < n, tl.float32, "ieee")
+    tl.store(found + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
+
+
+def test_sums_as_products_are_sums() -> None:
+    """The form that bfloat16 takes, which cannot be interpreted itself."""
+    values, found = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
+    _sums_as_product[(1,)](values, found, 11)
+    torch.testing.assert_close(found[0], values[:11].sum(0))
+    torch.testing.assert_close(found[3], 2.0 * values[:11].sum(0))
+    assert int((found != 0).any(1).sum()) == 2
