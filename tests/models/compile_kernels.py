@@ -45,10 +45,10 @@ class Card:
         return self.target
 
 
-def launches(capability: tuple[int, int], precision: str) -> list[Launch]:
+def launches(precision: str) -> list[Launch]:
     """Those of a step of each of BATCHES on such a card, and of an evaluation."""
     table = tiles.table
-    engines.table = lambda _, precision: table(capability, precision)
+    engines.table = lambda _, precision: table(False, precision)
     engines.processors = lambda device: PROCESSORS
     products = passes.products
     passes.products = lambda precision, _: products(precision, torch.device("cuda"))
@@ -75,7 +75,7 @@ def resources(binary: bytes) -> dict[str, int]:
 def main() -> None:
     major, minor = map(int, sys.argv[1].split("."))
     target = GPUTarget("cuda", 10 * major + minor, 32)
-    wanted = launches((major, minor), sys.argv[2])
+    wanted = launches(sys.argv[2])
     if len(sys.argv) > 3:
         wanted = [launch for launch in wanted if launch.kernel.fn.__name__ in sys.argv[3:]]
     compile_all(wanted, target)

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
-
-pytest.importorskip("triton", reason="the kernels are an optional extra")
 
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.gpu import _refusal_of_card, refusal, serves
 from breakeven.models.gpu import engine as engines
-from breakeven.models.gpu import refusal, serves
 from breakeven.models.gpu.engine import Engine
+from breakeven.models.gpu.kernels.mlp import add_product_with_ones
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
 
@@ -122,9 +123,9 @@ def relative(found: Tensor, expected: Tensor) -> float:
     ("objective", "batches", "options"),
     [
         ("multiclass", [(2, 1, 0)], {}),
-        ("multilabel", [(3, 4)], {"log_momenta": False}),
-        ("binary", [(4, 1, 6, 0), (7,)], {"shared_blocks": True}),
-        pytest.param("binary", [(5, 1), ()], {"iterations": 2}, id="60 objects, and a network without events"),
+        ("multilabel", [(3, 4)], {"log_momenta": False, "iterations": 2}),
+        ("binary", [(4, 1, 6, 0), (7,)], {"shared_blocks": True, "iterations": 2}),
+        pytest.param("binary", [(5, 1), ()], {"iterations": 1}, id="60 objects, and a network without events"),
     ],
 )
 def test_loss_and_gradient_are_those_of_float64(
@@ -252,12 +253,15 @@ def test_what_cannot_be_served_is_said() -> None:
         Engine([model, network(12, iterations=2)], nodes, offsets, **options)
     with pytest.raises(ValueError, match="hidden width of 64, this model has 32"):
         Engine([network(12, hidden=32)], nodes, offsets, **options)
+    assert _refusal_of_card("A100", (8, 0), "bfloat16") is None
+    assert "compute capability 9.0 or higher; A100 has 8.0" in str(_refusal_of_card("A100", (8, 0), "tf32"))
+    assert "choose bfloat16 or tf32" in str(_refusal_of_card("H200", (9, 0), "float32"))
     assert not serves(model, "bfloat16")  # it lies on the CPU
     assert "float64" in str(refusal(network(12).double(), "bfloat16"))
 
 
-STACK = {("8.0", "bfloat16"): 4096, ("8.0", "tf32"): 4096, ("9.0", "bfloat16"): 1600, ("9.0", "tf32"): 2048}
-"""Spilled bytes a thread of the worst kernel; the figures are those of Triton 3.6.0, a few per cent up."""
+SPILLED = {("8.0", "bfloat16"): 1400, ("9.0", "bfloat16"): 1500, ("9.0", "tf32"): 1800}
+"""Bytes of spilled registers a thread of the worst kernel: those of Triton 3.6.0, some per cent up."""
 SHARED = {"8.0": 163 * 1024, "9.0": 227 * 1024}
 """Shared memory that a program may have, in bytes."""
 
@@ -273,15 +277,33 @@ def compiled(capability: str, precision: str, cache: Path, *kernels: str) -> lis
 
 def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> None:
     found = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
-    assert sorted(kernel["name"] for kernel in found) == ["edge_sums", "edge_sums", "lay_out"]
+    assert sorted(kernel["name"] for kernel in found) == [*3 * ["edge_sums"], "lay_out"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-@pytest.mark.parametrize("capability", ["8.0", "9.0"])
+@pytest.mark.parametrize(("capability", "precision"), SPILLED)
 def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:
     found = compiled(capability, precision, tmp_path)
     assert {kernel["name"] for kernel in found} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
     for kernel in found:
         assert kernel["shared"] <= SHARED[capability], kernel
-        assert kernel["stack"] <= STACK[capability, precision], kernel
+        assert kernel["stack"] <= SPILLED[capability, precision], kernel
+
+
+@triton.jit
+def _sums_as_product(values, found, n):
+    row = tl.arange(0, 16)
+    rows = tl.load(values + row[:, None] * 64 + tl.arange(0, 64)[None, :], mask=row[:, None] < n, other=0.0)
+    total = tl.zeros([16, 64], tl.float32)
+    for vector in tl.static_range(2):
+        total = add_product_with_ones(total, 3 * vector, rows * (vector + 1), row < n, tl.float32, "ieee")
+    tl.store(found + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
+
+
+def test_sums_as_products_are_sums() -> None:
+    """The form that bfloat16 takes, which cannot be interpreted itself."""
+    values, found = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
+    _sums_as_product[(1,)](values, found, 11)
+    torch.testing.assert_close(found[0], values[:11].sum(0))
+    torch.testing.assert_close(found[3], 2.0 * values[:11].sum(0))
+    assert int((found != 0).any(1).sum()) == 2

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HIDDEN = 64
 """The only width the kernels are written for."""
 MOST_OUTPUTS = 256
-OLDEST = (8, 0)
-"""Compute capability of the oldest cards that the kernels fit, A100."""
+OLDEST = {"bfloat16": (8, 0), "tf32": (9, 0)}
+"""Compute capability of the oldest cards that the kernels fit, by precision: A100, and H100 for the shared memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +57,21 @@ def refusal(model: "EventNetwork", precision: str) -> str | None:
     if weight.dtype is not torch.float32:
         return f"they hold weights in float32, this model has {str(weight.dtype).removeprefix('torch.')}"
     if weight.device.type == "cuda":
-        if precision == "float32":
-            return "in float32 they only evaluate: training with exact products has no room in registers; choose tf32 or bfloat16"
-        found = torch.cuda.get_device_capability(weight.device)
-        if found < OLDEST:
-            name, needed = torch.cuda.get_device_name(weight.device), ".".join(map(str, OLDEST))
-            return f"they need compute capability {needed} or higher, and {name} has {found[0]}.{found[1]}"
+        return _refusal_of_card(
+            torch.cuda.get_device_name(weight.device), torch.cuda.get_device_capability(weight.device), precision
+        )
+    return None
+
+
+def _refusal_of_card(name: str, capability: tuple[int, int], precision: str) -> str | None:
+    if precision not in OLDEST:
+        return (
+            f"in {precision} they only evaluate, as registers have no room for a step in exact products; "
+            f"choose {' or '.join(OLDEST)}"
+        )
+    if capability < OLDEST[precision]:
+        needed, found = (".".join(map(str, version)) for version in (OLDEST[precision], capability))
+        return f"in {precision} they need a card of compute capability {needed} or higher; {name} has {found}"
     return None
 
 

@@ -203,9 +203,8 @@ class Engine:
 
     def _networks(self, weights: Tensor, slots: int, precision: str) -> Networks:
         device = weights.device
-        capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
         rows = {over: n * slots for over, n in self._average.items()}
-        tiling = Tiling(table(capability, precision), processors(device), len(weights), rows)
+        tiling = Tiling(table(device.type != "cuda", precision), processors(device), len(weights), rows)
         return Networks(self._like.iterations, self._like.n_outputs, self._columns, weights, tiling, precision)
 
 

@@ -1,6 +1,6 @@
-"""How the rows of each kernel are cut: programs, rows a tile, warps a program, by architecture and precision.
+"""How the rows of each kernel are cut: programs, rows a tile, warps a program, by precision.
 
-From measurements on an H200 (9.0), and for 8.0 from what compiles without spilling and fits in shared memory there.
+From measurements on an H200 (9.0). In bfloat16 the same cuts fit an 8.0, as compiled; nobody has timed them there.
 """
 
 from collections.abc import Mapping
@@ -57,9 +57,9 @@ _SLACK = 1.05
 """Batches differ in size; a program more than the average needs would often be one too few."""
 
 
-def table(capability: tuple[int, int] | None, precision: str) -> Table:
-    """The tiles for a card of a compute capability, such as (9, 0); None is Triton's interpreter."""
-    if capability is None:
+def table(interpreted: bool, precision: str) -> Table:
+    """The tiles for a card, or for Triton's interpreter."""
+    if interpreted:
         return _INTERPRETED
     return _BFLOAT16 if precision == "bfloat16" else _FLOAT32
 

@@ -57,11 +57,15 @@ def dense_forward(
     """
     W += tl.program_id(1) * stride
     M = W + 64 * N_IN + 64
-    w2, w3, w4 = load_tail(M, OP)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     if KIND == DECODER:
-        wz = load_square(W, N_IN, OP)
+        wz = load_square(W, N_IN, OP, PREC)
     else:
-        wx, ws, wz = load_square(W, N_IN, OP), load_square(W + 64, N_IN, OP), load_square(W + 128, N_IN, OP)
+        wx, ws, wz = (
+            load_square(W, N_IN, OP, PREC),
+            load_square(W + 64, N_IN, OP, PREC),
+            load_square(W + 128, N_IN, OP, PREC),
+        )
     first, end, step = tiles_of(rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
@@ -127,7 +131,7 @@ def dense_backward(
     G = slab_of(G, slab_width)
     M = W + 64 * N_IN + 64
     first, end, step = tiles_of(rows, BLOCK)
-    w2, w3, w4 = load_tail(M, OP)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     g2, g3, g4 = zero_square(), zero_square(), zero_square()
     vectors = zero_vectors()
     for tile in range(first, end, step):
@@ -149,9 +153,13 @@ def dense_backward(
     store_tail(G + 64 * N_IN + 64, g2, g3, g4, vectors, FIRST_BIAS=True)
     tl.debug_barrier()  # what one thread of this program wrote to first_layer another may read
     if KIND == DECODER:
-        wz = load_square(W, N_IN, OP)
+        wz = load_square(W, N_IN, OP, PREC)
     else:
-        wx, ws, wz = load_square(W, N_IN, OP), load_square(W + 64, N_IN, OP), load_square(W + 128, N_IN, OP)
+        wx, ws, wz = (
+            load_square(W, N_IN, OP, PREC),
+            load_square(W + 64, N_IN, OP, PREC),
+            load_square(W + 128, N_IN, OP, PREC),
+        )
     gx, gs, gz = zero_square(), zero_square(), zero_square()
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)

@@ -47,7 +47,7 @@ def terms_forward(
 ):
     """X: [nodes, 64], Z: [events, 64] -> from_receiver, from_sender: [nodes, 64]."""
     W += tl.program_id(1) * stride
-    wa, wb, wd = load_square(W, 256, OP), load_square(W + _B, 256, OP), load_square(W + _D, 256, OP)
+    wa, wb, wd = load_square(W, 256, OP, PREC), load_square(W + _B, 256, OP, PREC), load_square(W + _D, 256, OP, PREC)
     first, end, step = tiles_of(node_rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
@@ -84,8 +84,8 @@ def edges_forward(
     """Y: [edges, 64] -> updated: [edges, 64]."""
     W += tl.program_id(1) * stride
     M = W + _TAIL
-    c = load_square(W + _C, 256, OP)
-    w2, w3, w4 = load_tail(M, OP)
+    c = load_square(W + _C, 256, OP, PREC)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     first, end, step = tiles_of(edge_rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
@@ -126,10 +126,10 @@ def edges_backward(
     W_next += network * stride
     G = slab_of(G, slab_width)
     M = W + _TAIL
-    c = load_square(W + _C, 256, OP)
-    w2, w3, w4 = load_tail(M, OP)
+    c = load_square(W + _C, 256, OP, PREC)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     if not LAST:
-        c_next = load_square(W_next + _C, 256, OP)
+        c_next = load_square(W_next + _C, 256, OP, PREC)
     gc, g2, g3, g4 = zero_square(), zero_square(), zero_square(), zero_square()
     vectors = zero_vectors()
     first, end, step = tiles_of(edge_rows, BLOCK)
@@ -204,7 +204,7 @@ def terms_backward(
     """
     W += tl.program_id(1) * stride
     G = slab_of(G, slab_width)
-    wa, wb, wd = load_square(W, 256, OP), load_square(W + _B, 256, OP), load_square(W + _D, 256, OP)
+    wa, wb, wd = load_square(W, 256, OP, PREC), load_square(W + _B, 256, OP, PREC), load_square(W + _D, 256, OP, PREC)
     ga, gb, gd = zero_square(), zero_square(), zero_square()
     bias = G + _FIRST_BIAS + tl.arange(0, 64)
     tl.store(bias, tl.zeros([64], tl.float32))

@@ -14,6 +14,7 @@ from breakeven.models.gpu.kernels.mlp import (
     load_square,
     load_tail,
     load_vector,
+    operand,
     slab_of,
     store_rows,
     store_tail,
@@ -37,9 +38,9 @@ def _load_features(X, row, ok, F: tl.constexpr):
 
 
 @triton.jit
-def _load_first(W, F: tl.constexpr, OP: tl.constexpr):
+def _load_first(W, F: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr):
     output, k = tl.arange(0, 64)[:, None], tl.arange(0, 16)[None, :]
-    return tl.load(W + output * F + k, mask=(k < F) & (output < 64), other=0.0).to(OP)
+    return operand(tl.load(W + output * F + k, mask=(k < F) & (output < 64), other=0.0), OP, PREC)
 
 
 @triton.jit
@@ -49,8 +50,8 @@ def encoder_forward(
     """features: [n, F] -> Y [n, 64].  W: the MLP in the first network's parameters, `stride` from one to the next."""
     W += tl.program_id(1) * stride
     M = W + 64 * F + 64
-    w1 = _load_first(W, F, OP)
-    w2, w3, w4 = load_tail(M, OP)
+    w1 = _load_first(W, F, OP, PREC)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     first, end, step = tiles_of(rows, BLOCK)
     for tile in range(first, end, step):
         row = tile + tl.arange(0, BLOCK)
@@ -86,10 +87,10 @@ def encoder_backward(
     C += network * stride
     G = slab_of(G, slab_width)
     M = W + 64 * F + 64
-    w1 = _load_first(W, F, OP)
-    w2, w3, w4 = load_tail(M, OP)
+    w1 = _load_first(W, F, OP, PREC)
+    w2, w3, w4 = load_tail(M, OP, PREC)
     if F == EDGES:
-        c = load_square(C, 256, OP)
+        c = load_square(C, 256, OP, PREC)
     g1 = tl.zeros([64, 16], tl.float32)
     g2, g3, g4 = zero_square(), zero_square(), zero_square()
     vectors = zero_vectors()

@@ -36,9 +36,20 @@ def slab_of(slabs, slab_width):
 
 
 @triton.jit
-def load_square(W, stride, OP: tl.constexpr):
-    """A weight [64 outputs, 64 inputs], as it lies in memory."""
-    return tl.load(W + tl.arange(0, 64)[:, None] * stride + tl.arange(0, 64)[None, :]).to(OP)
+def operand(x, OP: tl.constexpr, PREC: tl.constexpr):
+    """x as a product's operand: rounded to nearest, where the card would cut off all but the first digits of a tf32."""
+    if OP == tl.float32 and PREC == "tf32":  # noqa: SIM300  (neither is a constant here)
+        instruction: tl.constexpr = "cvt.rna.tf32.f32 $0, $1;"
+        bits = tl.inline_asm_elementwise(instruction, "=r,r", [x], dtype=tl.int32, is_pure=True, pack=1)
+        return bits.to(tl.float32, bitcast=True)
+    else:
+        return x.to(OP)
+
+
+@triton.jit
+def load_square(W, stride, OP: tl.constexpr, PREC: tl.constexpr):
+    """A weight [64 outputs, 64 inputs] as it lies in memory, as an operand."""
+    return operand(tl.load(W + tl.arange(0, 64)[:, None] * stride + tl.arange(0, 64)[None, :]), OP, PREC)
 
 
 @triton.jit
@@ -68,7 +79,7 @@ def store_square(G, stride, value):
 @triton.jit
 def through(rows, weight, OP: tl.constexpr, PREC: tl.constexpr):
     """rows [n, inputs] through a layer's weight [outputs, inputs]."""
-    return tl.dot(rows.to(OP), tl.trans(weight), input_precision=PREC)
+    return tl.dot(operand(rows, OP, PREC), tl.trans(weight), input_precision=PREC)
 
 
 @triton.jit
@@ -118,9 +129,9 @@ def normalise(p):
 
 
 @triton.jit
-def load_tail(M, OP: tl.constexpr):
+def load_tail(M, OP: tl.constexpr, PREC: tl.constexpr):
     """The weights of layers 2 to 4; M: where the tail begins."""
-    return load_square(M, 64, OP), load_square(M + THIRD, 64, OP), load_square(M + FOURTH, 64, OP)
+    return load_square(M, 64, OP, PREC), load_square(M + THIRD, 64, OP, PREC), load_square(M + FOURTH, 64, OP, PREC)
 
 
 @triton.jit
