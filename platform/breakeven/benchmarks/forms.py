@@ -16,6 +16,7 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.training.batches import EventTensors
+from breakeven.training.captured import captured
 from breakeven.training.engine import Engine
 from breakeven.training.objectives import Objective, named_objective
 from breakeven.training.optimiser import make_optimiser
@@ -101,11 +102,7 @@ def step_of(case: Case, events: EventTensors, target: Tensor) -> Callable[[], ob
     if case.form in ENGINES:
         engine = _engine(case, problem)
 
-        def engine_step() -> None:
-            engine.backward()
-            engine.update()
-
-        return _captured(engine_step) if events.device.type == "cuda" else engine_step
+        return captured([engine.backward, engine.update], events.device)
     outputs = _outputs(case, problem)
     adam = make_optimiser(problem.models[0], Recipe(learning_rate=_RATE), Strategy())
 
@@ -202,17 +199,3 @@ def kernels_of(case: Case, problem: Problem, most_nodes: int, most_edges: int) -
         problem.models, problem.events.nodes, problem.events.offsets, objective=problem.objective.name,
         batch=case.batch, most_nodes=most_nodes, most_edges=most_edges, precision=case.precision,
     )  # fmt: skip
-
-
-def _captured(step: Callable[[], object]) -> Callable[[], object]:
-    """The step as one CUDA graph; it is taken three times before, which compiles kernels and takes memory."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay

@@ -160,12 +160,12 @@ class Captured:
     def _capture(self) -> None:
         """Steps as CUDA graphs. Captures run them a few times, so nobody is active meanwhile."""
         self._begin([False] * len(self._active))
-        self._replay_judging = _captured([self._judge_batch], self._device)
+        self._replay_judging = captured([self._judge_batch], self._device)
         if self._workers.world == 1:
-            self._replay_training = _captured([self._calculate, self._learn], self._device)
+            self._replay_training = captured([self._calculate, self._learn], self._device)
             return
-        calculate = _captured([self._calculate], self._device)
-        learn = _captured([self._learn], self._device)
+        calculate = captured([self._calculate], self._device)
+        learn = captured([self._learn], self._device)
 
         def step() -> None:
             calculate()
@@ -244,7 +244,7 @@ def _nothing() -> None:
     """A step before there is one."""
 
 
-def _captured(parts: Sequence[Callable[[], None]], device: torch.device) -> Callable[[], None]:
+def captured(parts: Sequence[Callable[[], None]], device: torch.device) -> Callable[[], None]:
     """The parts, one after the other, as one CUDA graph; they run twice before this returns. On CPU as they are."""
 
     def run() -> None:
@@ -263,4 +263,9 @@ def _captured(parts: Sequence[Callable[[], None]], device: torch.device) -> Call
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+
+    def replay(held: object = run) -> None:
+        """held: what the parts hold, whose memory the graph reads and writes, must live as long as the graph."""
+        graph.replay()
+
+    return replay
