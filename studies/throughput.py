@@ -7,14 +7,21 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py                                     everything (five minutes, ten on a busy machine)
     python studies/throughput.py --engine                            the engines and loading alone
     python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
+    python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
+
+Where --sample brings its events, --gpu needs no Ray, MLflow, Arrow or Pythia. What it writes is what --plan --on CARD reads,
+once it lies in platform/breakeven/estimate/cards/.
 """
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: its idle threads spin, and the kernel has its own
 
+import json
+import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +29,8 @@ from typing import Annotated, Any
 import tyro
 
 from breakeven import atomic, provenance
-from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
 from breakeven.terminal import console, show_error
-from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
 
 NAME = "throughput"
 
@@ -40,10 +45,16 @@ class Throughput:
     """Measure packs alone, no engines."""
     quick: bool = False
     """Few rounds, and for the engines batch 1024 alone."""
+    gpu: bool = False
+    """Measure a GPU in their place: eager, captured, Triton, PyTorch Geometric, packs, whole trainings (four minutes)."""
+    sample: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Events in one .npz: read where it exists, else written for a machine that has no datasets."""
     scheduler: bool = False
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
     """Trials of the study that --scheduler measures."""
+    show: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Print the tables of a JSON that --gpu wrote, as the README has them, and measure nothing."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Write the JSON here too; it always goes to the runs folder."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
@@ -53,18 +64,35 @@ class Throughput:
 
 
 def main(asked: Throughput) -> None:
-    """Measure, print, write, log."""
+    """Measure, print, write, log; status 1 where a part of the GPU's benchmark failed."""
+    if asked.show:
+        from breakeven.benchmarks.gpu_rows import markdown
+
+        print(markdown(json.loads(asked.show.read_text())))
+        return
     places = Places(asked.runs_dir, NAME)
-    content: dict[str, Any] = {"load_at_start": os.getloadavg()[0]}
-    figures = measure_scheduler(asked, content) if asked.scheduler else measure_training(asked, places, content)
+    content: dict[str, Any] = {"load_at_start": os.getloadavg()[0], "git_commit": provenance.git_commit()}
+    content |= {"host": provenance.host()}
+    written = places.folder / f"{'scheduler' if asked.scheduler else 'gpu' if asked.gpu else NAME}.json"
+
+    def keep() -> None:
+        for path in {written, asked.json or written}:
+            atomic.write_json(path, content)
+
+    if asked.scheduler:
+        figures = measure_scheduler(asked, content)
+    elif asked.gpu:
+        figures = measure_gpu(asked, places, content, keep)
+    else:
+        figures = measure_training(asked, places, content)
     for name, value in figures.items():
         console.print(f"  {name} = {value:.4g}")
-    content |= figures | {"git_commit": provenance.git_commit()}
-    content |= {"host": provenance.host(), "versions": provenance.versions()}
-    written = places.folder / ("scheduler.json" if asked.scheduler else f"{NAME}.json")
-    for path in {written, asked.json or written}:
-        atomic.write_json(path, content)
+    content |= figures
+    content.setdefault("versions", provenance.versions())
+    keep()
     log(places, written, figures)
+    if content.get("failed"):
+        sys.exit(1)
 
 
 def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, float]:
@@ -81,13 +109,30 @@ def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, f
 
 def measure_training(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
     """Training steps on real events."""
-    from breakeven.benchmarks import training
+    from breakeven.benchmarks import carried, training
 
-    return training.measure(places.datasets, asked.device, asked.engine, asked.packs, asked.quick, content)
+    events, target = carried.events_of(asked.sample, places.datasets, asked.device)
+    return training.measure(events, target, asked.engine, asked.packs, asked.quick, content)
+
+
+def measure_gpu(
+    asked: Throughput, places: Places, content: dict[str, Any], keep: Callable[[], None]
+) -> dict[str, float]:
+    """Every form of a training step on real events; on CPU the plain ones, at sizes that end."""
+    from breakeven.benchmarks import carried, gpu
+
+    events, target = carried.events_of(asked.sample, places.datasets, asked.device)
+    return gpu.Benchmark(events, target, gpu.sizes_for(events.device), content, keep).run()
 
 
 def log(places: Places, written: Path, figures: dict[str, float]) -> None:
-    """The figures as one run of the MLflow experiment "throughput", with the JSON beside them."""
+    """The figures as one run of the MLflow experiment "throughput", with the JSON beside them; not where MLflow is not."""
+    try:
+        from breakeven.ledger.ledger import Ledger
+        from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
+    except ModuleNotFoundError as error:
+        show_error(error)
+        return
     try:
         uri = resolve_uri(places.root.resolve() / "mlflow.db")
         tracker = Tracker(uri, NAME, places.folder / "artifacts")

@@ -16,7 +16,7 @@ NAN = math.nan
 
 
 class LedgerBuilder:
-    """Rows in the shape that study.ledger reads back; each method adds one record and returns it."""
+    """Rows in the shape that the ledger reads back; each method adds one record and returns it."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from breakeven.errors import StageFailed, no_way_back
 from breakeven.estimate.budget import budget_of
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
-from breakeven.study.spec import Study
+from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console, show_error
 from breakeven.views import preview
 
@@ -47,6 +47,10 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """The numbers to start from; every field below then shows this preset's value and can be overridden."""
         plan: tyro.conf.FlagCreatePairsOff[bool] = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
+        on: Annotated[str, tyro.conf.arg(metavar="CARD")] = ""
+        """With --plan: price the trainings on this card, such as h200, which need not be here, from its measured speeds."""
+        gpus: int = 1
+        """With --plan --on: how many of that card."""
         calibrate: bool = True
         """Before a plan on a machine without history, measure it for 20 seconds, once."""
         budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = ""
@@ -64,6 +68,9 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         plugins.add_files(command.plugin)
         budget = budget_of(command.budget) if command.budget else None
         preview.check_study(command.study)  # bad input is told before the rooms that work are imported
+        if command.on:
+            _show_plan_on(command.plan, command.on, command.gpus, command.study, command.runs_dir)
+            return
         if not command.plan:
             _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
             return
@@ -73,6 +80,14 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         preview.show_plan(command.study, command.runs_dir)
 
     _guarded(plan_or_run)
+
+
+def _show_plan_on(planned: bool, card: str, gpus: int, study: Study, runs_dir: Path) -> None:
+    from breakeven.elsewhere import show_plan_on
+
+    if not planned:
+        raise InvalidStudy(f"--on {card} says where a plan is for; add --plan, or drop it to run the study here")
+    show_plan_on(card, gpus, study, runs_dir.resolve())
 
 
 def _calibrate(study: Study, ledger: Path) -> None:

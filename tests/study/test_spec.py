@@ -33,6 +33,10 @@ def test_the_default_study_is_valid():
         (Study(finetuning=Finetuning(gpu_share=2.0)), "use at most 1"),
         (Study(pretraining=Pretraining(processes=("ttH", "WHH"))), "'WHH' is not known; the nearest known: WH"),
         (Study(pretraining=Pretraining(processes=("ttH",))), "at least two"),
+        (
+            Study(finetuning=Finetuning(precision="fp8")),
+            "finetuning.precision is 'fp8': choose float32, tf32, bfloat16",
+        ),
         (Study(pretraining=Pretraining(workers=-1)), "workers is -1"),
         (Study(generation=Generation(events_per_process=-1)), "events-per-process is -1"),
         (Study(generation=Generation(fewer={"tHq": 0})), "generation.fewer.tHq is 0"),

@@ -24,7 +24,7 @@ WHERE = """
 import json, os
 from pathlib import Path
 from breakeven.places import default_runs_dir
-from breakeven.study import provenance
+from breakeven import provenance
 files = [path for path in Path.cwd().rglob("*") if path.is_file()]
 print("found", json.dumps({
     "runs": str(default_runs_dir()), "commit": provenance.git_commit(), "top": os.listdir(),

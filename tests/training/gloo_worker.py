@@ -26,8 +26,9 @@ def run(folder: Path, workers: Workers) -> None:
     events, kind = synthetic_events(50, n_classes=3)
     index = torch.arange(50)
     data = Sample(index[:33], kind[:33]), Sample(index[33:], kind[33:])
-    model = build(3).double()
+    model, captured = build(3).double(), build(3).double()
     result = train(model, events, *data, RECIPE, workers=workers)
+    of_captured = train(captured, events, *data, RECIPE, workers=workers, form="captured")
     broken = EventTensors(events.nodes.clone(), events.offsets)
     broken.nodes[int(events.offsets[40]), 1] = float("nan")
     try:
@@ -35,8 +36,10 @@ def run(folder: Path, workers: Workers) -> None:
         reason = ""
     except NonFinite as error:
         reason = str(error)
-    save_file(model.state_dict(), folder / f"{workers.world}-{workers.rank}.safetensors")
-    described = {"curve": [asdict(epoch) for epoch in result.curve], "reason": reason}
+    both = model.state_dict() | {f"captured.{name}": tensor for name, tensor in captured.state_dict().items()}
+    save_file(both, folder / f"{workers.world}-{workers.rank}.safetensors")
+    curve = [asdict(epoch) for epoch in (*result.curve, *of_captured.curve)]
+    described = {"curve": curve, "reason": reason}
     (folder / f"{workers.world}-{workers.rank}.json").write_text(json.dumps(described))
 
 

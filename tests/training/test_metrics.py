@@ -2,9 +2,18 @@
 
 import math
 
+import numpy as np
+import pytest
 import torch
 
-from breakeven.training.metrics import binary_metrics, multiclass_metrics, multilabel_metrics, working_points
+from breakeven.training.metrics import (
+    area_of_curve,
+    area_of_ranks,
+    binary_metrics,
+    multiclass_metrics,
+    multilabel_metrics,
+    working_points,
+)
 
 
 def test_binary_counts_pairs_in_order_and_events_beyond_one_half() -> None:
@@ -70,3 +79,11 @@ def test_working_points_that_a_few_events_decide_are_left_out() -> None:
 def test_without_both_kinds_or_with_broken_scores_there_is_no_working_point() -> None:
     assert working_points(torch.tensor([0.9, 0.4]), torch.tensor([1.0, 1.0])) == {}
     assert working_points(torch.tensor([math.nan, 0.4]), torch.tensor([1.0, 0.0])) == {}
+
+
+@pytest.mark.parametrize("digits", [1, 15])
+def test_the_area_of_ranks_is_that_of_the_curve(digits: int) -> None:
+    generator = np.random.default_rng(digits)
+    for n in (2, 7, 500):
+        score, positive = generator.random(n).round(digits), np.arange(n) % 3 == 0
+        assert area_of_ranks(score, positive) == pytest.approx(area_of_curve(score, positive), rel=1e-12)

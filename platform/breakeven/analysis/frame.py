@@ -28,7 +28,7 @@ def check(frame: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise ValueError(
-            f"the frame has no column {', '.join(map(repr, missing))}: pass the frame that study.ledger reads back"
+            f"the frame has no column {', '.join(map(repr, missing))}: pass the frame that the ledger reads back"
         )
 
 

@@ -1,31 +1,27 @@
-"""The training benchmark: engines, threads, loading and packs on real events, in one run.
+"""The training benchmark: engines, threads, loading and packs, in one run.
 
 Puts the parts together and prints their tables; each part measures for itself.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from breakeven import provenance
-from breakeven.benchmarks import engines, loading, report, sample, timing, work
+from breakeven.benchmarks import engines, loading, report, timing, work
 from breakeven.benchmarks import packs as pack_benchmark
 from breakeven.terminal import console
 from breakeven.training.batches import EventTensors
 
 
 def measure(
-    datasets: Path, device: str, engine: bool, packs: bool, quick: bool, content: dict[str, Any]
+    events: EventTensors, target: torch.Tensor, engine: bool, packs: bool, quick: bool, content: dict[str, Any]
 ) -> dict[str, float]:
-    """The figures of report.DEFINITIONS, on real events; `content` takes every timing.
+    """The figures of report.DEFINITIONS, on these events; `content` takes every timing.
 
-    datasets: where events come from, or go to.  engine: engines and loading alone.  packs: packs alone.  quick: few rounds.
+    target: [n_events] int64 class numbers.  engine: engines and loading alone.  packs: packs alone.  quick: few rounds.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    events, target = sample.real_events(
-        datasets, device, on_generation=lambda name: console.print(f"  generating events of {name}")
-    )
+    device = str(events.device)
     content |= {
         "device": torch.cuda.get_device_name() if device != "cpu" else provenance.processor(),
         "events": events.n_events,

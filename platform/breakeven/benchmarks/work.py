@@ -33,6 +33,17 @@ def model_flop(model: EventNetwork, offsets: Tensor) -> int:
     return 3 * 2 * (encoder + model.iterations * block + decoder_and_head)
 
 
+def state_bytes(model: EventNetwork, offsets: Tensor, element_size: int) -> int:
+    """Bytes that a training step moves at least where its states lie in memory, each of `element_size` bytes a number.
+
+    States of all edges, nodes and events of `offsets` [n_events + 1], after the encoder and after each iteration: written
+    and read forward, read backward, and their gradients written and read. Weights, inputs and inner layers do not count.
+    """
+    objects = offsets.diff()
+    rows = int((objects * (objects - 1)).sum()) + int(objects.sum()) + len(objects)
+    return 5 * (1 + model.iterations) * rows * model.hidden * element_size
+
+
 def products(device: torch.device | str = "cpu") -> dict[str, tuple[Callable[[], object], int]]:
     """Work that shows the float32 matrix peak, with its floating-point operations.
 

@@ -19,6 +19,7 @@ from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.ledger.claim import last_try, worker_name
 from breakeven.search import TrialQueue
+from breakeven.search.packs import PACK_TRIALS, STACKED_TRIALS
 from breakeven.study.plan import Trial
 from breakeven.terminal import console
 from breakeven.work.job import Train, TrialJob, lost_record
@@ -45,7 +46,8 @@ def finetune(
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, job_of, slots, train)
+    most = STACKED_TRIALS if "gpu" in reserve else PACK_TRIALS
+    searcher = QueueSearcher(queue, job_of, slots, train, most)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, reserve),
         tune_config=tune.TuneConfig(
@@ -98,10 +100,11 @@ class TrialWorker(tune.Trainable):
         """Called once for each process; the imports are here, so that no trial is charged for them, nor the driver."""
         import torch
 
+        from breakeven.work.stack import run_stacked
         from breakeven.work.trial import run_pack
 
         torch.set_num_threads(1)
-        self.run_pack = run_pack
+        self.run_pack, self.run_stacked = run_pack, run_stacked
         self.pack: Pack = config["pack"]
         self.name = worker_name()
         self.free_since: float | None = None
@@ -115,7 +118,9 @@ class TrialWorker(tune.Trainable):
         """Train the pack to its end; the records are in the ledger when this returns, but for those that it did not take."""
         began, start = time.time(), time.monotonic()
         try:
-            files, used = self.run_pack(self.pack.jobs, self.pack.train)
+            jobs, train = self.pack.jobs, self.pack.train
+            alone = train is not None or jobs[0].device == "cpu"
+            files, used = self.run_pack(jobs, train) if alone else self.run_stacked(jobs)
         except OSError as error:  # the ledger cannot be written to: told, as nothing else will work
             return {"done_trials": 0, "disk": str(error), "worker": self.name, tune.result.DONE: True}
         end = time.monotonic()
@@ -163,9 +168,10 @@ class QueueSearcher(Searcher):
         job_of: Callable[[Trial], TrialJob],
         slots: Slots,
         train: Train | None,
+        most: int = PACK_TRIALS,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
-        self.queue, self.job_of = queue, job_of
+        self.queue, self.job_of, self.most = queue, job_of, most
         self.slots, self.train = slots, train
         self.error: Exception | None = None
         self._packs: dict[str, Pack] = {}
@@ -174,7 +180,7 @@ class QueueSearcher(Searcher):
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        trials = self.queue.next_pack(workers=self.slots.workers)
+        trials = self.queue.next_pack(self.most, self.slots.workers)
         if not trials:
             return None
         self._packs[trial_id] = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)
@@ -246,11 +252,13 @@ class QueueSearcher(Searcher):
         """The trial that a dead worker was at, the device-seconds that this try has lost, and the worker.
 
         A worker trains a pack in its order, and claims what it begins: it was at the first without a record that has a
-        claim. A worker that died before its first claim died of something else, but the first trial is held to it, so that
-        it does not go on for ever. One that ended itself after a record, as for a trial out of time, was at none.
+        claim. On a GPU it claims all at once, and the first of those that are left stands for them: it is tried alone. A
+        worker that died before its first claim died of something else, but the first trial is held to it, so that it does
+        not go on for ever. One that ended itself after a record, as for a trial out of time, was at none.
         """
         ledger = self.queue.ledger
-        for name in jobs:
-            if name not in tried and (claim := ledger.claim_path(name)).exists():
-                return name, *last_try(claim)
-        return (None if tried else next(iter(jobs))), 0.0, ""
+        claims = {name: path for name in jobs if name not in tried and (path := ledger.claim_path(name)).exists()}
+        if not claims:
+            return (None if tried else next(iter(jobs))), 0.0, ""
+        lost = [last_try(path) for path in claims.values()]
+        return next(iter(claims)), sum(seconds for seconds, _ in lost), lost[0][1]

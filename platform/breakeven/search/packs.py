@@ -7,7 +7,9 @@ from breakeven.estimate.pace import Pace
 from breakeven.study.plan import Trial
 
 PACK_TRIALS = 16
-"""Most trials in a pack."""
+"""Most trials in a pack that are trained one after another."""
+STACKED_TRIALS = 64
+"""Most trials in a pack that a GPU trains side by side: its steps hardly take longer then, and more would only wait."""
 PACK_SECONDS = 20.0
 """Time that a pack should last: long against the 50 ms that Tune takes for each, short against what is left to do."""
 _SHORTEST_PACK_SECONDS = 1.0

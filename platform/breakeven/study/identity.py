@@ -20,7 +20,11 @@ DECIDING: dict[type, tuple[str, ...]] = {
     Search: ("published", "low", "high"),
 }
 """Fields that an identity always says."""
-SILENT: dict[type, dict[str, Any]] = {Network: {"hidden": 64, "kind": "event_graph", "options": {}}}
+SILENT: dict[type, dict[str, Any]] = {
+    Network: {"hidden": 64, "kind": "event_graph", "options": {}},
+    Pretraining: {"precision": "float32"},
+    Finetuning: {"precision": "float32"},
+}
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 
 _UNSEEN_TEST_EVENTS = 2_000_000

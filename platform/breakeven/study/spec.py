@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 __all__ = [
     "TASKS",
@@ -30,6 +30,7 @@ from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class InvalidStudy(ValueError):
@@ -154,6 +155,8 @@ class Pretraining:
     """Initialisation and order of events."""
     validation_events: int = 250
     """Most validation events of each process."""
+    precision: Precision = "float32"
+    """Of the matrix products in training; "tf32" and "bfloat16" are faster on a GPU's tensor cores and less exact."""
     workers: int = 0
     """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
 
@@ -182,6 +185,8 @@ class Finetuning:
     """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
+    precision: Precision = "float32"
+    """Of the matrix products in training; judging is always in float32."""
     patience: int = 5
     """Epochs without a better validation loss after which training has reached its plateau and stops."""
     validation_events: int = 250
@@ -290,6 +295,12 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     }.items():
         if not math.isfinite(value) or value < 0:
             raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
+    for field_name, precision in {
+        "pretraining.precision": study.pretraining.precision,
+        "finetuning.precision": study.finetuning.precision,
+    }.items():
+        if precision not in get_args(Precision):
+            raise InvalidStudy(f"{field_name} is {precision!r}: choose {', '.join(get_args(Precision))}")
     if study.finetuning.gpu_share > 1:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"

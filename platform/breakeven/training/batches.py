@@ -3,7 +3,6 @@
 No event is ever touched one by one, and nothing is copied but the batch itself.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from breakeven.feature import OBJECT, Levels
 from breakeven.fingerprint import fingerprint
+from breakeven.training.loading import load_arrays
 
 if TYPE_CHECKING:
     from breakeven.events.arrays import EventArrays
@@ -34,15 +34,17 @@ class EventTensors:
 
     @classmethod
     def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
-        """Whole events from numpy arrays, memory-mapped ones too; on CPU without a copy."""
-        return cls(_tensor(nodes, device), _tensor(offsets, device))
+        """Whole events from numpy arrays, memory-mapped ones too; on CPU without a copy. Raises TooLarge as load_arrays does."""
+        loaded_nodes, loaded_offsets = load_arrays([nodes, offsets], device)
+        return cls(loaded_nodes, loaded_offsets)
 
     @classmethod
     def of(cls, arrays: "EventArrays", device: torch.device | str = "cpu") -> "EventTensors":
-        """Events of any schema; on CPU without a copy."""
-        inner = tuple((_tensor(values, device), _tensor(offsets, device)) for values, offsets in arrays.inner)
+        """Events of any schema; on CPU without a copy. Raises TooLarge as load_arrays does."""
+        flat = [arrays.nodes, arrays.offsets, *(part for level in arrays.inner for part in level)]
+        nodes, offsets, *inner = load_arrays(flat, device)
         levels = tuple(level.features for level in arrays.schema.levels)
-        return cls(_tensor(arrays.nodes, device), _tensor(arrays.offsets, device), inner, levels)
+        return cls(nodes, offsets, tuple(zip(inner[::2], inner[1::2], strict=True)), levels)
 
     @property
     def n_events(self) -> int:
@@ -97,13 +99,6 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(int(fingerprint(["epoch order", seed, epoch], length=15), 16))
     return torch.randperm(n, generator=generator)
-
-
-def _tensor(array: np.ndarray, device: torch.device | str) -> Tensor:
-    with warnings.catch_warnings():
-        # A read-only map makes a tensor that must not be written to; nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
 
 
 def share(n: int, rank: int, world: int) -> slice:

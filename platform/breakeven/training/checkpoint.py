@@ -103,7 +103,7 @@ def read_state(folder: Path) -> TrainingState:
     try:
         return TrainingState(
             recipe=Recipe(**described["recipe"]),
-            strategy=Strategy(**described["strategy"]),
+            strategy=Strategy(described["strategy"]["name"]),
             curve=tuple(Epoch(**_with_nan(epoch)) for epoch in described["curve"]),
             best_epoch=described["best_epoch"],
             weights=_read_tensors(newest / "weights.safetensors"),
@@ -114,11 +114,6 @@ def read_state(folder: Path) -> TrainingState:
         raise CorruptCheckpoint(
             f"{newest / 'state.json'} was written by another version ({error}); delete {folder} and start again"
         ) from error
-
-
-def has_state(folder: Path) -> bool:
-    """Whether `folder` holds a training to resume."""
-    return bool(_states(folder))
 
 
 def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None = None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.backbone import Backbone
 from breakeven.training.batches import Sample
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
@@ -14,7 +14,7 @@ from breakeven.training.recipe import Epoch, Recipe, Strategy
 class Member:
     """One training of a pack: the arguments of loop.train. No two members may share a model."""
 
-    model: EventNetwork
+    model: Backbone
     training: Sample
     validation: Sample
     recipe: Recipe

@@ -21,15 +21,17 @@ N_REGRESSION_LABELS = 5
 class Objective:
     """prepare: checks and converts targets.  loss_sum: (outputs [n, n_outputs], prepared targets) -> sum over events.
 
-    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets) -> accuracy and auc.
+    losses: the same for each event [n], for batches of which some events do not count.
+    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
     """
 
     name: str
     n_outputs: int
     prepare: Callable[[Tensor], Tensor]
     loss_sum: Callable[[Tensor, Tensor], Tensor]
+    losses: Callable[[Tensor, Tensor], Tensor]
     scores: Callable[[Tensor], Tensor]
-    metrics: Callable[[Tensor, Tensor], dict[str, float]]
+    metrics: Callable[..., dict[str, float]]
 
 
 def named_objective(name: str, n_outputs: int) -> Objective:
@@ -43,10 +45,12 @@ def named_objective(name: str, n_outputs: int) -> Objective:
     raise ValueError(f"objective is {name!r}; choose multiclass, multilabel or binary")
 
 
-def quality(objective: Objective, outputs: Tensor, target: Tensor) -> dict[str, float]:
+def quality(
+    objective: Objective, outputs: Tensor, target: Tensor, area: metrics.Area = metrics.area_of_curve
+) -> dict[str, float]:
     """loss (mean over events), accuracy and auc of `outputs` [n, n_outputs] against prepared targets."""
     loss = float(objective.loss_sum(outputs.double(), target)) / len(target)
-    return {"loss": loss} | objective.metrics(objective.scores(outputs), target)
+    return {"loss": loss} | objective.metrics(objective.scores(outputs), target, area=area)
 
 
 def binary(n_outputs: int = 1) -> Objective:
@@ -54,7 +58,7 @@ def binary(n_outputs: int = 1) -> Objective:
     if n_outputs != 1:
         raise ValueError(f"the binary objective needs a model with 1 output, this one has {n_outputs}")
 
-    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, metrics.binary_metrics)
+    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_losses, _binary_scores, metrics.binary_metrics)
 
 
 def multiclass(n_outputs: int) -> Objective:
@@ -66,6 +70,7 @@ def multiclass(n_outputs: int) -> Objective:
         n_outputs,
         partial(_class_numbers, n_classes=n_outputs),
         _multiclass_loss,
+        _multiclass_losses,
         _multiclass_scores,
         metrics.multiclass_metrics,
     )
@@ -86,6 +91,7 @@ def multilabel(n_outputs: int, n_regression: int = N_REGRESSION_LABELS) -> Objec
         n_outputs,
         partial(_labels, n_labels=n_outputs, n_regression=n_regression),
         partial(_multilabel_loss, n_regression=n_regression),
+        partial(_multilabel_losses, n_regression=n_regression),
         partial(_multilabel_scores, n_regression=n_regression),
         partial(metrics.multilabel_metrics, n_regression=n_regression),
     )
@@ -95,12 +101,20 @@ def _binary_loss(outputs: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="sum")
 
 
+def _binary_losses(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="none")
+
+
 def _binary_scores(outputs: Tensor) -> Tensor:
     return torch.sigmoid(outputs[:, 0])
 
 
 def _multiclass_loss(outputs: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, target, reduction="sum")
+
+
+def _multiclass_losses(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, target, reduction="none")
 
 
 def _multiclass_scores(outputs: Tensor) -> Tensor:
@@ -114,6 +128,15 @@ def _multilabel_loss(outputs: Tensor, target: Tensor, n_regression: int) -> Tens
         outputs[:, n_regression:], target[:, n_regression:], reduction="sum"
     )
     return (squares + entropies) / outputs.shape[1]
+
+
+def _multilabel_losses(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
+    target = target.to(outputs.dtype)
+    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum(1)
+    entropies = functional.binary_cross_entropy_with_logits(
+        outputs[:, n_regression:], target[:, n_regression:], reduction="none"
+    )
+    return (squares + entropies.sum(1)) / outputs.shape[1]
 
 
 def _multilabel_scores(outputs: Tensor, n_regression: int) -> Tensor:

@@ -13,7 +13,8 @@ from breakeven.models.backbone import Backbone
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 from breakeven.training.recipe import Recipe, Strategy
 
-_NEW_LAYERS = {"last": ("head.",), "decoder": ("decoder.", "head.")}
+_NEW = ("head.",)
+"""What the names of new layers begin with: a pretrained backbone gets a new last layer."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -31,26 +32,21 @@ def apply_strategy(model: Backbone, strategy: Strategy, seed: int, backbone: Map
         return
     if backbone is None:
         raise ValueError(f"the strategy {strategy.name} needs the weights of a pretrained backbone; give them")
-    new = _NEW_LAYERS[strategy.new_layers]
-    load_weights(model, backbone, source="the backbone", skip=new)
+    load_weights(model, backbone, source="the backbone", skip=_NEW)
     model.draw_weights(seed, model.head)
-    if strategy.new_layers == "decoder":
-        model.draw_weights(seed, model.get_submodule("decoder"))
 
 
 def mark_learning(model: Backbone, strategy: Strategy) -> None:
     """Let gradients flow to the weights that learn: all, or for a frozen backbone the new layers."""
-    new = _NEW_LAYERS[strategy.new_layers]
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(strategy.name != "frozen" or name.startswith(new))
+        parameter.requires_grad_(strategy.name != "frozen" or name.startswith(_NEW))
 
 
 def make_optimiser(model: Backbone, recipe: Recipe, strategy: Strategy) -> torch.optim.Adam:
     """Adam over the weights that learn, in groups with a factor `ratio` on the recipe's rate; call set_rates next."""
-    new = _NEW_LAYERS[strategy.new_layers]
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    head = [parameter for name, parameter in named if name.startswith(new)]
-    backbone = [parameter for name, parameter in named if not name.startswith(new)]
+    head = [parameter for name, parameter in named if name.startswith(_NEW)]
+    backbone = [parameter for name, parameter in named if not name.startswith(_NEW)]
     groups = [{"params": head, "ratio": 1.0}]
     if backbone:
         groups.append({"params": backbone, "ratio": backbone_ratio(recipe, strategy)})
@@ -80,10 +76,20 @@ def moments(optimiser: torch.optim.Adam, model: nn.Module) -> dict[str, Tensor]:
 
 def load_moments(optimiser: torch.optim.Adam, model: nn.Module, saved: Mapping[str, Tensor]) -> None:
     """Put Adam's state back; raises WeightsDoNotFit with all misfits before anything is changed."""
-    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    check_moments(model, saved)
+    for name, parameter in _learning(model).items():
+        optimiser.state[parameter] = {
+            "step": saved[f"step.{name}"].to(parameter.device, copy=True),
+            "exp_avg": saved[f"exp_avg.{name}"].to(parameter, copy=True),
+            "exp_avg_sq": saved[f"exp_avg_sq.{name}"].to(parameter, copy=True),
+        }
+
+
+def check_moments(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Raise WeightsDoNotFit, with all misfits, where Adam's state is not that of the weights of `model` that learn."""
     expected = {
         f"{kind}.{name}": torch.Size() if kind == "step" else parameter.shape
-        for name, parameter in learning.items()
+        for name, parameter in _learning(model).items()
         for kind in _MOMENTS
     }
     found = [f"missing: {name}" for name in expected if name not in saved]
@@ -95,9 +101,7 @@ def load_moments(optimiser: torch.optim.Adam, model: nn.Module, saved: Mapping[s
     ]
     if found:
         raise WeightsDoNotFit("the optimiser state does not fit the model:\n  " + "\n  ".join(sorted(found)))
-    for name, parameter in learning.items():
-        optimiser.state[parameter] = {
-            "step": saved[f"step.{name}"].to(parameter.device, copy=True),
-            "exp_avg": saved[f"exp_avg.{name}"].to(parameter, copy=True),
-            "exp_avg_sq": saved[f"exp_avg_sq.{name}"].to(parameter, copy=True),
-        }
+
+
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""A training between its epochs: the curve so far, the best weights, whether it goes on. Never runs a model."""
+"""A training between its epochs: the curve so far, which epoch is the best, whether it goes on. Never runs a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,16 +23,20 @@ class Progress:
         losses = [epoch.validation_loss for epoch in self.curve]
         return len(losses) < recipe.epochs and not find_plateau(losses, recipe.patience, recipe.min_delta).reached
 
+    @property
+    def is_best(self) -> bool:
+        """Whether the last epoch has the lowest validation loss, so that its weights are to be kept."""
+        return bool(self.curve) and self.best_epoch == len(self.curve) - 1
+
     def add(
         self,
-        model: Backbone,
         recipe: Recipe,
         n_events: int,
         train_loss: float,
         quality: Mapping[str, float],
         seconds: tuple[float, float],
     ) -> Epoch:
-        """The next epoch, appended to the curve; the model's weights are copied if its validation loss is the lowest.
+        """The next epoch, appended to the curve.
 
         n_events: of the training sample.  quality: loss, accuracy and auc on validation events.
         seconds: wall and device seconds since the start.
@@ -51,7 +55,7 @@ class Progress:
         )
         self.curve.append(epoch)
         if number == 0 or epoch.validation_loss < self.curve[self.best_epoch].validation_loss:
-            self.best_epoch, self.best_weights = number, copy_of_weights(model)
+            self.best_epoch = number
         return epoch
 
     def result(self, recipe: Recipe, asked: bool) -> Result:

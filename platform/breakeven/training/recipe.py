@@ -5,12 +5,12 @@ Holds no tensors and imports no torch, so that plans and ledgers may use it.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = ["Epoch", "Recipe", "Result", "Strategy"]
 
 ObjectiveName = Literal["multiclass", "multilabel", "binary"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Recipe:
     (arXiv 2412.10665 section III.3.3).  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
-    precision: of the matrix products in training steps (precision.py); weights, losses and all evaluation stay as the
-    model is.
+    precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
+    does evaluation, but for an engine whose kernels know one precision alone.
     """
 
     objective: ObjectiveName = "binary"
@@ -42,8 +42,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective not in ("multiclass", "multilabel", "binary"):
             raise ValueError(f"objective is {self.objective!r}; choose multiclass, multilabel or binary")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision is {self.precision!r}; choose float32 or bfloat16")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision is {self.precision!r}; choose float32, tf32 or bfloat16")
         for name in ("epochs", "batch_size", "evaluation_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -66,19 +66,13 @@ class Strategy:
 
     name: "scratch", all weights from the seed, one learning rate (the recipe's ratio is ignored); "finetune", the
     backbone from pretraining under a new last layer; "frozen", the same with a backbone that does not learn.
-    new_layers: for "frozen" only, what is new: the "last" layer, or the "decoder" (its MLP and the last layer).
     """
 
     name: Literal["scratch", "finetune", "frozen"] = "scratch"
-    new_layers: Literal["last", "decoder"] = "last"
 
     def __post_init__(self) -> None:
         if self.name not in ("scratch", "finetune", "frozen"):
             raise ValueError(f"strategy is {self.name!r}; choose scratch, finetune or frozen")
-        if self.new_layers not in ("last", "decoder"):
-            raise ValueError(f"new_layers is {self.new_layers!r}; choose last or decoder")
-        if self.new_layers == "decoder" and self.name != "frozen":
-            raise ValueError(f'new_layers="decoder" belongs to the strategy frozen, not to {self.name}')
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,11 @@ class Workers(Protocol):
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace each gradient by its sum over workers; a missing one counts as zero."""
 
+    def sum_in_place(self, values: Tensor) -> None:
+        """Replace `values` by their sum over workers."""
+
     def sum_scalars(self, values: Tensor) -> Tensor:
-        """Sums over workers of `values` [n]."""
+        """Sums over workers of `values`."""
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all workers in the order of their ranks; workers may hold different numbers of rows."""
@@ -45,6 +48,9 @@ class Alone:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+
+    def sum_in_place(self, values: Tensor) -> None:
+        """They are the sum."""
 
     def sum_scalars(self, values: Tensor) -> Tensor:
         """The values themselves."""
@@ -72,8 +78,12 @@ class TorchWorkers:
         for parameter, part in zip(parameters, bucket.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
 
+    def sum_in_place(self, values: Tensor) -> None:
+        """Replace `values` by their sum over workers; a GPU's queue takes it, the host does not wait."""
+        distributed.all_reduce(values)
+
     def sum_scalars(self, values: Tensor) -> Tensor:
-        """Sums over workers of `values` [n]."""
+        """Sums over workers of `values`."""
         total = values.clone()
         distributed.all_reduce(total)
         return total

@@ -98,6 +98,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
         decay=settings.decay,
         patience=None,
         seed=settings.seed,
+        precision=settings.precision,
     )
 
 

@@ -6,7 +6,7 @@ Holds the translation between the study's words and training's: which events, wh
 import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,9 @@ from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
+from breakeven.training.engines import kernel_of
 from breakeven.training.loop import evaluate, represent, train
+from breakeven.training.member import Member
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.work.deadline import Check, OutOfTime, deadline
@@ -65,11 +67,11 @@ def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
     takes longer than it may; neither is tried again, unless the limit is raised.
     """
     ledger = Ledger(job.ledger)
-    meter = energy_meter(job.device, _share(job))
+    meter = energy_meter(job.device, share(job))
     # The members of a pack are trained one after another, so each has all that its worker holds: a whole core, or the
     # part of a GPU that workers share.
-    with ledger.claim(job.trial.hash, job.device, _share(job)) as claim:
-        started, wall, begun = now(), time.perf_counter(), _device_now(job)
+    with ledger.claim(job.trial.hash, job.device, share(job)) as claim:
+        started, wall, begun = now(), time.perf_counter(), device_now(job)
 
         def write(result: dict[str, Any]) -> tuple[dict[str, Any], Path]:
             times = {"started": started, "ended": now(), "wasted_seconds": claim.wasted_seconds}
@@ -80,27 +82,39 @@ def _recorded(job: TrialJob, train: Train) -> tuple[dict[str, Any], Path]:
             claim.release()
             return record, path
 
-        def failure(error: Exception) -> dict[str, Any]:
-            # One trial's failure is a result too; whether another try can help depends on the reason.
-            return {
-                "outcome": "failed",
-                "reason": f"{type(error).__name__}: {error}",
-                "retry": not isinstance(error, NonFinite | ValueError | OutOfTime),
-                "time_limit": job.settings.trial_seconds if isinstance(error, OutOfTime) else None,
-                "wall_seconds": time.perf_counter() - wall,
-                "device_seconds": _device_now(job) - begun,
-            }
+        def lost(error: Exception) -> dict[str, Any]:
+            facts = failure(job, error, device_now(job) - begun)
+            return facts | {"wall_seconds": time.perf_counter() - wall}
 
         try:
-            with deadline(job.settings.trial_seconds, lambda error: write(failure(error))) as check:
+            with deadline(job.settings.trial_seconds, lambda error: write(lost(error))) as check:
                 result = train(job, check)
         except Exception as error:
-            result = failure(error)
+            result = lost(error)
         return write(result)
 
 
-def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
-    """What the ledger keeps of a training, NaN-free. share: part of the device that it held, which scales its seconds."""
+def failure(job: TrialJob, error: Exception, device_seconds: float) -> dict[str, Any]:
+    """What the ledger keeps of a trial that raised `error`: one trial's failure is a result too.
+
+    Whether another try can help depends on the reason.
+    """
+    facts = {
+        "outcome": "failed",
+        "reason": f"{type(error).__name__}: {error}",
+        "retry": not isinstance(error, NonFinite | ValueError | OutOfTime),
+        "time_limit": job.settings.trial_seconds if isinstance(error, OutOfTime) else None,
+    }
+    return in_seconds(job, facts, device_seconds)
+
+
+def in_seconds(job: TrialJob, facts: dict[str, Any], device_seconds: float) -> dict[str, Any]:
+    """The facts of a trial that had its part of a device for so long; by the clock it took as much as if it had it alone."""
+    return facts | {"device_seconds": device_seconds, "wall_seconds": device_seconds / share(job)}
+
+
+def training_facts(result: Result, part: float = 1.0) -> dict[str, Any]:
+    """What the ledger keeps of a training, NaN-free. part: of the device that it held, which scales its seconds."""
     best, last = result.best, result.curve[-1]
     plateau = result.plateau_seconds
     return {
@@ -111,8 +125,8 @@ def training_facts(result: Result, share: float = 1.0) -> dict[str, Any]:
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
         "events_seen": last.events_seen,
-        "plateau_seconds": _finite(plateau * share) if plateau is not None else None,
-        "curve": [epoch_line(replace(epoch, device_seconds=epoch.device_seconds * share)) for epoch in result.curve],
+        "plateau_seconds": _finite(plateau * part) if plateau is not None else None,
+        "curve": [epoch_line(replace(epoch, device_seconds=epoch.device_seconds * part)) for epoch in result.curve],
     }
 
 
@@ -127,18 +141,75 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     A confirming trial is evaluated on test events, a search trial never sees one.
     Raises NonFinite, and ValueError where events or weights do not fit.
     """
-    wall, begun = time.perf_counter(), _device_now(job)
+    wall, begun = time.perf_counter(), device_now(job)
+    events, (samples,) = load_events([job], [seen_by(job)])
+    member = member_of(job, samples, lambda epoch: check())
+    result = train(
+        member.model,
+        events,
+        member.training,
+        member.validation,
+        member.recipe,
+        strategy=member.strategy,
+        backbone=member.backbone,
+        on_epoch=member.on_epoch,
+    )
+    facts = judge(job, member.model, events, samples, result)
+    facts["wall_seconds"] = time.perf_counter() - wall
+    facts["device_seconds"] = device_now(job) - begun
+    return facts
+
+
+Seen = dict[Dataset, dict[Split, np.ndarray]]
+"""Rows of each dataset, the signal's first, by split."""
+
+
+def seen_by(job: TrialJob) -> Seen:
+    """Rows of both datasets, signal first, that a trial may see: its subset, validation, test if it confirms."""
+    wanted = task(job.trial.cell.task)
+    seen = {}
+    for process in (wanted.signal, wanted.background):
+        arrays = _arrays(job.datasets[process])
+        rows = {
+            Split.TRAIN: subset(arrays.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process),
+            Split.VALIDATION: capped(arrays, Split.VALIDATION, job.settings.validation_events, process),
+        }
+        if job.trial.phase == "confirm":
+            rows[Split.TEST] = capped(arrays, Split.TEST, job.settings.test_events, process)
+        seen[job.datasets[process]] = rows
+    return seen
+
+
+def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTensors, list[dict[Split, Sample]]]:
+    """The events of all `jobs` on their device, each once, and the samples of each job.
+
+    seen: of each job, see seen_by.  A sample's signal comes first, its events in the order of `seen`.
+    """
+    datasets = list(dict.fromkeys(dataset for of_job in seen for dataset in of_job))
+    rows = [
+        np.unique(np.concatenate([part for of_job in seen for part in of_job.get(dataset, {}).values()]))
+        for dataset in datasets
+    ]
+    chosen = select([_arrays(dataset) for dataset in datasets], rows)
+    events = EventTensors.of(chosen, jobs[0].device)
+    before = dict(zip(datasets, np.cumsum([0, *map(len, rows)]), strict=False))
+    place = dict(zip(datasets, rows, strict=True))
+    samples = []
+    for of_job in seen:
+        of_split = {}
+        for split in next(iter(of_job.values())):
+            parts = [before[one] + np.searchsorted(place[one], rows_of[split]) for one, rows_of in of_job.items()]
+            signal = np.repeat(np.array([1.0, 0.0], dtype=np.float32), [len(part) for part in parts])
+            of_split[split] = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal))
+        samples.append(of_split)
+    return events, samples
+
+
+def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]) -> Member:
+    """The training of a trial. check: called after every epoch; it ends what it raises in."""
     trial, settings = job.trial, job.settings
-    arrays, rows = _events_of(job)
-    chosen = select(arrays, rows)
-    events = EventTensors.of(chosen, job.device)
-    target = torch.from_numpy((chosen.process == 0).astype(np.float32))  # the signal is the first source
-    samples = {
-        split: Sample(torch.from_numpy(found), target[torch.from_numpy(found)])
-        for split in Split
-        if len(found := chosen.rows(split))
-    }
-    model = build_network(job.network, events.levels, 1).to(job.device)
+    levels = tuple(level.features for level in _arrays(next(iter(job.datasets.values()))).schema.levels)
+    model = build_network(job.network, levels, 1).to(job.device)
     recipe = Recipe(
         objective="binary",
         epochs=trial.identity["epochs"],
@@ -148,48 +219,56 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
         ratio=trial.ratio,
         patience=settings.patience,
         seed=trial.seed,
+        precision=settings.precision,
     )
-    backbone = read_weights(job.backbone) if job.backbone is not None else None
     best = math.inf
 
     def prune(epoch: Epoch) -> bool:
         nonlocal best
-        check()
+        check(epoch)
         best = min(best, epoch.validation_loss)
         return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
 
-    result = train(
+    return Member(
         model,
-        events,
         samples[Split.TRAIN],
         samples[Split.VALIDATION],
         recipe,
-        strategy=Strategy(trial.cell.strategy),  # type: ignore[arg-type]
-        backbone=backbone,
-        on_epoch=prune,
+        Strategy(trial.cell.strategy),  # type: ignore[arg-type]
+        read_weights(job.backbone) if job.backbone is not None else None,
+        prune,
     )
-    facts = training_facts(result, _share(job)) | {"kernel": model.kernel()}
+
+
+def judge(
+    job: TrialJob, model: Backbone, events: EventTensors, samples: Mapping[Split, Sample], result: Result
+) -> dict[str, Any]:
+    """What the ledger keeps of a trained trial: a confirming one is judged on its test events."""
+    strategy = Strategy(job.trial.cell.strategy)  # type: ignore[arg-type]
+    facts = training_facts(result, share(job)) | {"kernel": kernel_of(model, job.settings.precision, strategy)}
     if result.stopped == "asked":
         last = len(result.curve) - 1
-        reason = f"pruned after epoch {last + 1}: validation loss {best:.4g}, median of earlier ratios {job.limits[last]:.4g}"
+        reason = (
+            f"pruned after epoch {last + 1}: validation loss {result.best.validation_loss:.4g}, "
+            f"median of earlier ratios {job.limits[last]:.4g}"
+        )
         facts |= {"outcome": "stopped", "reason": reason}
-    elif trial.phase == "confirm":
+    elif job.trial.phase == "confirm":
         judged = evaluate(model, events, samples[Split.TEST], "binary")
         facts["metrics"] |= measured("test", judged)
         facts["test_events"] = len(samples[Split.TEST])
-        facts |= _kept_representation(job, model, arrays)
+        facts |= _kept_representation(job, model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
-    facts["wall_seconds"] = time.perf_counter() - wall
-    facts["device_seconds"] = _device_now(job) - begun
     return facts
 
 
-def _kept_representation(job: TrialJob, model: Backbone, arrays: list[EventArrays]) -> dict[str, Any]:
+def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     """Keep what every layer says of the task's fixed test events, the same for all trials: signal first, then background."""
     most, cell = job.settings.represented_events, job.trial.cell
     if not most or cell.size != max(job.settings.sizes):
         return {}
     wanted = task(cell.task)
+    arrays = [_arrays(job.datasets[process]) for process in (wanted.signal, wanted.background)]
     rows = [
         capped(found, Split.TEST, most, process)
         for found, process in zip(arrays, (wanted.signal, wanted.background), strict=True)
@@ -209,21 +288,6 @@ def _kept_representation(job: TrialJob, model: Backbone, arrays: list[EventArray
     }
 
 
-def _events_of(job: TrialJob) -> tuple[list[EventArrays], list[np.ndarray]]:
-    """Signal and background arrays and the rows that the trial may see: its subset, validation, test if it confirms."""
-    wanted = task(job.trial.cell.task)
-    arrays, rows = [], []
-    for process in (wanted.signal, wanted.background):
-        found = _arrays(job.datasets[process])
-        train_rows = subset(found.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process)
-        parts = [train_rows, capped(found, Split.VALIDATION, job.settings.validation_events, process)]
-        if job.trial.phase == "confirm":
-            parts.append(capped(found, Split.TEST, job.settings.test_events, process))
-        arrays.append(found)
-        rows.append(np.concatenate(parts))
-    return arrays, rows
-
-
 def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.ndarray:
     """At most `most` rows of a split, the same for everyone."""
     rows = arrays.rows(split)
@@ -235,15 +299,16 @@ def _arrays(dataset: Dataset) -> EventArrays:
     return open_arrays(dataset)
 
 
-def _device_now(job: TrialJob) -> float:
+def device_now(job: TrialJob) -> float:
     """Device-seconds: CPU time of the process, or the wall time that a GPU is held, times the part of it that is."""
     if job.device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
-    return time.perf_counter() * _share(job)
+    return time.perf_counter() * share(job)
 
 
-def _share(job: TrialJob) -> float:
+def share(job: TrialJob) -> float:
+    """The part of a device that the worker of a trial holds."""
     return job.settings.gpu_share if job.device != "cpu" else 1.0
 
 

@@ -1,0 +1,271 @@
+"""An epoch of K trainings side by side, each step of all of them one CUDA graph: the host only replays it.
+
+The order of an epoch and the tables of its batches lie on the device before it begins, a counter there says which batch is
+next, and losses stay there until the epoch is over. On CPU the same step runs as it is written, so that tests hold it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from breakeven.training.batches import Sample, share
+from breakeven.training.engine import Engine
+from breakeven.training.workers import ALONE, Workers
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of K samples that lie one after the other in one list, and this worker's share of them.
+
+    first: [n_steps, K] int64, place in the list of the first event.  count: [n_steps, K] int32, events from there on.
+    whole: [n_steps, K] int32, events of the batch over all workers; 0 once a sample is at its end.
+    """
+
+    first: Tensor
+    count: Tensor
+    whole: Tensor
+
+    @classmethod
+    def cut(cls, sizes: Sequence[int], batch_sizes: Sequence[int], workers: Workers = ALONE) -> "Batches":
+        """Batches of `batch_sizes` events of samples of `sizes`; the last one of a sample may be smaller."""
+        size, batch = torch.tensor(sizes), torch.tensor(batch_sizes)
+        n_steps = -(-size // batch)
+        before = torch.arange(max(1, int(n_steps.max())))[:, None] * batch
+        whole = (size - before).clamp(min=0).minimum(batch)
+        own, end = whole * workers.rank // workers.world, whole * (workers.rank + 1) // workers.world
+        return cls(size.cumsum(0) - size + before + own, (end - own).int(), whole.int())
+
+    def to(self, device: torch.device) -> "Batches":
+        """The same on `device`."""
+        return Batches(self.first.to(device), self.count.to(device), self.whole.to(device))
+
+    def largest(self, objects: Tensor) -> Tensor:
+        """Most objects and most edges of a batch, [2]; objects: [n] int64, of each event of the list."""
+        place = torch.stack([self.first, self.first + self.count]).clamp(max=len(objects))
+        found = []
+        for sizes in (objects, objects * (objects - 1)):
+            until = functional.pad(sizes.cumsum(0), (1, 0))
+            found.append((until[place[1]] - until[place[0]]).max())
+        return torch.stack(found)
+
+
+class Captured:
+    """K members of one engine.
+
+    make_engine: (batch, most objects, most edges in the batch of any member) -> an engine that has room for them, with
+    fresh moments; asked again where a later epoch has a larger batch.
+    training, validation: of each member, on the device, targets prepared; their index are the engine's event numbers.
+    batch_sizes: of each member's steps, over all workers.  objects: [n_events] int64, of each event number.
+    moments: Adam's first, second and steps, to go on from; see Engine.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[int, int, int], Engine],
+        training: Sequence[Sample],
+        validation: Sequence[Sample],
+        batch_sizes: Sequence[int],
+        n_outputs: int,
+        objects: Tensor,
+        *,
+        workers: Workers = ALONE,
+        moments: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._make_engine, self._objects, self._workers, self._device = make_engine, objects, workers, objects.device
+        self._engine: Engine | None = None
+        self._room = (-1, -1)
+        self._replay_training: Callable[[], None] = _nothing
+        self._replay_judging: Callable[[], None] = _nothing
+        self._moments = moments
+        self._train, self._judge = _Rows.of(training), _Rows.of([_own_part(sample, workers) for sample in validation])
+        batches = Batches.cut([len(sample) for sample in training], batch_sizes, workers)
+        self.batch = int(batches.count.max())
+        judged = Batches.cut(self._judge.sizes, [max(1, self.batch)] * len(validation))
+        self._n_steps, self._n_judged = ((table.whole > 0).sum(0).tolist() for table in (batches, judged))
+        self._batches, self._judged = batches.to(self._device), judged.to(self._device)
+        n_judged = len(self._judge.index)
+        self._order = torch.zeros(len(self._train.index), dtype=torch.int64, device=self._device)
+        self._place = torch.arange(self.batch, device=self._device)
+        self._active = torch.zeros(len(training), dtype=torch.int32, device=self._device)
+        self._step = torch.zeros(1, dtype=torch.int64, device=self._device)
+        self._losses = torch.zeros(batches.whole.shape, dtype=torch.float64, device=self._device)
+        self._outputs = torch.zeros(n_judged + 1, n_outputs, dtype=torch.float64, device=self._device)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the last epoch, where weights and moments lie."""
+        if self._engine is None:
+            raise ValueError("there are no weights before the first epoch; train one")
+        return self._engine
+
+    def train(self, order: Tensor, rates: Tensor, active: Sequence[bool]) -> Tensor:
+        """One epoch of the `active` members; the sum of the losses of each of their batches, [n_steps, K] float64 on CPU.
+
+        order: [n] int64 on CPU, places in the list of all members' training events: each member's own, shuffled.
+        rates: [K, 2], of head and backbone.  A member that is not active keeps its weights to the last bit; its column, and
+        what lies beyond its last batch, mean nothing.
+        """
+        self._order.copy_(_pinned(order, self._device), non_blocking=True)
+        self._make_room()
+        self.engine.rates.copy_(rates)
+        self._begin(active)
+        for _ in range(_longest(self._n_steps, active)):
+            self._replay_training()
+        losses = self._workers.sum_scalars(self._losses * self._batches.whole * self._active)
+        return losses.cpu()
+
+    def predict(self, active: Sequence[bool]) -> list[Tensor]:
+        """The outputs [n, n_outputs] float64 of each member for its validation events, on CPU."""
+        self._begin(active)
+        for _ in range(_longest(self._n_judged, active)):
+            self._replay_judging()
+        parts = self._outputs[:-1].split(self._judge.sizes)
+        if self._workers.world > 1:
+            parts = tuple(self._workers.gather(part) for part in parts)
+        return list(torch.cat(parts).cpu().split([len(part) for part in parts]))
+
+    def _begin(self, active: Sequence[bool]) -> None:
+        self._active.copy_(torch.tensor(active))
+        self._step.zero_()
+
+    def _make_room(self) -> None:
+        """An engine that has room for the largest batch of this epoch: the only wait for the device before its end."""
+        largest = self._batches.largest(self._objects[self._train.index[self._order]])
+        if self._engine is None:
+            largest = largest.maximum(self._judged.largest(self._objects[self._judge.index]))
+        wanted = tuple(int(n) for n in largest.tolist())
+        if wanted[0] <= self._room[0] and wanted[1] <= self._room[1]:
+            return
+        # Later epochs have other batches: the relative scatter of their sizes falls with the root of their events.
+        margin = 1.0 + 1.0 / math.sqrt(self.batch)
+        nodes, edges = (max(had, math.ceil(margin * n)) for had, n in zip(self._room, wanted, strict=True))
+        before, self._engine, self._room = self._engine, None, (nodes, edges)
+        self._replay_training = self._replay_judging = _nothing  # their memory is free before the next is taken
+        engine = self._make_engine(self.batch, nodes, edges)
+        with torch.no_grad():
+            if before is not None:
+                engine.weights.copy_(before.weights)
+                self._moments = (before.first, before.second, before.steps)
+            if self._moments is not None:
+                for old, new in zip(self._moments, (engine.first, engine.second, engine.steps), strict=True):
+                    new.copy_(old)
+        self._moments = None
+        self._engine = engine
+        self._capture()
+
+    def _capture(self) -> None:
+        """Steps as CUDA graphs. Captures run them a few times, so nobody is active meanwhile."""
+        self._begin([False] * len(self._active))
+        self._replay_judging = captured([self._judge_batch], self._device)
+        if self._workers.world == 1:
+            self._replay_training = captured([self._calculate, self._learn], self._device)
+            return
+        calculate = captured([self._calculate], self._device)
+        learn = captured([self._learn], self._device)
+
+        def step() -> None:
+            calculate()
+            self._workers.sum_in_place(self.engine.gradient)
+            learn()
+
+        self._replay_training = step
+
+    def _calculate(self) -> None:
+        engine = self.engine
+        rows = self._order[self._lay(self._batches, len(self._order))]
+        engine.index.copy_(self._train.index[rows])
+        engine.target.copy_(self._train.target[rows])
+        engine.backward()
+        self._losses.index_copy_(0, self._number(self._batches), engine.loss[None].to(self._losses.dtype))
+
+    def _learn(self) -> None:
+        self.engine.update()
+        self._step.add_(1)
+
+    def _judge_batch(self) -> None:
+        engine, n = self.engine, len(self._judge.index)
+        rows = self._lay(self._judged, n)
+        engine.index.copy_(self._judge.index[rows])
+        outputs = engine.predict()
+        real = self._place < engine.count[:, None]
+        # What lies beyond a member's events goes to a row that nobody reads.
+        self._outputs.index_copy_(
+            0, torch.where(real, rows, n).flatten(), outputs.flatten(0, 1).to(self._outputs.dtype)
+        )
+        self._step.add_(1)
+
+    def _lay(self, batches: Batches, n: int) -> Tensor:
+        """Tell the engine how many events the next batches have; their places in a list of n, [K, batch]."""
+        number = self._number(batches)
+        first, count, whole = (
+            table.index_select(0, number)[0] for table in (batches.first, batches.count, batches.whole)
+        )
+        self.engine.count.copy_(count * self._active)
+        self.engine.divisor.copy_(whole * self._active)
+        return (first[:, None] + self._place).clamp_(max=n - 1)
+
+    def _number(self, batches: Batches) -> Tensor:
+        """Which of the batches is next, [1]; a capture's own runs go beyond the last."""
+        return self._step.clamp(max=len(batches.first) - 1)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The samples of all members, one after the other."""
+
+    index: Tensor
+    target: Tensor
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "_Rows":
+        index, target = (torch.cat([getattr(sample, name) for sample in samples]) for name in ("index", "target"))
+        return cls(index, target, [len(sample) for sample in samples])
+
+
+def _own_part(sample: Sample, workers: Workers) -> Sample:
+    own = share(len(sample), workers.rank, workers.world)
+    return Sample(sample.index[own], sample.target[own])
+
+
+def _longest(n_steps: Sequence[int], active: Sequence[bool]) -> int:
+    return max((n for n, goes_on in zip(n_steps, active, strict=True) if goes_on), default=0)
+
+
+def _pinned(values: Tensor, device: torch.device) -> Tensor:
+    return values.pin_memory() if device.type == "cuda" else values
+
+
+def _nothing() -> None:
+    """A step before there is one."""
+
+
+def captured(parts: Sequence[Callable[[], None]], device: torch.device) -> Callable[[], None]:
+    """The parts, one after the other, as one CUDA graph; they run twice before this returns. On CPU as they are."""
+
+    def run() -> None:
+        for part in parts:
+            part()
+
+    if device.type != "cuda":
+        return run
+    # Libraries take memory and choose algorithms at their first calls, which a capture does not allow.
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            run()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+
+    def replay(held: object = run) -> None:
+        """held: what the parts hold, whose memory the graph reads and writes, must live as long as the graph."""
+        graph.replay()
+
+    return replay

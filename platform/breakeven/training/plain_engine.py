@@ -1,0 +1,129 @@
+"""The engine in plain torch: any stacked network, any objective, any device. See engine.py for its contract.
+
+On CPU it is what tests hold the trainer's logic to; on a GPU it serves where there is no kernel for the case at hand.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from breakeven.models.event_network import EventNetwork
+from breakeven.models.stacked import StackedNetwork, StackedWeights, linear, stack_batches
+from breakeven.training.batches import EventTensors
+from breakeven.training.engine import Engine
+from breakeven.training.objectives import Objective
+from breakeven.training.precision import forward_in, products_in
+from breakeven.training.recipe import Precision
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+"""torch.optim.Adam's own, which optimiser.make_optimiser leaves as they are."""
+
+
+def whole_networks(
+    models: Sequence[EventNetwork],
+    events: EventTensors,
+    objective: Objective,
+    targets: Tensor,
+    batch: int,
+    most_nodes: int,
+    most_edges: int,
+    precision: Precision,
+) -> Engine:
+    """An engine that trains all weights of `models`, GraphNetworks of one configuration, on whole events.
+
+    targets: of any events, as objective.prepare gives them: the batch's are of their kind.
+    """
+    network = StackedNetwork(models)
+
+    def outputs(index: Tensor, count: Tensor) -> Tensor:
+        stacked = stack_batches(events.nodes, events.offsets, index, count, most_nodes, most_edges)
+        return network.outputs(stacked)[:, :batch]
+
+    return PlainEngine(network.stack, "head.", outputs, objective, targets, batch, precision)
+
+
+def heads(
+    models: Sequence[EventNetwork],
+    features: Tensor,
+    objective: Objective,
+    targets: Tensor,
+    batch: int,
+    precision: Precision,
+) -> Engine:
+    """An engine that trains the last layers of `models` on what their frozen backbones say of events.
+
+    features: [n, hidden]; the event numbers of the engine are its rows.
+    """
+    stack = StackedWeights([model.head for model in models])
+
+    def outputs(index: Tensor, count: Tensor) -> Tensor:
+        w = stack.named(stack.weights)
+        return linear(features[index], w["weight"], w["bias"])
+
+    return PlainEngine(stack, "", outputs, objective, targets, batch, precision)
+
+
+class PlainEngine:
+    """K members whose outputs are a function of their weights and the batch's event numbers and counts.
+
+    head: what the names of the head's parameters begin with.
+    outputs: (index, count) -> [K, batch, n_outputs].  targets: see whole_networks.
+    """
+
+    def __init__(
+        self,
+        stack: StackedWeights,
+        head: str,
+        outputs: Callable[[Tensor, Tensor], Tensor],
+        objective: Objective,
+        targets: Tensor,
+        batch: int,
+        precision: Precision,
+    ) -> None:
+        self._stack, self._outputs, self._objective, self._precision = stack, outputs, objective, precision
+        self.weights = stack.weights
+        n, device = len(self.weights), self.weights.device
+        self._rate_of_column = (~stack.columns(head)).long()
+        self._place = torch.arange(batch, device=device)
+        self.index = torch.zeros(n, batch, dtype=torch.int64, device=device)
+        self.target = targets.new_zeros(n, batch, *targets.shape[1:])
+        self.count, self.divisor = (torch.zeros(n, dtype=torch.int32, device=device) for _ in range(2))
+        self.rates = self.weights.detach().new_zeros(n, 2)
+        self.loss = self.weights.detach().new_zeros(n)
+        self.gradient, self.first, self.second = (torch.zeros_like(self.weights) for _ in range(3))
+        self.steps = torch.zeros(n, dtype=torch.float64, device=device)
+
+    def backward(self) -> None:
+        """Loss and gradient of the batch."""
+        with products_in(self._precision):
+            with forward_in(self._precision, self.weights.device):
+                outputs = self._outputs(self.index, self.count)
+            each = self._objective.losses(outputs.flatten(0, 1).to(self.weights.dtype), self.target.flatten(0, 1))
+            real = self._place < self.count[:, None]
+            loss = torch.where(real, each.view_as(real), 0.0).sum(1) / self.divisor.clamp(min=1)
+            (gradient,) = torch.autograd.grad(loss.sum(), self.weights)
+        self.loss.copy_(loss.detach())
+        self.gradient.copy_(gradient)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step of Adam for the members that take one."""
+        steps = self.steps + 1.0
+        first = self.first.lerp(self.gradient, 1.0 - _BETAS[0])
+        second = self.second.lerp(self.gradient.square(), 1.0 - _BETAS[1])
+        unbiased = (1.0 - _BETAS[1] ** steps).sqrt().to(first)[:, None]
+        size = (1.0 - _BETAS[0] ** steps).to(first)[:, None]
+        rates = self.rates.index_select(1, self._rate_of_column)
+        weights = self.weights - rates / size * first / (second.sqrt() / unbiased + _EPSILON)
+        steps_taken = self.divisor > 0
+        for old, new in (
+            (self.steps, steps), (self.first, first), (self.second, second), (self.weights, weights),
+        ):  # fmt: skip
+            old.copy_(torch.where(steps_taken.view(-1, *[1] * (old.ndim - 1)), new, old))
+
+    @torch.no_grad()
+    def predict(self) -> Tensor:
+        """Outputs [K, batch, n_outputs], in the precision of the weights."""
+        with products_in("float32"):
+            return self._outputs(self.index, self.count)

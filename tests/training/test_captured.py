@@ -1,0 +1,198 @@
+"""The captured step's logic, on CPU: the same numbers as the loop, whatever the batches, and nothing where nobody takes part."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from breakeven.models import build
+from breakeven.training import checkpoint
+from breakeven.training.batches import EventTensors, Sample, epoch_order, share
+from breakeven.training.captured import Batches, Captured
+from breakeven.training.loop import train
+from breakeven.training.nonfinite import NonFinite
+from breakeven.training.objectives import multiclass, named_objective
+from breakeven.training.plain_engine import whole_networks
+from breakeven.training.recipe import Epoch, Recipe, Strategy
+from breakeven.training.workers import ALONE
+
+SMALL = Recipe(objective="multiclass", epochs=3, batch_size=16, learning_rate=1e-3, patience=None)
+Data = tuple[EventTensors, Sample, Sample]
+
+
+def network(seed: int = 0, n_outputs: int = 3) -> torch.nn.Module:
+    return build(n_outputs, iterations=2, seed=seed).double()
+
+
+@pytest.fixture
+def data(make_events: Callable) -> Data:
+    events, kind = make_events(100, n_classes=3)
+    index = torch.arange(100)
+    return events, Sample(index[:70], kind[:70]), Sample(index[70:], kind[70:])
+
+
+def without_times(curve: tuple[Epoch, ...]) -> list[Epoch]:
+    return [replace(epoch, wall_seconds=0.0, device_seconds=0.0) for epoch in curve]
+
+
+def assert_alike(found: tuple[Epoch, ...], expected: tuple[Epoch, ...]) -> None:
+    assert [epoch.events_seen for epoch in found] == [epoch.events_seen for epoch in expected]
+    for epoch, wanted in zip(found, expected, strict=True):
+        for name in ("train_loss", "validation_loss", "validation_accuracy", "validation_auc", "learning_rate"):
+            assert getattr(epoch, name) == pytest.approx(getattr(wanted, name), rel=1e-9), name
+
+
+@pytest.mark.parametrize("n_train, batch_size", [(70, 16), (1, 4), (16, 16), (17, 8), (5, 100)])
+@pytest.mark.parametrize("strategy", ["scratch", "finetune"])
+def test_a_captured_training_is_that_of_the_loop(data: Data, n_train: int, batch_size: int, strategy: str) -> None:
+    events, training, validation = data
+    training = Sample(training.index[-n_train:], training.target[-n_train:])
+    recipe = replace(SMALL, batch_size=batch_size, ratio=0.1, decay=0.5)
+    backbone = network(7).state_dict() if strategy == "finetune" else None
+    models = network(), network()
+    results = [
+        train(model, events, training, validation, recipe, strategy=Strategy(strategy), backbone=backbone, form=form)
+        for model, form in zip(models, ("captured", "eager"), strict=True)
+    ]
+    assert_alike(results[0].curve, results[1].curve)
+    for name, tensor in models[0].state_dict().items():
+        torch.testing.assert_close(tensor, models[1].state_dict()[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("objective", ["binary", "multilabel"])
+def test_all_objectives_are_those_of_the_loop(data: Data, objective: str) -> None:
+    events, *samples = data
+    flags = [torch.stack([s.target.float() * scale for scale in (1, 0.5, 2, 1, 1)], 1) for s in samples]
+    targets = {
+        "binary": [(sample.target == 1).float() for sample in samples],
+        "multilabel": [
+            torch.cat([f, torch.nn.functional.one_hot(s.target, 3)], 1) for f, s in zip(flags, samples, strict=True)
+        ],
+    }[objective]
+    prepared = [Sample(sample.index, target) for sample, target in zip(samples, targets, strict=True)]
+    recipe = replace(SMALL, objective=objective, epochs=2)
+    n_outputs = 1 if objective == "binary" else 8
+    curves = [
+        train(network(0, n_outputs), events, *prepared, recipe, form=form).curve for form in ("captured", "eager")
+    ]
+    assert_alike(*curves)
+
+
+def test_losses_of_events_add_up_to_the_loss(make_events: Callable) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(20, 8, generator=generator, dtype=torch.float64)
+    for name, n, target in (
+        ("binary", 1, torch.arange(20) % 2),
+        ("multiclass", 8, torch.arange(20) % 8),
+        ("multilabel", 8, torch.cat([torch.randn(20, 5, generator=generator), torch.eye(20)[:, :3]], 1)),
+    ):
+        objective = named_objective(name, n)
+        prepared = objective.prepare(target)
+        each = objective.losses(outputs[:, :n], prepared)
+        assert each.shape == (20,)
+        torch.testing.assert_close(each.sum(), objective.loss_sum(outputs[:, :n], prepared))
+
+
+def test_the_same_bits_twice_and_after_a_resumption(data: Data, tmp_path: Path) -> None:
+    recipe = replace(SMALL, epochs=4)
+    models = [network(seed) for seed in (1, 2, 3, 4)]
+    whole, again = (train(model, *data, recipe, form="captured") for model in models[:2])
+    assert without_times(whole.curve) == without_times(again.curve)
+
+    def save(state: checkpoint.TrainingState) -> None:
+        checkpoint.write_state(tmp_path, state)
+
+    train(models[2], *data, replace(recipe, epochs=2), form="captured", save=save)
+    state = checkpoint.read_state(tmp_path)
+    resumed = train(models[2], *data, recipe, form="captured", resume_from=state)
+    assert without_times(resumed.curve) == without_times(whole.curve)
+    for name, tensor in models[0].state_dict().items():
+        assert torch.equal(tensor, models[1].state_dict()[name])
+        assert torch.equal(tensor, models[2].state_dict()[name])
+    elsewhere = train(models[3], *data, recipe, form="eager", resume_from=state)  # begun on a GPU, ended on CPU
+    assert_alike(elsewhere.curve, whole.curve)
+
+
+def test_what_is_not_finite_is_named_as_in_the_loop(data: Data) -> None:
+    events, training, validation = data
+    broken = EventTensors(events.nodes.clone(), events.offsets)
+    broken.nodes[int(events.offsets[40]), 2] = math.nan
+    reasons = []
+    for form in ("captured", "eager"):
+        with pytest.raises(NonFinite) as error:
+            train(network(), broken, training, validation, SMALL, strategy=Strategy("finetune"),
+                  backbone=network(7).state_dict(), form=form)  # fmt: skip
+        reasons.append((str(error.value), error.value.epoch, error.value.batch))
+    assert reasons[0] == reasons[1] and "event 40 has phi = nan" in reasons[0][0]
+    with pytest.raises(NonFinite, match="lower the learning rate"):
+        train(network(), *data, replace(SMALL, learning_rate=1e300), form="captured")
+
+
+def test_what_cannot_be_captured_says_so(data: Data) -> None:
+    with pytest.raises(ValueError, match="GraphNetwork with the strategy frozen"):
+        train(network(), *data, SMALL, strategy=Strategy("frozen"), backbone=network(7).state_dict(), form="captured")
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_batches_are_those_of_the_loop(world: int) -> None:
+    sizes, batch_sizes = [33, 4, 1], [8, 4, 5]
+    for rank in range(world):
+        workers = _Rank(rank, world)
+        batches = Batches.cut(sizes, batch_sizes, workers)
+        assert batches.whole.shape == (5, 3)
+        for k, size in enumerate(batch_sizes):
+            listed = torch.arange(sum(sizes[:k]), sum(sizes[: k + 1])).split(size)
+            for step in range(5):
+                batch = listed[step] if step < len(listed) else torch.arange(0)
+                own = batch[share(len(batch), rank, world)]
+                first = int(batches.first[step, k])
+                assert torch.equal(torch.arange(first, first + int(batches.count[step, k])), own)
+                assert int(batches.whole[step, k]) == len(batch)
+
+
+def test_the_largest_batch() -> None:
+    batches = Batches.cut([3, 2], [2, 2])  # objects 1 4 | 5, and 2 2
+    assert batches.largest(torch.tensor([1, 4, 5, 2, 2])).tolist() == [5, 20]
+
+
+def test_who_takes_no_part_keeps_every_bit_and_larger_batches_get_room(data: Data) -> None:
+    """The second epoch's order has all large events in one batch, for which there is no room at first."""
+    events, training, validation = data
+    objects = events.offsets.diff()
+    models, sizes, made = [network(0), network(1)], [], []
+
+    def engine(batch: int, most_nodes: int, most_edges: int):
+        sizes.append((most_nodes, most_edges))
+        made.append(
+            whole_networks(models, events, multiclass(3), training.target, batch, most_nodes, most_edges, "float32")
+        )
+        return made[-1]
+
+    captured = Captured(engine, [training] * 2, [validation] * 2, [8, 8], 3, objects)
+    rates = torch.full((2, 2), 1e-3, dtype=torch.float64)
+    mixed, sorted_by_size = epoch_order(70, 0, 0), objects[:70].argsort(descending=True)
+    both = [torch.cat([order, order + 70]) for order in (mixed, sorted_by_size)]
+    captured.train(both[0], rates, [True, True])
+    before = [captured.engine.weights.detach().clone(), captured.engine.first.clone(), captured.engine.steps.clone()]
+    losses = captured.train(both[1], rates, [True, False])
+    after = [captured.engine.weights.detach(), captured.engine.first, captured.engine.steps]
+    assert len(sizes) == 2 and sizes[1][0] > sizes[0][0]
+    largest = objects[sorted_by_size][:8]
+    assert sizes[1][0] >= int(largest.sum()) and sizes[1][1] >= int((largest * (largest - 1)).sum())
+    assert captured.engine is made[1]
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(old[1], new[1]) and not torch.equal(old[0], new[0])
+    assert after[2].tolist() == [18.0, 9.0]
+    assert bool(losses[:, 0].isfinite().all()) and losses[0, 0] > 0
+
+
+class _Rank:
+    """A worker among others that says which it is and exchanges nothing."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
+        self.sum_gradients, self.sum_scalars = ALONE.sum_gradients, ALONE.sum_scalars
+        self.sum_in_place, self.gather = ALONE.sum_in_place, ALONE.gather
