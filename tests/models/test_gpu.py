@@ -195,7 +195,7 @@ def test_adam_is_torchs_with_rates_and_steps_of_each_network() -> None:
                     parameter.grad = part.view_as(parameter).clone()
                 optimiser.step()
     assert engine.steps.tolist() == [4.0, 2.0, 4.0]
-    torch.testing.assert_close(engine.weights, StackedNetwork(models).weights.detach(), rtol=0, atol=3e-7)
+    torch.testing.assert_close(engine.weights, StackedNetwork(models).stack.weights.detach(), rtol=0, atol=3e-7)
     engine.reset(0)
     assert engine.steps.tolist() == [0.0, 2.0, 4.0] and not engine.first[0].any() and engine.second[1].any()
 
@@ -233,7 +233,7 @@ def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() ->
 def test_weights_and_scaling_go_in_and_out_in_the_order_of_stacked_networks() -> None:
     models = [network(12, seed=k) for k in range(2)]
     engine = make_engine(models, "multiclass", [(0,), (1,)], batch=1)
-    assert torch.equal(engine.weights, StackedNetwork(models).weights.detach())
+    assert torch.equal(engine.weights, StackedNetwork(models).stack.weights.detach())
     other = build(12, seed=9)
     engine.copy_to(1, other)
     assert all(torch.equal(value, models[1].state_dict()[name]) for name, value in other.state_dict().items())

@@ -48,7 +48,8 @@ def test_precision_is_part_of_an_identity_where_it_changes_results():
     one = trial(STUDY, CELL, "confirm", 1, 0.1, MADE_OF)
     assert one.hash == "cebe4d2eba6f831c"  # as before there was a choice: finished trials are never run again
     fast = replace(STUDY, finetuning=replace(STUDY.finetuning, precision="tf32"))
-    assert trial(fast, CELL, "confirm", 1, 0.1, MADE_OF).identity == {**one.identity, "precision": "tf32"}
+    said = {**one.identity, "training": {**one.identity["training"], "precision": "tf32"}}
+    assert trial(fast, CELL, "confirm", 1, 0.1, MADE_OF).identity == said
 
 
 def test_a_trial_is_what_defines_its_result():

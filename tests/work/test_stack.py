@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from breakeven.study.representations import Representations
 
-from breakeven.distributed import stack
 from breakeven.ledger.ledger import Ledger
+from breakeven.ledger.representations import Representations
 from breakeven.models import build
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study
 from breakeven.training.checkpoint import content_hash, write_model
 from breakeven.training.pack import train_pack
+from breakeven.work import stack
 from breakeven.work.job import TrialJob
 from breakeven.work.stack import run_stacked
 from breakeven.work.trial import run_pack
@@ -40,8 +40,7 @@ def job_for(datasets, backbone, tmp_path):
         start = None if strategy == "scratch" else backbone
         cell = Cell(task, "multiclass" if start else "none", strategy, size)
         made = trial(study, cell, phase, seed, ratio, made_of)
-        folders = {name: dataset.folder for name, dataset in datasets.items()}
-        return TrialJob(made, study.network, study.finetuning, folders, start, tmp_path / "stacked", "cpu", "abc")
+        return TrialJob(made, study.network, study.finetuning, datasets, start, tmp_path / "stacked", "cpu", "abc")
 
     return make
 
