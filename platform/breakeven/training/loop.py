@@ -139,9 +139,17 @@ def evaluate(
 
 @torch.no_grad()
 def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int = 1024) -> dict[str, Tensor]:
-    """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
+    """What every layer says of events.
 
-    The last, "decoder", is what the head sees; see Backbone.layers for the others.
+    Args:
+        model: on the device of `events`.
+        events: all that `index` points into.
+        index: rows [n].
+        batch_size: events per pass.
+
+    Returns:
+        [n, hidden] by name, first layer to last, on the events' device. The last is what the head sees; see Backbone.layers
+        for the others.
     """
     batches = [model.layers(*events.gather(rows)) for rows in index.to(events.device).split(batch_size)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
