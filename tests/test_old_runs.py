@@ -4,14 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from breakeven.study.remembered import remember
+from queues import filled
 
 from breakeven import run
 from breakeven.estimate.speeds import ELSEWHERE, speeds
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
-from breakeven.search import TrialQueue, open_storage
+from breakeven.search import open_storage
+from breakeven.study.folder import folder_with_trials
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.plan import Ingredients
 from breakeven.work.versions import result_versions
@@ -36,7 +37,7 @@ def test_its_report_is_written_again(old, monkeypatch):
 
 def test_the_same_study_finds_all_that_it_has_done(old):
     """No hash has changed: its queue, on the ledger of then, has nothing to hand out."""
-    study, ledger = remember("smoke", old).study, Ledger(Places(old, "smoke").ledger).refresh()
+    study, ledger = folder_with_trials("smoke", old).study, Ledger(Places(old, "smoke").ledger).refresh()
     made = {record["process"]: record["dataset"] for record in ledger.records() if record["level"] == "generation"}
     (backbone,) = (record for record in ledger.records() if record["level"] == "pretraining")
     assert study.pretraining.validation_events == study.finetuning.validation_events == 60
@@ -44,7 +45,7 @@ def test_the_same_study_finds_all_that_it_has_done(old):
                                 [made[name] for name in study.pretraining.processes], result_versions("event_graph"))  # fmt: skip
     assert fingerprint(said) == backbone["record"]
     made_of = Ingredients(made, {"multiclass": backbone["backbone"]}, result_versions("event_graph"))
-    queue = TrialQueue(study, made_of, ledger, open_storage(None))
+    queue = filled(study, made_of, ledger, open_storage(None))
     assert queue.finished and queue.total == len(queue.trials) == 24 and not queue.missing()
 
 
@@ -52,5 +53,5 @@ def test_its_speeds_are_history_of_this_machine(old, monkeypatch):
     ledger = Ledger(Places(old, "smoke").ledger).refresh()
     processor = next(record["processor"] for record in ledger.records() if record["level"] == "trial")
     monkeypatch.setattr("breakeven.provenance.processor", lambda: processor)
-    known = speeds(remember("smoke", old).study, ledger.records(), None)
+    known = speeds(folder_with_trials("smoke", old).study, ledger.records(), None)
     assert known.trusted and known.pretrained.value != ELSEWHERE.pretrained.value and known.trials

@@ -162,7 +162,7 @@ def test_the_report_of_an_older_study_prints_its_own_dataset_and_not_the_newest(
     older, newer = (store.complete(recipe, places.datasets, shards) for shards in (1, 2))
     ledger.write([_generation_record("WH", older), _generation_record("WH", newer)])
     for dataset in (older, newer):
-        facts = publish._facts(STUDY, places, ledger.frame([dataset.hash]))
+        facts = StudyResults(STUDY, places, ledger.refresh(), (dataset.hash,)).facts
         assert facts["datasets"]["WH"] == dataset.manifest and facts["datasets"]["WH"]["events"] == dataset.n_events
 
 

@@ -35,7 +35,7 @@ def test_where_results_go(tmp_path, monkeypatch):
 
 def test_a_task_under_two_names_is_told_and_counted_once(tmp_path, capsys):
     both = replace(STUDY.finetuning, tasks=("stop_pair_vs_ttH", "stop_vs_ttH"))
-    run._begin(replace(STUDY, finetuning=both), tmp_path)
+    open_study(replace(STUDY, finetuning=both), Places(tmp_path, STUDY.name))
     said = " ".join(capsys.readouterr().out.split())
     assert "stop_pair_vs_ttH is the task stop_vs_ttH: it is counted once" in said
     assert f"{1 + 2 * 2} cells" in said  # of one task

@@ -82,19 +82,48 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
 
 
 def report_again(name: str, runs_dir: Path) -> None:
-    """Write the report of a study from the ledger; raises FileNotFoundError where no such study ran."""
+    """Write the report of a study from the ledger.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+
+    Raises:
+        FileNotFoundError: no such study ran.
+    """
     publish(load(name, runs_dir), anew=True)
 
 
 def track_again(name: str, runs_dir: Path, uri: str) -> None:
-    """Write a study to MLflow from the ledger; what is there already is not written twice."""
+    """Write a study to MLflow from the ledger; what is there already is not written twice.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+        uri: of MLflow; empty: `MLFLOW_TRACKING_URI`, else the file in `runs_dir`.
+
+    Raises:
+        FileNotFoundError: no such study ran.
+        TrackingUnavailable: MLflow does not answer.
+    """
     results = load(name, runs_dir)
     written = sync(results, uri)
     console.print(f"{len(results.frame)} records of {results.study.name} are in MLflow, {written} of them new")
 
 
 def export_backbone(name: str, runs_dir: Path, folder: Path | None, onnx: bool) -> None:
-    """Write the winning backbone of a study to `folder`, by default `<study's folder>/backbone`; see publish.export."""
+    """Write the winning backbone of a study as files; see publish.export.
+
+    Args:
+        name: of a study below `runs_dir`, or the path of its folder.
+        runs_dir: folder that holds the studies.
+        folder: where to; None: `<study's folder>/backbone`.
+        onnx: write the ONNX file as well.
+
+    Raises:
+        NoBackbone: nothing was finetuned, or the weights are elsewhere.
+        FileNotFoundError: no such study ran.
+    """
     results = load(name, runs_dir)
     export(results, folder or results.places.folder / "backbone", onnx)
 

@@ -50,7 +50,7 @@ def test_every_network_is_held_against_those_from_scratch(ledger, kept, random):
         network(ledger, kept, "WH_vs_ZH", "finetune", seed, layers)
     ledger.trial("WH_vs_ZH", "scratch", 1000, 4, 0.7)  # kept nothing
     found = similarities(ledger.frame(), kept.read).set_index(["layer", "strategy"])
-    assert list(similarities(ledger.frame(), kept.read).columns) == COLUMNS
+    assert list(similarities(ledger.frame(), kept.read).columns) == list(COLUMNS)
     same, other = found.loc[("decoder", "scratch")], found.loc[("decoder", "finetune")]
     pairs = [cka(a["decoder"], b["decoder"]) for i, a in enumerate(scratch) for b in scratch[i + 1 :]]
     assert same["cka"] == pytest.approx(np.mean(pairs)) and same["cka_sd"] == pytest.approx(np.std(pairs, ddof=1))

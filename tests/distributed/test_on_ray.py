@@ -63,8 +63,9 @@ def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
     recipe = store.Recipe(Simulated(replace(process("WH"), settings=("NoSuch:setting=on",))))
     with pytest.raises(generation.GenerationFailed, match=r"process WH: .*NoSuch:setting"):
         generation.generate({recipe: [0]}, tmp_path)
+    gone = store.Recipe(source("mine", lhe=str(tmp_path / "gone.lhe")))
     with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
-        generation.generate({store.Recipe(source("mine", lhe=str(tmp_path / "gone.lhe"))): [0]}, tmp_path)
+        generation.generate({gone: store.missing_shards(gone, tmp_path, 1)}, tmp_path)
 
 
 def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datasets, tmp_path):

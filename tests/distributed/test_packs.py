@@ -47,7 +47,7 @@ def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp
     for job, record in zip(jobs, found, strict=True):
         if record["outcome"] == "finished":
             alone = run_alone(replace(job, ledger=tmp_path / "alone"))
-            assert alone["test_loss"] == record["test_loss"]
+            assert alone["metrics"]["test_loss"] == record["metrics"]["test_loss"]
     assert ledger.refresh().records() == found  # nothing else was written
 
 
@@ -96,6 +96,16 @@ def test_time_runs_out_in_sleep_and_between_epochs(asks):
     assert signal.getsignal(signal.SIGALRM) == before
 
 
+def test_an_alarm_does_not_ring_into_the_end_of_work_that_asked():
+    with deadline(0.1, lambda error: pytest.fail(str(error))) as check:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        with pytest.raises(OutOfTime):
+            while True:
+                check()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.raise_signal(signal.SIGALRM)
+
+
 def test_what_is_done_in_time_is_left_alone():
     with deadline(0.3, lambda error: pytest.fail(str(error))) as check:
         check()
@@ -124,7 +134,7 @@ def test_a_call_that_never_comes_back_takes_its_process_but_no_record(datasets, 
 
 def test_a_limit_changes_no_number(datasets, tmp_path):
     free, limited = (train_and_judge(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
-    assert free["test_loss"] == limited["test_loss"]
+    assert free["metrics"]["test_loss"] == limited["metrics"]["test_loss"]
     assert job_for(datasets, tmp_path, 1).trial.hash == job_for(datasets, tmp_path, 1, trial_seconds=9.0).trial.hash
 
 

@@ -1,12 +1,13 @@
 """Prices from speeds, speeds from records, and what is said afterwards."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from breakeven import provenance
 from breakeven.estimate.price import NOTHING, Range, outcome, price, to_keep, trial_hours
 from breakeven.estimate.speeds import ELSEWHERE, Speed, Speeds, speeds
+from breakeven.study.identity import said
 from breakeven.study.plan import Cell, epochs
 from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Study
 
@@ -20,7 +21,7 @@ KNOWN = Speeds(Speed(1000.0, 0.2), Speed(2000.0, 0.2), Speed(250.0, 0.5), "test"
 
 def record(size=100, seed=1, seconds=10.0, strategy="scratch", phase="confirm", **more):
     limit = epochs(STUDY.finetuning, size)
-    identity = {"network": asdict(Network()), "epochs": limit,
+    identity = {"network": said(Network()), "epochs": limit,
                 "training": {"batch_size": 32, "patience": 5, "validation_events": 250}}  # fmt: skip
     return {"level": "trial", "outcome": "finished", "strategy": strategy, "size": size, "phase": phase, "seed": seed,
             "device": "cpu", "device_seconds": seconds, "events_seen": 2 * size * limit, "epochs": limit,

@@ -59,6 +59,6 @@ def driving(study: Study, runs: Path, budget: Budget | None = None) -> Iterator[
     """A driver that holds its leases, and its cluster where it needs one."""
     places, told = Places(runs, study.name), Told()
     places.folder.mkdir(parents=True, exist_ok=True)
-    with Leases(places.ledger, study=study.name) as leases, Cluster(places.ledger, study.name, leases.owner) as cluster:
+    with Leases(places.ledger, study=study.name) as leases, Cluster(leases) as cluster:
         ledger = Ledger(places.ledger).refresh()
         yield Driving(Driver(study, places, ledger, leases, cluster, Observers(told), budget), told)

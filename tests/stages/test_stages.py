@@ -48,7 +48,7 @@ def records(runs, level):
 def finished(datasets, tmp_path_factory):
     """Runs folder of a study whose three stages ran once; one shard of ZH was missing when it began."""
     runs = with_events(tmp_path_factory.mktemp("finished"), datasets)
-    (recipe,) = (recipe for recipe in recipes_of(STUDY) if recipe.process.name == "ZH")
+    (recipe,) = (recipe for recipe in recipes_of(STUDY) if recipe.source.name == "ZH")
     shard = store.shard_path(recipe.folder(Places(runs, "tiny").datasets), 1)
     shard.unlink()
     with driving(STUDY, runs) as driver:
@@ -116,7 +116,7 @@ def test_a_study_without_pretraining_has_no_backbone(datasets, tmp_path):
     with driving(NO_PRETRAINING, with_events(tmp_path / "runs", datasets)) as driver:
         made = driver.pretrain()
         assert not driver.started_ray
-    assert made.backbones == {} and set(made.folders) == {"WH", "ZH"} and len(made.records) == 2
+    assert made.backbones == {} and set(made.datasets) == {"WH", "ZH"} and len(made.records) == 2
 
 
 def test_a_pretraining_that_does_not_fit_into_the_budget_is_not_started(datasets, tmp_path):

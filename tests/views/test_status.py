@@ -165,7 +165,7 @@ def test_a_damaged_record_is_told(tmp_path, capsys):
     file = next((tmp_path / "shared" / "ledger" / "records").glob("*.json"))
     file.write_text("[")
     status.show_status("first", tmp_path)
-    assert f"warning {file}" in said(capsys)
+    assert f"warning{file}" in said(capsys).replace(" ", "")  # a long path is broken into lines
 
 
 def test_nothing_is_written(tmp_path):

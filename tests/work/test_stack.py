@@ -90,7 +90,7 @@ def test_one_that_fails_or_is_pruned_leaves_the_others_as_they_are(job_for, tmp_
     assert "pruned after epoch 1" in found[3]["reason"]
     others = [replace(job, ledger=tmp_path / "others") for job in (jobs[0], jobs[4])]
     run_stacked(others)
-    assert [record["test_loss"] for record in records(others)] == [found[0]["test_loss"], found[4]["test_loss"]]
+    assert [record["metrics"] for record in records(others)] == [found[0]["metrics"], found[4]["metrics"]]
 
 
 def test_records_are_there_as_soon_as_trials_end(job_for):

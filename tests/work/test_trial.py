@@ -149,7 +149,8 @@ def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(datasets
     beside = run_alone(job_for({**datasets, "WH": planned}, tmp_path / "beside"))
     after = run_alone(job_for({**datasets, "WH": larger}, tmp_path / "after"))
     assert beside["record"] == alone["record"] != after["record"]
-    for key in ("test_accuracy", "test_loss", "validation_loss", "test_events"):
+    assert {"test_accuracy", "test_loss"} <= set(alone["metrics"])
+    for key in ("metrics", "validation_loss", "test_events"):
         assert beside[key] == alone[key]
     assert after["test_events"] > alone["test_events"]
 

@@ -60,7 +60,10 @@ class EventArrays:
 def open_arrays(dataset: store.Dataset) -> EventArrays:
     """Memory-mapped arrays of a dataset; the first call builds the cache, after checking that every shard is its own.
 
-    Raises CorruptDataset where a shard on disk is damaged or holds other events, FileNotFoundError where one is gone.
+    Raises:
+        CorruptDataset: a shard on disk is damaged, holds other events or an impossible value.
+        FileNotFoundError: a shard is gone.
+        OSError: the disk is full.
     """
     cache, schema = _cache(dataset), store.schema_named(dataset.manifest["schema"], str(dataset.folder))
     if not cache.is_dir():
@@ -89,6 +92,9 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
 
     Returns:
         The events `rows[k]` of `sources[k]`; `process` becomes the number of the source, `process_names` their names.
+
+    Raises:
+        ValueError: the datasets have more than one schema.
     """
     schema = sources[0].schema
     if others := [source.process_names for source in sources if source.schema != schema]:
@@ -111,7 +117,15 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
 
 
 def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The events `rows` [n] with all that is in them; levels: values and offsets of each, from the outside in."""
+    """Some of the events, with all that is in them.
+
+    Args:
+        levels: values [n_things, n_features] and offsets [n_parents + 1] of each level, from the outside in.
+        rows: numbers of the events [n].
+
+    Returns:
+        Values and offsets of each level, of these events in this order.
+    """
     found = []
     for values, offsets in levels:
         first, count = offsets[rows], offsets[rows + 1] - offsets[rows]
@@ -122,9 +136,18 @@ def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> l
 
 
 def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each level of a table's schema the features [n_things, n_features] float32 and how many are in each parent.
+    """Features of all that a table of events holds, level by level.
 
-    Raises CorruptDataset, naming `where`, the event and the column, on lists of differing lengths and impossible values.
+    Args:
+        table: events with `schema`.
+        schema: which columns are the features of which level.
+        where: what errors call the table.
+
+    Returns:
+        For each level the features [n_things, n_features] float32, and how many things are in each parent [n_parents] int64.
+
+    Raises:
+        CorruptDataset: lists differ in length, or a value is impossible; the message names `where`, event and column.
     """
     counts: list[np.ndarray] = []
     found = []

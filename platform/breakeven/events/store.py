@@ -139,6 +139,8 @@ def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
 
     Raises:
         GenerationError: Pythia refuses a setting or fails; the message names it.
+        ValueError: the source made another number of events than it was asked for.
+        SchemaMismatch: the source made events of another schema than its own.
         OSError: the disk is full.
     """
     start = time.process_time()
@@ -169,7 +171,17 @@ def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
 
 
 def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
-    """Write events and their facts as one Parquet shard: zstd, byte-stream-split floats, atomically."""
+    """Write events as one Parquet shard: zstd, byte-stream-split floats, atomically.
+
+    Args:
+        table: events with a known schema.
+        path: the file.
+        facts: JSON-able, for its header.
+
+    Raises:
+        SchemaMismatch: no known schema has these columns.
+        OSError: the disk is full.
+    """
     schema = schema_of(table.schema, str(path))
     metadata = {VERSION_KEY: str(schema.version), "breakeven.facts": json.dumps(facts, sort_keys=True)}
     with atomic.replacing(path) as temporary:
@@ -234,7 +246,19 @@ def schema_named(version: int | str, where: str) -> EventSchema:
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
-    """The dataset of the first `n_shards` shards; writes its own manifest. Raises CorruptDataset if one is missing."""
+    """The dataset of the first shards, all of which are there; writes a manifest of its own.
+
+    Args:
+        recipe: of the dataset.
+        root: folder of all datasets.
+        n_shards: how many shards belong to it.
+
+    Returns:
+        The dataset, whose hash is that of its content.
+
+    Raises:
+        CorruptDataset: a shard is missing or damaged.
+    """
     folder = recipe.folder(root)
     if missing := missing_shards(recipe, root, n_shards):
         raise CorruptDataset(
@@ -266,9 +290,18 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
 
 
 def open_dataset(folder: Path, content: str = "") -> Dataset:
-    """The dataset in `folder` with the hash `content`, by its manifest; by default the largest one.
+    """A dataset, by its manifest.
 
-    Raises FileNotFoundError or CorruptDataset, naming the file.
+    Args:
+        folder: where its shards are.
+        content: its hash; empty: the largest one of the folder.
+
+    Returns:
+        The dataset; its shards are not opened.
+
+    Raises:
+        FileNotFoundError: there is no such manifest; the message names the file.
+        CorruptDataset: the manifest cannot be read; the message names the file.
     """
     if content:
         return _dataset(folder, _read_manifest(_manifest_path(folder, content)))

@@ -72,7 +72,15 @@ class EventNetwork(Backbone):
         return represented
 
     def layers(self, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
-        """As graph_network.layers, which serves both engines."""
+        """What each layer says of each event, as graph_network.layers, which serves both engines.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden] by name, first layer to last: "encoder", "block 1" ..., "decoder".
+        """
         from breakeven.models.graph_network import layers
 
         return layers(self, nodes, offsets)

@@ -81,8 +81,19 @@ def from_lhe(
 ) -> Process:
     """A process made of the user's own Les Houches event files, read one after the other when events are generated.
 
-    `settings` are Pythia settings for shower and decays. The files are opened when events are generated; raises
-    ValueError for a name that breaks the rule of names, one that the catalogue holds already, or no paths.
+    Args:
+        name: by the rule of names, and not one of the catalogue.
+        paths: .lhe or .lhe.gz files.
+        title: how a reader knows it.
+        settings: of Pythia, for shower and decays.
+        n_higgs: exact count in every event; None: it varies or is not known.
+        n_top: likewise.
+
+    Returns:
+        The process; nothing is opened yet.
+
+    Raises:
+        ValueError: the name breaks the rule of names or is taken, or there are no paths.
     """
     check_name("from_lhe: name", name)
     if name in CATALOGUE:

@@ -59,6 +59,7 @@ def open_study(study: Study, places: Places) -> Ledger:
         f"  from nothing: {preview.hours(price.generation)} of one core and {preview.hours(price.device_hours)} of one device"
         + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
     )
+    preview.tell_names(study)
     return ledger
 
 

@@ -246,7 +246,15 @@ SEARCH_SEED = 1_000_001
 
 
 def check(study: Study, known_processes: Collection[str]) -> None:
-    """Raise InvalidStudy on the first field that cannot be run; `known_processes` is the catalogue's content."""
+    """Refuse a study that cannot be run, by the first field that is wrong.
+
+    Args:
+        study: what is asked.
+        known_processes: the catalogue's content.
+
+    Raises:
+        InvalidStudy: names the field, the value and the way out.
+    """
     for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
         for name in given:
             _check_name(field_name, name)

@@ -137,7 +137,20 @@ def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None =
 
 
 def read_model(folder: Path, engine: str = "native") -> Backbone:
-    """The model in `folder`, on CPU; raises FileNotFoundError, CorruptCheckpoint, WeightsDoNotFit."""
+    """The model in `folder`, on CPU.
+
+    Args:
+        folder: as `write_model` wrote it.
+        engine: of an event_graph: "native" or "dgl".
+
+    Returns:
+        The network with its weights.
+
+    Raises:
+        FileNotFoundError: a file of it is missing.
+        CorruptCheckpoint: a file of it is damaged.
+        WeightsDoNotFit: the weights are of another network than model.json says.
+    """
     described = _read_json(folder / "model.json")
     arguments = _model_arguments(folder)
     n_outputs, kind = arguments.pop("n_outputs"), arguments.pop("kind", EVENT_GRAPH)

@@ -66,14 +66,28 @@ def train(
 ) -> Result:
     """Train `model` in place and leave it with the weights of its best epoch (lowest validation loss).
 
-    model, events: on one device.  The model's own weights do not matter: the strategy and the seed set them.
-    train_sample, validation_sample: rows of `events` and targets as recipe.objective wants them; equal on all workers.
-    backbone: state dict of the pretrained model, for the strategies finetune and frozen.
-    on_epoch: called after every epoch, on every worker; True ends the training (all workers must agree).
-    save: called after every epoch with a state that `resume_from` takes, on every worker; see checkpoint.write_state.
-    form: None captures steps as CUDA graphs on a GPU where the model can be, and launches them as they come elsewhere.
-    Raises NonFinite (on all workers alike), ValueError on samples, targets or sizes that make no sense,
-    WeightsDoNotFit, CannotResume.
+    Args:
+        model: on the device of `events`. Its own weights do not matter: the strategy and the seed set them.
+        events: all that the samples point into.
+        train_sample: rows of `events` and targets as recipe.objective wants them; equal on all workers.
+        validation_sample: likewise.
+        recipe: rates, epochs, batch size, seed.
+        strategy: what is taken over from `backbone` and what may move.
+        backbone: state dict of the pretrained model, for the strategies finetune and frozen.
+        workers: those that train together; ALONE: this process.
+        on_epoch: called after every epoch, on every worker; True ends the training (all workers must agree).
+        save: called after every epoch with a state that `resume_from` takes, on every worker; see write_state.
+        resume_from: state of an earlier call with the same recipe and strategy.
+        form: None captures steps as CUDA graphs on a GPU where the model can be, and launches them as they come elsewhere.
+
+    Returns:
+        The curve, the best epoch and why the training ended.
+
+    Raises:
+        NonFinite: a loss or a feature is not finite; on all workers alike.
+        ValueError: samples, targets or sizes make no sense.
+        WeightsDoNotFit: `backbone` is of another network.
+        CannotResume: `resume_from` was made with another recipe or strategy.
     """
     objective = named_objective(recipe.objective, model.n_outputs)
     training = ready_sample(train_sample, events, objective, "training")
@@ -114,10 +128,21 @@ def evaluate(
 ) -> dict[str, float]:
     """How well `model` does on `sample`.
 
-    batch_size: events at a time; None: as many as suit the device.
+    Args:
+        model: on the device of `events`.
+        events: all that the sample points into.
+        sample: rows and targets.
+        objective: name of the loss, see objectives.py.
+        batch_size: events per pass; None: as many as suit the device.
+        workers: those that share the sample.
 
-    With the binary objective also metrics.working_points, those that the sample is large enough for.
-    Raises ValueError on an empty sample, rows that are not there, and targets the objective cannot take.
+    Returns:
+        Loss (mean over events), accuracy and auc (fractions, see metrics.py); with the binary objective also
+        metrics.working_points, those that the sample is large enough for.
+
+    Raises:
+        NonFinite: the loss is not finite.
+        ValueError: the sample is empty, rows are not there, or the objective cannot take the targets.
     """
     chosen = named_objective(objective, model.n_outputs)
     ready = ready_sample(sample, events, chosen, "evaluation")
@@ -129,9 +154,17 @@ def evaluate(
 
 @torch.no_grad()
 def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int | None = None) -> dict[str, Tensor]:
-    """What every layer says of the events `index` [n], first layer to last, [n, hidden] each on the events' device.
+    """What every layer says of events.
 
-    The last, "decoder", is what the head sees; see Backbone.layers for the others.  batch_size: as in evaluate.
+    Args:
+        model: on the device of `events`.
+        events: all that `index` points into.
+        index: rows [n].
+        batch_size: events per pass; None: as many as suit the device.
+
+    Returns:
+        [n, hidden] by name, first layer to last, on the events' device. The last is what the head sees; see Backbone.layers
+        for the others.
     """
     parts = index.to(events.device).split(batch_size or events_at_once(events.device))
     batches = [model.layers(*events.gather(rows)) for rows in parts]

@@ -35,15 +35,17 @@ def deadline(seconds: float, on_timeout: Callable[[OutOfTime], object]) -> Itera
         return
     end = time.monotonic() + seconds
     error = OutOfTime(f"not done after {seconds:g} s (finetuning.trial-seconds)")
-    over = threading.Event()
+    over, asked = threading.Event(), threading.Event()
     grace = min(max(seconds / 4, 2.0), 30.0)
 
     def check() -> None:
         if time.monotonic() > end:
+            asked.set()
             raise error
 
     def ring(number: int, frame: FrameType | None) -> None:
-        if not over.is_set():
+        # An alarm that rings while the error of `check` is on its way would break off what restores the process.
+        if not (over.is_set() or asked.is_set()):
             raise error
 
     def end_process() -> None:

@@ -1,0 +1,35 @@
+"""A network is built by all that a study says of it."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from breakeven.feature import OBJECT
+from breakeven.study.spec import Network
+from breakeven.work.network import build_network, spec_of
+
+OTHER = {"shared_blocks": True, "iterations": 2, "hidden": 32, "log_momenta": False, "initialisation": "torch",
+         "engine": "dgl"}  # fmt: skip
+"""For each field of an event_graph a value that is not its default."""
+
+
+def test_every_field_of_a_study_has_another_value_here():
+    assert {*OTHER, "kind", "options"} == {field.name for field in fields(Network)}
+    assert not [name for name, value in OTHER.items() if getattr(Network(), name) == value]
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_field_reaches_the_network(name):
+    spec = spec_of(replace(Network(), **{name: OTHER[name]}))
+    assert spec.arguments == {**spec_of(Network()).arguments, name: OTHER[name]}
+
+
+def test_the_network_is_the_one_that_was_asked_for():
+    asked = replace(Network(), **{**OTHER, "engine": "native"})
+    made = build_network(asked, (OBJECT,), 3).config()
+    assert made == {"n_outputs": 3, **{name: value for name, value in OTHER.items() if name != "engine"}}
+
+
+def test_a_network_of_a_plug_in_has_its_options_alone():
+    spec = spec_of(Network(kind="jet_sets", options={"width": 12}, iterations=2))
+    assert (spec.kind, spec.arguments) == ("jet_sets", {"width": 12})
