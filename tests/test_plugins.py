@@ -14,8 +14,8 @@ import torch
 
 from breakeven import plugins
 from breakeven.events import arrays, schema, store
+from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
-from breakeven.events.source import known_names, source
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.study.spec import InvalidStudy, Network, Study
 from breakeven.training.batches import EventTensors, Sample

@@ -12,8 +12,8 @@ from queues import Heard, filled
 from breakeven.distributed import finetuning, generation, pretraining
 from breakeven.distributed.session import session
 from breakeven.events import store
+from breakeven.events.catalogue import source
 from breakeven.events.simulated import Simulated
-from breakeven.events.source import source
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import process
 from breakeven.search import open_storage

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from breakeven.events import objects, schema, store
+from breakeven.events.catalogue import source
 from breakeven.events.simulated import Simulated
-from breakeven.events.source import source
 from breakeven.physics import generator
 from breakeven.physics.detector import Objects
 from breakeven.physics.truth import Truth

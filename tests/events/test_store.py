@@ -10,7 +10,7 @@ import pytest
 from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.events import objects, schema, store
-from breakeven.events.source import source
+from breakeven.events.catalogue import source
 
 
 def test_a_shard_holds_what_was_generated(datasets):

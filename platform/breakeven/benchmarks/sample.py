@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.source import source
+from breakeven.events.catalogue import source
 from breakeven.events.store import Dataset, Recipe, complete, make_shard, missing_shards
 from breakeven.physics.processes import PRETRAINING
 from breakeven.training.batches import EventTensors

@@ -1,15 +1,8 @@
-"""Sources: where the events of a process come from.
-
-Holds the protocol and the names that are known: the catalogue's processes, a user's files, and what plug-ins bring. It
-imports no generator before events are made.
-"""
+"""A source: what makes the events of a process. The protocol, and what it gives; catalogue.py knows those that there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-
-from breakeven import plugins
-from breakeven.physics import processes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,35 +47,3 @@ class Source(Protocol):
 
     def make(self, n_events: int, seed: int, shard: int) -> Shard:
         """Exactly `n_events` events, a function of the arguments alone: shards are made anywhere, in any order."""
-
-
-def known_names() -> tuple[str, ...]:
-    """Names of all processes that need no files of the user."""
-    return (*processes.CATALOGUE, *_of_plugins())
-
-
-def source(name: str, *, lhe: str = "", mpi: bool = False) -> Source:
-    """The source of the process `name`: the user's file where `lhe` names one, a plug-in's, or the catalogue's.
-
-    mpi: multiparton interactions, where events are simulated here. Raises UnknownProcess, ValueError, BadPlugin.
-    """
-    if not lhe and (own := _of_plugins().get(name)) is not None:
-        return own
-    from breakeven.events.simulated import Simulated
-
-    return Simulated(processes.from_lhe(name, [lhe]) if lhe else processes.process(name), mpi)
-
-
-def schemas_of_plugins() -> "list[EventSchema]":
-    """Those that the sources of plug-ins use."""
-    return [one.schema for one in _of_plugins().values()]
-
-
-def _of_plugins() -> dict[str, Source]:
-    found: dict[str, Source] = plugins.brought("SOURCES")
-    for name, one in found.items():
-        if name in processes.CATALOGUE or one.name != name:
-            raise plugins.BadPlugin(
-                f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
-            )
-    return found

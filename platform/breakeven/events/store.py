@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven import atomic, plugins
+from breakeven.events.catalogue import schemas_of_plugins
 from breakeven.events.objects import OBJECTS
 from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, check_schema, content_hash
-from breakeven.events.source import Source, schemas_of_plugins
+from breakeven.events.source import Source
 from breakeven.fingerprint import fingerprint
 
 __all__ = [

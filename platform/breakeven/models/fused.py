@@ -2,7 +2,7 @@
 loads it and puts it behind autograd.
 
 Serves float32 on CPU at a hidden width of 64 and declines everything else, which then runs in plain torch;
-where there is no compiler it says so once. The formulas are those of graph_network.py; tests hold it to them.
+where there is no compiler it says so once. The formulas are those of event_network.iterations; tests hold it to them.
 Environment: BREAKEVEN_FUSED=0 switches it off, CXX names the compiler, XDG_CACHE_HOME moves the built
 library.
 """

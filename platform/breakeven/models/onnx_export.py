@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from breakeven import atomic
-from breakeven.models.event_network import EventNetwork
+from breakeven.models.event_network import EventNetwork, iterations
 from breakeven.models.graph import ETA, PHI, Graph
-from breakeven.models.graph_network import iterations
 
 __all__ = ["INPUTS", "OUTPUTS", "NoOnnx", "export_onnx"]
 

@@ -1,6 +1,6 @@
 """K event networks of one shape as one network: K weights side by side, each matrix product one batched product.
 
-The formulas are those of graph_network.py, split first layers included; tests hold them to it. Batches are filled up to
+The formulas are those of event_network.iterations, split first layers included; tests hold them to it. Batches are filled up to
 sizes that are known before, and made on the device, so that nothing here waits for the host: a step can be captured as a
 CUDA graph. On CPU it gains nothing, and float32 loses what fused.py gives: there it is for tests.
 """

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from breakeven import provenance
 from breakeven.estimate.price import generation_hours
-from breakeven.events import sampling, store
-from breakeven.events import source as sources
+from breakeven.events import catalogue, sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
 from breakeven.ledger.ledger import now
 from breakeven.ledger.levels import Generation
@@ -65,7 +64,7 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     wanted = {}
     settings = study.generation
     for name in plan.processes(study, processes.PRETRAINING):
-        source = sources.source(name, lhe=settings.lhe.get(name, ""), mpi=settings.multiparton_interactions)
+        source = catalogue.source(name, lhe=settings.lhe.get(name, ""), mpi=settings.multiparton_interactions)
         recipe = store.Recipe(source, settings.seed, settings.shard_events)
         wanted[recipe] = recipe.shards_for(settings.events(name))
     return wanted

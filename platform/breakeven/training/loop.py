@@ -29,6 +29,8 @@ from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.training.start import check_device, ready_sample, start_weights
 from breakeven.training.workers import ALONE, Workers
 
+__all__ = ["CannotResume", "evaluate", "represent", "train"]
+
 Form = Literal["eager", "captured"]
 
 

@@ -10,7 +10,7 @@ from breakeven.duration import duration
 from breakeven.estimate.budget import OverBudget
 from breakeven.estimate.price import Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
-from breakeven.events import sampling, source
+from breakeven.events import catalogue, sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
@@ -67,7 +67,7 @@ def price_of(study: Study, ledger: Ledger) -> Price:
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
-    check(study, source.known_names())
+    check(study, catalogue.known_names())
     if (kind := study.network.kind) not in (kinds := {Network().kind, *plugins.brought("NETWORKS")}):
         raise InvalidStudy(
             f"network.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"

@@ -18,7 +18,7 @@ from breakeven import atomic, provenance
 from breakeven.estimate.speeds import calibration_path
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.source import source
+from breakeven.events.catalogue import source
 from breakeven.ledger.ledger import now
 from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample

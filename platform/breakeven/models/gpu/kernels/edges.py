@@ -1,6 +1,6 @@
 """Kernels of a block's edges: the split first layer's terms, the edges' MLP, and sums over edges, forward and backward.
 
-W[x_i, x_j, y_ij, z] = A x_i + B x_j + C y_ij + D z: A, B and D multiply nodes and events once (graph_network.py), into
+W[x_i, x_j, y_ij, z] = A x_i + B x_j + C y_ij + D z: A, B and D multiply nodes and events once (event_network.py), into
 the terms of receiver (A x_i + D z + bias) and sender (B x_j). An edge's four products and its LayerNorm then stay in
 registers. In memory A, B, C and D are the columns 0, 64, 128 and 192 of one weight [64, 256].
 """
