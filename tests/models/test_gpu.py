@@ -280,6 +280,35 @@ def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> Non
     assert sorted(kernel["name"] for kernel in found) == [*3 * ["edge_sums"], "lay_out"]
 
 
+KEYS = """
+import sys
+from importlib import import_module
+from breakeven.models.gpu.launch import settle_key
+
+names = [name.rsplit(".", 1) for name in sys.argv[1:]]
+kernels = [getattr(import_module(module), name) for module, name in names]
+for kernel in kernels:
+    settle_key(kernel)
+print(*sorted(f"{kernel.__name__}={kernel.cache_key}" for kernel in kernels))
+"""
+"""Kernels' keys in Triton's cache, settled in the order given. In a process of its own, as one keeps its keys."""
+
+
+def test_a_kernel_has_the_same_key_whatever_was_launched_before() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    kernels = [
+        f"breakeven.models.gpu.kernels.{name}"
+        for name in ("encoder.encoder_forward", "edges.edges_forward", "dense.dense_backward", "head.head_backward")
+    ]
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS, *order], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for order in (kernels, kernels[::-1])
+    }
+    assert len(found) == 1 and "encoder_forward=" in found.pop()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("capability", "precision"), SPILLED)
 def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:

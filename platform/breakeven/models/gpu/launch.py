@@ -4,6 +4,7 @@ Compiling needs no GPU: of tensors only type and alignment count, so a list of l
 card of any architecture will ask for.
 """
 
+import ast
 import importlib
 import os
 import pickle
@@ -17,7 +18,21 @@ from typing import Any
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel, make_backend
 from triton.compiler import compile as compile_source
-from triton.runtime.jit import create_function_from_signature
+from triton.runtime.jit import JITFunction, create_function_from_signature
+
+
+def settle_key(kernel: Any) -> None:
+    """Give a kernel the key in Triton's cache that it has in every process; in Triton's interpreter there is none.
+
+    A key takes in the constants of those called functions alone that have a key already (Triton 3.6), so that it depends
+    on what the process has launched before: a kernel compiled ahead would not be found. Hence callees come first.
+    """
+    if not isinstance(kernel, JITFunction) or kernel.hash is not None:
+        return
+    scope = kernel.get_capture_scope()
+    for name in sorted({node.id for node in ast.walk(kernel.parse()) if isinstance(node, ast.Name)}):
+        settle_key(scope.get(name))
+    _ = kernel.cache_key  # asked for once, it stays
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,9 @@ class Launch:
     grid: tuple[int, ...]
     arguments: dict[str, Any]
     constants: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settle_key(self.kernel)
 
     def run(self) -> None:
         """Put it on the current stream; the first time compiles, unless the cache has it."""
@@ -74,6 +92,7 @@ class Source:
     def compile(self) -> CompiledKernel:
         """Compile it into Triton's cache on disk, unless it is there."""
         kernel = getattr(importlib.import_module(self.module), self.name)
+        settle_key(kernel)
         source = ASTSource(kernel, self.signature, self.constexprs, self.attributes)
         return compile_source(source, target=self.target, options=self.options)
 
