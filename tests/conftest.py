@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read once, when Triton is first imported, by whichever test
 # pytest's readline sets both for the workers of pytest-xdist, and pages would be narrower there.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)

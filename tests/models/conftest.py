@@ -1,9 +1,6 @@
-"""Kernels run in Triton's interpreter here: it has to be asked for before they are imported."""
+"""Kernels run in Triton's interpreter here, which the conftest above asks for."""
 
 import importlib.util
-import os
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def _index_numpy_arrays() -> None:
