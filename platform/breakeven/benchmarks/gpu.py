@@ -60,13 +60,13 @@ class Sizes:
     batches: tuple[int, ...] = (64, 1024, 4096, 16384)
     large: tuple[int, ...] = (65536,)
     energy: tuple[int, ...] = (1024, 16384)
-    energy_seconds: float = 1.0
+    energy_seconds: float = 0.5
     agreement: int = 1024
     packs: tuple[int, ...] = (1, 16, 64)
     pack_batch: int = 64
     training_events: int = 1000
     epochs: int = 10
-    rounds: int = 5
+    rounds: int = 4
     burst: float = 0.08
     copied: int = 2**29
     width: int = 8192
