@@ -260,7 +260,7 @@ def test_what_cannot_be_served_is_said() -> None:
     assert "float64" in str(refusal(network(12).double(), "bfloat16"))
 
 
-SPILLED = {("8.0", "bfloat16"): 1400, ("9.0", "bfloat16"): 1500, ("9.0", "tf32"): 1800}
+SPILLED = {("8.0", "bfloat16"): 2500, ("9.0", "bfloat16"): 1500, ("9.0", "tf32"): 1800}
 """Bytes of spilled registers a thread of the worst kernel: those of Triton 3.6.0, some per cent up."""
 SHARED = {"8.0": 163 * 1024, "9.0": 227 * 1024}
 """Shared memory that a program may have, in bytes."""

@@ -20,6 +20,9 @@ OBJECTIVES = {"binary": head.BINARY, "multiclass": head.MULTICLASS, "multilabel"
 
 _MOST_ROWS = 2**31 // 64
 """The kernels count the numbers of a buffer [rows, 64] in 32 bits."""
+_MOST_REGISTERS = 255
+"""Of a thread. Said for kernels that ptxas 12.8 would give 32 on an 8.0, spilling thousands of bytes; not for others, which
+do with fewer registers, and more programs, where it is left out."""
 _ENCODED = {"nodes": encoder.NODES, "edges": encoder.EDGES, "events": encoder.EVENTS}
 _OPERANDS = {"float32": tl.float32, "tf32": tl.float32, "bfloat16": tl.bfloat16}
 
@@ -333,7 +336,9 @@ class Backward:
                 "of_nodes": self._of_zn,
                 "node_ptr": self._batch.node_ptr,
             }
-            found.append(networks.launch(encoder.encoder_backward, cut, arguments, F=_ENCODED[over]))
+            found.append(
+                networks.launch(encoder.encoder_backward, cut, arguments, F=_ENCODED[over], maxnreg=_MOST_REGISTERS)
+            )
         columns, n_networks = networks.columns, len(networks.weights)
         sums = {
             "slabs": self.slabs,
@@ -448,7 +453,7 @@ class Backward:
         return [
             networks.launch(edges.edges_backward, self._over_edges, of_rows, LAST=last),
             networks.launch(edges.edge_sums, networks.tiling.cut("nodes sums"), of_sums, BOTH=True),
-            networks.launch(edges.terms_backward, self._over_nodes, of_terms),
+            networks.launch(edges.terms_backward, self._over_nodes, of_terms, maxnreg=_MOST_REGISTERS),
         ]
 
 
