@@ -15,5 +15,5 @@ def test_a_plugin_brings_events_and_network_to_a_whole_study(starting, tmp_path)
     assert "Break-even" in command.said and "registered" not in command.said
     found = trials(tmp_path / "runs")
     assert len(found) == 12 and all(record["outcome"] in ("finished", "stopped") for record in found)
-    assert all(record["test_accuracy"] > 0.4 for record in found if record["phase"] == "confirm")
+    assert all(record["metrics"]["test_accuracy"] > 0.4 for record in found if record["phase"] == "confirm")
     assert (tmp_path / "runs" / "smoke" / "report" / "index.html").is_file()
