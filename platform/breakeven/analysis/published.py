@@ -9,6 +9,8 @@ import pandas as pd
 
 from breakeven.study.spec import TASKS
 
+METRIC = "accuracy"
+"""What its Table 1 is of."""
 _TITLES = {frozenset({task.signal, task.background}): task.title for task in TASKS.values()}
 
 

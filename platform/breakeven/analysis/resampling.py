@@ -103,6 +103,10 @@ def generator(name: object) -> np.random.Generator:
 
 
 def interval(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Central interval over the first axis; infinite draws stay infinite, and no interpolation makes a NaN of them."""
+    """Central interval over the first axis, NaN where nothing was drawn; infinite draws stay infinite, and no interpolation
+    makes a NaN of them.
+    """
+    if not len(drawn):
+        return np.full(drawn.shape[1:], math.nan), np.full(drawn.shape[1:], math.nan)
     tail = 0.5 - level / 2
     return np.quantile(drawn, tail, axis=0, method="lower"), np.quantile(drawn, 1 - tail, axis=0, method="higher")

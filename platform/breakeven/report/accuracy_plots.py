@@ -13,7 +13,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
-from breakeven.metric import percentages
+from breakeven.metric import MERIT, shown
 from breakeven.report import wording
 from breakeven.report.plot import Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
@@ -26,10 +26,10 @@ def accuracy_plot(results: Results) -> Plot:
     """Test accuracy, and AUC, against size; one panel a task; the paper's points behind."""
     cells = results.cells[results.cells["n"] > 0]
     variants = {}
-    for metric in percentages():
+    for metric in shown(MERIT):
         column, axis = metric.name, f"test {metric.title} ({metric.unit})"
-        shown = cells[cells[column].notna()]
-        spread = shown.assign(low=shown[column] - shown[f"{column}_sd"], high=shown[column] + shown[f"{column}_sd"])
+        known = cells[cells[column].notna()]
+        spread = known.assign(low=known[column] - known[f"{column}_sd"], high=known[column] + known[f"{column}_sd"])
         panels = [
             Panel(results.title(task), EVENTS, axis, (*(_published(rows, "accuracy") if metric.merit else ()),
                   *lines(rows, column, partial(wording.mean, name=column))), x_ticks=_sizes(rows))

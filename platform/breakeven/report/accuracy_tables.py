@@ -10,7 +10,7 @@ from breakeven.analysis import accuracy, data_efficiency, learning_rate, rejecti
 from breakeven.analysis.columns import columns
 from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.statistics import estimate, format_uncertainty
-from breakeven.metric import Metric, percentages
+from breakeven.metric import MERIT, Metric, shown
 from breakeven.report import wording
 from breakeven.report.results import Results
 from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, count, plain
@@ -159,7 +159,7 @@ def _cells(results: Results, about: tuple[Column, ...]) -> Table:
             *about,
             Column("accuracy, %", lambda row: wording.mean(row, "accuracy") if row["n"] else row["status"], "accuracy"),
             Column("90 %", lambda row: wording.between(row["accuracy_low"], row["accuracy_high"])),
-            *(_measured(metric) for metric in percentages() if not metric.merit),
+            *(_measured(metric) for metric in shown(MERIT) if not metric.merit),
             count("failed", "n_failed", zero=""),
             Column("published, %", _published, "published"),
             NOTE,
@@ -195,7 +195,7 @@ def _gains(results: Results, about: tuple[Column, ...]) -> Table:
             Column("published, points", lambda row: _published(row, sign=True), "published"),
             NOTE,
         ),
-        meanings=accuracy.GAIN_COLUMNS,
+        meanings=accuracy.gain_columns(),
     )
 
 
@@ -237,7 +237,7 @@ def _factors(results: Results, about: tuple[Column, ...]) -> Table:
             NOTE,
         ),
         "No treatment can be held against training from scratch yet.",
-        meanings=data_efficiency.FACTOR_COLUMNS,
+        meanings=data_efficiency.factor_columns(),
     )
 
 
@@ -292,7 +292,7 @@ def _forecast(results: Results, family: tuple[Column, ...]) -> Table:
             _N,
             NOTE,
         ),
-        meanings=forecast.FORECAST_COLUMNS,
+        meanings=forecast.forecast_columns(),
     )
 
 
@@ -330,7 +330,7 @@ def _back_test(results: Results, family: tuple[Column, ...]) -> Table:
             _N,
             NOTE,
         ),
-        meanings=forecast.BACK_TEST_COLUMNS,
+        meanings=forecast.back_test_columns(),
     )
 
 
@@ -364,7 +364,7 @@ def _optima(results: Results) -> Table:
         results.optima,
         (task_column(results), PRETRAINING, SIZE, *_RATIO_COLUMNS),
         "No ratio was searched.",
-        meanings=learning_rate.OPTIMUM_COLUMNS,
+        meanings=learning_rate.optimum_columns(),
     )
 
 
@@ -377,7 +377,7 @@ def _pooled_optima(results: Results) -> Table:
         results.pooled_optima,
         (PRETRAINING, *_RATIO_COLUMNS),
         "No ratio was searched.",
-        meanings=learning_rate.OPTIMUM_COLUMNS,
+        meanings=learning_rate.optimum_columns(),
     )
 
 

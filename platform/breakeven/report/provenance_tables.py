@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from breakeven.analysis.columns import columns
-from breakeven.metric import percentages
+from breakeven.metric import MERIT, shown
 from breakeven.report import wording
 from breakeven.report.results import Results
 from breakeven.report.table import NOTE, PRETRAINING, Column, Row, Table, count, plain
@@ -25,7 +25,7 @@ def provenance_tables(results: Results) -> list[Table]:
 
 def trials_table(frame: pd.DataFrame) -> Table:
     """Every record of a trial; links are left to the page, which groups them by cell."""
-    measured = {metric.column("test"): metric.title for metric in percentages()}
+    measured = {metric.column("test"): metric.title for metric in shown(MERIT)}
     meanings = columns(f"""
         record outcome
         phase: search | confirm; only confirming trials are reported
