@@ -48,8 +48,9 @@ def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
         of_tasks = of_backbone.groupby("task")[list(splits)].mean()
         rows.append(
             {
-                "pretraining": pretraining, **backbones.loc[pretraining].to_dict(), "n_tasks": len(of_tasks),
-                "n_cells": len(of_backbone), **estimate(of_tasks["validation_gain"]).figures("validation_gain"),
+                "pretraining": pretraining, "record": backbones.at[pretraining, "record"],
+                "backbone": backbones.at[pretraining, "backbone"], "n_tasks": len(of_tasks), "n_cells": len(of_backbone),
+                **estimate(of_tasks["validation_gain"]).figures("validation_gain"),
                 **estimate(of_tasks["gain"]).figures("gain"),
             }
         )  # fmt: skip

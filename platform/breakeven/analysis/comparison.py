@@ -7,6 +7,7 @@ device-hour to another.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["Difference", "cells", "costs", "only_in", "provenance", "specifications"]
+__all__ = ["cells", "costs", "only_in"]
 
 ABSENT = "-"
 """What a field has that one side lacks."""
@@ -43,28 +44,15 @@ class Difference:
 
 
 def specifications(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
-    """What was asked of two studies, where it differs.
-
-    Args:
-        a: a specification, as JSON has it.
-        b: the other.
-
-    Returns:
-        Fields by their dotted names, in order; one that a version lacks is ABSENT.
-    """
+    """Fields of two specifications, as JSON has them, that differ; one that a version lacks is ABSENT."""
     return _differences(_flat(a), _flat(b))
 
 
 def provenance(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -> list[Difference]:
     """What two studies' records say of where they come from, where it differs.
 
-    Args:
-        a: ledger records.
-        b: those of the other.
-
-    Returns:
-        Commits, processors, kinds of device, package versions, the dataset of each process and the backbone of each
-        pretraining; several values of one side are joined by ", ".
+    Commits, processors, kinds of device, package versions, the dataset of each process and the backbone of each pretraining;
+    several values of one side are joined by ", ".
     """
     return _differences(_origins(a), _origins(b))
 
@@ -97,7 +85,7 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: flo
     every = [cells_of(frame[frame["level"] == "trial"]) for frame in (a, b)]
     rows = []
     for key in (key for key in finished[0] if key in finished[1]):
-        row: dict[str, Any] = ledger_frame.named(key) | _difference(*(side[key] for side in finished), merit, level)
+        row = ledger_frame.named(key) | _difference(finished[0][key], finished[1][key], merit, level)
         for name, done, failed, trials in zip("ab", finished, failures, every, strict=True):
             trained = done[key]
             mean = estimate(merit.scale * ledger_frame.measured(trained, merit))
@@ -203,7 +191,8 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame, merit: Metric, level: fl
     if all(values.max() - values.min() < _ROUNDING for values in ([changes] if paired else [a, b])):
         same = paired and abs(untested["difference"]) < _ROUNDING
         return {**about, "note": "same results" if same else "no spread over seeds: no test"}
-    test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # that one side does not scatter: the other does
+        test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)
     low, high = test.confidence_interval(level)
     return {**about, "low": float(low), "high": float(high), "p": float(test.pvalue), "note": ""}
 

@@ -16,7 +16,7 @@ from breakeven.metric import MERIT, SPLITS, Metric
 from breakeven.study.plan import cell_name
 from breakeven.study.spec import TASKS, task_name
 
-__all__ = ["cells_of", "confirmed", "failed", "families_of", "measured", "trials"]
+__all__ = ["confirmed", "failed", "trials"]
 
 COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
@@ -88,16 +88,7 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Series:
-    """A metric as it was recorded.
-
-    Args:
-        rows: of the ledger frame.
-        metric: which.
-        split: of which events, `test` or `validation`.
-
-    Returns:
-        One value a row (a fraction where the unit is percent), NaN where none was recorded.
-    """
+    """A metric of the events of a split as it was recorded, a fraction where it is shown in percent; NaN where it was not."""
     return rows.get(metric.column(split), pd.Series(math.nan, rows.index)).astype(float)
 
 

@@ -25,7 +25,7 @@ from breakeven.analysis.resampling import generator
 from breakeven.analysis.statistics import interval_text
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["optima", "response_curves", "responses"]
+__all__ = ["optima"]
 
 PUBLISHED = 0.1
 """arXiv 2412.10665, section III.4."""

@@ -30,7 +30,7 @@ from breakeven.duration import format_hours
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["accuracy_forecast", "back_test", "break_even_forecast", "catch_up", "fit_hours", "hours_forecast"]
+__all__ = ["accuracy_forecast", "break_even_forecast"]
 
 DECADE = 10.0
 HOURS_EXPONENTS = (-2.0, -0.02)
@@ -83,17 +83,12 @@ CATCH_UP_COLUMNS = columns("""
 
 
 def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.001, level: float = 0.9) -> pd.DataFrame:
-    """The size from which training from scratch is as good as each treatment.
+    """The size from which training from scratch is as good as each treatment, to this tolerance of the error.
 
-    Args:
-        laws: from `fit_laws`.
-        tolerance: of the error: scratch is as good where its law lies no more than this above the other's.
-        level: of the intervals.
-
-    Returns:
-        One row a treatment, columns as in CATCH_UP_COLUMNS. events: searched from the smallest size measured to four decades
-        beyond the largest; infinite where there is none, as where the floors differ. What lies more than a decade beyond
-        the largest size (measured by both) is given, but its text says only that: no law is known that far.
+    events: from where on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size
+    measured to four decades beyond the largest; infinite where there is none, as where the floors differ. What lies
+    more than a decade beyond the largest size (measured by both) is given, but its text says only that: no law is known
+    that far. Columns: CATCH_UP_COLUMNS.
     """
     rows = []
     for family, treated in laws.items():
@@ -132,16 +127,10 @@ def back_test_columns(merit: Metric = MERIT) -> dict[str, str]:
 def back_test(
     frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000
 ) -> pd.DataFrame:
-    """Each law fitted without its largest size, and how well it predicts that one. Needs six sizes, as five are left.
+    """Each law fitted without its largest size, and how well it predicts that one.
 
-    Args:
-        frame: the ledger frame.
-        merit: the figure of merit.
-        level: of the prediction interval, which is of the mean over the n seeds measured.
-        resamples: fits to resampled means.
-
-    Returns:
-        One row a family, columns as in `back_test_columns`. size: the one left out.
+    size: the one left out. The prediction interval is of the mean over the n seeds measured. Needs six sizes, as five are
+    left. Columns: back_test_columns.
     """
     rows = []
     for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
@@ -168,20 +157,11 @@ def back_test(
     return pd.DataFrame(rows, columns=list(back_test_columns(merit))).astype({"inside": "boolean"})
 
 
-def fit_hours(frame: pd.DataFrame, *, time: str = "plateau", resamples: int = 1000) -> dict[Family, Law]:
-    """The law hours(n) = a + b n^c of one training of each family; refused below five sizes and on two devices.
-
-    Args:
-        frame: the ledger frame.
-        time: `plateau` or `total`, see `frame.training_seconds`.
-        resamples: fits to resampled means.
-
-    Returns:
-        Laws by (task, pretraining, strategy).
-    """
+def fit_hours(frame: pd.DataFrame, *, resamples: int = 1000) -> dict[Family, Law]:
+    """The law hours(n) = a + b n^c of one training of each family; refused below five sizes and on two devices."""
     laws = {}
     for family, rows in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
-        hours = ledger_frame.training_seconds(rows, time) / 3600
+        hours = ledger_frame.training_seconds(rows, "plateau") / 3600
         laws[family] = fit_growth(rows["size"], hours, (family, "hours"), HOURS_EXPONENTS, resamples)
         if devices := ledger_frame.several_devices(rows["device"]):
             why = f"{devices}: hours are not comparable"
@@ -197,15 +177,9 @@ HOURS_COLUMNS = columns("""
 
 
 def hours_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
-    """Device-hours of one training at ten times the largest size.
+    """Device-hours of one training at ten times the largest size; the prediction interval is that of one training.
 
-    Args:
-        frame: the ledger frame that `hours` are from.
-        hours: from `fit_hours`.
-        level: of the intervals; the prediction interval is that of one training.
-
-    Returns:
-        One row a family, columns as in HOURS_COLUMNS.
+    hours: from `fit_hours` of this frame. Columns: HOURS_COLUMNS.
     """
     families = ledger_frame.families_of(ledger_frame.confirmed(frame))
     rows = []

@@ -7,12 +7,13 @@ Extrapolates nothing: that is forecast.py's.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
@@ -21,7 +22,7 @@ from breakeven.analysis.laws.power_law import PowerLaw, fit_power_law
 from breakeven.analysis.resampling import SizeMeans, draws, interval, size_means
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["Law", "Refusal", "fit_laws", "law_table"]
+__all__ = ["fit_laws", "law_table"]
 
 LEAST_SIZES = 5
 """Three parameters and two sizes more, so that a law can also fail to fit."""
@@ -99,7 +100,7 @@ def fit_laws(frame: pd.DataFrame, *, merit: Metric = MERIT, resamples: int = 100
     }
 
 
-def fit_error_law(sizes: Sequence[float], errors: Sequence[float], name: object, resamples: int = 1000) -> Law:
+def fit_error_law(sizes: ArrayLike, errors: ArrayLike, name: object, resamples: int = 1000) -> Law:
     """The law of test errors [n] at sizes [n]. Refused, with the reason, below five sizes, where the error does not fall
     beyond its uncertainty, and where a fifth of the resampled fits end at a bound of the exponent.
     """
@@ -122,7 +123,7 @@ def fit_error_law(sizes: Sequence[float], errors: Sequence[float], name: object,
 
 
 def fit_growth(
-    sizes: Sequence[float], values: Sequence[float], name: object, exponents: tuple[float, float], resamples: int
+    sizes: ArrayLike, values: ArrayLike, name: object, exponents: tuple[float, float], resamples: int
 ) -> Law:
     """a + b n^-c of positive `values` [n] at `sizes` [n], with only the number of sizes checked.
 
