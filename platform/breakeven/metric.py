@@ -51,6 +51,11 @@ class Metric:
         return "percent" if self.unit == "%" else "plain number"
 
     @property
+    def recorded(self) -> str:
+        """What a value is counted in where it is recorded."""
+        return "fraction" if self.unit == "%" else "plain number"
+
+    @property
     def points(self) -> str:
         """What a difference of two values is counted in."""
         return "percentage points" if self.unit == "%" else "plain difference"

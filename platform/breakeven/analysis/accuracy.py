@@ -72,7 +72,9 @@ def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> 
 
 def gain_columns(merit: Metric = MERIT) -> dict[str, str]:
     """The columns of `gains`."""
-    difference = f"test {merit.title} minus that of scratch" if merit.higher_is_better else f"scratch minus test {merit.title}"
+    difference = (
+        f"test {merit.title} minus that of scratch" if merit.higher_is_better else f"scratch minus test {merit.title}"
+    )
     return columns(f"""
         task signal background pretraining strategy size
         gain gain_sd gain_low gain_high: {difference} with the same seed, {merit.points}

@@ -11,8 +11,6 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import estimate
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["ranking"]
-
 COLUMNS = ["pretraining", "record", "backbone", "n_tasks", "n_cells", "validation_gain", "validation_gain_low",
            "validation_gain_high", "gain", "gain_low", "gain_high"]  # fmt: skip
 
@@ -20,15 +18,10 @@ COLUMNS = ["pretraining", "record", "backbone", "n_tasks", "n_cells", "validatio
 def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """The backbones of a study, the best first.
 
-    Args:
-        frame: the ledger frame.
-        merit: the figure of merit.
-
-    Returns:
-        One row a backbone, none where nothing was finetuned. validation_gain: the figure of merit on validation events less
-        that of scratch with the same seed and size, mean over tasks, and in each over the sizes that every backbone has; the
-        order is by this.  gain: the same on test events, which chose nothing. Intervals: 90 % Student's t over the same
-        means of the n_tasks tasks; NaN for one task.
+    One row each, none where nothing was finetuned. validation_gain: the figure of merit on validation events less that of
+    scratch with the same seed and size, mean over tasks, and in each over the sizes that every backbone has; the order is by
+    this.  gain: the same on test events, which chose nothing. Intervals: 90 % Student's t over the same means of the
+    n_tasks tasks; NaN for one task.
     """
     splits = {"validation_gain": "validation", "gain": "test"}
     confirmed = ledger_frame.confirmed(frame)

@@ -24,8 +24,6 @@ from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["cells", "costs", "only_in"]
-
 ABSENT = "-"
 """What a field has that one side lacks."""
 CORRECTION = "Holm"
@@ -60,25 +58,16 @@ def provenance(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -
 def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
     """One row for each cell with a result in both frames, in the order of `a`.
 
-    Args:
-        a: a ledger frame.
-        b: the other.
-        merit: the figure of merit, on test events.
-        level: of the Student-t intervals.
+    Columns: task, pretraining, strategy, size; n_a, accuracy_a (the figure of merit by its name), sd_a, ratio_a, failed_a and
+    the same for b, over seeds; difference (B - A), low, high (Student-t interval at `level`), p (two-sided), p_adjusted
+    (Holm, over the cells that have a p), method, pairs, note; hours_a, unit_a, hours_b, unit_b (all device-hours that the
+    cell was charged: search, reported, failed and lost) and hours_ratio (b / a, NaN where the kinds of device differ).
 
-    Returns:
-        task, pretraining, strategy, size; n_a, accuracy_a (the figure of merit by its name), sd_a, ratio_a, failed_a and the
-        same for b, over seeds; difference (B - A), low, high, p (two-sided), p_adjusted (Holm, over the cells that have a
-        p), method, pairs, note; hours_a, unit_a, hours_b, unit_b (all device-hours that the cell was charged: search,
-        reported, failed and lost) and hours_ratio (b / a, NaN where the kinds of device differ).
-
-        method: "paired" where the seeds of both are the same and so are their datasets, as then the random subset of each
-        seed is the same, too; a paired t-test over the seeds. "same trials" where the records of one are those of the
-        other: nothing is to be tested. Else "Welch", a t-test of independent samples with their own variances (B. L.
-        Welch, Biometrika 34 (1947) 28). `note` says why difference or p has no uncertainty.
-
-    Raises:
-        ValueError: a frame lacks the ledger's columns.
+    method: "paired" where the seeds of both are the same and so are their datasets, as then the random subset of each
+    seed is the same, too; a paired t-test over the seeds. "same trials" where the records of one are those of the other:
+    nothing is to be tested. Else "Welch", a t-test of independent samples with their own variances (B. L. Welch, Biometrika
+    34 (1947) 28). `note` says why difference or p has no uncertainty. Raises ValueError where a frame lacks the ledger's
+    columns.
     """
     finished = [cells_of(ledger_frame.confirmed(frame)) for frame in (a, b)]
     failures = [cells_of(ledger_frame.trials(frame, phase="confirm", outcome="failed")) for frame in (a, b)]
@@ -103,16 +92,10 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: flo
 
 
 def only_in(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
-    """Cells with a result in one frame and none in the other.
+    """Cells with a result in `a` and none in `b`.
 
-    Args:
-        a: the ledger frame that has them.
-        b: the one that has not.
-        merit: the figure of merit, on test events.
-
-    Returns:
-        task, pretraining, strategy, size, n, a column named after the figure of merit, and `there`: what `b` has of it
-        ("missing" or "failed").
+    Columns: task, pretraining, strategy, size, n, the figure of merit by its name, and `there`: what `b` has of it
+    ("missing" or "failed").
     """
     grid, other = (accuracy.cells(frame, merit=merit) for frame in (a, b))
     table = grid[grid["n"] > 0].merge(other[[*CELL, "status"]].rename(columns={"status": "there"}), "left", CELL)
@@ -123,13 +106,8 @@ def only_in(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT) -> pd.Da
 def costs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Device-hours of both studies by stage and kind of device.
 
-    Args:
-        a: a ledger frame.
-        b: the other.
-
-    Returns:
-        stage, unit, useful_a, wasted_a, useful_b, wasted_b (0 where a side has none), ratio (b / a of their sums; NaN where
-        a has none).
+    Columns: stage, unit, useful_a, wasted_a, useful_b, wasted_b (0 where a side has none), ratio (b / a of their sums;
+    NaN where a has none).
     """
     sides = [cost.cost_table(side).set_index(["unit", "stage"])[["useful", "wasted"]] for side in (a, b)]
     keys = dict.fromkeys(key for side in sides for key in side.index)
@@ -191,7 +169,9 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame, merit: Metric, level: fl
     if all(values.max() - values.min() < _ROUNDING for values in ([changes] if paired else [a, b])):
         same = paired and abs(untested["difference"]) < _ROUNDING
         return {**about, "note": "same results" if same else "no spread over seeds: no test"}
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # that one side does not scatter: the other does
+    with warnings.catch_warnings(
+        action="ignore", category=RuntimeWarning
+    ):  # that one side does not scatter: the other does
         test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)
     low, high = test.confidence_interval(level)
     return {**about, "low": float(low), "high": float(high), "p": float(test.pvalue), "note": ""}

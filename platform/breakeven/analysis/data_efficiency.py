@@ -37,9 +37,7 @@ def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def factors(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000
-) -> pd.DataFrame:
+def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test events of confirming trials.
 
     Args:
@@ -58,7 +56,10 @@ def factors(
         values = merit.sign * ledger_frame.measured(trials, merit)
         if values.notna().any():
             means = size_means(trials["size"], values)
-            families[family] = means, draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch"))
+            families[family] = (
+                means,
+                draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch")),
+            )
     rows = []
     for family, (treated, drawn) in families.items():
         if family[2] == "scratch":

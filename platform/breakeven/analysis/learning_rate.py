@@ -120,7 +120,9 @@ def optima(
             row["note"] = ledger_frame.notes(
                 row["note"],
                 f"{PUBLISHED:g} was outside the range tried: its cost is extrapolated" if outside else "",
-                f"{n_stopped} stopped without a loss: far from the optimum the curve may be too flat" if n_stopped else "",
+                f"{n_stopped} stopped without a loss: far from the optimum the curve may be too flat"
+                if n_stopped
+                else "",
             )
         rows.append(row)
     names = [name for name in optimum_columns(merit) if name in by or name not in BY_CELL]
@@ -169,7 +171,9 @@ def fit_response(trials: pd.DataFrame, merit: Metric) -> Response:
     x = np.log10(trials["ratio"].to_numpy(dtype=float))
     groups = trials.groupby(["cell", "seed"]).ngroup().to_numpy()
     design = _centred(np.stack([x, x**2], axis=1), groups)
-    outcomes = np.stack([trials["validation_loss"], ledger_frame.measured(trials, merit, "validation")], axis=1).astype(float)
+    outcomes = np.stack([trials["validation_loss"], ledger_frame.measured(trials, merit, "validation")], axis=1).astype(
+        float
+    )
     loss, reached = _centred(outcomes, groups).T
     inverse = np.linalg.pinv(design.T @ design)
     coefficients = inverse @ design.T @ loss

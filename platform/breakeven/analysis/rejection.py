@@ -17,8 +17,6 @@ from breakeven.analysis.columns import columns
 from breakeven.analysis.statistics import Estimate, estimate
 from breakeven.metric import METRICS, Metric
 
-__all__ = ["working_points"]
-
 WORKING_POINT_COLUMNS = columns("""
     task pretraining strategy size
     quantity: what is measured
@@ -35,12 +33,7 @@ WORKING_POINT_COLUMNS = columns("""
 def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     """One row for each cell and quantity that any trial has, with its improvement over scratch.
 
-    Args:
-        frame: the ledger frame.
-        level: of the Student-t intervals of the mean, and, of the improvement, of the logarithms.
-
-    Returns:
-        Columns as in WORKING_POINT_COLUMNS.
+    Intervals: Student's t of the mean, and, of the improvement, of the logarithms. Columns: WORKING_POINT_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     of_cell = ledger_frame.cells_of(confirmed)

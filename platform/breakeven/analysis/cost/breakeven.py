@@ -68,7 +68,7 @@ class BreakEven:
         return format_tasks(self.tasks)
 
     def figures(self, saving: tuple[float, float]) -> dict[str, object]:
-        """The columns of a table, all times being hours. saving: the interval of scratch - finetuning, which becomes low and high."""
+        """The columns of a table, where times are hours; low and high from the interval of the saving, scratch - finetuning."""
         return {
             "pretraining_hours": self.pretraining, "scratch_hours": self.scratch, "finetuning_hours": self.finetuning,
             "exact": math.nan if self.exact is None else self.exact, "tasks": self.tasks, "text": self.text,
@@ -292,7 +292,9 @@ def _figures(
         if without and charge.time == "plateau"
         else "",
         "the pretraining is charged for all its epochs: it has no plateau rule" if to_end else "",
-        f"finetuning ended below scratch in {below} of {len(scratch)} pairs: there scratch stops early" if below else "",
+        f"finetuning ended below scratch in {below} of {len(scratch)} pairs: there scratch stops early"
+        if below
+        else "",
         "one task: no interval over tasks" if len(savings) == 1 else "",
         "a cell has one seed: no interval over seeds" if math.isnan(low_seeds) else "",
         ledger_frame.hardware_note(charged),

@@ -19,7 +19,7 @@ from breakeven.analysis.columns import columns
 from breakeven.analysis.statistics import estimate
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["accuracy_curves", "time_ratios", "times_to_plateau"]
+__all__ = ["time_ratios", "times_to_plateau"]
 
 _MOST_POINTS = 60
 
@@ -95,21 +95,12 @@ def time_ratios(
 def accuracy_curves(
     frame: pd.DataFrame, *, against: str = "events_seen", merit: Metric = MERIT, level: float = 0.9
 ) -> pd.DataFrame:
-    """The figure of merit on validation events while training, mean over seeds.
+    """The figure of merit on validation events while training, mean over seeds, one row for each cell and point.
 
-    Args:
-        frame: the ledger frame.
-        against: `events_seen` (training events, repeats counted) or `device_hours`.
-        merit: the figure of merit; metrics that are not recorded after each epoch have no curves.
-        level: of the Student-t interval of the mean.
-
-    Returns:
-        One row a cell and point: task, pretraining, strategy, size, `against`, a column named after the figure of merit, sd,
-        low, high, n, n_running (seeds still training), unit. At a point a seed has the value of its last epoch so far, and
-        from its end on that of the weights it kept; a curve begins where all seeds have ended an epoch.
-
-    Raises:
-        ValueError: another `against`.
+    against: `events_seen` (training events, repeats counted) or `device_hours`. Columns: task, pretraining, strategy,
+    size, that one, the figure of merit by its name, sd, low, high (Student-t interval of the mean), n, n_running (seeds
+    still training), unit. At a point a seed has the value of its last epoch so far, and from its end on that of the weights
+    it kept; a curve begins where all seeds have ended an epoch. Raises ValueError for another `against`.
     """
     if against not in ("events_seen", "device_hours"):
         raise ValueError(f"against={against!r}: choose 'events_seen' or 'device_hours'")
@@ -171,7 +162,9 @@ def times_to_plateau(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _ratios(treated: pd.DataFrame, scratch: pd.DataFrame, merit: Metric, fraction: float) -> np.ndarray:
     """The ratio of each treated trial, infinite where it never got there, [n]."""
-    figures = pd.DataFrame({"merit": ledger_frame.measured(scratch, merit, "validation"), "seconds": scratch["device_seconds"]})
+    figures = pd.DataFrame(
+        {"merit": ledger_frame.measured(scratch, merit, "validation"), "seconds": scratch["device_seconds"]}
+    )
     by_seed, over_all = figures.groupby(scratch["seed"]).mean(), figures.mean()
     share = fraction if merit.higher_is_better else 1.0 / fraction
     ratios = []

@@ -75,7 +75,9 @@ def _rank(stage: str) -> tuple[int, str]:
 
 def _sums(records: pd.DataFrame, stage: str) -> dict[str, object]:
     spent = charges_of(records)
-    finished, failures, stopped = (records[records["outcome"] == outcome] for outcome in ("finished", "failed", "stopped"))
+    finished, failures, stopped = (
+        records[records["outcome"] == outcome] for outcome in ("finished", "failed", "stopped")
+    )
     trained = stage not in ("generation", "all") and len(finished)
     reference = _PUBLISHED.get(stage)
     return {

@@ -30,8 +30,6 @@ from breakeven.duration import format_hours
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, Metric
 
-__all__ = ["accuracy_forecast", "break_even_forecast"]
-
 DECADE = 10.0
 HOURS_EXPONENTS = (-2.0, -0.02)
 """Hours grow with size, at most as its square."""
@@ -50,14 +48,8 @@ def forecast_columns(merit: Metric = MERIT) -> dict[str, str]:
 def accuracy_forecast(laws: Mapping[Family, Law], *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
     """The figure of merit on test events at ten times the largest size of each family.
 
-    Args:
-        laws: from `fit_laws`.
-        merit: the figure of merit that they are of.
-        level: of the intervals.
-
-    Returns:
-        One row a family, columns as in `forecast_columns`. low, high: of the law itself; the prediction's: of the mean over
-        n new seeds, as many as at the largest size.
+    low, high: of the law itself; the prediction's: of the mean over n new seeds, as many as at the largest size. Columns:
+    forecast_columns.
     """
     rows = []
     for family, law in laws.items():
@@ -124,9 +116,7 @@ def back_test_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def back_test(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000
-) -> pd.DataFrame:
+def back_test(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
     """Each law fitted without its largest size, and how well it predicts that one.
 
     size: the one left out. The prediction interval is of the mean over the n seeds measured. Needs six sizes, as five are
@@ -207,14 +197,8 @@ BREAK_EVEN_COLUMNS = columns("""
 def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
     """Break-even of finetuning at ten times the largest size, with the pretraining as it is.
 
-    Args:
-        frame: the ledger frame that `hours` are from.
-        hours: from `fit_hours`.
-        level: of the interval (inf: never), the wider of two: over tasks, as for the measured break-even, and over the
-            resampled laws.
-
-    Returns:
-        One row a pretraining, columns as in BREAK_EVEN_COLUMNS; the forecast saving of each task counts the same.
+    The forecast saving of each task counts the same; the interval (inf: never) is the wider of two: over tasks, as for the
+    measured break-even, and over the resampled laws. Columns: BREAK_EVEN_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     pretrainings = breakeven.used_pretrainings(frame, confirmed)

@@ -108,7 +108,9 @@ def fit_error_law(sizes: ArrayLike, errors: ArrayLike, name: object, resamples: 
     if law.fit is None:
         return law
     if not _falls(law.means):
-        return Law(law.means, refusal=Refusal.NOT_FALLING, note="the error does not fall with size beyond its uncertainty")
+        return Law(
+            law.means, refusal=Refusal.NOT_FALLING, note="the error does not fall with size beyond its uncertainty"
+        )
     at_bound = float((law.drawn or law.fit).at_bound.mean())
     if at_bound > _MOST_AT_BOUND:
         least, most = ERROR_EXPONENTS
