@@ -31,6 +31,11 @@ class Metric:
         return f"{split}_{self.name}"
 
     @property
+    def heading(self) -> str:
+        """Its title where a sentence begins: `AUC`, `Accuracy`."""
+        return self.title[0].upper() + self.title[1:]
+
+    @property
     def scale(self) -> float:
         """From what is recorded to what is shown."""
         return 100.0 if self.unit == "%" else 1.0

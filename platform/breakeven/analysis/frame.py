@@ -87,6 +87,11 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
     return latest[latest["outcome"] == "failed"]
 
 
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without exact repeats of a finished record; failed tries of one record are each a cost."""
+    return rows[(rows["outcome"] != "finished") | ~rows.duplicated(["record", "outcome"])]
+
+
 def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Series:
     """A metric of the events of a split as it was recorded, a fraction where it is shown in percent; NaN where it was not."""
     return rows.get(metric.column(split), pd.Series(math.nan, rows.index)).astype(float)

@@ -31,14 +31,14 @@ def accuracy_plot(results: Results) -> Plot:
         known = cells[cells[name].notna()]
         spread = known.assign(low=known[name] - known[f"{name}_sd"], high=known[name] + known[f"{name}_sd"])
         panels = [
-            _by_size(task, rows, f"test {axis(metric)}", *_published(rows, metric), *lines(rows, name, text))
+            by_size(task, rows, f"test {axis(metric)}", *_published(rows, metric), *lines(rows, name, text))
             for task, rows in by_task(spread)
         ]
         if panels:
             variants[metric.title] = tuple(panels)
     return Plot(
         "accuracy",
-        f"{results.merit.title[0].upper()}{results.merit.title[1:]} against training events",
+        f"{results.merit.heading} against training events",
         "Mean over seeds on test events; error bars: standard deviation over seeds, none for n=1. Faint and hollow: "
         "arXiv 2412.10665, Table 1, whose samples and training length are other than ours.",
         variants,
@@ -52,7 +52,7 @@ def gain_plot(results: Results) -> Plot:
     gains = results.gains[results.gains["n"] > 0].rename(columns={"gain_low": "low", "gain_high": "high"})
     text = partial(wording.mean, name="gain", digits=merit.digits, sign=True)
     panels = [
-        _by_size(task, rows, f"gain ({merit.points})", *_published(rows, merit, gains=True), *lines(rows, "gain", text),
+        by_size(task, rows, f"gain ({merit.points})", *_published(rows, merit, gains=True), *lines(rows, "gain", text),
                  references=((0.0, "scratch"),))
         for task, rows in by_task(gains)
     ]  # fmt: skip
@@ -70,7 +70,7 @@ def rejection_plot(results: Results) -> Plot:
     points = results.working_points[results.working_points["n"] > 0]
     variants = {
         str(quantity): tuple(
-            _by_size(task, of_task, str(quantity).split(" at ")[0], *lines(of_task, "value", _text))
+            by_size(task, of_task, str(quantity).split(" at ")[0], *lines(of_task, "value", _text))
             for task, of_task in by_task(rows)
         )
         for quantity, rows in points.groupby("quantity", sort=False)
@@ -101,7 +101,7 @@ def data_efficiency_plot(results: Results) -> Plot:
         beyond = {cell_of(row): int(row["beyond"]) for row in cut.to_dict("records")}
         series = [part for line in lines(cut, "factor", _text)
                   for part in with_bounds(line, [beyond[cell] for cell in line.cells])]  # fmt: skip
-        panels.append(_by_size(task, rows, "times fewer events", *series, y_log=True, references=((1.0, "scratch"),)))
+        panels.append(by_size(task, rows, "times fewer events", *series, y_log=True, references=((1.0, "scratch"),)))
     return Plot(
         "data_efficiency",
         "How many times fewer events",
@@ -126,7 +126,7 @@ def law_plot(results: Results) -> Plot:
         every = len(refused) == len(of_task) and len(reasons) == 1
         remark = f"No law is fitted: {reasons[0]}." if every else f"No law: {'; '.join(said)}." if said else ""
         curves = _law_curves(results.law_curves[results.law_curves["task"] == task], merit)
-        panels.append(_by_size(task, rows, f"test error ({unit})", *curves, *points, y_log=True, remark=remark))
+        panels.append(by_size(task, rows, f"test error ({unit})", *curves, *points, y_log=True, remark=remark))
     return Plot(
         "scaling_laws",
         "Scaling laws and the next decade",
@@ -193,7 +193,7 @@ def sizes_of(rows: pd.DataFrame) -> tuple[float, ...]:
     return numbers(sorted(set(rows["size"])))
 
 
-def _by_size(task: str, rows: pd.DataFrame, y_title: str, *series: Series, **more: Any) -> Panel:
+def by_size(task: str, rows: pd.DataFrame, y_title: str, *series: Series, **more: Any) -> Panel:
     """A panel of one task against the sizes of `rows`."""
     return Panel(ledger_frame.title(task), EVENTS, y_title, series, x_ticks=sizes_of(rows), **more)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from breakeven.analysis import accuracy, data_efficiency, learning_rate, rejection
 from breakeven.analysis.columns import columns
 from breakeven.analysis.laws import forecast, scaling_law
-from breakeven.analysis.statistics import estimate, format_uncertainty
+from breakeven.analysis.statistics import estimate
 from breakeven.metric import Metric, shown
 from breakeven.report import wording
 from breakeven.report.results import Results
@@ -29,6 +29,7 @@ from breakeven.report.table import (
     in_words,
     interval,
     plain,
+    published,
     written,
 )
 
@@ -42,7 +43,7 @@ def accuracy_tables(results: Results) -> list[Table]:
         _summary(results),
         Table(
             "table_1",
-            f"{_capital(merit.title)} and gains in the layout of the paper's Table 1",
+            f"{merit.heading} and gains in the layout of the paper's Table 1",
             f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
             "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch. In square "
             "brackets: arXiv 2412.10665, Table 1, at the same size.",
@@ -52,7 +53,7 @@ def accuracy_tables(results: Results) -> list[Table]:
         ),
         Table(
             "accuracy",
-            f"{_capital(titles)} of every cell",
+            f"{titles[0].upper()}{titles[1:]} of every cell",
             f"Test {titles}: mean ± standard deviation over n seeds, each with its own random subset and initialisation; 90 %: "
             f"Student's t interval of the mean {merit.title}. Published: arXiv 2412.10665.",
             cells.assign(note=[wording.NO_UNCERTAINTY if n == 1 else "" for n in cells["n"]]),
@@ -62,7 +63,7 @@ def accuracy_tables(results: Results) -> list[Table]:
                 interval(merit.name, digits=merit.digits),
                 *(_measured(metric) for metric in shown(merit) if metric != merit),
                 count("failed", "n_failed", zero=""),
-                Column("published, %", _published, "published"),
+                published("published, %"),
                 NOTE,
             ),
             meanings=accuracy.cell_columns(merit) | columns("note"),
@@ -81,7 +82,7 @@ def accuracy_tables(results: Results) -> list[Table]:
                 written("p", "p_value", wording.p_value),
                 written("p, Holm", "p_holm", wording.p_value),
                 written("p, sign-flip", "p_permutation", wording.p_value),
-                Column(_points("published", merit), lambda row: _published(row, sign=True), "published"),
+                published(_points("published", merit), sign=True),
                 NOTE,
             ),
             meanings=accuracy.gain_columns(merit),
@@ -321,10 +322,6 @@ def _gain(row: Row, merit: Metric, n: str = "n") -> str:
     return wording.mean(row, "gain", n=n, digits=merit.digits, sign=True)
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _points(heading: str, merit: Metric) -> str:
     return f"{heading}, points" if merit.unit else heading
 
@@ -338,12 +335,6 @@ def _measured(metric: Metric) -> Column:
         return _mean(row, metric) if row["n"] and wording.known(row[metric.name]) else ""
 
     return Column(_heading(metric), text, metric.name)
-
-
-def _published(row: Row, sign: bool = False) -> str:
-    if not wording.known(row["published"]):
-        return ""
-    return f"{wording.number(row['published'], sign=sign)} ± {format_uncertainty(row['published_uncertainty'], 1)}"
 
 
 def _matched_size(row: Row) -> str:

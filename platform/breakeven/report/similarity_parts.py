@@ -12,7 +12,19 @@ from breakeven.report import wording
 from breakeven.report.accuracy_plots import by_task, lines, numbers
 from breakeven.report.plot import Panel, Plot
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, TASK, Column, Row, Table, count, interval, written
+from breakeven.report.table import (
+    NOTE,
+    PRETRAINING,
+    SIZE,
+    STRATEGY,
+    TASK,
+    Column,
+    Table,
+    count,
+    interval,
+    published,
+    written,
+)
 
 _EMPTY = (
     "No trial has kept what its layers say of test events: those of the largest size do, unless "
@@ -48,7 +60,7 @@ def similarity_tables(results: Results) -> list[Table]:
                 *about,
                 *figures,
                 written("with itself", "with_itself", digits=2),
-                Column("published", _published, "published"),
+                published("published", 2),
                 count("events", "n_events"),
                 NOTE,
             ),
@@ -93,9 +105,3 @@ def _panel(task: str, rows: pd.DataFrame, column: str) -> Panel:
     depths = numbers(sorted(set(rows["depth"])))
     return Panel(ledger_frame.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
                  x_ticks=depths)  # fmt: skip
-
-
-def _published(row: Row) -> str:
-    if not wording.known(row["published"]):
-        return ""
-    return f"{row['published']:.2f} ± {row['published_uncertainty']:.2f}"

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.statistics import format_uncertainty
 from breakeven.report import wording
 
 Row = Mapping[Any, Any]
@@ -103,6 +104,18 @@ def interval(name: str = "", heading: str = "90 %", digits: int = 1, *, sign: bo
     """From the columns `name`_low and `name`_high, or low and high."""
     low, high = (f"{name}_{end}".lstrip("_") for end in ("low", "high"))
     return Column(heading, lambda row: wording.between(row[low], row[high], digits, sign=sign))
+
+
+def published(heading: str, digits: int = 1, *, sign: bool = False) -> Column:
+    """The paper's figure with its uncertainty, blank where it has none."""
+
+    def text(row: Row) -> str:
+        if not wording.known(row["published"]):
+            return ""
+        uncertainty = format_uncertainty(row["published_uncertainty"], digits)
+        return f"{wording.number(row['published'], digits, sign=sign)} ± {uncertainty}"
+
+    return Column(heading, text, "published")
 
 
 TASK = Column("task", lambda row: ledger_frame.title(row["task"]), "task")

@@ -10,7 +10,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.duration import format_hours
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import EVENTS, axis, by_task, lines, numbers, sizes_of
+from breakeven.report.accuracy_plots import EVENTS, axis, by_size, by_task, lines, numbers, sizes_of
 from breakeven.report.plot import Bars, Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
 from breakeven.report.table import Row
@@ -22,8 +22,7 @@ def convergence_plot(results: Results) -> Plot:
     panels = []
     for task, of_task in by_task(rows.assign(low=rows["low"].clip(lower=0.0))):
         series = lines(of_task, "ratio", lambda row: f"{row['text']}; reached by {row['n_reached']} of {row['n']}")
-        panels.append(Panel(ledger_frame.title(task), EVENTS, "time / baseline's total time", tuple(series),
-                            x_ticks=sizes_of(of_task), references=((1.0, "baseline"),)))  # fmt: skip
+        panels.append(by_size(task, of_task, "time / baseline's total time", *series, references=((1.0, "baseline"),)))
     return Plot(
         "convergence",
         f"Time to the baseline's {results.merit.title}",
@@ -61,10 +60,9 @@ def _curves_plot(results: Results, name: str, curves: pd.DataFrame, against: str
                 series = tuple(lines(of_unit, merit.name, text, against, "curve"))
                 panels.append(Panel(ledger_frame.title(task), x_title, f"validation {axis(merit)}", series))
         variants[f"{size:,}"] = tuple(panels)
-    title = f"{merit.title[0].upper()}{merit.title[1:]}"
     return Plot(
         name,
-        f"{title} while training, against {words}",
+        f"{merit.heading} while training, against {words}",
         f"Validation {merit.title} while training, mean over seeds, band: 90 % Student's t interval of the mean, none for n=1; "
         "from a seed's end on it counts with the weights that it kept. The pretraining's own time is not on this axis."
         + more,

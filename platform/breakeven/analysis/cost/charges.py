@@ -93,7 +93,7 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
 
     Empty where it adds nothing. A cell that nothing was confirmed in has no training to share its waste.
     """
-    trials = _once(frame[frame["level"] == "trial"])
+    trials = ledger_frame.once(frame[frame["level"] == "trial"])
     spent = charges_of(trials)
     trials = trials.assign(searched=spent["searched"], wasted=spent["wasted"] if charge.wasted else 0.0)
     searched = trials[trials["phase"] == "search"].groupby(ledger_frame.CELL)[["searched", "wasted"]].sum().sum(axis=1)
@@ -108,7 +108,7 @@ def devices_on_top(frame: pd.DataFrame, charge: Charge) -> dict[tuple[Any, ...],
 
     Wasted seconds carry the device of their record. Where generated events were made, events_of tells.
     """
-    rows = _once(frame[frame["level"].isin(["trial", "pretraining"])])
+    rows = ledger_frame.once(frame[frame["level"].isin(["trial", "pretraining"])])
     spent = charges_of(rows)
     lost = (spent["wasted"] > 0.0) & (charge.search | (rows["phase"] != "search"))
     added = rows[((spent["searched"] > 0.0) & charge.search) | (lost & charge.wasted)]
@@ -131,7 +131,9 @@ def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge:
     seconds = float(ledger_frame.training_seconds(pretrainings, until).mean())
     if charge.wasted:
         # All that was lost on this kind of pretraining, shared by those of it that finished.
-        kind = _once(frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])])
+        kind = ledger_frame.once(
+            frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])]
+        )
         seconds += float(charges_of(kind)["wasted"].sum()) / len(pretrainings)
     return seconds + (events_of(frame, pretrainings)["device_seconds"].sum() if charge.generation else 0.0)
 
@@ -147,8 +149,3 @@ def events_of(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
     if not read or read - set(generated["dataset"]):
         raise UnknownEvents("the ledger has no record of generating the events that the pretraining read")
     return generated[generated["dataset"].isin(read)]
-
-
-def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without exact repeats of a finished record; failed tries of one record are each a cost."""
-    return rows[(rows["outcome"] != "finished") | ~rows.duplicated(["record", "outcome"])]

@@ -40,8 +40,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     Raises ValueError where a column of the ledger is missing.
     """
     ledger_frame.check(frame)
-    # A record is finished once; its earlier failures stay in as waste, so nothing is dropped here but exact repeats.
-    records = frame[(frame["outcome"] != "finished") | ~frame.duplicated(["record", "outcome"])]
+    records = ledger_frame.once(frame)
     stages = pd.Series([_stage(row) for row in records.to_dict("records")], records.index, dtype=object)
     rows = []
     for unit, of_unit in records.groupby(records["device"].fillna("cpu").map(hours_unit)):
