@@ -1,7 +1,7 @@
 """The learning-rate ratio (backbone rate / head rate): its optimum, how sure that is, and what the published 0.1 loses.
 
 From search trials alone, their validation losses: a quadratic in log10(ratio) for each group of cells, after the mean
-of each cell and seed is taken out. Never looks at a test event or at a reported seed.
+of each cell and seed is taken out. Never sees a test event or a reported seed.
 
 Intervals are Fieller's (Biometrika 27 (1935) 250) for the ratio -q1 / (2 q2) of two coefficients, not a bootstrap's: a
 search has one to three seeds, too few to draw from, while the scatter about the curve is known from all its

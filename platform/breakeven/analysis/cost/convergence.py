@@ -1,6 +1,6 @@
 """How long training takes until it is good enough: the published Figure 1, and the time to the plateau.
 
-The figure of merit on validation events against device-seconds, from each trial's curve. Never looks at test events: they
+The figure of merit on validation events against device-seconds, from each trial's curve. Never sees test events: they
 are evaluated once, at the end.
 """
 
