@@ -42,7 +42,9 @@ def test_networks_and_pretrainings_are_axes_of_a_study(starting, tmp_path):
     assert set(zip(gains["network"], gains["pretraining"], gains["size"], strict=True)) == {
         (network, name, size) for network in ("narrow", "wide") for name in ("two", "adapted") for size in (20, 40)
     }
-    own = trials[trials["phase"] == "confirm"].groupby(["network", "pretraining", "size", "seed"])["test_accuracy"].mean()
+    own = (
+        trials[trials["phase"] == "confirm"].groupby(["network", "pretraining", "size", "seed"])["test_accuracy"].mean()
+    )
     for row in gains.to_dict("records"):  # each against scratch of its own network
         pairs = [own[row["network"], row["pretraining"], row["size"], seed]
                  - own[row["network"], "none", row["size"], seed] for seed in (1, 2)]  # fmt: skip
