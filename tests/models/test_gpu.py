@@ -21,7 +21,6 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import _refusal_of_card, refusal, serves
-from breakeven.models.gpu import engine as engines
 from breakeven.models.gpu.engine import Engine
 from breakeven.models.gpu.kernels.mlp import add_product_with_ones
 from breakeven.models.stacked import StackedNetwork
@@ -134,7 +133,6 @@ def test_loss_and_gradient_are_those_of_float64(
     models = [network(OUTPUTS[objective], seed=k, **options) for k in range(len(batches))]
     engine = make_engine(models, objective, batches, batch=4)
     engine.backward()
-    engine.check_room()
     for k, (model, index) in enumerate(zip(models, batches, strict=True)):
         if not index:
             assert engine.loss[k] == 0.0 and not engine.gradient[k].any()
@@ -149,25 +147,13 @@ def test_loss_and_gradient_are_those_of_float64(
             assert float((engine.gradient[k, part].double() - gradient[part]).norm()) < 1e-3 * scale, name
 
 
-def test_outputs_and_representations_are_the_models() -> None:
+def test_outputs_are_the_models() -> None:
     models = [network(12, seed=k, iterations=2) for k in range(2)]
     engine = make_engine(models, "multiclass", [(1, 0), (4, 3, 7)], batch=3)
     predicted = engine.predict()
     for k, index in enumerate([(1, 0), (4, 3, 7)]):
         exact = in_float64(models[k])(*events_of(index)).detach()
         assert relative(predicted[k, : len(index)], exact) < 1e-5
-    index = (2, 1, 7)
-    exact = in_float64(models[1])
-    assert relative(engine.outputs(1, torch.tensor(index)), exact(*events_of(index)).detach()) < 1e-5
-    assert relative(engine.represent(1, torch.tensor(index)), exact.represent(*events_of(index)).detach()) < 1e-5
-
-
-def test_evaluation_in_parts_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = make_engine([network(1, iterations=1)], "binary", [(0,)], batch=1)
-    whole = engine.represent(0, torch.tensor([0, 1, 3, 4, 7]))
-    monkeypatch.setattr(engines, "_EVALUATION_SLOTS", 2)
-    assert torch.equal(engine.represent(0, torch.tensor([0, 1, 3, 4, 7])), whole)
-    assert engine.represent(0, torch.tensor([], dtype=torch.int64)).shape == (0, 64)
 
 
 def test_adam_is_torchs_with_rates_and_steps_of_each_network() -> None:
@@ -196,8 +182,6 @@ def test_adam_is_torchs_with_rates_and_steps_of_each_network() -> None:
                 optimiser.step()
     assert engine.steps.tolist() == [4.0, 2.0, 4.0]
     torch.testing.assert_close(engine.weights, StackedNetwork(models).stack.weights.detach(), rtol=0, atol=3e-7)
-    engine.reset(0)
-    assert engine.steps.tolist() == [0.0, 2.0, 4.0] and not engine.first[0].any() and engine.second[1].any()
 
 
 def test_a_nan_stays_in_its_network() -> None:
@@ -215,8 +199,8 @@ def test_a_nan_stays_in_its_network() -> None:
 def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() -> None:
     models = [network(1, seed=k, iterations=1) for k in range(2)]
     engine = make_engine(models, "binary", [(0, 1), (4, 1)], batch=2)  # room for 2 x 4 nodes and 2 x 6 edges
-    engine.check_room()
-    buffers = engine._batch.pairs["receiver"], engine._batch.event_of, engine._batch.features["edges"]
+    made_by = engine.launches[1].arguments
+    buffers = [made_by[name] for name in ("receiver", "event_of", "edge_features")]
     for buffer in buffers:  # a page of its own behind each: the interpreter writes wherever it is told to
         grown = torch.full((len(buffer) + 4096, *buffer.shape[1:]), 77, dtype=buffer.dtype)
         buffer.set_(grown.untyped_storage(), 0, buffer.shape, buffer.stride())
@@ -226,17 +210,12 @@ def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() ->
     for buffer in buffers:
         behind = torch.empty(0, dtype=buffer.dtype).set_(buffer.untyped_storage())[buffer.numel() :]
         assert bool((behind == 77).all())
-    with pytest.raises(ValueError, match="66 nodes and 3548 edges where there is room for 8 and 12"):
-        engine.check_room()
 
 
-def test_weights_and_scaling_go_in_and_out_in_the_order_of_stacked_networks() -> None:
+def test_weights_lie_in_the_order_of_stacked_networks() -> None:
     models = [network(12, seed=k) for k in range(2)]
     engine = make_engine(models, "multiclass", [(0,), (1,)], batch=1)
     assert torch.equal(engine.weights, StackedNetwork(models).stack.weights.detach())
-    other = build(12, seed=9)
-    engine.copy_to(1, other)
-    assert all(torch.equal(value, models[1].state_dict()[name]) for name, value in other.state_dict().items())
     engine.load(0, models[1])
     assert torch.equal(engine.weights[0], engine.weights[1])
 

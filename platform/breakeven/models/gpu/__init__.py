@@ -2,8 +2,8 @@
 
 The formulas are those of event_network.iterations, cut by phase (kernels/): a batch is made on the device (batch.py), encoded
 (encoder.py), each iteration updates edges, nodes and globals (edges.py, dense.py), then come head and loss (head.py), the
-same backward, and Adam (adam.py). passes.py puts them in order, tiles.py says how rows are cut, launch.py compiles ahead;
-engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the engine does.
+same backward, and Adam (adam.py). forward.py and backward.py put them in order, tiles.py says how rows are cut, launch.py
+compiles ahead; engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the engine does.
 """
 
 import functools

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from triton.backends.compiler import GPUTarget
@@ -39,27 +39,26 @@ def settle_key(kernel: Any) -> None:
 class Launch:
     """kernel: a triton.jit function.  grid: programs in each direction.
 
-    arguments: tensors and numbers by name.  constants: constexpr ones, num_warps and num_stages.
+    arguments: tensors and numbers by name, constexpr ones, and options such as num_warps.
     """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: dict[str, Any]
-    constants: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         settle_key(self.kernel)
 
     def run(self) -> None:
         """Put it on the current stream; the first time compiles, unless the cache has it."""
-        self.kernel[self.grid](**self.arguments, **self.constants)
+        self.kernel[self.grid](**self.arguments)
 
     def source(self, target: GPUTarget) -> "Source":
         """What has to be compiled for `target`, just as `run` would ask for it there."""
         backend = make_backend(target)
         bind = create_function_from_signature(self.kernel.signature, self.kernel.params, backend)
         # What JITFunction.run adds by itself, off by default; without it the cache would not know the kernel again.
-        asked = {**self.arguments, **self.constants, "debug": False, "instrumentation_mode": ""}
+        asked = {**self.arguments, "debug": False, "instrumentation_mode": ""}
         bound, specialization, excess = bind(**asked)
         options, signature, constexprs, attributes = self.kernel._pack_args(
             backend, asked, bound, specialization, excess
