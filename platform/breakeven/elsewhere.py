@@ -47,12 +47,12 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
         speeds = speeds_on(
             there, study, here.speeds, precision=precision, pack=pack, workers=workers, edges_per_event=known_edges
         )
-        found = price(study, processes.PRETRAINING, speeds, sampling.TRAIN_FRACTION)
-        trials = found.finetuning + found.search
-        clock = found.pretraining * (1 / workers) + trials * (1 / gpus)
+        cost = price(study, processes.PRETRAINING, speeds, sampling.TRAIN_FRACTION)
+        trials = cost.finetuning + cost.search
+        clock = cost.pretraining * (1 / workers) + trials * (1 / gpus)
         table.add_row(
-            precision, hours(found.pretraining), f"{speeds.pretrained.value:,.0f}", hours(trials),
-            f"{speeds.trained.value:,.0f}", hours(found.device_hours), hours(clock),
+            precision, hours(cost.pretraining), f"{speeds.pretrained.value:,.0f}", hours(trials),
+            f"{speeds.trained.value:,.0f}", hours(cost.device_hours), hours(clock),
         )  # fmt: skip
     show(table)
     mean_edges = f"{known_edges:.1f}, of the events in {places.datasets}" if known_edges else "as in the measurement"

@@ -21,7 +21,7 @@ from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import train
-from breakeven.training.workers import ALONE
+from breakeven.training.training import Training
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.pretraining import load_events, recipe_of
 
@@ -79,7 +79,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
 
     events, train_sample, validation_sample, n_outputs = load_events(job, "cpu")
     alone = build(n_outputs, seed=job.settings.seed)
-    result = train(alone, events, train_sample, validation_sample, recipe_of(job), workers=ALONE)
+    result = train(Training(alone, events, train_sample, validation_sample, recipe_of(job)))
     for epoch, together in zip(result.curve, made.facts["curve"], strict=True):
         assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
         assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)

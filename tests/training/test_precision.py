@@ -12,6 +12,7 @@ from breakeven.training.batches import Sample
 from breakeven.training.loop import train
 from breakeven.training.precision import products_in
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 
 
 @pytest.mark.parametrize("round_operand, bits", [(to_tf32, 10), (to_bfloat16, 7)])
@@ -44,9 +45,9 @@ def test_a_captured_training_in_rounded_products_stays_close(
     index, target = torch.arange(100), kind.float()
     data = events, Sample(index[:70], target[:70]), Sample(index[70:], target[70:])
     recipe = Recipe(epochs=2, batch_size=16, learning_rate=3e-4, patience=None)
-    exact = train(build(1, iterations=2), *data, recipe, form="captured")
+    exact = train(Training(build(1, iterations=2), *data, recipe), form="captured")
     with Rounded(round_operand):
-        rounded = train(build(1, iterations=2), *data, recipe, form="captured")
+        rounded = train(Training(build(1, iterations=2), *data, recipe), form="captured")
     for epoch, wanted in zip(rounded.curve, exact.curve, strict=True):
         assert epoch.train_loss != wanted.train_loss
         assert epoch.train_loss == pytest.approx(wanted.train_loss, rel=close)

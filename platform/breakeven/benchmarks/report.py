@@ -13,13 +13,13 @@ BATCH = 1024
 DEFINITIONS = {
     "native_over_dgl_built": "time of a step in DGL that builds its graphs, over the native time; one thread",
     "native_over_dgl_cached": "time of a step in DGL with graphs made before, over the native time; one thread",
-    "native_over_pyg_idiom": "time of a step in PyTorch Geometric's idiom (plain torch), over the native time; one thread",
+    "native_over_pyg": "time of a step in PyTorch Geometric with graphs made before, over the native time; one thread",
     "two_threads_over_one": "wall time of the native step on one thread over two, the least disturbed round of each",
     "two_threads_over_one_if_idle": "CPU time of the native step on one thread, over that of the busier of two threads: "
     "at most this on an idle machine, whoever else was at work here",
     "loading_share": "time to gather a batch, over the native step's; one thread",
-    "events_per_second": "events a second of the native step; one thread",
-    "gflop_per_second": "two for each multiply-add of the split form, forward and twice that backward, a second; one thread",
+    "events_per_second": "events per second of the native step; one thread",
+    "gflop_per_second": "two for each multiply-add of the split form, forward and twice that backward, per second; one thread",
     "fraction_of_matmul_peak": "gflop_per_second over the best of torch's float32 [n, 64] x [64, 64] in the same run; "
     "it could exceed 1, as the kernel multiplies matrices itself",
     "fraction_of_wide_matmul_peak": "gflop_per_second over torch's float32 [1024, 1024] x [1024, 1024] in the same run",
@@ -34,7 +34,7 @@ def engine_figures(
 ) -> dict[str, float]:
     """The figures of DEFINITIONS that these timings give.
 
-    peaks: operations a second of work.products.  A figure whose engine or thread count was not timed is left out.
+    peaks: operations per second of work.products.  A figure whose engine or thread count was not timed is left out.
     """
     here = {(m.case.engine, m.case.threads): m for m in measured if m.case.batch == BATCH}
     native = here["native", 1]

@@ -61,8 +61,8 @@ def _measure_packs(device: str, quick: bool, events: EventTensors, target: torch
 
 
 def _peaks(device: str) -> dict[str, float]:
-    """Operations a second of torch's matrix products on one thread, the least disturbed of several rounds."""
+    """Operations per second of torch's matrix products on one thread, the least disturbed of several rounds."""
     torch.set_num_threads(1)
-    found = work.products(device)
-    timings = timing.interleaved({name: multiply for name, (multiply, _) in found.items()}, 10, device)
-    return {name: found[name][1] / timings[name].best_wall for name in found}
+    products = work.products(device)
+    timings = timing.interleaved({name: multiply for name, (multiply, _) in products.items()}, 10, device)
+    return {name: flop / timings[name].best_wall for name, (_, flop) in products.items()}

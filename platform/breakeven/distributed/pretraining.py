@@ -125,7 +125,7 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 class _Watcher:
-    """Reads the workers' progress file once a second and tells the driver of each new epoch."""
+    """Reads the workers' progress file once per second and tells the driver of each new epoch."""
 
     def __init__(self, path: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
         self.path, self.on_epoch, self.seen = path, on_epoch, 0

@@ -1,6 +1,6 @@
 """Claims: how much device time a try that never came to its end has lost.
 
-A worker's small file beside the ledger, rewritten in place once a second while it works. It is an estimate of lost time,
+A worker's small file beside the ledger, rewritten in place once per second while it works. It is an estimate of lost time,
 never a result, and it keeps nobody from working on the same record: that is what leases are for.
 """
 
@@ -16,7 +16,7 @@ BEAT_SECONDS = 1.0
 
 
 class Claim:
-    """One worker's work on one record. As a context manager it beats once a second until the work ends.
+    """One worker's work on one record. As a context manager it beats once per second until the work ends.
 
     path: its file.  device: "cpu" charges the CPU time of this process, all else the time that passes.
     share: part of the device that works on this record: 1/16 in a pack of 16, 4 where four workers train one backbone.
@@ -65,7 +65,7 @@ class Claim:
             self._beat()
 
     def _beat(self) -> None:
-        """One write of fixed length over the last one: no flush, as a lost second costs less than a flush a second."""
+        """One write of fixed length over the last one: no flush, as a lost second costs less than a flush per second."""
         spent = (self._clock() - self._start) * self.share
         times = f'"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}'
         text = f'{{{times}, "worker": "{worker_name():80}"}}\n'
@@ -78,8 +78,8 @@ def last_try(path: Path) -> tuple[float, str]:
         content = path.read_bytes()
     except OSError:
         return 0.0, ""
-    found = re.search(rb'"worker": "([^"]*)"', content)
-    return _read(content)[0], found[1].decode().strip() if found else ""
+    worker = re.search(rb'"worker": "([^"]*)"', content)
+    return _read(content)[0], worker[1].decode().strip() if worker else ""
 
 
 def worker_name() -> str:

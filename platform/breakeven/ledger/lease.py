@@ -183,7 +183,7 @@ class Leases:
         A first look at a driver of another machine has only the heartbeat's age to go by, so clocks that differ by more
         than `patience_seconds` make it look dead or alive; nothing but what people read may depend on it.
         """
-        found = []
+        drivers = []
         for path in sorted((self.folder / "drivers").glob("*")):
             try:
                 silent = max(time.time() - path.stat().st_mtime, 0.0)
@@ -201,8 +201,8 @@ class Leases:
                 alive=self.lives(path.name) and (here or silent < self.patience_seconds),
                 silent_seconds=silent,
             )
-            found.append(driver)
-        return found
+            drivers.append(driver)
+        return drivers
 
     def held(self) -> dict[str, str]:
         """Owner of each lease that there is, whether it lives or not."""
@@ -237,12 +237,12 @@ class Leases:
         number, owner = 0, ""
         while True:
             try:
-                found = self._path(name, number + 1).read_text()
+                text = self._path(name, number + 1).read_text()
             except FileNotFoundError:
                 return number, owner
             number += 1
             # A lease without a name is about to get one, or its driver was killed before: it is watched by itself.
-            owner = found or f"{_NAMELESS}{name}.{number}"
+            owner = text or f"{_NAMELESS}{name}.{number}"
 
     def _look(self, owner: str) -> bool:
         if not owner:
@@ -310,7 +310,7 @@ def _born(pid: int) -> str:
 def _gone(heartbeat: bytes) -> bool:
     """Whether a heartbeat is that of a process of this machine that is certainly dead."""
     try:
-        found = json.loads(heartbeat)
-        return bool(machine()) and found["machine"] == machine() and _born(found["pid"]) != found["born"]
+        told = json.loads(heartbeat)
+        return bool(machine()) and told["machine"] == machine() and _born(told["pid"]) != told["born"]
     except (ValueError, KeyError, TypeError):
         return False

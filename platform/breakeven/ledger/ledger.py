@@ -1,6 +1,6 @@
 """The ledger: what has been computed, once and for ever, and what it cost.
 
-Append-only and content-addressed: a record's name is the hash of all that defines its result. Workers write one file a
+Append-only and content-addressed: a record's name is the hash of all that defines its result. Workers write one file per
 pack, atomically and without locks; the driver folds many files into one. What the ledger says is a function of the
 records in it, whatever the order in which they are read, and however often. Tune's state and MLflow can be thrown away;
 this cannot. It never trains and never decides what to run.
@@ -189,8 +189,8 @@ class Ledger:
         kept: list[Kept] = []
         sources: list[str] = []
         for name in sorted(self._loose):
-            if (content := self._content(name)) is not None and (found := self._parse(name, content)):
-                kept += found
+            if (content := self._content(name)) is not None and (records := self._parse(name, content)):
+                kept += records
                 sources.append(name)
         if not sources:
             return None
@@ -220,7 +220,7 @@ class Ledger:
         return path
 
     def frame(self, records: Iterable[str] | None = None) -> pd.DataFrame:
-        """One row a record, with the columns of every level and metric; `records` restricts to these hashes, in order."""
+        """One row per record, with the columns of every level and metric; `records` restricts to these hashes, in order."""
         chosen = self._records if records is None else [name for name in records if name in self._records]
         measured = metric.columns()
         columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *measured)}
@@ -303,9 +303,9 @@ class Ledger:
             self._files.add(name)
             if is_folded(name):
                 self._take_folded(name, content)
-            elif found := self._parse(name, content):
+            elif records := self._parse(name, content):
                 self._loose.add(name)
-                for kept in found:
+                for kept in records:
                     self._take(kept)
         return whole
 
@@ -319,17 +319,17 @@ class Ledger:
 
     def _take_folded(self, name: str, content: bytes) -> None:
         try:
-            found, wrong = at_rest.unfold(content)
+            records, wrong = at_rest.unfold(content)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self._distrust(name, f"not used ({error})")
             return
-        for kept in found:
+        for kept in records:
             self._take(kept)
         if wrong:
-            self._distrust(name, f"{len(wrong)} of its {len(found) + len(wrong)} records not used ({wrong[0]})")
+            self._distrust(name, f"{len(wrong)} of its {len(records) + len(wrong)} records not used ({wrong[0]})")
         else:
-            self._files.update(kept.file for kept in found)
-            self._folded[name] = len(found)
+            self._files.update(kept.file for kept in records)
+            self._folded[name] = len(records)
 
     def _distrust(self, name: str, why: str) -> None:
         self._bad[name] = f"{self._folder / name}: {why}; its trials run again; move the file away to silence this"

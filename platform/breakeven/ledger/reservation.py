@@ -71,12 +71,12 @@ class Reservation:
 
 def reservations(ledger: Path, study: str) -> list[dict[str, Any]]:
     """All reservations of a study, oldest first; files that cannot be read are left out, as an estimate less."""
-    found = []
+    of_study = []
     for path in (ledger / "reservations").glob("*.json"):
         try:
             one = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
         if one.get("study") == study:
-            found.append(one)
-    return sorted(found, key=lambda one: one["started"])
+            of_study.append(one)
+    return sorted(of_study, key=lambda one: one["started"])

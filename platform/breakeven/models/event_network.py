@@ -96,14 +96,14 @@ class EventNetwork(Backbone):
             [n_events, hidden] by name, first layer to last: "encoder", "block 1" ..., "decoder".
         """
         nodes, graph = nodes.to(self.scaling.node_mean.dtype), fully_connected(offsets)
-        found: dict[str, Tensor] = {}
+        layers: dict[str, Tensor] = {}
         pairs = edge_features(nodes, graph.receiver, graph.sender)
         for number, (x, _, z) in enumerate(iterations(self, nodes, graph, pairs)):
             if number:
-                found[f"block {number}"] = z
+                layers[f"block {number}"] = z
             else:
-                found["encoder"] = sum_over(x, graph.event_of_node, graph.n_events) / graph.nodes_per_event[:, None]
-        return {**found, "decoder": self.decoder(z)}
+                layers["encoder"] = sum_over(x, graph.event_of_node, graph.n_events) / graph.nodes_per_event[:, None]
+        return {**layers, "decoder": self.decoder(z)}
 
     def forward(self, nodes: Tensor, offsets: Tensor) -> Tensor:
         """Logits and regressions of events.

@@ -207,7 +207,7 @@ class _Backbone(torch.autograd.Function):
 
 
 _spare: list[Tensor] = []
-"""At most one buffer that no graph holds any more, for the next step: fresh memory costs a page fault every
+"""At most one buffer that no graph holds any more, for the next step: fresh memory costs a page fault per
 4 KiB, a sixth of a step's time."""
 
 

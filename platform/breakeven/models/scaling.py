@@ -82,8 +82,8 @@ class Scaling(nn.Module):
             moments["global"].add(graph.nodes_per_event[:, None].double())
         if moments["global"].count == 0:
             raise ValueError("the scaling is measured on events, and there are none; give the training events")
-        for name, found in moments.items():
-            mean, std = found.mean_and_std(getattr(self, f"{name}_mean").numel())
+        for name, running in moments.items():
+            mean, std = running.mean_and_std(getattr(self, f"{name}_mean").numel())
             if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):
                 raise ValueError(
                     f"the {name} features have the means {mean.tolist()}: some feature of these events "

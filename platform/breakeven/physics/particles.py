@@ -57,7 +57,7 @@ def from_pythia(batch: ak.Array, particle_data: Any) -> Particles:
 
 
 def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Position of the first entry of each event [n_events], from the entries an event has [n_events]."""
+    """Position of the first entry of each event [n_events], from the entries per event [n_events]."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)[:-1]])
 
 
@@ -80,7 +80,7 @@ def last_copies(particles: Particles, kinds: tuple[int, ...], min_pt: float = 0.
 
 
 def event_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The event number of each entry [n_entries], from the entries an event has [n_events]."""
+    """The event number of each entry [n_entries], from the entries per event [n_events]."""
     return np.repeat(np.arange(len(counts)), counts)
 
 

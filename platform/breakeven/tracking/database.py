@@ -50,7 +50,7 @@ _UNREACHED = (MlflowException, sqlalchemy.exc.SQLAlchemyError, alembic.util.Comm
               OSError, ImportError)  # fmt: skip
 
 
-class Reach:
+class Connection:
     """One tracking URI, and how long a lock on its database is waited for.
 
     Raises TrackingUnavailable where MLflow does not answer.
@@ -100,7 +100,7 @@ def prepare(uri: str) -> None:
 
     Raises TrackingUnavailable where that cannot be.
     """
-    Reach(uri).call(_create, uri)
+    Connection(uri).call(_create, uri)
 
 
 def _connect(uri: str) -> MlflowClient:
@@ -126,7 +126,7 @@ def _create(uri: str) -> None:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             SqlAlchemyStore(f"sqlite:///{temporary}", "./mlruns").engine.dispose()
-        _name(temporary, path)
+        _name_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -139,7 +139,7 @@ def _mapping_tables() -> Iterator[None]:
         yield
 
 
-def _name(temporary: Path, path: Path) -> None:
+def _name_file(temporary: Path, path: Path) -> None:
     with suppress(FileExistsError):
         try:
             os.link(temporary, path)

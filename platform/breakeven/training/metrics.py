@@ -38,8 +38,8 @@ def area_of_ranks(score: np.ndarray, positive: np.ndarray) -> float:
 def binary_metrics(scores: Tensor, target: Tensor, *, area: Area = area_of_curve) -> dict[str, float]:
     """scores: [n] signal probabilities, target: [n] 0 or 1. Accuracy is at the threshold 0.5."""
     score, truth = _numpy(scores), _numpy(target)
-    found = _area(score, truth > 0.5, area)
-    return _unless_not_finite(score, float(np.mean((score >= 0.5) == (truth > 0.5))), found)
+    auc = _area(score, truth > 0.5, area)
+    return _unless_not_finite(score, float(np.mean((score >= 0.5) == (truth > 0.5))), auc)
 
 
 def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
@@ -57,14 +57,14 @@ def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
         return {}
     background, signal, _ = roc_curve(truth, score, drop_intermediate=False)
     counts = background * n_background > LEAST_BACKGROUND - 0.5
-    found = {}
+    points = {}
     for efficiency in SIGNAL_EFFICIENCIES:
         first = int(np.argmax(signal >= efficiency - 1e-12))
         if counts[first]:
-            found[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])
+            points[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])
     if counts.any():
-        found["significance_improvement"] = float(np.max(signal[counts] / np.sqrt(background[counts])))
-    return found
+        points["significance_improvement"] = float(np.max(signal[counts] / np.sqrt(background[counts])))
+    return points
 
 
 def multiclass_metrics(scores: Tensor, target: Tensor, *, area: Area = area_of_curve) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """How far a study is: what is done, how fast it goes, what it has cost, and how long it will take yet.
 
-Counts over the records of one study, kept up in a few microseconds a record, so that a driver can show them while it
+Counts over the records of one study, kept up in a few microseconds per record, so that a driver can show them while it
 works; another program counts the same from the ledger. It reads no file and prints nothing.
 """
 
@@ -50,7 +50,7 @@ class Standing:
     stopped: int
     """Pruned search trials."""
     rate: float
-    """Trials a minute, lately; 0 where none ended lately."""
+    """Trials per minute, lately; 0 where none ended lately."""
     spent: Mapping[str, Spent]
     """By kind of device: "cpu", "cuda"."""
     work_seconds: float
@@ -154,7 +154,7 @@ class Progress:
         _push(self._latest, (ended, record["record"], record), _SHOWN)
 
     def _speed(self, now: float) -> tuple[float, float, float]:
-        """Trials a minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
+        """Trials per minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
         recent = _without_break(self._recent)
         if not recent:
             return 0.0, 0.0, 0.0
@@ -182,14 +182,14 @@ def _push(heap: list[Any], new: Any, most: int) -> None:
 
 def _without_break(trials: Iterable[_Ended]) -> list[_Ended]:
     """Those since the last break, the last to end first."""
-    found: list[_Ended] = []
+    kept: list[_Ended] = []
     begun = math.inf
     for one in sorted(trials, reverse=True):
-        if found and one.ended < begun - IDLE_SECONDS:
+        if kept and one.ended < begun - IDLE_SECONDS:
             break
-        found.append(one)
+        kept.append(one)
         begun = min(begun, one.started)
-    return found
+    return kept
 
 
 def _how(left: int, new: int, at_once: float, span: float) -> str:

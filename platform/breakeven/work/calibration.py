@@ -24,6 +24,7 @@ from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 from breakeven.work.network import build_network
 
 SECONDS = 20.0
@@ -92,6 +93,6 @@ def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: fl
     while len(found) < 2 or time.monotonic() < end:
         model = build_network(study.network, events.levels, 1).to(device)
         recipe = Recipe(objective="binary", epochs=2, batch_size=study.finetuning.batch_size, patience=None)
-        last = train(model, events, training, validation, recipe).curve[-1]
+        last = train(Training(model, events, training, validation, recipe)).curve[-1]
         found.append((last.events_seen + 2 * len(validation) / 3) / last.device_seconds)
     return statistics.median(found[1:])  # the first one warms up

@@ -20,6 +20,7 @@ from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
@@ -58,16 +59,8 @@ def train_share(
                 curve.append(epoch_line(new.curve[-1]))
                 atomic.write_json(progress, curve)
 
-    result = train(
-        model,
-        events,
-        train_sample,
-        validation_sample,
-        recipe_of(job),
-        workers=workers,
-        save=save,
-        resume_from=state,
-    )
+    training = Training(model, events, train_sample, validation_sample, recipe_of(job))
+    result = train(training, workers=workers, save=save, resume_from=state)
     if claim is not None:
         facts = training_facts(result) | {
             "pretraining": job.objective,

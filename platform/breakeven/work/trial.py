@@ -28,9 +28,9 @@ from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import kernel_of
 from breakeven.training.loop import evaluate, represent, train
-from breakeven.training.member import Member
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+from breakeven.training.training import Training
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
 from breakeven.work.network import build_network
@@ -143,18 +143,8 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     """
     wall, begun = time.perf_counter(), device_now(job)
     events, (samples,) = load_events([job], [seen_by(job)])
-    member = member_of(job, samples, lambda epoch: check())
-    result = train(
-        member.model,
-        events,
-        member.training,
-        member.validation,
-        member.recipe,
-        strategy=member.strategy,
-        backbone=member.backbone,
-        on_epoch=member.on_epoch,
-    )
-    facts = judge(job, member.model, events, samples, result)
+    training = training_of(job, events, samples, lambda epoch: check())
+    facts = judge(job, training.model, events, samples, train(training))
     facts["wall_seconds"] = time.perf_counter() - wall
     facts["device_seconds"] = device_now(job) - begun
     return facts
@@ -205,7 +195,9 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
     return events, samples
 
 
-def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]) -> Member:
+def training_of(
+    job: TrialJob, events: EventTensors, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]
+) -> Training:
     """The training of a trial. check: called after every epoch; it ends what it raises in."""
     trial, settings = job.trial, job.settings
     levels = tuple(level.features for level in _arrays(next(iter(job.datasets.values()))).schema.levels)
@@ -229,8 +221,9 @@ def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[E
         best = min(best, epoch.validation_loss)
         return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
 
-    return Member(
+    return Training(
         model,
+        events,
         samples[Split.TRAIN],
         samples[Split.VALIDATION],
         recipe,

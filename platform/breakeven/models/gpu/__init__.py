@@ -3,7 +3,8 @@
 The formulas are those of event_network.iterations, cut by phase (kernels/): a batch is made on the device (batch.py), encoded
 (encoder.py), each iteration updates edges, nodes and globals (edges.py, dense.py), then come head and loss (head.py), the
 same backward, and Adam (adam.py). forward.py and backward.py put them in order, tiles.py says how rows are cut, launch.py
-compiles ahead; engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the engine does.
+compiles ahead; engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the
+engine does.
 """
 
 import functools
@@ -70,8 +71,8 @@ def _refusal_of_card(name: str, capability: tuple[int, int], precision: str) -> 
             f"choose {' or '.join(OLDEST)}"
         )
     if capability < OLDEST[precision]:
-        needed, found = (".".join(map(str, version)) for version in (OLDEST[precision], capability))
-        return f"in {precision} they need a card of compute capability {needed} or higher; {name} has {found}"
+        needed, own = (".".join(map(str, version)) for version in (OLDEST[precision], capability))
+        return f"in {precision} they need a card of compute capability {needed} or higher; {name} has {own}"
     return None
 
 

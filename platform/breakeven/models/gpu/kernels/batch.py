@@ -89,7 +89,7 @@ def build(
     LOG_MOMENTA: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Scaled features and pairs of one event; a program an event, in tiles of TILE x TILE pairs.
+    """Scaled features and pairs of one event; one program per event, in tiles of TILE x TILE pairs.
 
     events: [n_objects, 7], offsets: [n_events + 1] int64, of the whole dataset.
     scaling: [K, 2, 16], means and deviations of 7 node, 3 edge and 1 global features.
