@@ -3,6 +3,7 @@
 Stands on that card's measured speeds (estimate/cards.py); answers at once, as it imports neither Ray nor torch.
 """
 
+from itertools import product
 from pathlib import Path
 
 from rich.table import Table
@@ -32,8 +33,11 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
     there, places = card(name), Places(runs_dir, study.name)
     here = price_of(study, Ledger(places.ledger).refresh())
     known_edges = edges_per_event(places.datasets, plan.processes(study, processes.PRETRAINING))
-    workers, pack = min(gpus, study.pretraining.workers or gpus), trials_alike(study)
-    table = Table("precision", title=f"{study.name} on {gpus} x {there.content['card']}", title_justify="left")
+    pretrainings, pack = list(study.pretrainings_by_name().values()), trials_alike(study)
+    workers = min([gpus, *(settings.workers or gpus for settings in pretrainings)])
+    batch = min((settings.batch_size for settings in pretrainings), default=workers) / workers
+    title = f"{study.name} on {gpus} x {there.content['card']}"
+    table = Table(*(["network"] if study.networks else []), "precision", title=title, title_justify="left")
     for heading in (
         "pretraining",
         "events/s per GPU",
@@ -43,22 +47,22 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
         "by the clock",
     ):
         table.add_column(heading, justify="right")
-    for precision in there.precisions:
+    for network, precision in product(study.networks_by_name(), there.precisions):
+        part = study.with_network(network)
         speeds = speeds_on(
-            there, study, here.speeds, precision=precision, pack=pack, workers=workers, edges_per_event=known_edges
+            there, part, here.speeds, precision=precision, pack=pack, batch=batch, edges_per_event=known_edges
         )
-        cost = price(study, processes.PRETRAINING, speeds, sampling.TRAIN_FRACTION)
+        cost = price(part, processes.PRETRAINING, speeds, sampling.TRAIN_FRACTION)
         trials = cost.finetuning + cost.search
         clock = cost.pretraining * (1 / workers) + trials * (1 / gpus)
         table.add_row(
-            precision, hours(cost.pretraining), f"{speeds.pretrained.value:,.0f}", hours(trials),
-            f"{speeds.trained.value:,.0f}", hours(cost.device_hours), hours(clock),
+            *([network] if network else []), precision, hours(cost.pretraining), f"{speeds.pretrained.value:,.0f}",
+            hours(trials), f"{speeds.trained.value:,.0f}", hours(cost.device_hours), hours(clock),
         )  # fmt: skip
     show(table)
     mean_edges = f"{known_edges:.1f}, of the events in {places.datasets}" if known_edges else "as in the measurement"
-    batch = f"{study.pretraining.batch_size / workers:g} events of a batch"
     lines = [
-        ("pretraining", f"{len(study.pretraining.objectives)}, on {workers} GPU(s) with {batch} each"),
+        ("pretraining", f"{len(pretrainings)} a network, on {workers} GPU(s) with {batch:g} events of a batch each"),
         (
             "trials",
             f"{here.trials:,} reported and {here.search_trials:,} for ratios, {pack} of a task and a size side by side",
@@ -76,6 +80,6 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
 
 
 def trials_alike(study: Study) -> int:
-    """Reported trials of one task and one size: those that can be one pack."""
+    """Reported trials of one network, task and size: those that can be one pack."""
     settings = study.finetuning
-    return settings.seeds * (1 + len(study.pretraining.objectives) * len(settings.strategies))
+    return settings.seeds * (1 + len(study.pretrainings_by_name()) * len(settings.strategies))

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
+from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
 from breakeven.report import report
 from breakeven.report.sentences import summary_lines
 from breakeven.results import StudyResults
+from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import bar, console
 from breakeven.tracking import Tracker, TrackingUnavailable, Writer, resolve_uri, without_password
@@ -49,7 +52,7 @@ def tracked(study: Study, places: Places, ledger: Ledger, leases: Leases) -> Ite
 
     writer = Writer(
         connect=lambda: Tracker(uri, study.name, places.root / "mlartifacts"),
-        frame=ledger.frame,
+        frame=partial(ledger.frame, names=Names(study, PRETRAINING).of),
         ours=ours,
         lost=lambda error: _warn_tracking(study, error),
     )

@@ -25,9 +25,11 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.ledger.reservation import reservations
+from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.report.results import Results
 from breakeven.study.folder import folder_with_trials
+from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 
@@ -48,7 +50,7 @@ class StudyResults:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The ledger frame: one row a record of any level; chosen_ratio: what the study's search chose for its cell."""
-        frame = self.ledger.frame(self.members)
+        frame = self.ledger.frame(self.members, Names(self.study, PRETRAINING).of)
         return frame.assign(chosen_ratio=frame["cell"].map(self._kept("chosen.json") or {}).astype(float))
 
     @property

@@ -37,10 +37,10 @@ def trained(accuracy: float, seconds: float) -> dict[str, Any]:
 
 
 def trial(cell: Cell, seed: int, result: dict[str, Any], *, phase: str = "confirm") -> dict[str, Any]:
-    asked = task(cell.task)
+    asked = cell.task
     return {
         **result, "level": "trial", "record": f"{cell.name}/{seed}".replace("/", "-"), "phase": phase, "cell": cell.name,
-        "task": cell.task, "signal": asked.signal, "background": asked.background, "pretraining": cell.pretraining,
+        "task": asked.name, "signal": asked.signal, "background": asked.background, "pretraining": cell.pretraining,
         "strategy": cell.strategy, "size": cell.size, "seed": seed, "ratio": 1.0 if cell.strategy == "scratch" else 0.1,
         "dataset": "d1+d2", "backbone": "" if cell.pretraining == "none" else "b1", "identity": {"seed": seed},
     }  # fmt: skip
@@ -49,8 +49,8 @@ def trial(cell: Cell, seed: int, result: dict[str, Any], *, phase: str = "confir
 @pytest.fixture
 def records() -> list[dict[str, Any]]:
     """Scratch 400 s, finetuned 100 s, each half of it to the plateau; pretraining 1000 s; two seeds and holes."""
-    scratch = Cell("stop_vs_ttH", "none", "scratch", 100)
-    finetune = Cell("stop_vs_ttH", "multiclass", "finetune", 100)
+    scratch = Cell(task("stop_vs_ttH"), "none", "scratch", 100)
+    finetune = Cell(task("stop_vs_ttH"), "multiclass", "finetune", 100)
     generated = {"level": "generation", "record": "g1", "outcome": "finished", "process": "ttH", "source": "pythia",
                  "events": 500, "dataset": "g1", "device_seconds": 20.0, "wall_seconds": 20.0, **STAMP}  # fmt: skip
     pretrained = {**trained(0.4, 1000.0), "level": "pretraining", "record": "p1", "pretraining": "multiclass",
@@ -71,7 +71,7 @@ def records() -> list[dict[str, Any]]:
         found.append(trial(finetune, seed, {**trained(level + 0.05, 100.0), **better, "wasted_seconds": 3.0}))
     found.append(trial(finetune, 1_000_001, trained(0.7, 60.0), phase="search"))
     found.append(trial(finetune, 3, broken))
-    found.append(trial(Cell("stop_vs_ttH", "multiclass", "finetune", 300), 1, broken))
+    found.append(trial(Cell(task("stop_vs_ttH"), "multiclass", "finetune", 300), 1, broken))
     return found
 
 

@@ -38,10 +38,10 @@ def resources():
 
 
 def pretraining_job(datasets, folder, **more):
-    settings = replace(Pretraining(epochs=2, batch_size=32, validation_events=10), **more)
+    settings = replace(Pretraining(objectives=("multiclass",), epochs=2, batch_size=32, validation_events=10), **more)
     return PretrainingJob(
-        hash="0123456789abcdef", objective="multiclass", network=Network(), settings=settings,
-        datasets=tuple(datasets.values()), ledger=folder / "ledger",
+        name="multiclass", identity={"kind": "a test's"}, network=Network(), settings=settings,
+        datasets=tuple(datasets.values()), start=None, ledger=folder / "ledger",
         backbone=folder / "backbone", device="cpu",
     )  # fmt: skip
 

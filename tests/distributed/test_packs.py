@@ -15,7 +15,7 @@ from breakeven.distributed.finetuning import QueueSearcher, shares
 from breakeven.distributed.session import Resources
 from breakeven.ledger.ledger import Ledger
 from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import Finetuning, Study
+from breakeven.study.spec import Finetuning, Study, task
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
 from breakeven.work.trial import run_pack, train_and_judge
@@ -28,7 +28,7 @@ STUDY = Study(
 def job_for(datasets, ledger, seed, **settings):
     study = replace(STUDY, finetuning=replace(STUDY.finetuning, **settings))
     made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
-    made = trial(study, Cell("WH_vs_ZH", "none", "scratch", 20), "confirm", seed, 1.0, made_of)
+    made = trial(study, Cell(task("WH_vs_ZH"), "none", "scratch", 20), "confirm", seed, 1.0, made_of)
     return TrialJob(made, study.network, study.finetuning, datasets, None, ledger, "cpu", "abc")
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from breakeven.estimate.budget import Budget, OverBudget, budget_of, rank
 from breakeven.study.plan import Cell, Trial
+from breakeven.study.spec import task
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("20h", 72_000.0), ("90m", 5400.0), ("1.5 h", 5400.0), ("45s", 45.0)])
@@ -24,7 +25,7 @@ def test_what_cannot_be_divided_must_fit():
 
 
 def test_every_cell_comes_twice_before_any_comes_thrice_and_cheap_seeds_before_dear_ones():
-    small, large = Cell("t", "none", "scratch", 100), Cell("t", "none", "scratch", 10_000)
+    small, large = Cell(task("WH_vs_ZH"), "none", "scratch", 100), Cell(task("WH_vs_ZH"), "none", "scratch", 10_000)
     seconds = {small: 1.0, large: 8.0}
     trials = [Trial(cell, "confirm", seed, 1.0, {}) for cell in (large, small) for seed in (1, 2, 3, 4)]
     ordered = sorted(trials, key=lambda one: rank(one, seconds[one.cell]))

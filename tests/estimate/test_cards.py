@@ -45,15 +45,15 @@ def test_packs_are_never_slower_than_their_members_one_after_the_other() -> None
 def test_work_goes_with_edges_iterations_and_the_share_of_a_batch() -> None:
     study = Study(pretraining=Pretraining(batch_size=4096), finetuning=Finetuning(batch_size=64))
 
-    def speeds(study: Study = study, workers: int = 1, pack: int = 16, edges: float | None = None):
-        return speeds_on(CARD, study, ELSEWHERE, precision="tf32", pack=pack, workers=workers, edges_per_event=edges)
+    def speeds(study: Study = study, batch: float = 4096, pack: int = 16, edges: float | None = None):
+        return speeds_on(CARD, study, ELSEWHERE, precision="tf32", pack=pack, batch=batch, edges_per_event=edges)
 
     alone = speeds()
     assert (alone.trained.value, alone.pretrained.value) == pytest.approx((40_000, 256_000))
     assert alone.generated == ELSEWHERE.generated and "test" in alone.origin
     assert speeds(edges=80.0).trained.value == pytest.approx(20_000)
     assert speeds(replace(study, network=Network(iterations=2))).pretrained.value == pytest.approx(512_000)
-    assert speeds(workers=4).pretrained.value == pytest.approx(64_000)  # each has batches of 1,024
+    assert speeds(batch=1024).pretrained.value == pytest.approx(64_000)  # each has batches of 1,024
     assert speeds(pack=10_000).trained.value == speeds(pack=64).trained.value
 
 

@@ -9,7 +9,7 @@ from breakeven.estimate.price import NOTHING, Range, outcome, price, to_keep, tr
 from breakeven.estimate.speeds import ELSEWHERE, Speed, Speeds, speeds
 from breakeven.study.identity import said
 from breakeven.study.plan import Cell, epochs
-from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Study
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Study, task
 
 DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
@@ -46,7 +46,7 @@ def test_the_price_counts_trials_and_grows_with_the_work():
 
 
 def test_a_cell_that_was_trained_before_costs_what_it_cost():
-    cell = Cell("WH_vs_ZH", "none", "scratch", 100)
+    cell = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
     known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
     found = trial_hours(STUDY, cell, "confirm", known)
     assert found.expected == pytest.approx(10.0 / 3600) and found.low < 9.5 / 3600 and found.high > 10.5 / 3600
@@ -55,7 +55,7 @@ def test_a_cell_that_was_trained_before_costs_what_it_cost():
 
 
 def test_trials_with_another_limit_of_epochs_are_no_trials_of_this_kind():
-    cell = Cell("WH_vs_ZH", "none", "scratch", 100)
+    cell = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
     known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
     longer = replace(STUDY, finetuning=replace(STUDY.finetuning, epochs=100 * epochs(STUDY.finetuning, 100)))
     more = speeds(longer, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)

@@ -8,7 +8,7 @@ from queues import next_trial
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import SearchThenConfirm, TrialQueue, largest_first, most_telling_first, open_storage
 from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import Finetuning, Pretraining, Search, Study
+from breakeven.study.spec import Finetuning, Pretraining, Search, Study, task
 
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
@@ -44,7 +44,7 @@ def test_it_names_all_that_waits_for_nothing_and_then_what_outcomes_lead_to() ->
 
 def test_orders() -> None:
     large, small = (
-        trial(STUDY, Cell("WH_vs_ZH", "none", "scratch", size), "confirm", 3, 1.0, MADE_OF) for size in (300, 100)
+        trial(STUDY, Cell(task("WH_vs_ZH"), "none", "scratch", size), "confirm", 3, 1.0, MADE_OF) for size in (300, 100)
     )
     search = replace(large, phase="search")
     assert sorted([small, large, search], key=largest_first) == [search, large, small]
@@ -60,7 +60,7 @@ class UntilItIsGood:
         if ended is not None and outcomes(ended.hash)["validation_loss"] < 0.2:
             return []
         seed = 1 if ended is None else ended.seed + 1
-        return [trial(STUDY, Cell("WH_vs_ZH", "none", "scratch", 100), "confirm", seed, 1.0, MADE_OF)]
+        return [trial(STUDY, Cell(task("WH_vs_ZH"), "none", "scratch", 100), "confirm", seed, 1.0, MADE_OF)]
 
     def limits(self, trial_hash):
         return ()

@@ -18,16 +18,16 @@ from breakeven.physics.processes import CATALOGUE
 from breakeven.study import identity
 from breakeven.study.growth import RUNNING
 from breakeven.study.plan import Cell, Ingredients, search_name, search_seeds, trial
-from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study, task
 from breakeven.work.versions import result_versions
 
 FIRST = {"network": "1", "training": "1", "torch": "2"}
 DATA = {"WH": "1" * 16, "ZH": "2" * 16}
-MADE_OF = Ingredients(DATA, {"multiclass": "3" * 16, "multilabel": "4" * 16}, FIRST)
+MADE_OF = Ingredients(DATA, {"multiclass": "3" * 16, "multilabel": "4" * 16}, {"": FIRST})
 STUDY = Study()
-SCRATCH = Cell("WH_vs_ZH", "none", "scratch", 100)
-FINETUNE = Cell("WH_vs_ZH", "multiclass", "finetune", 100)
-FROZEN = Cell("WH_vs_ZH", "multilabel", "frozen", 100)
+SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
+FINETUNE = Cell(task("WH_vs_ZH"), "multiclass", "finetune", 100)
+FROZEN = Cell(task("WH_vs_ZH"), "multilabel", "frozen", 100)
 
 
 def of(cell, phase="confirm", study=STUDY, made_of=MADE_OF, ratio=0.1):
@@ -36,7 +36,9 @@ def of(cell, phase="confirm", study=STUDY, made_of=MADE_OF, ratio=0.1):
 
 
 def pretraining(objective, settings=STUDY.pretraining, versions=FIRST):
-    made = identity.pretraining_identity(settings, STUDY.network, objective, tuple(DATA.values()), versions)
+    made = identity.pretraining_identity(
+        replace(settings, objectives=(objective,)), STUDY.network, tuple(DATA.values()), versions
+    )
     return fingerprint(made)
 
 
@@ -89,8 +91,8 @@ def test_what_a_strategy_or_phase_does_not_use_is_not_in_its_identity():
 @pytest.mark.parametrize("room", ["features", "splits", "subsets", "labels"])
 def test_what_changes_a_result_is_in_its_identity_from_its_second_version_on(room):
     first, second = {**FIRST, room: "1"}, {**FIRST, room: "2"}
-    same = replace(MADE_OF, versions=first)
-    changed = replace(MADE_OF, versions=second)
+    same = replace(MADE_OF, versions={"": first})
+    changed = replace(MADE_OF, versions={"": second})
     assert of(FINETUNE, made_of=same) == of(FINETUNE)
     assert (of(FINETUNE, made_of=changed) == of(FINETUNE)) == (room == "labels")  # it learns no label itself
     assert (pretraining("multiclass", versions=second) == pretraining("multiclass")) == (room == "labels")
@@ -125,7 +127,7 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
     decides = {*identity.DECIDING[part], *identity.SILENT.get(part, {})}
     named_otherwise = {
         Network: set(),
-        Pretraining: {"objectives", "processes", "validation_events"},
+        Pretraining: {"objectives", "processes", "validation_events", "start"},
         Finetuning: {"tasks", "strategies", "sizes", "seeds", "epochs", "steps", "learning_rate", "head_rate"},
         Search: {"trials", "seeds", "pruning"},
     }[part]

@@ -10,7 +10,7 @@ from breakeven.study.plan import (
     search_seeds,
     trial,
 )
-from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
+from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study, task
 
 DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
@@ -20,9 +20,9 @@ STUDY = Study(
 MADE_OF = Ingredients(
     datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},
     backbones={"multiclass": "backbone-1"},
-    versions={"torch": "2"},
+    versions={"": {"torch": "2"}},
 )
-CELL = Cell("WH_vs_ZH", "multiclass", "finetune", 100)
+CELL = Cell(task("WH_vs_ZH"), "multiclass", "finetune", 100)
 
 
 def test_every_cell_once_largest_first():
@@ -62,10 +62,10 @@ def test_a_trial_is_what_defines_its_result():
         trial(STUDY, CELL, "confirm", 1, 0.2, MADE_OF).hash,
         trial(STUDY, CELL, "search", 1, 0.1, MADE_OF).hash,
         trial(STUDY, replace(CELL, size=200), "confirm", 1, 0.1, MADE_OF).hash,
-        trial(STUDY, replace(CELL, task="stop_vs_ttH"), "confirm", 1, 0.1, MADE_OF).hash,
+        trial(STUDY, replace(CELL, task=task("stop_vs_ttH")), "confirm", 1, 0.1, MADE_OF).hash,
         trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, backbones={"multiclass": "backbone-2"})).hash,
         trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, datasets={**MADE_OF.datasets, "ZH": "new"})).hash,
-        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, versions={"torch": "3"})).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, versions={"": {"torch": "3"}})).hash,
         trial(replace(STUDY, network=Network(shared_blocks=True)), CELL, "confirm", 1, 0.1, MADE_OF).hash,
         trial(replace(STUDY, finetuning=replace(STUDY.finetuning, patience=9)), CELL, "confirm", 1, 0.1, MADE_OF).hash,
     }
@@ -73,7 +73,7 @@ def test_a_trial_is_what_defines_its_result():
 
 
 def test_a_trial_from_scratch_does_not_know_the_backbone():
-    scratch = Cell("WH_vs_ZH", "none", "scratch", 100)
+    scratch = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
     other = replace(MADE_OF, backbones={"multiclass": "backbone-2"})
     assert (
         trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash

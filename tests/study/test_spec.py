@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from breakeven.physics.processes import from_lhe
+from breakeven.study.check import check
 from breakeven.study.growth import changes
 from breakeven.study.plan import cells
-from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Pretraining, Search, Study, check, task
+from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Pretraining, Search, Study, task
 
 KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_even", "ttH_yy_odd")
 
@@ -84,7 +85,7 @@ def test_two_names_of_one_task_are_one_task():
     check(replace(Study(), finetuning=both), KNOWN)
     assert [one.name for one in both.resolved()] == ["stop_vs_ttH", "WH_vs_ZH"]
     assert both.renamed() == {"stop_pair_vs_ttH": "stop_vs_ttH"}
-    assert {cell.task for cell in cells(Study(finetuning=both))} == {"stop_vs_ttH", "WH_vs_ZH"}
+    assert {cell.task.name for cell in cells(Study(finetuning=both))} == {"stop_vs_ttH", "WH_vs_ZH"}
     before = json.loads(json.dumps(asdict(Study(finetuning=both))))
     assert changes(before, Study(finetuning=Finetuning(tasks=("stop_vs_ttH", "WH_vs_ZH")))) == []
 

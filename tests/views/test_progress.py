@@ -27,7 +27,8 @@ def at(seconds):
 def record(cell, phase, seed, begin, end, outcome="finished", **facts):
     one = trial(STUDY, cell, phase, seed, 0.1, MADE_OF)
     return {"level": "trial", "record": one.hash, "outcome": outcome, "phase": phase, "cell": cell.name,
-            "task": cell.task, "strategy": cell.strategy, "seed": seed, "ratio": 0.1, "identity": one.identity, "device": "cpu",
+            "task": cell.task.name, "network": "", "pretraining": cell.pretraining, "size": cell.size,
+            "strategy": cell.strategy, "seed": seed, "ratio": 0.1, "identity": one.identity, "device": "cpu",
             "device_seconds": float(end - begin), "wall_seconds": float(end - begin), "started": at(begin),
             "ended": at(end), **facts}  # fmt: skip
 

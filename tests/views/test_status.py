@@ -12,8 +12,10 @@ from queues import take
 from breakeven import terminal
 from breakeven.analysis import frame as ledger_frame
 from breakeven.ledger.lease import Leases
+from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.study.folder import read_folder
+from breakeven.study.naming import Names
 from breakeven.study.spec import InvalidStudy
 from breakeven.views import status
 
@@ -59,14 +61,14 @@ def test_trials_of_other_studies_are_not_counted(tmp_path):
 
 def test_records_under_another_name_of_their_task_are_of_that_task(tmp_path):
     def under_another_name(trial):
-        name = "stop_pair_vs_ttH" if trial.cell.task == "stop_vs_ttH" and trial.seed == 1 else trial.cell.task
+        name = "stop_pair_vs_ttH" if trial.cell.task.name == "stop_vs_ttH" and trial.seed == 1 else trial.cell.task.name
         return {"task": name, "cell": f"{name}/{trial.cell.name.partition('/')[2]}"}
 
     queue = begin(tmp_path)
     work(tmp_path, queue, facts=under_another_name)
     found = view(tmp_path).standing
     assert (found.done, found.cells_done) == (32, 8)
-    confirmed = ledger_frame.confirmed(queue.ledger.frame())
+    confirmed = ledger_frame.confirmed(queue.ledger.frame(names=Names(STUDY, PRETRAINING).of))
     assert set(queue.ledger.frame()["task"]) > set(confirmed["task"]) == {"stop_vs_ttH", "WH_vs_ZH"}
     assert (confirmed.groupby("cell").size() == 3).all() and confirmed["cell"].nunique() == 8
 

@@ -11,6 +11,7 @@ from breakeven.ledger.representations import Representations
 from breakeven.models import build
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study
+from breakeven.study.spec import task as named_task
 from breakeven.training.checkpoint import content_hash, write_model
 from breakeven.training.pack import train_pack
 from breakeven.work import stack
@@ -38,7 +39,7 @@ def job_for(datasets, backbone, tmp_path):
         hashes = {name: dataset.hash for name, dataset in datasets.items()}
         made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)})
         start = None if strategy == "scratch" else backbone
-        cell = Cell(task, "multiclass" if start else "none", strategy, size)
+        cell = Cell(named_task(task), "multiclass" if start else "none", strategy, size)
         made = trial(study, cell, phase, seed, ratio, made_of)
         return TrialJob(made, study.network, study.finetuning, datasets, start, tmp_path / "stacked", "cpu", "abc")
 

@@ -16,7 +16,7 @@ from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.models import build
 from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import Finetuning, Network, Study
+from breakeven.study.spec import Finetuning, Network, Study, task
 from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.work.job import TrialJob, lost_record
 from breakeven.work.trial import capped
@@ -33,7 +33,7 @@ def backbone(tmp_path_factory):
     return folder
 
 
-SCRATCH = Cell("WH_vs_ZH", "none", "scratch", 20)
+SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 20)
 
 
 def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **more):
@@ -50,7 +50,7 @@ def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **mo
 @pytest.mark.parametrize("strategy", ["scratch", "finetune", "frozen"])
 def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy):
     start = None if strategy == "scratch" else backbone
-    cell = Cell("WH_vs_ZH", "multiclass" if start else "none", strategy, 20)
+    cell = Cell(task("WH_vs_ZH"), "multiclass" if start else "none", strategy, 20)
     job = job_for(datasets, tmp_path, cell, backbone=start)
     written = run_alone(job)
     found = Ledger(tmp_path).refresh().get(job.trial.hash)
@@ -67,7 +67,7 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
 
 
 def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
-    cell = Cell("WH_vs_ZH", "multiclass", "frozen", 20)
+    cell = Cell(task("WH_vs_ZH"), "multiclass", "frozen", 20)
     records = [
         run_alone(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
         run_alone(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
@@ -133,7 +133,7 @@ def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
 
 
 def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
-    record = run_alone(job_for(datasets, tmp_path, Cell("WH_vs_ZH", "none", "scratch", 5000)))
+    record = run_alone(job_for(datasets, tmp_path, Cell(task("WH_vs_ZH"), "none", "scratch", 5000)))
     assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
 
 

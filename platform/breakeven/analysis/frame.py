@@ -10,8 +10,7 @@ import math
 import pandas as pd
 
 from breakeven.metric import Metric
-from breakeven.study.plan import cell_name
-from breakeven.study.spec import TASKS, task_name
+from breakeven.study.spec import TASKS
 
 COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
@@ -40,7 +39,7 @@ def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None
     """
     check(frame)
     selected = frame[frame["level"] == "trial"]
-    selected = _by_classes(_finished_first(selected))
+    selected = _finished_first(selected)
     if phase is not None:
         selected = selected[selected["phase"] == phase]
     if outcome is not None:
@@ -147,12 +146,6 @@ def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
     rank = {"scratch": 0, "finetune": 1, "frozen": 2}
     pairs = set(zip(selected["pretraining"], selected["strategy"], strict=True))
     return sorted(pairs, key=lambda pair: (pair[1] != "scratch", pair[0], rank.get(pair[1], len(rank)), pair[1]))
-
-
-def _by_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tasks and cells by the name that their classes have now: older records may hold several names of one task."""
-    trials = rows[["task", "signal", "background", "cell"]].to_dict("records")
-    return rows.assign(cell=[cell_name(trial) for trial in trials], task=[task_name(trial) for trial in trials])
 
 
 def _finished_first(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
 from breakeven.search import SearchThenConfirm, TrialQueue, open_storage
-from breakeven.study import plan, spec
+from breakeven.study import plan
 from breakeven.study.spec import Finetuning, Generation, Pretraining, Search, Study
 from breakeven.tracking import Tracker
 from breakeven.training.recipe import Epoch, Result
@@ -116,10 +116,12 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
 
 def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str, float]:
     wanted = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
-    made_of = plan.Ingredients({name: name for name in wanted}, {name: name for name in study.pretraining.objectives})
+    made_of = plan.Ingredients({name: name for name in wanted}, {name: name for name in study.pretrainings_by_name()})
 
     def job_of(trial: plan.Trial) -> TrialJob:
-        datasets = {name: Dataset(folder / name, name, 0, ()) for name in _processes(trial.cell.task)}
+        datasets = {
+            name: Dataset(folder / name, name, 0, ()) for name in (trial.cell.task.signal, trial.cell.task.background)
+        }
         return TrialJob(trial, study.network, study.finetuning, datasets, None, folder / "ledger", "cpu", "benchmark")
 
     wall, cpu = time.perf_counter(), time.process_time()
@@ -149,10 +151,6 @@ class _Memory(Observer):
 
     def recorded(self, names: Sequence[str]) -> None:
         self.most.append(_most_memory())
-
-
-def _processes(task: str) -> tuple[str, str]:
-    return spec.task(task).signal, spec.task(task).background
 
 
 def _most_memory() -> float:

@@ -77,9 +77,9 @@ def pretrain(
             break
         except ray.train.ControllerError as error:  # a group that could not be set up: not retried by Ray itself
             if last:
-                raise PretrainingFailed(f"{job.objective} pretraining: {error}") from error
+                raise PretrainingFailed(f"{job.name} pretraining: {error}") from error
         except ray.train.TrainingFailedError as error:
-            raise PretrainingFailed(f"{job.objective} pretraining: {error}") from error
+            raise PretrainingFailed(f"{job.name} pretraining: {error}") from error
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
     return Pretrained(job.backbone, checkpoints.content_hash(job.backbone), facts)
 

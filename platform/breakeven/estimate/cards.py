@@ -113,19 +113,18 @@ def card(name: str) -> Card:
 
 
 def speeds_on(
-    card: Card, study: Study, here: Speeds, *, precision: str, pack: float, workers: int, edges_per_event: float | None
+    card: Card, study: Study, here: Speeds, *, precision: str, pack: float, batch: float, edges_per_event: float | None
 ) -> Speeds:
-    """Speeds of a study on a card that need not be here, a device-second of one GPU.
+    """Speeds of a study of one network on a card that need not be here, a device-second of one GPU.
 
     here: of this machine, which generates events; how early its trials stop is taken over too.  pack: trials that are
-    trained side by side.  workers: GPUs that share pretraining's batch, so that each has a part of it; what they tell each
-    other is not charged, as it was not measured.  edges_per_event: of the
-    study's events; None: as in the measurement.
+    trained side by side.  batch: of pretraining, that part of it which one of several GPUs has; what they tell each other
+    is not charged, as it was not measured.  edges_per_event: of the study's events; None: as in the measurement.
     """
     settings = study.finetuning
     work = study.network.iterations / card.iterations * (edges_per_event or card.edges_per_event) / card.edges_per_event
     trained = card.events_per_second(precision, settings.batch_size, min(pack, card.largest_pack(precision))) / work
-    pretrained = card.events_per_second(precision, max(1.0, study.pretraining.batch_size / workers)) / work
+    pretrained = card.events_per_second(precision, max(1.0, batch)) / work
     return Speeds(
         trained=Speed(trained, STEP_NOISE),
         pretrained=Speed(pretrained, STEP_NOISE),

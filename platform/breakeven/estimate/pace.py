@@ -11,21 +11,21 @@ from breakeven.study.spec import Study
 class Pace:
     """Estimates the seconds of a trial of `study`.
 
-    Trials of one strategy, size and phase take about the same time. One of a kind that has not come back yet is
+    Trials of one network, strategy, size and phase take about the same time. One of a kind that has not come back yet is
     estimated by its event passes, at the rate of all that have; before any has, at that of one core.
     """
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self._passes, self._seconds, self._device_seconds = 0.0, 0.0, 0.0
-        self._kinds: dict[tuple[str, int, Phase], tuple[int, float]] = {}
+        self._kinds: dict[tuple[str, str, int, Phase], tuple[int, float]] = {}
 
     def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
         """Take the time of a finished trial into account; failed ones say nothing."""
         if record["outcome"] != "finished":
             return
         seconds = float(record.get("wall_seconds") or record["device_seconds"])
-        kind = trial.cell.strategy, trial.cell.size, trial.phase
+        kind = _kind(trial.cell, trial.phase)
         number, total = self._kinds.get(kind, (0, 0.0))
         self._kinds[kind] = number + 1, total + seconds
         self._passes += event_passes(self.study, trial.cell, trial.phase)
@@ -43,11 +43,15 @@ class Pace:
 
     def expected(self, cell: Cell, phase: Phase) -> float:
         """Expected wall seconds of a trial of `cell` in this phase on one worker."""
-        if known := self._kinds.get((cell.strategy, cell.size, phase)):
+        if known := self._kinds.get(_kind(cell, phase)):
             return known[1] / known[0]
         rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
         return event_passes(self.study, cell, phase) / rate
 
     def knows(self, cell: Cell, phase: Phase) -> bool:
         """Whether a trial like those of `cell` in this phase has come back."""
-        return (cell.strategy, cell.size, phase) in self._kinds
+        return _kind(cell, phase) in self._kinds
+
+
+def _kind(cell: Cell, phase: Phase) -> tuple[str, str, int, Phase]:
+    return cell.network, cell.strategy, cell.size, phase

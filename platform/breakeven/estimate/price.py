@@ -4,14 +4,14 @@ Pure functions of a specification and of speeds; it never measures and never run
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from breakeven.estimate.speeds import MACHINE_NOISE, Speed, Speeds
 from breakeven.ledger.charge import charge_of
 from breakeven.study import plan
 from breakeven.study.plan import Cell, Phase
-from breakeven.study.spec import Study
+from breakeven.study.spec import Pretraining, Study
 
 BYTES_AN_EVENT = 150 + 340
 """Parquet shard plus the flat arrays beside it."""
@@ -49,12 +49,24 @@ class Price:
     generation: Range
     """Core-hours."""
     pretraining: Range
-    """Device-hours, all objectives."""
+    """Device-hours, all backbones."""
     finetuning: Range
     """Device-hours of the reported trials."""
     search: Range
     """Device-hours of the search trials."""
     speeds: Speeds
+
+    def __add__(self, other: "Price") -> "Price":
+        """Of two networks in one study: the events are the same."""
+        return replace(
+            self,
+            cells=self.cells + other.cells,
+            trials=self.trials + other.trials,
+            search_trials=self.search_trials + other.search_trials,
+            pretraining=self.pretraining + other.pretraining,
+            finetuning=self.finetuning + other.finetuning,
+            search=self.search + other.search,
+        )
 
     @property
     def device_hours(self) -> Range:
@@ -63,7 +75,10 @@ class Price:
 
 
 def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Price:
-    """Cells, trials, disk and hours of a study that has nothing yet; judging an event costs a third of training on it."""
+    """Cells, trials, disk and hours of a study of one network that has nothing yet.
+
+    Evaluation costs a third of training per event.
+    """
     names = plan.processes(study, pretraining_default)
     events = sum(study.generation.events(name) for name in names)
     trials: dict[Phase, int] = {"search": 0, "confirm": 0}
@@ -73,7 +88,10 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
         for phase, number in plan.trials_of(study, cell).items():
             trials[phase] += number
             hours[phase] += trial_hours(study, cell, phase, speeds) * number
-    one = pretraining_hours(study, pretraining_default, speeds, train_fraction)
+    pretrainings = [
+        pretraining_hours(study, settings, pretraining_default, speeds, train_fraction)
+        for settings in study.pretrainings_by_name().values()
+    ]
     return Price(
         cells=len(cells),
         trials=trials["confirm"],
@@ -82,7 +100,7 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
         events=events,
         disk_bytes=events * BYTES_AN_EVENT,
         generation=generation_hours({name: study.generation.events(name) for name in names}, speeds),
-        pretraining=one * len(study.pretraining.objectives),
+        pretraining=sum(pretrainings, NOTHING),
         finetuning=hours["confirm"],
         search=hours["search"],
         speeds=speeds,
@@ -98,11 +116,12 @@ def generation_hours(events: Mapping[str, int], speeds: Speeds) -> Range:
     return total
 
 
-def pretraining_hours(study: Study, default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Range:
-    """Device-hours of one pretraining."""
-    settings = study.pretraining
+def pretraining_hours(
+    study: Study, settings: Pretraining, default: tuple[str, ...], speeds: Speeds, train_fraction: float
+) -> Range:
+    """Device-hours of one pretraining of a study."""
     passes = 0.0
-    for name in plan.pretraining_processes(study, default):
+    for name in plan.pretraining_processes(settings, default):
         there = study.generation.events(name) * train_fraction
         passes += settings.epochs * min(there, settings.events_per_process or there)
     return _time(passes, speeds.pretrained)

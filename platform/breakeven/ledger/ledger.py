@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from breakeven.ledger.records import FOLDED, Kept, LedgerError, is_folded
 __all__ = ["Ledger", "LedgerError", "now"]
 
 _COLUMNS = (
-    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining", "strategy",
-    "size", "seed", "ratio", "validation_loss", "epochs", "events_seen", "device", "processor", "kernel",
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "network", "pretraining",
+    "strategy", "size", "seed", "ratio", "validation_loss", "epochs", "events_seen", "device", "processor", "kernel",
     "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "backbone",
     "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
     "reservation", "pack", "energy_joules", "representation", "represented_events",
@@ -219,14 +219,22 @@ class Ledger:
         self._folded = {old: rows for old, rows in self._folded.items() if old not in sources} | {name: len(kept)}
         return path
 
-    def frame(self, records: Iterable[str] | None = None) -> pd.DataFrame:
-        """One row per record, with the columns of every level and metric; `records` restricts to these hashes, in order."""
+    def frame(
+        self,
+        records: Iterable[str] | None = None,
+        names: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda record: {},
+    ) -> pd.DataFrame:
+        """One row per record, with the columns of every level and metric.
+
+        records: hashes of those that are wanted, in order; None: all.  names: what a study calls the parts of a record, see
+        study/naming.py.
+        """
         chosen = self._records if records is None else [name for name in records if name in self._records]
         measured = metric.columns()
         columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *measured)}
         for record in chosen:
             row = self._records[record].record
-            row |= row["metrics"]
+            row |= {**row["metrics"], **names(row)}
             for name, column in columns.items():
                 column.append(row.get(name))
         frame = pd.DataFrame(columns, columns=list(columns))

@@ -40,6 +40,7 @@ class Training(Record, total=False):
     """What every training leaves."""
 
     identity: dict[str, Any]
+    network: str  # its name in the study that made the record; empty where that had one alone
     pretraining: str
     backbone: str  # hash of its weights
     seed: int

@@ -27,9 +27,9 @@ def choose(
 ) -> dict[str, Trial]:
     """A pack of those that wait, by hash: the first that fits, and what goes well with it; empty where nothing fits.
 
-    Its trials share a task, so that a worker reads two datasets, and sizes within a factor of two; only a pack too short
-    to be worth its handling takes others too. It lasts about PACK_SECONDS, and less when little is left, so that all
-    workers end at about the same time.
+    Its trials share a task, so that a worker reads two datasets, a network, and sizes within a factor of two; only a
+    pack too short to be worth its handling takes others too. It lasts about PACK_SECONDS, and less when little is left,
+    so that all workers end at about the same time.
 
     Args:
         waiting: in the order in which they are wanted.
@@ -65,8 +65,9 @@ def choose(
 
 
 def _alike(one: Trial, other: Trial) -> bool:
-    """Of one task, with sizes within a factor of two: trials that were lost come in any order of sizes."""
-    return one.cell.task == other.cell.task and one.cell.size <= 2 * other.cell.size <= 4 * one.cell.size
+    """Of one task and network, with sizes within a factor of two: trials that were lost come in any order of sizes."""
+    same = one.cell.task == other.cell.task and one.cell.network == other.cell.network
+    return same and one.cell.size <= 2 * other.cell.size <= 4 * one.cell.size
 
 
 def _pack_seconds(waiting: Sequence[Trial], pace: Pace, workers: int) -> float:

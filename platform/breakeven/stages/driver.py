@@ -27,11 +27,15 @@ class Driver:
     budget: Budget | None = None
     """Device time that this run may spend; None: as much as it takes."""
 
-    def check_budget(self, what: str, expected: Callable[[Speeds], Range]) -> None:
-        """Raise OverBudget where work that cannot be divided is expected, in hours at these speeds, to take more than is left."""
+    def check_budget(self, what: str, expected: Callable[[Speeds], Range], network: str | None = None) -> None:
+        """Raise OverBudget where work that cannot be divided is expected, in hours at these speeds, to take more than is left.
+
+        network: whose speeds; None: any, as they do not matter.
+        """
         if self.budget is not None:
-            calibration = read_calibration(self.places.ledger, self.study)
-            self.budget.check(what, expected(speeds(self.study, self.ledger.records(), calibration)).expected)
+            study = self.study.with_network(next(iter(self.study.networks_by_name())) if network is None else network)
+            calibration = read_calibration(self.places.ledger, study)
+            self.budget.check(what, expected(speeds(study, self.ledger.records(), calibration)).expected)
 
     def charge(self, device_seconds: float) -> None:
         """Count device-seconds that were spent against the budget."""

@@ -11,7 +11,6 @@ from breakeven.stages.driver import Driver
 from breakeven.stages.pretraining import Inputs
 from breakeven.study.folder import Members
 from breakeven.study.plan import Trial
-from breakeven.study.spec import task
 from breakeven.terminal import console
 
 
@@ -76,19 +75,20 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
     from breakeven.work.job import TrialJob
 
     study, commit, resources = driver.study, provenance.git_commit(), driver.cluster.resources
+    networks = study.networks_by_name()
     slots, held = slots_of(resources, study.finetuning.gpu_share)
     devices = slots.workers * slots.share
     with driver.cluster.reserved("finetuning", "finetuning", devices, resources.device) as reservation:
         reservation.measured = slots.measured
 
         def job_of(trial: Trial) -> TrialJob:
-            wanted = task(trial.cell.task)
+            task = trial.cell.task
             return TrialJob(
                 trial=trial,
-                network=study.network,
+                network=networks[trial.cell.network],
                 settings=study.finetuning,
-                datasets={name: inputs.datasets[name] for name in (wanted.signal, wanted.background)},
-                backbone=inputs.backbones.get(trial.cell.pretraining),
+                datasets={name: inputs.datasets[name] for name in (task.signal, task.background)},
+                backbone=inputs.backbones.get(trial.cell.backbone),
                 ledger=driver.places.ledger,
                 device=resources.device,
                 git_commit=commit,

@@ -1,4 +1,4 @@
-"""Second stage: the backbones, one for each objective, trained or found."""
+"""Second stage: the backbones, one for each network and pretraining, trained where they are missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,79 +27,85 @@ class Inputs:
     """Events of each process."""
     ingredients: plan.Ingredients
     backbones: Mapping[str, Path]
-    """Backbone folder of each objective."""
+    """Folder of each backbone."""
     records: tuple[str, ...]
     """Ledger records of generation and pretraining."""
 
 
 def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) -> Inputs:
-    """The backbone of each objective, trained where it is missing. Raises PretrainingFailed and OverBudget."""
-    study, epochs = driver.study, driver.study.pretraining.epochs
-    names = plan.pretraining_processes(study, processes.PRETRAINING) if study.pretraining.objectives else ()
-    classes = {name: datasets[name] for name in names}
+    """The backbone of each network and pretraining, trained where it is missing.
+
+    Raises PretrainingFailed and OverBudget.
+    """
+    study = driver.study
     records = [dataset.hash for dataset in datasets.values()]
     hashes: dict[str, str] = {}
-    backbones: dict[str, Path] = {}
-    content, versions = [dataset.hash for dataset in classes.values()], result_versions(study.network.kind)
-    for objective in study.pretraining.objectives:
-        identity = pretraining_identity(study.pretraining, study.network, objective, content, versions)
-        name = fingerprint(identity)
-        backbone = driver.places.backbones / name
-        work = Work(f"{objective} pretraining", epochs, "epochs")
-        if driver.leases.wait(name, partial(_pretrained, driver, name, backbone)):
-            with driver.observers.watch(work):
-                _pretrain(driver, objective, name, identity, classes)
-            driver.leases.release(name)
-        else:
-            with driver.observers.watch(replace(work, done=epochs)):
-                pass
-        driver.observers.recorded([name])
-        done = driver.ledger.get(name)
-        assert done is not None
-        records.append(name)
-        hashes[objective], backbones[objective] = done["backbone"], backbone
+    folders: dict[str, Path] = {}
+    versions = {name: result_versions(network.kind) for name, network in study.networks_by_name().items()}
+    for network_name, network in study.networks_by_name().items():
+        for name, settings in study.pretrainings_by_name().items():
+            start = plan.backbone_name(network_name, settings.start) if settings.start else ""
+            classes = [datasets[one] for one in plan.pretraining_processes(settings, processes.PRETRAINING)]
+            content = [dataset.hash for dataset in classes]
+            identity = pretraining_identity(settings, network, content, versions[network_name], hashes.get(start, ""))
+            job = PretrainingJob(
+                name=plan.backbone_name(network_name, name),
+                identity=identity,
+                network=network,
+                settings=settings,
+                datasets=tuple(classes),
+                start=folders.get(start),
+                ledger=driver.places.ledger,
+                backbone=driver.places.backbones / fingerprint(identity),
+            )
+            hashes[job.name], folders[job.name] = _backbone(driver, job, network_name, name), job.backbone
+            records.append(job.hash)
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
-    return Inputs(datasets, ingredients, backbones, tuple(records))
+    return Inputs(datasets, ingredients, folders, tuple(records))
 
 
-def _pretrain(
-    driver: Driver, objective: str, name: str, identity: dict[str, Any], classes: Mapping[str, store.Dataset]
-) -> None:
-    """Train a backbone on the cluster, and write its record.
+def _backbone(driver: Driver, job: PretrainingJob, network: str, pretraining: str) -> str:
+    """Hash of the weights of a backbone, which is trained where it is missing."""
+    work = Work(f"{job.name} pretraining", job.settings.epochs, "epochs")
+    if driver.leases.wait(job.hash, partial(_pretrained, driver, job)):
+        with driver.observers.watch(work):
+            _pretrain(driver, job, {"network": network, "pretraining": pretraining})
+        driver.leases.release(job.hash)
+    else:
+        with driver.observers.watch(replace(work, done=job.settings.epochs)):
+            pass
+    driver.observers.recorded([job.hash])
+    done = driver.ledger.get(job.hash)
+    assert done is not None
+    return str(done["backbone"])
 
-    name: of the record.  classes: the datasets in the order of the class numbers.
-    """
+
+def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> None:
+    """Train a backbone on the cluster, and write its record. names: of its network and pretraining."""
     from breakeven.distributed.pretraining import pretrain, workers_of
 
-    study = driver.study
     driver.check_budget(
-        f"{objective} pretraining",
-        lambda known: pretraining_hours(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION),
+        f"{job.name} pretraining",
+        lambda known: pretraining_hours(
+            driver.study, job.settings, processes.PRETRAINING, known, sampling.TRAIN_FRACTION
+        ),
+        names["network"],
     )
     resources = driver.cluster.resources
-    job = PretrainingJob(
-        hash=name,
-        objective=objective,
-        network=study.network,
-        settings=study.pretraining,
-        datasets=tuple(classes.values()),
-        ledger=driver.places.ledger,
-        backbone=driver.places.backbones / name,
-        device=resources.device,
-    )
+    job = replace(job, device=resources.device)
     held = workers_of(job.settings, resources)
-    with driver.cluster.reserved("pretraining", f"pretraining-{name}", held, resources.device) as reservation:
+    with driver.cluster.reserved("pretraining", f"pretraining-{job.hash}", held, resources.device) as reservation:
         result = pretrain(job, resources, driver.places.pretraining, partial(_tell_epoch, driver.observers))
     driver.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
-    about = {"level": "pretraining", "record": name, "identity": identity, "backbone": result.hash}
+    about = {"level": "pretraining", "record": job.hash, "identity": job.identity, "backbone": result.hash, **names}
     driver.ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
-                          "processor": provenance.processor(), "seed": study.pretraining.seed,
-                          "dataset": "+".join(identity["datasets"]), "reservation": reservation.name}])  # fmt: skip
+                          "processor": provenance.processor(), "seed": job.settings.seed,
+                          "dataset": "+".join(job.identity["datasets"]), "reservation": reservation.name}])  # fmt: skip
 
 
 def _tell_epoch(observer: Observer, epoch: dict[str, Any]) -> None:
     observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
 
 
-def _pretrained(driver: Driver, name: str, backbone: Path) -> bool:
-    return driver.ledger.refresh(certain=True).finished(name) and backbone.is_dir()
+def _pretrained(driver: Driver, job: PretrainingJob) -> bool:
+    return driver.ledger.refresh(certain=True).finished(job.hash) and job.backbone.is_dir()

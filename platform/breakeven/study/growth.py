@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from breakeven.study.spec import Study, task
+from breakeven.study.spec import Network, Pretraining, Study, task, tuples
 
 _MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.sizes", "pretraining.objectives"})
 """Lists that may gain entries: the old trials are all part of the new study."""
+_NAMED: dict[str, type[Network] | type[Pretraining]] = {"networks": Network, "pretrainings": Pretraining}
+"""Fields that hold several by name, and may gain some."""
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
 RUNNING = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
@@ -46,17 +48,21 @@ def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
 def _grows(name: str, was: Any, now: Any) -> bool:
     if name in _MORE_OF:
         return set(was) <= set(now)
+    if name in _NAMED:
+        return bool(was) and was.items() <= now.items()
     if name in _HIGHER:
         return bool(was <= now)
     return name in RUNNING
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a specification by their dotted name; what a field holds is not taken apart."""
+    """Fields of a specification by their dotted name; what a field holds, or a name stands for, is not taken apart."""
     found: dict[str, Any] = {}
     for name, part in values.items():
         found |= (
-            {f"{name}.{field}": value for field, value in part.items()} if isinstance(part, Mapping) else {name: part}
+            {f"{name}.{field}": value for field, value in part.items()}
+            if isinstance(part, Mapping) and name not in _NAMED
+            else {name: part}
         )
     return found
 
@@ -64,4 +70,6 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     if name == "finetuning.tasks" and value is not None:
         return list(dict.fromkeys(task(one).name for one in value))
+    if name in _NAMED and value is not None:  # by a version with fewer fields: those have their defaults
+        return {one: asdict(_NAMED[name](**tuples(fields))) for one, fields in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -82,17 +82,20 @@ def search_identity(first: Mapping[str, Any], space: Search) -> dict[str, Any]:
 
 
 def pretraining_identity(
-    settings: Pretraining, network: Network, objective: str, data: Sequence[str], versions: Mapping[str, str]
+    settings: Pretraining, network: Network, data: Sequence[str], versions: Mapping[str, str], start: str = ""
 ) -> dict[str, Any]:
-    """Of a pretraining. data: dataset hashes of the classes, in the order of the class numbers."""
+    """Of a pretraining. data: dataset hashes of the classes, in the order of the class numbers.  start: hash of the
+    backbone that it starts from, empty from scratch.
+    """
     return {
         "kind": "pretraining",
-        "objective": objective,
+        "objective": settings.objective,
         "datasets": list(data),
         "network": said(network),
         "training": said(settings),
         "validation_events": settings.validation_events,
-        "versions": _versions(versions, labelled=objective == "multilabel"),
+        "versions": _versions(versions, labelled=settings.objective == "multilabel"),
+        **({"start": start} if start else {}),
     }
 
 

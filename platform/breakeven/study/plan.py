@@ -10,28 +10,45 @@ from functools import cached_property
 from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
-from breakeven.study import identity, spec
-from breakeven.study.spec import SEARCH_SEED, Finetuning, Study
+from breakeven.study import identity
+from breakeven.study.spec import SEARCH_SEED, Finetuning, Pretraining, Study, Task
 
 Phase = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Task x pretraining x strategy x size: the unit of the accuracy table."""
+    """Task x network x pretraining x strategy x size: the unit of the accuracy table."""
 
-    task: str
+    task: Task
     pretraining: str
-    """"none", "multiclass" or "multilabel"."""
+    """Its name in the study, such as "multiclass"; "none" from scratch."""
     strategy: str
     """"scratch", "finetune" or "frozen"."""
     size: int
     """Training events of each class."""
+    network: str = ""
+    """Its name in the study; empty where there is one alone."""
 
     @property
     def name(self) -> str:
-        """Readable name, such as "stop_vs_ttH/multiclass/finetune/100"."""
-        return f"{self.task}/{self.pretraining}/{self.strategy}/{self.size}"
+        """Readable name, such as "stop_vs_ttH/multiclass/finetune/100", with its network after the task where it has a name."""
+        return cell_name(self.task.name, self.network, self.pretraining, self.strategy, self.size)
+
+    @property
+    def backbone(self) -> str:
+        """What its backbone is called, see `backbone_name`; empty from scratch."""
+        return "" if self.pretraining == "none" else backbone_name(self.network, self.pretraining)
+
+
+def cell_name(task: str, network: str, pretraining: str, strategy: str, size: int) -> str:
+    """Name of a cell in a study, by the names that its parts have there."""
+    return "/".join([task, *([network] if network else []), pretraining, strategy, str(size)])
+
+
+def backbone_name(network: str, pretraining: str) -> str:
+    """Name of a backbone in a study: of its pretraining, after that of its network where it has one."""
+    return f"{network}/{pretraining}" if network else pretraining
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,9 @@ class Ingredients:
     datasets: Mapping[str, str]
     """Dataset hash of each process."""
     backbones: Mapping[str, str]
-    """Checkpoint hash of each pretraining objective."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions of the rooms that decide a result: network, training, torch's major."""
+    """Checkpoint hash of each backbone."""
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By network, the versions of all that decides a result besides: network, training, torch's major ..."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +80,34 @@ class Trial:
         return fingerprint(self.identity)
 
 
-def cell_name(record: Mapping[Any, Any]) -> str:
-    """Name of the cell of a trial's record, by the name that its task has now."""
-    return str(record["cell"]).replace(record["task"], spec.task_name(record), 1)
-
-
 def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, ...]:
     """All processes that a study needs, pretraining first, each once."""
-    wanted = list(pretraining_processes(study, pretraining_default)) if study.pretraining.objectives else []
+    wanted: list[str] = []
+    for settings in study.pretrainings_by_name().values():
+        wanted += pretraining_processes(settings, pretraining_default)
     for task in study.finetuning.resolved():
         wanted += [task.signal, task.background]
     return tuple(dict.fromkeys(wanted))
 
 
-def pretraining_processes(study: Study, default: tuple[str, ...]) -> tuple[str, ...]:
-    """The processes that the backbone learns from."""
-    return study.pretraining.processes or default
+def pretraining_processes(settings: Pretraining, default: tuple[str, ...]) -> tuple[str, ...]:
+    """The processes that a backbone learns from, in the order of the class numbers."""
+    return settings.processes or default
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """The cells of a study, largest size first, as the longest work must not come last."""
-    found = []
-    for size in sorted(study.finetuning.sizes, reverse=True):
-        for task in study.finetuning.resolved():
-            found.append(Cell(task.name, "none", "scratch", size))
-            for objective in study.pretraining.objectives:
-                found += [Cell(task.name, objective, strategy, size) for strategy in study.finetuning.strategies]
-    return tuple(found)
+    treatments = [("none", "scratch")]
+    treatments += [
+        (name, strategy) for name in study.pretrainings_by_name() for strategy in study.finetuning.strategies
+    ]
+    return tuple(
+        Cell(task, pretraining, strategy, size, network)
+        for size in sorted(study.finetuning.sizes, reverse=True)
+        for task in study.finetuning.resolved()
+        for network in study.networks_by_name()
+        for pretraining, strategy in treatments
+    )
 
 
 def searched(study: Study, cell: Cell) -> bool:
@@ -121,19 +139,18 @@ def epochs(finetuning: Finetuning, size: int) -> int:
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
-    task = spec.task(cell.task)
     said = identity.trial_identity(
         study.finetuning,
-        study.network,
-        data=(made_of.datasets[task.signal], made_of.datasets[task.background]),
-        backbone=made_of.backbones[cell.pretraining] if cell.pretraining != "none" else "",
+        study.networks_by_name()[cell.network],
+        data=(made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]),
+        backbone=made_of.backbones[cell.backbone] if cell.backbone else "",
         strategy=cell.strategy,
         size=cell.size,
         phase=phase,
         seed=seed,
         ratio=ratio,
         epochs=epochs(study.finetuning, cell.size),
-        versions=made_of.versions,
+        versions=made_of.versions.get(cell.network, {}),
     )
     return Trial(cell, phase, seed, said["ratio"], said)
 

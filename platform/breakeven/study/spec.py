@@ -1,15 +1,13 @@
-"""The specification of a study: frozen dataclasses, and the checks that tell bad input before anything runs.
+"""The specification of a study: frozen dataclasses.
 
 A preset differs from another only in these numbers. Every field can be overridden on the command line; its comment here
-is its help text there. It holds no behaviour beyond the checks.
+is its help text there. What is wrong with one says study/check.py.
 """
 
 import difflib
-import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 __all__ = [
     "TASKS",
@@ -21,7 +19,6 @@ __all__ = [
     "Search",
     "Study",
     "Task",
-    "check",
     "study_from_json",
     "task",
 ]
@@ -73,11 +70,11 @@ def task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    _check_name("finetuning.tasks", name)
+    check_part_name("finetuning.tasks", name)
     signal, separator, background = name.partition("_vs_")
     if not (separator and signal and background) or signal == background:
         raise InvalidStudy(
-            f"finetuning.tasks: {name!r} is not known; the nearest known: {_nearest(name, TASKS)}; "
+            f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, TASKS)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
         )
     return _BY_CLASSES.get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
@@ -159,6 +156,13 @@ class Pretraining:
     """Of the matrix products in training; "tf32" and "bfloat16" are faster on a GPU's tensor cores and less exact."""
     workers: int = 0
     """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
+    start: str = ""
+    """Pretraining of the same study whose backbone it starts from, as its name in `pretrainings`; empty: from scratch."""
+
+    @property
+    def objective(self) -> PretrainingObjective:
+        """What is learnt, of a pretraining that `Study.pretrainings_by_name` gives."""
+        return self.objectives[0]
 
 
 @dataclass(frozen=True)
@@ -239,100 +243,36 @@ class Study:
     pretraining: Pretraining = Pretraining()
     finetuning: Finetuning = Finetuning()
     search: Search = Search()
+    networks: dict[str, Network] = field(default_factory=dict)
+    """Several networks to compare, by name, in place of `network`; every pretraining and cell is there with each."""
+    pretrainings: dict[str, Pretraining] = field(default_factory=dict)
+    """Several pretrainings to compare, by name and with one objective each, in place of `pretraining`: other processes,
+    numbers of events, seeds, or one that starts from another."""
+
+    def networks_by_name(self) -> dict[str, Network]:
+        """Its networks; a single one has no name."""
+        return self.networks or {"": self.network}
+
+    def pretrainings_by_name(self) -> dict[str, Pretraining]:
+        """Its pretrainings, each with one objective, after which those of `pretraining` are named. Starts come first."""
+        if not self.pretrainings:
+            return {name: replace(self.pretraining, objectives=(name,)) for name in self.pretraining.objectives}
+        return dict(sorted(self.pretrainings.items(), key=lambda named: len(self._starts(named[0]))))
+
+    def with_network(self, name: str) -> "Study":
+        """The part of the study that one of its networks makes."""
+        return replace(self, network=self.networks_by_name()[name], networks={})
+
+    def _starts(self, name: str) -> list[str]:
+        """The pretrainings that one stands on, last first, as far as they are known and no circle."""
+        before: list[str] = []
+        while (name := self.pretrainings[name].start) in self.pretrainings and name not in before:
+            before.append(name)
+        return before
 
 
 SEARCH_SEED = 1_000_001
 """First seed of the search; reported seeds are 1, 2, 3 ... and never reach it."""
-
-
-def check(study: Study, known_processes: Collection[str]) -> None:
-    """Refuse a study that cannot be run, by the first field that is wrong.
-
-    Args:
-        study: what is asked.
-        known_processes: the catalogue's content.
-
-    Raises:
-        InvalidStudy: names the field, the value and the way out.
-    """
-    for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
-        for name in given:
-            _check_name(field_name, name)
-            if field_name != "name" and "_vs_" in name:
-                raise InvalidStudy(f"{field_name}: {name!r} holds '_vs_', which stands between the processes of a task")
-    files: dict[Path, str] = {}
-    for name, file in study.generation.lhe.items():
-        if (other := files.setdefault(Path(file).resolve(), name)) != name:
-            raise InvalidStudy(f"generation.lhe: {other!r} and {name!r} are the same file {file}: name it only once")
-    positive = {
-        "generation.events-per-process": study.generation.events_per_process,
-        "generation.shard-events": study.generation.shard_events,
-        "network.iterations": study.network.iterations,
-        "network.hidden": study.network.hidden,
-        "pretraining.epochs": study.pretraining.epochs,
-        "pretraining.batch-size": study.pretraining.batch_size,
-        "pretraining.learning-rate": study.pretraining.learning_rate,
-        "pretraining.decay": study.pretraining.decay,
-        "pretraining.validation-events": study.pretraining.validation_events,
-        "finetuning.seeds": study.finetuning.seeds,
-        "finetuning.epochs": study.finetuning.epochs,
-        "finetuning.batch-size": study.finetuning.batch_size,
-        "finetuning.learning-rate": study.finetuning.learning_rate,
-        "finetuning.head-rate": study.finetuning.head_rate,
-        "finetuning.decay": study.finetuning.decay,
-        "finetuning.patience": study.finetuning.patience,
-        "finetuning.validation-events": study.finetuning.validation_events,
-        "finetuning.test-events": study.finetuning.test_events,
-        "finetuning.gpu-share": study.finetuning.gpu_share,
-        "search.low": study.search.low,
-        "search.published": study.search.published,
-        "search.seeds": study.search.seeds,
-    }
-    positive |= {f"finetuning.sizes[{i}]": size for i, size in enumerate(study.finetuning.sizes)}
-    positive |= {f"generation.fewer.{name}": n for name, n in study.generation.fewer.items()}
-    for name, value in positive.items():
-        if not math.isfinite(value) or value <= 0:
-            raise InvalidStudy(f"{name} is {value}: it must be above zero")
-    for name, value in {
-        "pretraining.events-per-process": study.pretraining.events_per_process,
-        "pretraining.workers": study.pretraining.workers,
-        "finetuning.steps": study.finetuning.steps,
-        "finetuning.represented-events": study.finetuning.represented_events,
-        "finetuning.trial-seconds": study.finetuning.trial_seconds,
-        "search.trials": study.search.trials,
-    }.items():
-        if not math.isfinite(value) or value < 0:
-            raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
-    for field_name, precision in {
-        "pretraining.precision": study.pretraining.precision,
-        "finetuning.precision": study.finetuning.precision,
-    }.items():
-        if precision not in get_args(Precision):
-            raise InvalidStudy(f"{field_name} is {precision!r}: choose {', '.join(get_args(Precision))}")
-    if study.finetuning.gpu_share > 1:
-        raise InvalidStudy(
-            f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
-        )
-    if study.search.high < study.search.low:
-        raise InvalidStudy(f"search.high is {study.search.high}, below search.low {study.search.low}: swap them")
-    if not study.finetuning.tasks or not study.finetuning.sizes:
-        raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
-    for field_name, values in {
-        "finetuning.tasks": study.finetuning.tasks,
-        "finetuning.sizes": study.finetuning.sizes,
-        "finetuning.strategies": study.finetuning.strategies,
-        "pretraining.objectives": study.pretraining.objectives,
-        "pretraining.processes": study.pretraining.processes,
-    }.items():
-        if len(set(values)) < len(values):
-            raise InvalidStudy(f"{field_name} is {values}: name each only once")
-    known_processes = {*known_processes, *study.generation.lhe}
-    for wanted in study.finetuning.resolved():
-        _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
-    _check_names("pretraining.processes", study.pretraining.processes, known_processes)
-    _check_names("generation.fewer", study.generation.fewer, known_processes)
-    if len(study.pretraining.processes) == 1 and "multiclass" in study.pretraining.objectives:
-        raise InvalidStudy("pretraining.processes names one process: multiclass pretraining needs at least two")
 
 
 def study_from_json(values: dict[str, Any]) -> Study:
@@ -342,27 +282,26 @@ def study_from_json(values: dict[str, Any]) -> Study:
     if "validation_events" not in values["pretraining"]:  # the first version had one number for both
         number = values["finetuning"]["validation_events"]
         values = {**values, "pretraining": {**values["pretraining"], "validation_events": number}}
-    read = {
-        name: kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values[name].items()})
-        for name, kind in parts.items()
-    }
-    return Study(name=values["name"], **read)
+    read = {name: kind(**tuples(values[name])) for name, kind in parts.items()}
+    networks = {name: Network(**one) for name, one in values.get("networks", {}).items()}
+    pretrainings = {name: Pretraining(**tuples(one)) for name, one in values.get("pretrainings", {}).items()}
+    return Study(name=values["name"], networks=networks, pretrainings=pretrainings, **read)
 
 
-def _check_name(field_name: str, name: str) -> None:
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as they were before JSON made lists of tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def check_part_name(field_name: str, name: str) -> None:
+    """Raise InvalidStudy unless a name of the user's will do as one, see names.check_name."""
     try:
         check_name(field_name, name)
     except InvalidName as error:
         raise InvalidStudy(str(error)) from error
 
 
-def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:
-    for value in values:
-        if value not in known:
-            raise InvalidStudy(f"{field_name}: {value!r} is not known; the nearest known: {_nearest(value, known)}")
-
-
-def _nearest(value: str, known: Collection[str]) -> str:
+def nearest(value: str, known: Collection[str]) -> str:
     """The known names most like `value`, whatever their case; all of them where none is alike."""
     folded = {name.casefold(): name for name in sorted(known)}
     near = difflib.get_close_matches(value.casefold(), folded, n=3, cutoff=0.4)

@@ -6,7 +6,7 @@ The figures are those of analysis/comparison.py; here is how they look. It chang
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ from breakeven.analysis.comparison import CORRECTION, Difference
 from breakeven.analysis.statistics import Estimate
 from breakeven.duration import format_hours
 from breakeven.ledger.ledger import Ledger
+from breakeven.physics.processes import PRETRAINING
 from breakeven.study.folder import StudyFolder, folder_with_trials
+from breakeven.study.naming import Names
+from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import page_width, show
 
 LEVEL = 0.9
@@ -65,7 +68,7 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
     """The comparison of two studies, from their ledgers."""
     folders = {study.places.ledger for study in (a, b)}
     ledgers = {folder: Ledger(folder).refresh() for folder in folders}
-    one, other = (ledgers[study.places.ledger].frame(study.members) for study in (a, b))
+    one, other = (ledgers[study.places.ledger].frame(study.members, _names(study)) for study in (a, b))
     records = (_records(ledgers[study.places.ledger], study) for study in (a, b))
     return Comparison(
         a=a,
@@ -93,6 +96,14 @@ def as_json(both: Comparison) -> dict[str, Any]:
         "only_in_b": _rows(both.only_b),
         "costs": _rows(both.costs),
     }
+
+
+def _names(folder: StudyFolder) -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
+    """What the study calls the parts of a record; as its records have it where another version wrote its specification."""
+    try:
+        return Names(folder.study, PRETRAINING).of
+    except InvalidStudy:
+        return lambda record: {}
 
 
 def _records(ledger: Ledger, study: StudyFolder) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,9 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing.
 """
 
+from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 from breakeven import plugins
@@ -14,7 +17,8 @@ from breakeven.events import catalogue, sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
-from breakeven.study.spec import InvalidStudy, Network, Study, check
+from breakeven.study.check import check, check_distinct
+from breakeven.study.spec import InvalidStudy, Network, Study
 from breakeven.terminal import console
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
@@ -26,18 +30,21 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     check_study(study)
     price = price_of(study, Ledger(Places(runs_dir, study.name).ledger).refresh())
     settings = study.finetuning
-    each = 1 + len(study.pretraining.objectives) * len(settings.strategies)
+    pretrainings = list(study.pretrainings_by_name())
+    each = f"{1 + len(pretrainings) * len(settings.strategies)} (scratch and backbones)"
+    if study.networks:
+        each += f" x {len(study.networks)} networks"
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events, {_bytes(price.disk_bytes)} on disk"),
         ("generation", f"{hours(price.generation)} of one core"),
         (
             "pretraining",
-            f"{', '.join(study.pretraining.objectives) or 'none'}: {hours(price.pretraining)} of one device",
+            f"{', '.join(pretrainings) or 'none'}: {hours(price.pretraining)} of one device",
         ),
         (
             "cells",
-            f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each} (scratch and backbones)",
+            f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each}",
         ),
         ("trials", f"{price.trials:,} reported: {hours(price.finetuning)} of one device"),
         ("search", f"{price.search_trials:,} trials for ratios: {hours(price.search)} of one device"),
@@ -61,17 +68,31 @@ def show_plan(study: Study, runs_dir: Path) -> None:
 
 def price_of(study: Study, ledger: Ledger) -> Price:
     """What a study takes on this machine, by what its ledger knows of it."""
-    known = speeds(study, ledger.records(), read_calibration(ledger.folder, study))
-    return price(study, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+    prices = []
+    for name in study.networks_by_name():
+        part = study.with_network(name)
+        known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
+        prices.append(price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION))
+    return reduce(add, prices)
 
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
     check(study, catalogue.known_names())
-    if (kind := study.network.kind) not in (kinds := {Network().kind, *plugins.brought("NETWORKS")}):
-        raise InvalidStudy(
-            f"network.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
-        )
+    kinds = {Network().kind, *plugins.brought("NETWORKS")}
+    for name, network in study.networks_by_name().items():
+        if (kind := network.kind) not in kinds:
+            at = f"networks.{name}" if name else "network"
+            raise InvalidStudy(
+                f"{at}.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
+            )
+    check_distinct(
+        "pretrainings",
+        {
+            name: replace(one, processes=one.processes or processes.PRETRAINING, workers=0)
+            for name, one in study.pretrainings_by_name().items()
+        },
+    )
     for name, path in study.generation.lhe.items():
         if name in processes.CATALOGUE:
             raise InvalidStudy(

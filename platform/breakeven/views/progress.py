@@ -16,7 +16,9 @@ from typing import Any
 from breakeven.duration import duration
 from breakeven.estimate.pace import Pace
 from breakeven.ledger.charge import Spent, charge_of
-from breakeven.study.plan import Cell, Phase, Trial, cell_name, cells, trials_of
+from breakeven.physics.processes import PRETRAINING
+from breakeven.study.naming import Names
+from breakeven.study.plan import Cell, Phase, Trial, cells, trials_of
 from breakeven.study.spec import Study
 
 RECENT_SECONDS = 600.0
@@ -29,8 +31,9 @@ _SHOWN = 5
 
 
 FACTS = (
-    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "strategy", "seed", "ratio",
-    "device", "device_seconds", "wall_seconds", "metrics", "started", "ended",
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining", "strategy",
+    "size", "seed", "ratio", "device", "device_seconds", "wall_seconds", "metrics", "started", "ended", "identity",
+    "backbone", "process", "dataset",
 )  # fmt: skip
 """What is counted, kept or shown of a record: whoever counts it again and again need not hold the rest."""
 
@@ -83,15 +86,16 @@ class Progress:
 
     def __init__(self, study: Study) -> None:
         self._cells = {cell.name: cell for cell in cells(study)}
+        self._names = Names(study, PRETRAINING)
         self._open = Counter({(name, phase): n for name, cell in self._cells.items()
                               for phase, n in trials_of(study, cell).items()})  # fmt: skip
         self._total = sum(self._open.values())
-        self._kinds: dict[tuple[str, int, Phase], Cell] = {}
+        self._kinds: dict[tuple[str, str, int, Phase], Cell] = {}
         """One cell of each kind of trial that takes a time of its own."""
-        self._left: Counter[tuple[str, int, Phase]] = Counter()
+        self._left: Counter[tuple[str, str, int, Phase]] = Counter()
         for (name, phase), n in self._open.items():
             cell = self._cells[name]
-            kind = cell.strategy, cell.size, phase
+            kind = cell.network, cell.strategy, cell.size, phase
             self._kinds.setdefault(kind, cell)
             self._left[kind] += n
         self._done, self._cells_done, self._failed, self._stopped = 0, 0, 0, 0
@@ -104,22 +108,23 @@ class Progress:
         self._lock = threading.Lock()
 
     def add(self, record: Mapping[str, Any], wasted_seconds: float = 0.0) -> None:
-        """Count a record of the study; they may come in any order.
+        """Count a record of the study; those of events and backbones come before the trials made of them.
 
         wasted_seconds: device-seconds of its other tries. Trials of cells that the study no longer has only cost.
         """
         with self._lock:
             device = record.get("device") or "cpu"
             self._spent[device] = self._spent.get(device, Spent()) + charge_of(record, wasted_seconds)
-            if record["level"] == "trial" and (cell := self._cells.get(cell_name(record))):
+            record = {**record, **self._names.of(record)}
+            if record["level"] == "trial" and (cell := self._cells.get(record["cell"])):
                 self._add_trial(cell, record)
 
     def standing(self, now: float) -> Standing:
         """How the study stands. now: seconds since the epoch."""
         with self._lock:
             rate, at_once, span = self._speed(now)
-            work = sum(n * self._pace.expected(self._kinds[kind], kind[2]) for kind, n in self._left.items() if n > 0)
-            new = sum(n for kind, n in self._left.items() if n > 0 and not self._pace.knows(self._kinds[kind], kind[2]))
+            work = sum(n * self._pace.expected(self._kinds[kind], kind[3]) for kind, n in self._left.items() if n > 0)
+            new = sum(n for kind, n in self._left.items() if n > 0 and not self._pace.knows(self._kinds[kind], kind[3]))
             return Standing(
                 cells=len(self._cells),
                 cells_done=self._cells_done,
@@ -141,7 +146,7 @@ class Progress:
         if self._open[cell.name, phase] <= 0:
             return  # confirmed at a second ratio after a search that was decided anew
         self._open[cell.name, phase] -= 1
-        self._left[cell.strategy, cell.size, phase] -= 1
+        self._left[cell.network, cell.strategy, cell.size, phase] -= 1
         self._done += 1
         self._cells_done += phase == "confirm" and self._open[cell.name, phase] == 0
         self._failed += record["outcome"] == "failed"

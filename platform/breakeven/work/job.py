@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from breakeven import provenance
 from breakeven.events.store import Dataset
+from breakeven.fingerprint import fingerprint
 from breakeven.ledger import levels
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.study.plan import Trial
-from breakeven.study.spec import Finetuning, Network, Pretraining, task
+from breakeven.study.spec import Finetuning, Network, Pretraining
 from breakeven.work.deadline import Check
 
 
@@ -42,16 +44,24 @@ class TrialJob:
 class PretrainingJob:
     """All that the workers need: plain values and paths on shared storage."""
 
-    hash: str
-    objective: str
+    name: str
+    """Of the backbone, for people."""
+    identity: dict[str, Any]
     network: Network
     settings: Pretraining
     datasets: tuple[Dataset, ...]
     """Events of the classes, in the order of the class numbers."""
+    start: Path | None
+    """Folder of the backbone whose weights it starts from; None: from scratch."""
     ledger: Path
     backbone: Path
     """Folder that the finished backbone is written to."""
-    device: str
+    device: str = "cpu"
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of the identity: the name of its record in the ledger."""
+        return fingerprint(self.identity)
 
 
 Train = Callable[[TrialJob, Check], dict[str, Any]]
@@ -72,13 +82,14 @@ def lost_record(job: TrialJob, reason: str) -> levels.Trial:
 def about(job: TrialJob) -> levels.Trial:
     """Who a record is: identity, names, provenance."""
     trial = job.trial
-    wanted = task(trial.cell.task)
+    wanted = trial.cell.task
     return {
         "level": "trial",
         "record": trial.hash,
         "phase": trial.phase,
         "cell": trial.cell.name,
-        "task": trial.cell.task,
+        "task": wanted.name,
+        "network": trial.cell.network,
         "signal": wanted.signal,
         "background": wanted.background,
         "pretraining": trial.cell.pretraining,

@@ -19,7 +19,7 @@ from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
 from breakeven.training.loop import train
-from breakeven.training.recipe import Recipe
+from breakeven.training.recipe import Recipe, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
@@ -59,11 +59,13 @@ def train_share(
                 curve.append(epoch_line(new.curve[-1]))
                 atomic.write_json(progress, curve)
 
-    training = Training(model, events, train_sample, validation_sample, recipe_of(job))
+    strategy = Strategy("finetune" if job.start else "scratch")
+    backbone = checkpoints.read_weights(job.start) if job.start else None
+    training = Training(model, events, train_sample, validation_sample, recipe_of(job), strategy, backbone)
     result = train(training, workers=workers, save=save, resume_from=state)
     if claim is not None:
         facts = training_facts(result) | {
-            "pretraining": job.objective,
+            "pretraining": job.name,
             "device": job.device,
             "kernel": model.kernel(),
             "workers": workers.world,
@@ -81,10 +83,10 @@ def train_share(
 
 
 def recipe_of(job: PretrainingJob) -> Recipe:
-    """The training numbers of a pretraining."""
+    """The training numbers of a pretraining; one that starts from another backbone trains all layers at one rate."""
     settings = job.settings
     return Recipe(
-        objective=job.objective,  # type: ignore[arg-type]
+        objective=settings.objective,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -108,7 +110,7 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, device)
-    multiclass = job.objective == "multiclass"
+    multiclass = job.settings.objective == "multiclass"
     target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else chosen.labels)
     samples = []
     for split in (Split.TRAIN, Split.VALIDATION):

@@ -22,7 +22,6 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
 from breakeven.models.backbone import Backbone
-from breakeven.study.spec import task
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
@@ -156,9 +155,8 @@ Seen = dict[Dataset, dict[Split, np.ndarray]]
 
 def seen_by(job: TrialJob) -> Seen:
     """Rows of both datasets, signal first, that a trial may see: its subset, validation, test if it confirms."""
-    wanted = task(job.trial.cell.task)
-    seen = {}
-    for process in (wanted.signal, wanted.background):
+    task, seen = job.trial.cell.task, {}
+    for process in (task.signal, task.background):
         arrays = _arrays(job.datasets[process])
         rows = {
             Split.TRAIN: subset(arrays.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process),
@@ -260,11 +258,10 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     most, cell = job.settings.represented_events, job.trial.cell
     if not most or cell.size != max(job.settings.sizes):
         return {}
-    wanted = task(cell.task)
-    arrays = [_arrays(job.datasets[process]) for process in (wanted.signal, wanted.background)]
+    arrays = [_arrays(job.datasets[process]) for process in (cell.task.signal, cell.task.background)]
     rows = [
         capped(found, Split.TEST, most, process)
-        for found, process in zip(arrays, (wanted.signal, wanted.background), strict=True)
+        for found, process in zip(arrays, (cell.task.signal, cell.task.background), strict=True)
     ]
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, job.device)

@@ -1,0 +1,157 @@
+"""What is wrong with a study, told before anything runs: the first field that cannot be, its value, and the way out."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from breakeven.study.spec import (
+    Finetuning,
+    Generation,
+    InvalidStudy,
+    Network,
+    Precision,
+    Pretraining,
+    Search,
+    Study,
+    check_part_name,
+    nearest,
+)
+
+__all__ = ["check", "check_distinct"]
+
+_POSITIVE: dict[type, tuple[str, ...]] = {
+    Generation: ("events_per_process", "shard_events"),
+    Network: ("iterations", "hidden"),
+    Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events"),
+    Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "validation_events",
+                 "test_events", "gpu_share"),
+    Search: ("low", "published", "seeds"),
+}  # fmt: skip
+_NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
+    Pretraining: ("events_per_process", "workers"),
+    Finetuning: ("steps", "represented_events", "trial_seconds"),
+    Search: ("trials",),
+}
+_NO_REPEATS: dict[type, tuple[str, ...]] = {
+    Pretraining: ("objectives", "processes"),
+    Finetuning: ("tasks", "sizes", "strategies"),
+}
+
+
+def check(study: Study, known_processes: Collection[str]) -> None:
+    """Refuse a study that cannot be run, by the first field that is wrong.
+
+    Args:
+        study: what is asked.
+        known_processes: the catalogue's content.
+
+    Raises:
+        InvalidStudy: names the field, the value and the way out.
+    """
+    for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
+        for name in given:
+            check_part_name(field_name, name)
+            if field_name != "name" and "_vs_" in name:
+                raise InvalidStudy(f"{field_name}: {name!r} holds '_vs_', which stands between the processes of a task")
+    files: dict[Path, str] = {}
+    for name, file in study.generation.lhe.items():
+        if (other := files.setdefault(Path(file).resolve(), name)) != name:
+            raise InvalidStudy(f"generation.lhe: {other!r} and {name!r} are the same file {file}: name it only once")
+    networks, pretrainings = _networks(study), _pretrainings(study)
+    check_distinct("networks", study.networks)
+    parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
+             "search": study.search}  # fmt: skip
+    for at, part in parts.items():
+        numbers = {f"{at}.{name.replace('_', '-')}": getattr(part, name) for name in _POSITIVE[type(part)]}
+        if isinstance(part, Finetuning):
+            numbers |= {f"{at}.sizes[{i}]": size for i, size in enumerate(part.sizes)}
+        if isinstance(part, Generation):
+            numbers |= {f"{at}.fewer.{name}": n for name, n in part.fewer.items()}
+        for name, value in numbers.items():
+            if not math.isfinite(value) or value <= 0:
+                raise InvalidStudy(f"{name} is {value}: it must be above zero")
+        for field_name in _NOT_NEGATIVE.get(type(part), ()):
+            value = getattr(part, field_name)
+            if not math.isfinite(value) or value < 0:
+                name = f"{at}.{field_name.replace('_', '-')}"
+                raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
+        if isinstance(part, Pretraining | Finetuning) and part.precision not in get_args(Precision):
+            raise InvalidStudy(f"{at}.precision is {part.precision!r}: choose {', '.join(get_args(Precision))}")
+        for field_name in _NO_REPEATS.get(type(part), ()):
+            if len(set(values := getattr(part, field_name))) < len(values):
+                raise InvalidStudy(f"{at}.{field_name} is {values}: name each only once")
+    if study.finetuning.gpu_share > 1:
+        raise InvalidStudy(
+            f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
+        )
+    if study.search.high < study.search.low:
+        raise InvalidStudy(f"search.high is {study.search.high}, below search.low {study.search.low}: swap them")
+    if not study.finetuning.tasks or not study.finetuning.sizes:
+        raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
+    known_processes = {*known_processes, *study.generation.lhe}
+    for wanted in study.finetuning.resolved():
+        _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
+    _check_names("generation.fewer", study.generation.fewer, known_processes)
+    for at, settings in pretrainings.items():
+        _check_names(f"{at}.processes", settings.processes, known_processes)
+        if len(settings.processes) == 1 and "multiclass" in settings.objectives:
+            raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
+
+
+def _networks(study: Study) -> dict[str, Network]:
+    """The networks by the field that they stand in. Raises InvalidStudy where their names will not do."""
+    _check_named("network", study.network, Network(), study.networks)
+    return {f"networks.{name}": network for name, network in study.networks.items()} or {"network": study.network}
+
+
+def _pretrainings(study: Study) -> dict[str, Pretraining]:
+    """The pretrainings by the field that they stand in. Raises InvalidStudy on names, objectives and starts that won't do."""
+    _check_named("pretraining", study.pretraining, Pretraining(), study.pretrainings)
+    if not study.pretrainings and study.pretraining.start:
+        raise InvalidStudy(
+            f"pretraining.start is {study.pretraining.start!r}: only one of several pretrainings has another to start "
+            "from; give them names in `pretrainings`"
+        )
+    for name, settings in study.pretrainings.items():
+        if name == "none":
+            raise InvalidStudy("pretrainings: 'none' stands for training from scratch; choose another name")
+        if len(settings.objectives) != 1:
+            raise InvalidStudy(
+                f"pretrainings.{name}.objectives is {settings.objectives}: a named pretraining has one; give each a name"
+            )
+        before = [name]
+        while start := study.pretrainings[before[-1]].start:
+            _check_names(f"pretrainings.{before[-1]}.start", (start,), study.pretrainings)
+            if start in before:
+                raise InvalidStudy(
+                    f"pretrainings.{before[-1]}.start is {start!r}, which starts from {name!r}: a circle"
+                )
+            before.append(start)
+    return {f"pretrainings.{name}": one for name, one in study.pretrainings.items()} or {
+        "pretraining": study.pretraining
+    }
+
+
+def _check_named(single: str, one: Any, default: Any, several: Mapping[str, Any]) -> None:
+    """Raise InvalidStudy unless either `one` or `several` are asked for, the latter once each and with names that will do."""
+    if several and one != default:
+        raise InvalidStudy(
+            f"{single} is not as by default, and {single}s names {', '.join(several)}: a study has the one or the others; "
+            f"set the fields of each, as {single}s.{next(iter(several))}"
+        )
+    for name in several:
+        check_part_name(f"{single}s", name)
+
+
+def check_distinct(field_name: str, values: Mapping[str, Any]) -> None:
+    """Raise InvalidStudy where two names stand for the same."""
+    for name, value in values.items():
+        if (first := next(other for other, known in values.items() if known == value)) != name:
+            raise InvalidStudy(f"{field_name}: {first!r} and {name!r} are the same: name it only once")
+
+
+def _check_names(field_name: str, values: Iterable[str], known: Collection[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise InvalidStudy(f"{field_name}: {value!r} is not known; the nearest known: {nearest(value, known)}")
