@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from breakeven.benchmarks import engines, loading, report, work
+from breakeven.benchmarks.card import Ceilings
 from breakeven.benchmarks.engines import Case, EnginesDisagree, Measured
 from breakeven.benchmarks.timing import Timing, interleaved
 from breakeven.models import build
@@ -32,7 +33,7 @@ def test_pytorch_geometric_from_a_list_of_graphs_is_the_same_network(counts: tup
     events = events_of(counts)
     native = build(4).double()
     nodes = events.nodes.double()
-    native.measure_scaling(nodes, events.offsets)
+    native.fit_scaling([(nodes, events.offsets)])
     batched = geometric.batch(geometric.event_graphs(nodes, events.offsets))
     outputs = geometric.GeometricNetwork(native)(batched), native(nodes, events.offsets)
     torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
@@ -96,7 +97,9 @@ def test_figures_follow_from_timings() -> None:
         return Measured(Case(engine, 1024, threads), timing, flop=10**9)
 
     measured = [timed("native", 1, 0.2, 0.3), timed("dgl_built", 1, 0.8, 9.0), timed("dgl_cached", 1, 0.6, 9.0)]
-    figures = report.engine_figures(measured, 0.002, {"narrow 1": 1e9, "narrow 2": 2e10, "wide": 5e10}, "cpu")
+    figures = report.engine_figures(
+        measured, 0.002, Ceilings(0.0, wide={"float32": 5e10}, narrow={"float32": 2e10}), "cpu"
+    )
     assert figures["native_over_dgl_built"] == pytest.approx(4.0)
     assert figures["native_over_dgl_cached"] == pytest.approx(3.0)
     assert figures["loading_share"] == pytest.approx(0.01)

@@ -53,7 +53,7 @@ def random_events(counts: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tenso
 
 def network(dtype: torch.dtype = torch.float32, **options: Any) -> EventNetwork:
     model = build(5, seed=3, **options)
-    model.measure_scaling(*random_events((3, 1, 20, 7, 2), seed=9))
+    model.fit_scaling([random_events((3, 1, 20, 7, 2), seed=9)])
     with torch.no_grad():  # so that no norm is the identity and no gradient is zero by chance
         for name, parameter in model.named_parameters():
             if "norm" in name:

@@ -46,7 +46,7 @@ def random_events(sizes: Sequence[int], seed: int = 0) -> tuple[Tensor, Tensor]:
 def network(n_outputs: int, seed: int = 0, **options: Any) -> EventNetwork:
     """A network none of whose parameters and statistics is trivial."""
     model = build(n_outputs, seed=seed, **options)
-    model.measure_scaling(*random_events((3, 1, 8 + seed, 2), seed=50 + seed))
+    model.fit_scaling([random_events((3, 1, 8 + seed, 2), seed=50 + seed)])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or "bias" in name:

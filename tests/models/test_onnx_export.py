@@ -28,7 +28,7 @@ def test_the_exported_network_gives_what_torch_gives(datasets: dict[str, Dataset
     arrays = open_arrays(datasets["WH"])
     nodes, offsets = torch.from_numpy(np.array(arrays.nodes)), torch.from_numpy(np.array(arrays.offsets))
     model = build(12, seed=3, shared_blocks=True)
-    model.measure_scaling(nodes, offsets)
+    model.fit_scaling([(nodes, offsets)])
     export_onnx(model, tmp_path / "backbone.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["backbone.onnx"], "one file, with its weights in it"
     session = onnxruntime.InferenceSession(tmp_path / "backbone.onnx")

@@ -35,7 +35,7 @@ def networks(n: int, **options: bool) -> list[EventNetwork]:
     found = [build(5, seed=seed, **options).double() for seed in range(n)]
     for seed, model in enumerate(found):
         counts = (3, 1, 8 + seed, 2)
-        model.measure_scaling(random_events(counts, seed=50 + seed), torch.tensor([0, *counts]).cumsum(0))
+        model.fit_scaling([(random_events(counts, seed=50 + seed), torch.tensor([0, *counts]).cumsum(0))])
         with torch.no_grad():  # so that no norm is the identity
             for name, parameter in model.named_parameters():
                 if "norm" in name:

@@ -204,5 +204,4 @@ class _Rank:
 
     def __init__(self, rank: int, world: int) -> None:
         self.rank, self.world = rank, world
-        self.sum_gradients, self.sum_scalars = ALONE.sum_gradients, ALONE.sum_scalars
-        self.sum_in_place, self.gather = ALONE.sum_in_place, ALONE.gather
+        self.sum_gradients, self.add_up, self.gather = ALONE.sum_gradients, ALONE.add_up, ALONE.gather

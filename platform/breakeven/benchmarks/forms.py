@@ -88,7 +88,7 @@ def model_of(events: EventTensors, n_outputs: int, seed: int = 0) -> EventNetwor
     """A network whose weights and scaling depend on events and seed alone."""
     model = build(n_outputs, seed=seed)
     offsets = events.offsets[: min(events.n_events, 4000) + 1].cpu()
-    model.measure_scaling(events.nodes[: int(offsets[-1])].cpu(), offsets)
+    model.fit_scaling([(events.nodes[: int(offsets[-1])].cpu(), offsets)])
     return model.to(events.device)
 
 

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven.fingerprint import encode, fingerprint
-from breakeven.ledger import compact_json
 
 VERSION = 3
 """Schema of what is written. Still read are version 2 (metrics among the other facts) and version 1 (the same, with a
@@ -56,7 +55,7 @@ class Kept:
     file: str
     """The file that it was written to first; with its place there it tells a try from a repeat."""
     place: int
-    squeezed: bytes
+    compressed: bytes
     """Exact JSON, compressed."""
     name: str
     outcome: str
@@ -67,12 +66,24 @@ class Kept:
     @property
     def text(self) -> bytes:
         """Exact JSON."""
-        return zlib.decompress(self.squeezed)
+        return zlib.decompress(self.compressed)
 
     @property
     def record(self) -> dict[str, Any]:
         """The record, read anew."""
-        return _with_metrics(compact_json.loads(self.text))
+        return _with_metrics(loads(self.text))
+
+
+def loads(text: str | bytes) -> Any:
+    """What `json.loads` gives, in little memory: equal strings, in this and all other texts read so, are one object.
+
+    Thousands of records have the same names and words: half of a trial's record is such strings.
+    """
+    return json.loads(text, object_pairs_hook=_shared)
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {sys.intern(key): sys.intern(value) if type(value) is str else value for key, value in pairs}
 
 
 def kept(file: str, place: int, record: Mapping[str, Any], text: bytes | None = None) -> Kept:

@@ -61,18 +61,13 @@ class Scaling(nn.Module):
         """Standardised number of objects; nodes_per_event: [n_events] int64 -> [n_events, 1]."""
         return (nodes_per_event[..., None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
 
-    def measure(self, nodes: Tensor, offsets: Tensor) -> None:
-        """Set all statistics from events; nodes: [n_nodes, 7], offsets: [n_events + 1] int64.
-
-        A feature that never varies (the b-tag of a sample without jets) gets the standard deviation 1.
-        Raises ValueError without events and on a feature that is not finite.
-        """
-        parts = (offsets[start : start + EVENTS_AT_ONCE + 1] for start in range(0, len(offsets) - 1, EVENTS_AT_ONCE))
-        self.measure_batches((nodes[int(part[0]) : int(part[-1])], part) for part in parts)
-
     @torch.no_grad()
-    def measure_batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """As `measure`, from (nodes, offsets) of EVENTS_AT_ONCE events at most: memory stays that of one batch."""
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Set all statistics from nodes [n_nodes, 7] and offsets [n_events + 1] int64 of EVENTS_AT_ONCE events at most.
+
+        Memory stays that of one batch. A feature that never varies (the b-tag of a sample without jets) gets the standard
+        deviation 1. Raises ValueError without events and on a feature that is not finite.
+        """
         moments = {name: _Moments() for name in ("node", "edge", "global")}
         for nodes, offsets in batches:
             raw = nodes.double()

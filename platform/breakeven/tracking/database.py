@@ -58,8 +58,6 @@ class Connection:
 
     def __init__(self, uri: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.uri, self.patience_seconds = uri, patience_seconds
-        self.retries = 0
-        """Calls that met a lock and were made again."""
 
     def client(self) -> MlflowClient:
         """MLflow's client, its database opened; a new SQLite file is made first."""
@@ -78,7 +76,6 @@ class Connection:
             except _UNREACHED as error:
                 if not _locked(error) or time.monotonic() + pause > until:
                     raise self._unavailable(error) from error
-            self.retries += 1
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 

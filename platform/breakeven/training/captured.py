@@ -113,7 +113,7 @@ class Captured:
         self._begin(active)
         for _ in range(_longest(self._n_steps, active)):
             self._replay_training()
-        losses = self._workers.sum_scalars(self._losses * self._batches.whole * self._active)
+        losses = self._workers.add_up(self._losses * self._batches.whole * self._active)
         return losses.cpu()
 
     def predict(self, active: Sequence[bool]) -> list[Tensor]:
@@ -167,7 +167,7 @@ class Captured:
 
         def step() -> None:
             calculate()
-            self._workers.sum_in_place(self.engine.gradient)
+            self._workers.add_up(self.engine.gradient)
             learn()
 
         self._replay_training = step

@@ -55,7 +55,7 @@ class Eager:
             losses.append(loss.detach())
             # Reading a loss makes a GPU wait, so they are read many at a time, and summed so that all workers agree.
             if len(losses) == _BATCHES_BETWEEN_CHECKS or number == len(batches) - 1:
-                summed = workers.sum_scalars(torch.stack(losses).double())
+                summed = workers.add_up(torch.stack(losses).double())
                 check_batches(training, summed, epoch, first=number + 1 - len(losses))
                 total += float(summed.sum())
                 losses.clear()

@@ -19,19 +19,25 @@ N_REGRESSION_LABELS = 5
 
 @dataclass(frozen=True)
 class Objective:
-    """prepare: checks and converts targets.  loss_sum: (outputs [n, n_outputs], prepared targets) -> sum over events.
-
-    losses: the same for each event [n], for batches of which some events do not count.
+    """prepare: checks and converts targets.  loss: (outputs [n, n_outputs], prepared targets, "sum") -> sum over events,
+    and with "none" for each event [n], for batches of which some events do not count.
     scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
     """
 
     name: str
     n_outputs: int
     prepare: Callable[[Tensor], Tensor]
-    loss_sum: Callable[[Tensor, Tensor], Tensor]
-    losses: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor, str], Tensor]
     scores: Callable[[Tensor], Tensor]
     metrics: Callable[..., dict[str, float]]
+
+    def loss_sum(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss summed over events."""
+        return self.loss(outputs, target, "sum")
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each event [n]."""
+        return self.loss(outputs, target, "none")
 
 
 def named_objective(name: str, n_outputs: int) -> Objective:
@@ -58,7 +64,7 @@ def binary(n_outputs: int = 1) -> Objective:
     if n_outputs != 1:
         raise ValueError(f"the binary objective needs a model with 1 output, this one has {n_outputs}")
 
-    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_losses, _binary_scores, metrics.binary_metrics)
+    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, metrics.binary_metrics)
 
 
 def multiclass(n_outputs: int) -> Objective:
@@ -70,7 +76,6 @@ def multiclass(n_outputs: int) -> Objective:
         n_outputs,
         partial(_class_numbers, n_classes=n_outputs),
         _multiclass_loss,
-        _multiclass_losses,
         _multiclass_scores,
         metrics.multiclass_metrics,
     )
@@ -91,52 +96,35 @@ def multilabel(n_outputs: int, n_regression: int = N_REGRESSION_LABELS) -> Objec
         n_outputs,
         partial(_labels, n_labels=n_outputs, n_regression=n_regression),
         partial(_multilabel_loss, n_regression=n_regression),
-        partial(_multilabel_losses, n_regression=n_regression),
         partial(_multilabel_scores, n_regression=n_regression),
         partial(metrics.multilabel_metrics, n_regression=n_regression),
     )
 
 
-def _binary_loss(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="sum")
-
-
-def _binary_losses(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="none")
+def _binary_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction=reduction)
 
 
 def _binary_scores(outputs: Tensor) -> Tensor:
     return torch.sigmoid(outputs[:, 0])
 
 
-def _multiclass_loss(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, target, reduction="sum")
-
-
-def _multiclass_losses(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, target, reduction="none")
+def _multiclass_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return functional.cross_entropy(outputs, target, reduction=reduction)
 
 
 def _multiclass_scores(outputs: Tensor) -> Tensor:
     return torch.softmax(outputs, dim=1)
 
 
-def _multilabel_loss(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
+def _multilabel_loss(outputs: Tensor, target: Tensor, reduction: str, n_regression: int) -> Tensor:
     target = target.to(outputs.dtype)
-    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum()
-    entropies = functional.binary_cross_entropy_with_logits(
-        outputs[:, n_regression:], target[:, n_regression:], reduction="sum"
-    )
-    return (squares + entropies) / outputs.shape[1]
-
-
-def _multilabel_losses(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
-    target = target.to(outputs.dtype)
-    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum(1)
+    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square()
     entropies = functional.binary_cross_entropy_with_logits(
         outputs[:, n_regression:], target[:, n_regression:], reduction="none"
     )
-    return (squares + entropies.sum(1)) / outputs.shape[1]
+    over = None if reduction == "sum" else 1
+    return (squares.sum(over) + entropies.sum(over)) / outputs.shape[1]
 
 
 def _multilabel_scores(outputs: Tensor, n_regression: int) -> Tensor:
