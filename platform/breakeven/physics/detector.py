@@ -112,11 +112,6 @@ def reconstruct(particles: Particles, random: np.random.Generator) -> Objects:
     return _collect(n_events, jets, b_tag, isolated, met)
 
 
-def concatenate(parts: list[Objects]) -> Objects:
-    """The objects of several batches as one."""
-    return Objects(*(np.concatenate([getattr(part, name) for part in parts]) for name in Objects.__dataclass_fields__))
-
-
 def take(objects: Objects, events: NDArray[np.int64]) -> Objects:
     """The objects of the events with these numbers, in this order."""
     _, index = pairs_within_event(events, objects.counts)

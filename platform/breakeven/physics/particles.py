@@ -3,12 +3,18 @@
 Holds the event record after the generator and before the detector. Never keeps a generator, never smears anything.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Columns = TypeVar("Columns", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,12 @@ def from_pythia(batch: ak.Array, particle_data: Any) -> Particles:
         energy=np.asarray(momentum["e"].data),
         charge=charge,
     )
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """Several batches as one: dataclasses of arrays, joined column by column."""
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

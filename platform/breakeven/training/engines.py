@@ -67,7 +67,7 @@ def captured_heads(trainings: Sequence[Training]) -> Captured:
     samples = [sample for one in trainings for sample in (one.training, one.validation)]
     features = torch.cat(
         [
-            represent_events(one.model, one.events, torch.cat([one.training.index, one.validation.index]))
+            in_batches(one.model.represent, one.events, torch.cat([one.training.index, one.validation.index]))
             for one in trainings
         ]
     )
@@ -91,27 +91,18 @@ def kernel_of(model: Backbone, precision: Precision, strategy: Strategy) -> str:
     return "triton" if strategy.name != "frozen" and gpu.serves(model, precision) else "captured"
 
 
-def predict_events(model: Backbone, events: EventTensors, index: Tensor, at_once: int | None = None) -> Tensor:
-    """The outputs of `model` for the events `index` [n], [n, n_outputs] in the model's precision.
-
-    at_once: events at a time; None: as many as suit the device.
-    """
-    return _in_batches(model, events, index, at_once)
-
-
-def represent_events(model: Backbone, events: EventTensors, index: Tensor, at_once: int | None = None) -> Tensor:
-    """What the head of `model` sees of the events `index` [n], [n, hidden]; at_once: see predict_events."""
-    return _in_batches(model.represent, events, index, at_once)
-
-
 def events_at_once(device: torch.device) -> int:
     """Events to evaluate at a time: on CPU what a cache holds, on a GPU what keeps it busy."""
     return _AT_ONCE_ON_GPU if device.type == "cuda" else _AT_ONCE_ON_CPU
 
 
 @torch.no_grad()
-def _in_batches(
-    function: Callable[[Tensor, Tensor], Tensor], events: EventTensors, index: Tensor, at_once: int | None
+def in_batches(
+    function: Callable[..., Tensor], events: EventTensors, index: Tensor, at_once: int | None = None
 ) -> Tensor:
+    """What a model, or its `represent`, gives for the events `index` [n], one row per event, in the model's precision.
+
+    at_once: events at a time; None: as many as suit the device.
+    """
     parts = index.split(at_once or events_at_once(events.device))
     return torch.cat([function(*events.gather(rows)) for rows in parts])

@@ -19,7 +19,7 @@ from breakeven.training.captured_alone import CapturedAlone, can_be_captured
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
 from breakeven.training.eager import Eager
-from breakeven.training.engines import events_at_once, predict_events
+from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import check_validation
 from breakeven.training.objectives import named_objective, quality
@@ -131,7 +131,7 @@ def evaluate(
     chosen = named_objective(objective, model.n_outputs)
     prepared = ready_sample(sample, events, chosen, "evaluation")
     own = prepared.index[share(len(prepared), workers.rank, workers.world)]
-    outputs = workers.gather(predict_events(model, events, own, batch_size))
+    outputs = workers.gather(in_batches(model, events, own, batch_size))
     values = quality(chosen, outputs, prepared.target)
     return values | working_points(chosen.scores(outputs), prepared.target) if objective == "binary" else values
 
