@@ -141,8 +141,7 @@ def test_a_process_number_used_again_is_another_process(tmp_path):
         heartbeat = tmp_path / "drivers" / one.owner
         with leases(tmp_path, patience=1000) as two:
             assert not two.take("a")
-            one._stop.set()
-            one._thread.join()
+            one._heart.stop()
             heartbeat.write_text(heartbeat.read_text().replace(lease._born(os.getpid()), "1"))
             time.sleep(two.beat_seconds)
             assert two.take("a")
@@ -196,8 +195,7 @@ def test_one_of_many_takes_over(tmp_path):
 def test_a_driver_that_slept_through_a_takeover_has_lost_the_lease(tmp_path, clock):
     with leases(tmp_path) as one, leases(tmp_path) as two:
         assert one.take("a") and not two.take("a")
-        one._stop.set()  # it stands still: stopped, or cut off from the disk
-        one._thread.join()
+        one._heart.stop()  # it stands still: stopped, or cut off from the disk
         assert taken_after_patience(two, "a", clock)
         assert not one.take("a")
         one.release("a")
@@ -250,7 +248,7 @@ def test_a_disk_that_takes_no_heartbeat_is_told(tmp_path, monkeypatch):
         time.sleep(PATIENCE)
         with pytest.raises(OSError, match="No space left"):
             mine.take("b")
-        assert mine._thread.is_alive()
+        assert mine._heart._thread.is_alive()
 
 
 def test_what_drivers_are_at(tmp_path):

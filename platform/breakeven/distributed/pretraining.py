@@ -18,6 +18,7 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from breakeven.beat import Beat
 from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.study.spec import Pretraining
@@ -131,18 +132,11 @@ class _Watcher:
         self.path, self.on_epoch, self.seen = path, on_epoch, 0
 
     def __enter__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="pretraining progress")
-        self._thread.start()
+        self._beat = Beat(1.0, self._look, "pretraining progress")
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._beat.stop()
         self._look()
-
-    def _run(self) -> None:
-        while not self._stop.wait(1.0):
-            self._look()
 
     def _look(self) -> None:
         if not self.path.exists():

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import socket
-import threading
 import time
 from pathlib import Path
+
+from breakeven.beat import Beat
 
 BEAT_SECONDS = 1.0
 
@@ -35,16 +36,14 @@ class Claim:
         now_spent, before = _read(os.pread(self._file, 400, 0))
         self.wasted_seconds = now_spent + before
         self._start = self._clock()
-        self._stop = threading.Event()
-        self._beat()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="claim")
-        self._thread.start()
+        self._write()
+        self._beat = Beat(BEAT_SECONDS, self._write, "claim")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._stop.is_set():
-            self._end()
-            self._beat()
+        if not self._beat.stopped:
+            self._beat.stop()
+            self._write()
         os.close(self._file)
 
     def saved(self) -> None:
@@ -53,18 +52,10 @@ class Claim:
 
     def release(self) -> None:
         """Remove the claim: its record is written."""
-        self._end()
+        self._beat.stop()
         self.path.unlink(missing_ok=True)
 
-    def _end(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            self._beat()
-
-    def _beat(self) -> None:
+    def _write(self) -> None:
         """One write of fixed length over the last one: no flush, as a lost second costs less than a flush per second."""
         spent = (self._clock() - self._start) * self.share
         times = f'"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}'

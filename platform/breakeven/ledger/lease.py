@@ -14,7 +14,6 @@ import json
 import math
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from breakeven.beat import Beat
 
 __all__ = ["Driver", "Leases"]
 
@@ -82,19 +83,16 @@ class Leases:
         self._looked: dict[str, tuple[bool, float]] = {}
         """Whether each driver lived at the last look, and when that was."""
         self._beats = 0
-        self._stop = threading.Event()
 
     def __enter__(self) -> "Leases":
         for folder in (self.folder / "drivers", self.folder / "leases"):
             folder.mkdir(parents=True, exist_ok=True)
         self._beat()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="leases")
-        self._thread.start()
+        self._heart = Beat(self.beat_seconds, self._beat_unless_the_disk_fails, "leases")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._heart.stop()
         self._heartbeat(self.owner).unlink(missing_ok=True)
 
     def take(self, name: str) -> bool:
@@ -192,16 +190,9 @@ class Leases:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # it ended meanwhile, or is about to write its first heartbeat
             here = bool(machine()) and told.get("machine") == machine()
-            driver = Driver(
-                owner=path.name,
-                host=path.name.rsplit("-", 2)[0],
-                pid=pid,
-                study=str(told.get("study", "")),
-                doing=str(told.get("doing", "")),
-                alive=self.lives(path.name) and (here or silent < self.patience_seconds),
-                silent_seconds=silent,
-            )
-            drivers.append(driver)
+            alive = self.lives(path.name) and (here or silent < self.patience_seconds)
+            study, doing = (str(told.get(name, "")) for name in ("study", "doing"))
+            drivers.append(Driver(path.name, path.name.rsplit("-", 2)[0], pid, study, doing, alive, silent))
         return drivers
 
     def held(self) -> dict[str, str]:
@@ -213,16 +204,13 @@ class Leases:
         """Create the lease with this number; False where another driver was first."""
         path = self._path(name, number)
         try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with path.open("x") as file:
+                file.write(self.owner)
         except FileExistsError:
             return False
-        try:
-            os.write(file, self.owner.encode())
         except OSError:
             path.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(file)
         self._mine[name] = number
         return True
 
@@ -259,21 +247,17 @@ class Leases:
             return True
         return time.monotonic() - since < self.patience_seconds
 
-    def _run(self) -> None:
-        while not self._stop.wait(self.beat_seconds):
-            with suppress(OSError):  # a disk in trouble must not end the thread; `take` raises what lasts
-                self._beat()
+    def _beat_unless_the_disk_fails(self) -> None:
+        with suppress(OSError):  # a disk in trouble must not end the thread; `take` raises what lasts
+            self._beat()
 
     def _beat(self) -> None:
         """Write the heartbeat in place: one small write, opened anew so that NFS sends it on closing."""
         self._beats += 1
         about = {"beats": f"{self._beats:016d}", "study": self.study, "doing": self.doing[:200]}
         text = json.dumps({**_process(), **about}).ljust(_HEARTBEAT_BYTES - 1) + "\n"
-        file = os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            os.write(file, text.encode())
-        finally:
-            os.close(file)
+        with open(os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666), "w") as file:
+            file.write(text)
         self._beaten = time.monotonic()
 
     def _heartbeat(self, owner: str) -> Path:
