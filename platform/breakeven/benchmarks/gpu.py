@@ -18,14 +18,7 @@ from torch import Tensor
 from breakeven import provenance
 from breakeven.benchmarks import card, forms, loading, packs, work
 from breakeven.benchmarks.forms import Case, Form
-from breakeven.benchmarks.gpu_rows import (
-    DEFINITIONS,
-    Step,
-    Training,
-    ceilings_table,
-    steps_table,
-    trainings_table,
-)
+from breakeven.benchmarks.gpu_rows import DEFINITIONS, Step, Training, ceilings_table, steps_table, trainings_table
 from breakeven.benchmarks.timing import interleaved
 from breakeven.estimate.cards import SCHEMA
 from breakeven.terminal import console, show, show_error

@@ -60,11 +60,7 @@ def pretrain(
             _worker,
             train_loop_config={"job": job, "progress": str(progress)},
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo", timeout_s=300),
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=bool(resources.gpus),
-                resources_per_worker=share,
-            ),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(resources.gpus), resources_per_worker=share),
             run_config=RunConfig(
                 name=job.hash,
                 storage_path=str(storage.resolve()),

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from breakeven.feature import MOMENTUM_FLOOR, OBJECT
-from breakeven.models.graph import (
-    N_EDGE_FEATURES,
-    N_GLOBAL_FEATURES,
-    N_NODE_FEATURES,
-    edge_features,
-    fully_connected,
-)
+from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES, edge_features, fully_connected
 
 _LOGARITHMIC = [column for column, feature in enumerate(OBJECT) if feature.log_floor is not None]
 _MOMENTA = slice(_LOGARITHMIC[0], _LOGARITHMIC[-1] + 1, _LOGARITHMIC[1] - _LOGARITHMIC[0])
@@ -40,11 +34,7 @@ class Scaling(nn.Module):
 
     def __init__(self, log_momenta: bool) -> None:
         super().__init__()
-        for name, width in (
-            ("node", N_NODE_FEATURES),
-            ("edge", N_EDGE_FEATURES),
-            ("global", N_GLOBAL_FEATURES),
-        ):
+        for name, width in (("node", N_NODE_FEATURES), ("edge", N_EDGE_FEATURES), ("global", N_GLOBAL_FEATURES)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
             self.register_buffer(f"{name}_std", torch.ones(width))
         self.register_buffer("log_momenta", torch.tensor(log_momenta))

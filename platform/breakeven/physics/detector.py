@@ -19,13 +19,7 @@ from fastjet import _swig
 from numpy.typing import NDArray
 
 from breakeven.physics import response
-from breakeven.physics.particles import (
-    Particles,
-    delta_r_squared,
-    event_of,
-    last_copies,
-    pairs_within_event,
-)
+from breakeven.physics.particles import Particles, delta_r_squared, event_of, last_copies, pairs_within_event
 
 # FastJet greets once per process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
 _swig.ClusterSequence.set_fastjet_banner_stream(None)

@@ -54,11 +54,7 @@ class _Boson:
 
 
 def squared_amplitude(
-    momenta: Momenta,
-    mass: float,
-    yukawa: tuple[float, float] | None = None,
-    *,
-    replace_polarisation: int | None = None,
+    momenta: Momenta, mass: float, yukawa: tuple[float, float] | None = None, *, replace_polarisation: int | None = None
 ) -> SquaredAmplitude:
     """|M|^2 of g g -> t tbar (yukawa None) or g g -> t tbar H with yukawa = (c_even, c_odd).
 
