@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from breakeven.models import build
-from breakeven.training import checkpoint
+from breakeven.training import checkpoint, engines
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.loop import CannotResume, evaluate, represent, train
@@ -150,12 +150,13 @@ def test_a_frozen_backbone_stays_and_equals_training_through_the_network(
 
 
 def test_represent_gives_every_layer_up_to_what_the_head_sees(
-    three_classes: tuple[EventTensors, Sample, Sample],
+    three_classes: tuple[EventTensors, Sample, Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events, training, _ = three_classes
     model = build(3)
     index = training.index[[5, 3, 60]]
-    found = represent(model, events, index, batch_size=2)
+    monkeypatch.setattr(engines, "_AT_ONCE_ON_CPU", 2)
+    found = represent(model, events, index)
     assert list(found) == ["encoder", "block 1", "block 2", "block 3", "block 4", "decoder"]
     assert all(layer.shape == (3, 64) and not layer.requires_grad for layer in found.values())
     torch.testing.assert_close(model.head(found["decoder"]), model(*events.gather(index)))

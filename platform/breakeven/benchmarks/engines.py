@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from breakeven.benchmarks import forms, work
-from breakeven.benchmarks.timing import Timing, interleaved
+from breakeven.benchmarks.timing import Timing, interleaved, on_one_thread
 from breakeven.models import build, graph_network_dgl
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph_network_dgl import GraphNetworkDGL
@@ -70,9 +70,8 @@ def measure(
         engines = [engine for engine in engines if not engine.startswith("dgl")]
     if importlib.util.find_spec("torch_geometric") is None:
         engines = [engine for engine in engines if engine != "pyg"]
-    before, measured = torch.get_num_threads(), []
-    try:
-        torch.set_num_threads(threads[0])
+    measured: list[Measured] = []
+    with on_one_thread():
         for batch in batch_sizes:
             if batch > events.n_events:
                 raise ValueError(f"a batch of {batch:,} events needs as many, there are {events.n_events:,}")
@@ -95,8 +94,6 @@ def measure(
             )
             flop = work.model_flop(models[engines[0]], events.gather(index)[1])
             measured += [Measured(case, timing, flop) for case, timing in timings.items()]
-    finally:
-        torch.set_num_threads(before)
     return measured
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -104,24 +105,16 @@ class Benchmark:
         self._part("ceilings", self._measure_ceilings)
         if "triton" in sizes.forms:
             self._part("compiling the kernels", self._compile_kernels)
-        for form in sizes.forms:
-            for precision in sizes.precisions:
-                self._part(f"agreement of {form} in {precision}", self._measure_agreement, form, precision)
-        for batch in sizes.batches:
-            for precision in sizes.precisions:
-                self._measure_steps([Case(form, precision, batch) for form in sizes.forms])
+        for form, precision in product(sizes.forms, sizes.precisions):
+            self._part(f"agreement of {form} in {precision}", self._measure_agreement, form, precision)
         engines = [form for form in sizes.forms if form in forms.ENGINES]
-        for batch in sizes.large:
-            for precision in sizes.precisions:
-                self._measure_steps([Case(form, precision, batch) for form in engines])
-        for members in sizes.packs:
-            for precision in sizes.precisions:
-                if members > 1:
-                    self._measure_steps([Case(form, precision, sizes.pack_batch, members) for form in engines])
+        packs = [(sizes.pack_batch, members, engines) for members in sizes.packs if members > 1]
+        alone = [*((batch, 1, sizes.forms) for batch in sizes.batches), *((batch, 1, engines) for batch in sizes.large)]
+        for (batch, members, chosen), precision in product([*alone, *packs], sizes.precisions):
+            self._measure_steps([Case(form, precision, batch, members) for form in chosen])
         show(steps_table(self.steps))
-        for precision in sizes.precisions:
-            for members in sizes.packs:
-                self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
+        for precision, members in product(sizes.precisions, sizes.packs):
+            self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
         self._part("loading", self._measure_loading)
         return self._figures()
 
@@ -188,11 +181,11 @@ class Benchmark:
         for case in cases:
             if (case.form, case.precision) not in self._agree:
                 continue
-            self._part(str(case), lambda case=case: made.update({case: self._made(case)}))
+            self._part(str(case), lambda case=case: made.update({case: self._prepared(case)}))
         if made:
             self._part(f"timing of {', '.join(map(str, made))}", self._time, made)
 
-    def _made(self, case: Case) -> tuple[Callable[[], object], int | None]:
+    def _prepared(self, case: Case) -> tuple[Callable[[], object], int | None]:
         """The step of a case, taken once, and the memory that it needs on a GPU."""
         cuda = self.device.type == "cuda"
         before = torch.cuda.memory_allocated() if cuda else 0

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from rich.table import Table
 from torch import Tensor
 
-from breakeven.benchmarks.timing import Timing, interleaved
+from breakeven.benchmarks.timing import Timing, interleaved, on_one_thread
 from breakeven.models import build
 from breakeven.training.batches import EventTensors, Sample, epoch_order
 from breakeven.training.pack import Form, train_pack
@@ -34,21 +33,14 @@ class MeasuredPack:
 
 def measure(events: EventTensors, target: Tensor, sizes: Sequence[int], rounds: int) -> list[MeasuredPack]:
     """Time packs of all sizes in both forms, interleaved, on one thread; target: [n_events] int64 class numbers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     signal = (target == 0).float()
-    try:
-        timings = interleaved(
-            {
-                (form, size): partial(train_all, trainings_of(events, signal, RECIPE, size, TRAINING_EVENTS), form)
-                for size in sizes
-                for form in FORMS
-            },
-            rounds,
-            events.device,
-        )
-    finally:
-        torch.set_num_threads(before)
+    works = {
+        (form, size): partial(train_all, trainings_of(events, signal, RECIPE, size, TRAINING_EVENTS), form)
+        for size in sizes
+        for form in FORMS
+    }
+    with on_one_thread():
+        timings = interleaved(works, rounds, events.device)
     return [MeasuredPack(form, size, timing) for (form, size), timing in timings.items()]
 
 

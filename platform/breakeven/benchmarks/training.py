@@ -10,6 +10,7 @@ import torch
 from breakeven import provenance
 from breakeven.benchmarks import card, engines, loading, report
 from breakeven.benchmarks import packs as pack_benchmark
+from breakeven.benchmarks.timing import on_one_thread
 from breakeven.terminal import console
 from breakeven.training.batches import EventTensors
 
@@ -44,8 +45,8 @@ def _measure_engines(
     measured = engines.measure(events, target, sizes, threads, rounds)
     console.print(report.engine_table(measured, device))
     gather = loading.gather_seconds(events, report.BATCH, rounds=50)
-    torch.set_num_threads(1)
-    peaks = card.measure(events.device, ("float32",), copied=2**20, width=1024, rows=4096, rounds=20)
+    with on_one_thread():
+        peaks = card.measure(events.device, ("float32",), copied=2**20, width=1024, rows=4096, rounds=20)
     figures = report.engine_figures(measured, gather, peaks, device)
     if device == "cpu":
         alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])

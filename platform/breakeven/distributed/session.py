@@ -43,7 +43,7 @@ class Resources:
 
 
 @contextmanager
-def session(log_to_driver: bool = False) -> Iterator[Resources]:
+def session() -> Iterator[Resources]:
     """Connect to the cluster of `RAY_ADDRESS`, or of `ray start` on this machine, or start one; leave it at the end.
 
     One that another program started for itself is never joined: it ends with that program.
@@ -55,7 +55,7 @@ def session(log_to_driver: bool = False) -> Iterator[Resources]:
     local = address == "local"
     context = ray.init(
         address=address,
-        log_to_driver=log_to_driver,
+        log_to_driver=False,
         logging_level=logging.WARNING,
         include_dashboard=True if local else None,
         runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},

@@ -30,6 +30,7 @@ BEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How long the heartbeat of a driver on another machine may stand still: NFS shows what is up to a minute old."""
 
+_LOOK_SECONDS = 1.0
 _NAMELESS = "?"
 _HEARTBEAT_BYTES = 1024
 """Length of every heartbeat: written over the last one, it must cover it."""
@@ -120,13 +121,12 @@ class Leases:
         number, owner = self._highest(name)
         return not self.lives(owner) and self._create(name, number + 1)
 
-    def wait(self, name: str, done: Callable[[], bool], look_seconds: float = 1.0) -> bool:
+    def wait(self, name: str, done: Callable[[], bool]) -> bool:
         """Take the lease of `name`, or wait while a living driver has it.
 
         Args:
             name: of the work.
             done: whether the work is done; asked again and again.
-            look_seconds: between two looks.
 
         Returns:
             Whether the work is left to this driver, which has its lease then.
@@ -142,7 +142,7 @@ class Leases:
                 return False
             if taken:
                 return True
-            time.sleep(look_seconds)
+            time.sleep(_LOOK_SECONDS)
 
     def release(self, name: str) -> None:
         """Remove the lease of `name`, whose work is done: its record is in the ledger.

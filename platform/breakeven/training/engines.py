@@ -97,12 +97,7 @@ def events_at_once(device: torch.device) -> int:
 
 
 @torch.no_grad()
-def in_batches(
-    function: Callable[..., Tensor], events: EventTensors, index: Tensor, at_once: int | None = None
-) -> Tensor:
-    """What a model, or its `represent`, gives for the events `index` [n], one row per event, in the model's precision.
-
-    at_once: events at a time; None: as many as suit the device.
-    """
-    parts = index.split(at_once or events_at_once(events.device))
+def in_batches(function: Callable[..., Tensor], events: EventTensors, index: Tensor) -> Tensor:
+    """What a model, or its `represent`, gives for the events `index` [n], one row per event, in the model's precision."""
+    parts = index.split(events_at_once(events.device))
     return torch.cat([function(*events.gather(rows)) for rows in parts])

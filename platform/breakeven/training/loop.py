@@ -14,7 +14,7 @@ from torch import Tensor
 from breakeven.models.backbone import Backbone
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
-from breakeven.training.batches import EventTensors, Sample, share
+from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured_alone import CapturedAlone, can_be_captured
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
@@ -101,15 +101,7 @@ def train(
     return progress.result(asked)
 
 
-def evaluate(
-    model: Backbone,
-    events: EventTensors,
-    sample: Sample,
-    objective: str,
-    batch_size: int | None = None,
-    *,
-    workers: Workers = ALONE,
-) -> dict[str, float]:
+def evaluate(model: Backbone, events: EventTensors, sample: Sample, objective: str) -> dict[str, float]:
     """How well `model` does on `sample`.
 
     Args:
@@ -117,40 +109,35 @@ def evaluate(
         events: all that the sample points into.
         sample: rows and targets.
         objective: name of the loss, see objectives.py.
-        batch_size: events per pass; None: as many as suit the device.
-        workers: those that share the sample.
 
     Returns:
         Loss (mean over events), accuracy and auc (fractions, see metrics.py); with the binary objective also
         metrics.working_points, those that the sample is large enough for.
 
     Raises:
-        NonFinite: the loss is not finite.
         ValueError: the sample is empty, rows are not there, or the objective cannot take the targets.
     """
     chosen = named_objective(objective, model.n_outputs)
     prepared = ready_sample(sample, events, chosen, "evaluation")
-    own = prepared.index[share(len(prepared), workers.rank, workers.world)]
-    outputs = workers.gather(in_batches(model, events, own, batch_size))
+    outputs = in_batches(model, events, prepared.index)
     values = quality(chosen, outputs, prepared.target)
     return values | working_points(chosen.scores(outputs), prepared.target) if objective == "binary" else values
 
 
 @torch.no_grad()
-def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int | None = None) -> dict[str, Tensor]:
+def represent(model: Backbone, events: EventTensors, index: Tensor) -> dict[str, Tensor]:
     """What every layer says of events.
 
     Args:
         model: on the device of `events`.
         events: all that `index` points into.
         index: rows [n].
-        batch_size: events per pass; None: as many as suit the device.
 
     Returns:
         [n, hidden] by name, first layer to last, on the events' device. The last is what the head sees; see Backbone.layers
         for the others.
     """
-    parts = index.to(events.device).split(batch_size or events_at_once(events.device))
+    parts = index.to(events.device).split(events_at_once(events.device))
     batches = [model.layers(*events.gather(rows)) for rows in parts]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 

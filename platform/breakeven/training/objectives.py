@@ -81,24 +81,19 @@ def multiclass(n_outputs: int) -> Objective:
     )
 
 
-def multilabel(n_outputs: int, n_regression: int = N_REGRESSION_LABELS) -> Objective:
-    """Truth labels: squared error of the first `n_regression`, binary cross-entropy of the others, equal weights.
+def multilabel(n_outputs: int) -> Objective:
+    """Truth labels: squared error of the first N_REGRESSION_LABELS, binary cross-entropy of the others, equal weights.
 
     The loss of an event is the average over all labels (arXiv 2412.10665 section III.3.2).
     """
-    if n_outputs <= n_regression:
+    if n_outputs <= N_REGRESSION_LABELS:
         raise ValueError(
-            f"the multilabel objective has {n_regression} regressions and at least one binary label, "
+            f"the multilabel objective has {N_REGRESSION_LABELS} regressions and at least one binary label, "
             f"this model has {n_outputs} outputs"
         )
-    return Objective(
-        "multilabel",
-        n_outputs,
-        partial(_labels, n_labels=n_outputs, n_regression=n_regression),
-        partial(_multilabel_loss, n_regression=n_regression),
-        partial(_multilabel_scores, n_regression=n_regression),
-        partial(metrics.multilabel_metrics, n_regression=n_regression),
-    )
+    prepare = partial(_labels, n_labels=n_outputs)
+    measure = partial(metrics.multilabel_metrics, n_regression=N_REGRESSION_LABELS)
+    return Objective("multilabel", n_outputs, prepare, _multilabel_loss, _multilabel_scores, measure)
 
 
 def _binary_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -117,18 +112,18 @@ def _multiclass_scores(outputs: Tensor) -> Tensor:
     return torch.softmax(outputs, dim=1)
 
 
-def _multilabel_loss(outputs: Tensor, target: Tensor, reduction: str, n_regression: int) -> Tensor:
+def _multilabel_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
     target = target.to(outputs.dtype)
-    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square()
+    squares = (outputs[:, :N_REGRESSION_LABELS] - target[:, :N_REGRESSION_LABELS]).square()
     entropies = functional.binary_cross_entropy_with_logits(
-        outputs[:, n_regression:], target[:, n_regression:], reduction="none"
+        outputs[:, N_REGRESSION_LABELS:], target[:, N_REGRESSION_LABELS:], reduction="none"
     )
     over = None if reduction == "sum" else 1
     return (squares.sum(over) + entropies.sum(over)) / outputs.shape[1]
 
 
-def _multilabel_scores(outputs: Tensor, n_regression: int) -> Tensor:
-    return torch.cat([outputs[:, :n_regression], torch.sigmoid(outputs[:, n_regression:])], dim=1)
+def _multilabel_scores(outputs: Tensor) -> Tensor:
+    return torch.cat([outputs[:, :N_REGRESSION_LABELS], torch.sigmoid(outputs[:, N_REGRESSION_LABELS:])], dim=1)
 
 
 def _zeros_and_ones(target: Tensor) -> Tensor:
@@ -145,13 +140,13 @@ def _class_numbers(target: Tensor, n_classes: int) -> Tensor:
     return target.to(torch.int64)
 
 
-def _labels(target: Tensor, n_labels: int, n_regression: int) -> Tensor:
+def _labels(target: Tensor, n_labels: int) -> Tensor:
     if target.ndim != 2 or target.shape[1] != n_labels:
         raise ValueError(f"multilabel targets are [n, {n_labels}]; these are {_describe(target)}")
-    flags = target[:, n_regression:]
+    flags = target[:, N_REGRESSION_LABELS:]
     if not bool(((flags == 0) | (flags == 1)).all()) or not bool(torch.isfinite(target).all()):
         raise ValueError(
-            f"labels {n_regression} to {n_labels - 1} are zeros and ones and the others finite; "
+            f"labels {N_REGRESSION_LABELS} to {n_labels - 1} are zeros and ones and the others finite; "
             f"these are {_describe(target)}"
         )
     return target.to(torch.float32)

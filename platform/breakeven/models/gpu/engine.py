@@ -35,8 +35,8 @@ class Engine:
 
     models: networks with equal config() and float32 weights, on the events' device; their weights are copied.
     nodes: [n_objects, 7] float32, offsets: [n_events + 1] int64, as in EventNetwork.forward; used where they lie.
-    objective: "binary", "multiclass" or "multilabel", as in training/objectives.py; the first `n_regression` labels of
-    "multilabel" are regressions.
+    objective: "binary", "multiclass" or "multilabel", as in training/objectives.py; the first N_REGRESSION_LABELS
+    of "multilabel" are regressions.
     batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network. Larger ones find no room
     where networks together have more than K times that: their loss is NaN.
     precision: "float32", "tf32" or "bfloat16", of the matrix products in backward; weights, sums, loss and Adam are
@@ -64,7 +64,6 @@ class Engine:
         most_nodes: int,
         most_edges: int,
         precision: str,
-        n_regression: int = N_REGRESSION_LABELS,
     ) -> None:
         like, device, n = models[0], nodes.device, len(models)
         if any(model.config() != like.config() for model in models):
@@ -93,7 +92,7 @@ class Engine:
         make = made.launches(nodes, offsets, self._scaling, bool(like.scaling.log_momenta))
         networks = self._networks(rows[0], batch, precision)
         forward = Forward(networks, made, keep=True)
-        of_loss = {"OBJECTIVE": OBJECTIVES[objective], "N_REGRESSION": n_regression, "target": self.target}
+        of_loss = {"OBJECTIVE": OBJECTIVES[objective], "N_REGRESSION": N_REGRESSION_LABELS, "target": self.target}
         backward = Backward(networks, made, forward, rows[1], divisor=self.divisor, **of_loss)
         self._loss_shares = backward.loss
         self._backward = [*make, *forward.launches(), *backward.launches()]
@@ -110,12 +109,12 @@ class Engine:
         """All kernels of backward, update and predict."""
         return [*self._backward, self._update, *self._predict]
 
-    def compile(self, processes: int | None = None) -> int:
+    def compile(self) -> int:
         """Compile all its kernels for this card in parallel, into Triton's cache; how many that are.
 
         Without it the first step compiles one after the other, for more than a minute. See launch.compile_all.
         """
-        return compile_all(self.launches, driver.active.get_current_target(), processes)
+        return compile_all(self.launches, driver.active.get_current_target())
 
     def backward(self) -> None:
         """Make the batches, and set `loss` and `gradient`. Several workers may add up both before `update`."""

@@ -84,9 +84,7 @@ class Source:
     @property
     def identity(self) -> str:
         """Equal for equal code."""
-        return repr(
-            (self.module, self.name, self.target, self.signature, self.constexprs, self.attributes, self.options)
-        )
+        return repr(self)
 
     def compile(self) -> CompiledKernel:
         """Compile it into Triton's cache on disk, unless it is there."""
@@ -96,16 +94,16 @@ class Source:
         return compile_source(source, target=self.target, options=self.options)
 
 
-def compile_all(launches: Iterable[Launch], target: GPUTarget, processes: int | None = None) -> int:
-    """Compile all that the launches need into Triton's cache, in parallel processes; how many kernels that are.
+def compile_all(launches: Iterable[Launch], target: GPUTarget) -> int:
+    """Compile all that the launches need into Triton's cache, in a process for each core; how many kernels that are.
 
-    processes: by default as many as this process has cores. A kernel takes seconds and holds Python's lock meanwhile,
-    hence processes; they import nothing but this package. Raises RuntimeError with what the compiler says.
+    A kernel takes seconds and holds Python's lock meanwhile, hence processes; they import nothing but this package. Raises
+    RuntimeError with what the compiler says.
     """
     sources = {source.identity: source for source in (launch.source(target) for launch in launches)}
     # In order of their names: forms of one kernel take alike long, and so each process gets its share of the long ones.
     ordered = sorted(sources.values(), key=lambda source: source.name)
-    processes = min(len(ordered), processes or len(os.sched_getaffinity(0)))
+    processes = min(len(ordered), len(os.sched_getaffinity(0)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "breakeven.models.gpu.compile"]
 
