@@ -35,6 +35,9 @@ __all__ = ["EventNetwork"]
 class EventNetwork(Backbone):
     """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
 
+    hidden: width of every layer.  iterations: graph-network blocks in a row.  shared_blocks: one block used in every
+    iteration ("the same update MLPs", section III.2) in place of one block each.  log_momenta: take log(pt) and
+    log(energy) before standardising.  initialisation: "he" or "torch", see layers.py.
     scaling: feature statistics.  encoder, blocks, decoder: the backbone.  head: the last linear layer.
     """
 
