@@ -234,7 +234,9 @@ def test_odd_events_and_batches_train_as_in_the_reference(counts: tuple[int, ...
         assert epoch.events_seen == wanted.events_seen == single.events_seen
 
 
-def test_bfloat16_steps_stay_close_and_judge_in_float32(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
+def test_bfloat16_steps_stay_close_and_evaluation_is_in_float32(
+    three_classes: tuple[EventTensors, Sample, Sample],
+) -> None:
     recipe = replace(SMALL, epochs=2, precision="bfloat16")
     model = build(3)
     found = train(Training(model, *three_classes, recipe))

@@ -15,10 +15,10 @@ from breakeven.study.spec import InvalidStudy
 def runs(tmp_path):
     """A finished study whose pretraining gains exactly five points in every trial."""
 
-    def judged(trial):
+    def evaluated(trial):
         return {"test_accuracy": accuracy(trial, 0.05)} if trial.phase == "confirm" else {}
 
-    work(tmp_path, begin(tmp_path, STUDY, DATA), facts=judged)
+    work(tmp_path, begin(tmp_path, STUDY, DATA), facts=evaluated)
     return tmp_path
 
 

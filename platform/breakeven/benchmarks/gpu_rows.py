@@ -82,8 +82,8 @@ def steps_table(steps: Sequence[Step]) -> Table:
     for step in steps:
         table.add_row(
             step.form, step.precision, f"{step.batch:,}", str(step.members), f"{1e3 * step.seconds:,.3f}",
-            f"{step.events_per_second:,.0f}", _told(step.share_of_products, 100.0), _told(step.share_of_copy, 100.0),
-            _told(step.joules_per_million_events), _told(step.peak_bytes, 1e-9),
+            f"{step.events_per_second:,.0f}", _format(step.share_of_products, 100.0), _format(step.share_of_copy, 100.0),
+            _format(step.joules_per_million_events), _format(step.peak_bytes, 1e-9),
         )  # fmt: skip
     return table
 
@@ -101,7 +101,7 @@ def trainings_table(trainings: Sequence[Training]) -> Table:
     return table
 
 
-def _told(value: float | None, factor: float = 1.0) -> str:
+def _format(value: float | None, factor: float = 1.0) -> str:
     return "-" if value is None else f"{factor * value:,.3g}"
 
 

@@ -100,7 +100,7 @@ def build(dtype: torch.dtype, folder: Path | None = None) -> Path:
     where the compiler fails.
     """
     names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
-    compiler = next((found for name in names if (found := shutil.which(name))), None)
+    compiler = next((path for name in names if (path := shutil.which(name))), None)
     if compiler is None:
         raise FileNotFoundError("no C++ compiler found; install g++ or name one in the variable CXX")
     flags = (*_FLAGS, f"-DREAL={_C_TYPES[dtype]}")

@@ -174,11 +174,11 @@ class Captured:
 
     def _calculate(self) -> None:
         engine = self.engine
-        rows = self._order[self._lay(self._batches, len(self._order))]
+        rows = self._order[self._lay_out(self._batches, len(self._order))]
         engine.index.copy_(self._training.index[rows])
         engine.target.copy_(self._training.target[rows])
         engine.backward()
-        self._losses.index_copy_(0, self._number(self._batches), engine.loss[None].to(self._losses.dtype))
+        self._losses.index_copy_(0, self._batch_number(self._batches), engine.loss[None].to(self._losses.dtype))
 
     def _learn(self) -> None:
         self.engine.update()
@@ -186,7 +186,7 @@ class Captured:
 
     def _predict_batch(self) -> None:
         engine, n = self.engine, len(self._validation.index)
-        rows = self._lay(self._evaluated, n)
+        rows = self._lay_out(self._evaluated, n)
         engine.index.copy_(self._validation.index[rows])
         outputs = engine.predict()
         real = self._place < engine.count[:, None]
@@ -196,9 +196,9 @@ class Captured:
         )
         self._step.add_(1)
 
-    def _lay(self, batches: Batches, n: int) -> Tensor:
+    def _lay_out(self, batches: Batches, n: int) -> Tensor:
         """Tell the engine how many events the next batches have; their places in a list of n, [K, batch]."""
-        number = self._number(batches)
+        number = self._batch_number(batches)
         first, count, whole = (
             table.index_select(0, number)[0] for table in (batches.first, batches.count, batches.whole)
         )
@@ -206,7 +206,7 @@ class Captured:
         self.engine.divisor.copy_(whole * self._active)
         return (first[:, None] + self._place).clamp_(max=n - 1)
 
-    def _number(self, batches: Batches) -> Tensor:
+    def _batch_number(self, batches: Batches) -> Tensor:
         """Which of the batches is next, [1]; a capture's own runs go beyond the last."""
         return self._step.clamp(max=len(batches.first) - 1)
 

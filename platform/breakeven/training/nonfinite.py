@@ -38,17 +38,17 @@ def check_batches(training: Training, losses: Tensor, epoch: int, first: int = 0
         batch = order.split(training.recipe.batch_size)[number]
         index = training.training.index[batch.to(training.events.device)]
         which = f"epoch {epoch}, batch {number}: the loss is {losses[bad[0]].item()}"
-        raise NonFinite(f"{which}: {blame(training, index, epoch)}", epoch, number)
+        raise NonFinite(f"{which}: {what_to_look_at(training, index, epoch)}", epoch, number)
 
 
 def check_validation(training: Training, loss: float, epoch: int) -> None:
     """Raise NonFinite where the loss of the validation sample is not finite."""
     if not math.isfinite(loss):
-        why = blame(training, training.validation.index, epoch)
+        why = what_to_look_at(training, training.validation.index, epoch)
         raise NonFinite(f"epoch {epoch}: the validation loss is {loss}: {why}", epoch, None)
 
 
-def blame(training: Training, index: Tensor, epoch: int) -> str:
+def what_to_look_at(training: Training, index: Tensor, epoch: int) -> str:
     """What to look at after a loss over the events `index` was not finite: a feature, or else the learning rate."""
     batch = training.events.gather(index)
     for depth, features in enumerate(training.events.levels):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from breakeven.models.scaling import EVENTS_AT_ONCE
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample
-from breakeven.training.nonfinite import NonFinite, blame
+from breakeven.training.nonfinite import NonFinite, what_to_look_at
 from breakeven.training.objectives import Objective
 from breakeven.training.training import Training
 
@@ -53,5 +53,5 @@ def start_weights(training: Training) -> None:
     try:
         model.fit_scaling(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
     except ValueError as error:
-        why = blame(training, spread, epoch=0)
+        why = what_to_look_at(training, spread, epoch=0)
         raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

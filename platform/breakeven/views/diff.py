@@ -123,7 +123,7 @@ def _pages(both: Comparison) -> list[RenderableType]:
     pages += [Text(), _differences("what was asked", both.specification, "the same in all fields")]
     pages += [Text(), _differences("where it comes from", both.provenance, "the same commit, hardware and data")]
     pages += [Text(), *_cells(both.cells)]
-    pages += [page for side, table in (("A", both.only_a), ("B", both.only_b)) for page in _only(side, table)]
+    pages += [page for side, table in (("A", both.only_a), ("B", both.only_b)) for page in _only_in(side, table)]
     return [*pages, Text(), _costs(both.costs)]
 
 
@@ -132,7 +132,7 @@ def _differences(title: str, differences: Sequence[Difference], none: str) -> Re
         return Text.assemble((title, "bold"), f": {none}")
     table = _table(title, "A", "B")
     for one in differences:
-        table.add_row(Text(one.field), _value(one.a), _value(one.b))
+        table.add_row(Text(one.field), _text_of(one.a), _text_of(one.b))
     return table
 
 
@@ -202,7 +202,7 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _only(side: str, table: pd.DataFrame) -> list[RenderableType]:
+def _only_in(side: str, table: pd.DataFrame) -> list[RenderableType]:
     if table.empty:
         return []
     other = "B" if side == "A" else "A"
@@ -232,5 +232,5 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _value(value: Any) -> Text:
+def _text_of(value: Any) -> Text:
     return Text(value if isinstance(value, str) else json.dumps(value))

@@ -136,7 +136,7 @@ class Progress:
                 spent=dict(self._spent),
                 work_seconds=work,
                 left_seconds=work / at_once if at_once else None,
-                how=_how(self._total - self._done, new, at_once, span),
+                how=_explain_time_left(self._total - self._done, new, at_once, span),
                 latest=tuple(record for *_, record in sorted(self._latest, key=lambda one: one[:2], reverse=True)),
                 failure=self._failure[1],
             )
@@ -153,10 +153,10 @@ class Progress:
         self._stopped += record["outcome"] == "stopped"
         self._pace.learn(Trial(cell, phase, record["seed"], record["ratio"], {}), record)
         started, ended = (datetime.fromisoformat(record[name]).timestamp() for name in ("started", "ended"))
-        _push(self._recent, _Ended(ended, started), _RECENT)
+        _keep_largest(self._recent, _Ended(ended, started), _RECENT)
         if record["outcome"] == "failed" and ended >= self._failure[0]:
             self._failure = ended, f"{record['cell']} seed {record['seed']}: {record.get('reason', '')}"
-        _push(self._latest, (ended, record["record"], record), _SHOWN)
+        _keep_largest(self._latest, (ended, record["record"], record), _SHOWN)
 
     def _speed(self, now: float) -> tuple[float, float, float]:
         """Trials per minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
@@ -177,7 +177,7 @@ class Progress:
         return 60 * len(recent) / max(now - begin, 1e-3), busy / seen, seen
 
 
-def _push(heap: list[Any], new: Any, most: int) -> None:
+def _keep_largest(heap: list[Any], new: Any, most: int) -> None:
     """Put `new` on the heap, and take the least off it where there are more than `most`."""
     if len(heap) < most:
         heapq.heappush(heap, new)
@@ -197,7 +197,7 @@ def _without_break(trials: Iterable[_Ended]) -> list[_Ended]:
     return kept
 
 
-def _how(left: int, new: int, at_once: float, span: float) -> str:
+def _explain_time_left(left: int, new: int, at_once: float, span: float) -> str:
     if not left:
         return "nothing is left"
     known = "as long as those like them have taken"

@@ -120,7 +120,7 @@ def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, st
     if not names:
         raise FileNotFoundError(f"{runs_dir.resolve()}: no study began here; name another folder with --runs-dir")
     views = [viewer.view(read_folder(one, runs_dir)) for one in names]
-    shown = _one(views[0]) if name else _all(views)
+    shown = _study_page(views[0]) if name else _studies_table(views)
     if problems := viewer.ledger.problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         shown = Group(shown, Text(f"  warning  {problems[0]}{more}", style="yellow"))
@@ -128,11 +128,11 @@ def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, st
     return shown, told, any(view.state == "running" for view in views)
 
 
-def _one(view: View) -> RenderableType:
+def _study_page(view: View) -> RenderableType:
     head = Text.assemble(
         "  ", (view.folder.places.study, "bold"), f"  {view.state}  ", (str(view.folder.places.folder), "dim")
     )
-    lines = [f"  {_driver(driver)}" for driver in view.drivers]
+    lines = [f"  {_driver_line(driver)}" for driver in view.drivers]
     foot = []
     if view.state == "running":
         foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
@@ -144,7 +144,7 @@ def _one(view: View) -> RenderableType:
     return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))
 
 
-def _all(views: Iterable[View]) -> Table:
+def _studies_table(views: Iterable[View]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     table.add_column("  study", overflow="fold")
     for name in ("state", "at"):
@@ -164,17 +164,17 @@ def _all(views: Iterable[View]) -> Table:
             f"{one.done:,}/{one.total:,}",
             f"{one.failed:,}",
             f"{one.rate:,.1f}",
-            "\n".join(_hours(device, spent) for device, spent in sorted(one.spent.items())) or "-",
+            "\n".join(_hours_text(device, spent) for device, spent in sorted(one.spent.items())) or "-",
             board.left_text(one),
         )
     return table
 
 
-def _hours(device: str, spent: Spent) -> str:
+def _hours_text(device: str, spent: Spent) -> str:
     return f"{format_hours((spent.worked + spent.wasted) / 3600)} {hours_unit(device).removesuffix('_hours')}"
 
 
-def _driver(driver: Driver) -> str:
+def _driver_line(driver: Driver) -> str:
     place, ago = f"{driver.host}, process {driver.pid}", f"{duration(driver.silent_seconds)} ago"
     if driver.alive:
         return f"a driver runs on {place}: {driver.doing or 'starting'} (heartbeat {ago})"

@@ -33,7 +33,7 @@ def serves(model: "EventNetwork", precision: str) -> bool:
         return False
     reason = refusal(model, precision)
     if reason is not None:
-        _say(reason)
+        _warn_once(reason)
     return reason is None
 
 
@@ -77,7 +77,7 @@ def _refusal_of_card(name: str, capability: tuple[int, int], precision: str) -> 
 
 
 @functools.cache
-def _say(reason: str) -> None:
+def _warn_once(reason: str) -> None:
     _log.warning(
         "the event network trains without the GPU's own kernels, several times slower than it could: %s", reason
     )
