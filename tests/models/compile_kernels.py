@@ -53,11 +53,11 @@ def launches(precision: str) -> list[Launch]:
     products = networks.products
     networks.products = lambda precision, _: products(precision, torch.device("cuda"))
     offsets = torch.arange(0, 606, 6)
-    room = {"most_nodes": 50, "most_edges": 100, "objective": "multilabel"}
     found = []
     for batch in BATCHES:
         model = build(41)
-        engine = engines.Engine([model], torch.rand(600, 7), offsets, batch=batch, precision=precision, **room)
+        events = torch.rand(600, 7), offsets, networks.Room(1, batch, 50, 100)
+        engine = engines.Engine([model], *events, objective="multilabel", precision=precision)
         found.extend(engine.launches)
     return found
 

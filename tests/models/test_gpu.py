@@ -23,6 +23,7 @@ from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import _refusal_of_card, refusal, serves
 from breakeven.models.gpu.engine import Engine
 from breakeven.models.gpu.kernels.mlp import add_product_with_ones
+from breakeven.models.gpu.networks import Room
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
 
@@ -70,16 +71,10 @@ def make_engine(models: Sequence[EventNetwork], objective: str, batches: Sequenc
     """An engine on the events of SIZES, ready for a step on the event numbers in `batches`."""
     nodes, offsets = random_events(SIZES)
     sizes = [torch.tensor([SIZES[event] for event in own], dtype=torch.int64) for own in batches]
-    engine = Engine(
-        models,
-        nodes,
-        offsets,
-        objective=objective,
-        batch=batch,
-        most_nodes=max(int(size.sum()) for size in sizes),
-        most_edges=max(int((size * (size - 1)).sum()) for size in sizes),
-        precision="float32",
-    )
+    most_nodes = max(int(size.sum()) for size in sizes)
+    most_edges = max(int((size * (size - 1)).sum()) for size in sizes)
+    room = Room(len(models), batch, len(models) * most_nodes, len(models) * most_edges)
+    engine = Engine(models, nodes, offsets, room, objective=objective, precision="float32")
     engine.index.fill_(10**9)  # slots without an event are not read
     for k, own in enumerate(batches):
         engine.index[k, : len(own)] = torch.tensor(own, dtype=torch.int64)
@@ -222,16 +217,15 @@ def test_weights_lie_in_the_order_of_stacked_networks() -> None:
 
 def test_what_cannot_be_served_is_said() -> None:
     model = network(12, iterations=1)
-    nodes, offsets = random_events(SIZES)
-    options = {"objective": "multiclass", "batch": 2, "most_nodes": 4, "most_edges": 20, "precision": "float32"}
+    events, options = (*random_events(SIZES), Room(1, 2, 4, 20)), {"objective": "multiclass", "precision": "float32"}
     with pytest.raises(ValueError, match="choose another batch size"):
-        Engine([model], nodes, offsets, **{**options, "most_edges": 2**31})
+        Room(1, 2, 4, 2**31)
     with pytest.raises(ValueError, match="objective is 'xbb'"):
-        Engine([model], nodes, offsets, **{**options, "objective": "xbb"})
+        Engine([model], *events, objective="xbb", precision="float32")
     with pytest.raises(ValueError, match="several configurations"):
-        Engine([model, network(12, iterations=2)], nodes, offsets, **options)
+        Engine([model, network(12, iterations=2)], *events, **options)
     with pytest.raises(ValueError, match="hidden width of 64, this model has 32"):
-        Engine([network(12, hidden=32)], nodes, offsets, **options)
+        Engine([network(12, hidden=32)], *events, **options)
     assert _refusal_of_card("A100", (8, 0), "bfloat16") is None
     assert "compute capability 9.0 or higher; A100 has 8.0" in str(_refusal_of_card("A100", (8, 0), "tf32"))
     assert "choose bfloat16 or tf32" in str(_refusal_of_card("H200", (9, 0), "float32"))

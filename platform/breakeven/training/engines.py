@@ -50,12 +50,12 @@ def captured_networks(
 def kernels_of(trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int) -> "Kernels":
     """The GPU's own kernels for these trainings. Raises ValueError, and ImportError without Triton; see gpu.refusal."""
     from breakeven.models.gpu.engine import Engine as Kernels  # here, as Triton is an extra
+    from breakeven.models.gpu.networks import Room
 
-    events, recipe = trainings[0].events, trainings[0].recipe
-    return Kernels(
-        _networks_of(trainings), events.nodes, events.offsets, objective=recipe.objective, batch=batch,
-        most_nodes=most_nodes, most_edges=most_edges, precision=recipe.precision,
-    )  # fmt: skip
+    events, recipe, n = trainings[0].events, trainings[0].recipe, len(trainings)
+    room = Room(n, batch, n * most_nodes, n * most_edges)
+    models = _networks_of(trainings)
+    return Kernels(models, events.nodes, events.offsets, room, objective=recipe.objective, precision=recipe.precision)
 
 
 def _networks_of(trainings: Sequence[Training]) -> list[EventNetwork]:

@@ -37,8 +37,7 @@ class Engine:
     nodes: [n_objects, 7] float32, offsets: [n_events + 1] int64, as in EventNetwork.forward; used where they lie.
     objective: "binary", "multiclass" or "multilabel", as in training/objectives.py; the first N_REGRESSION_LABELS
     of "multilabel" are regressions.
-    batch, most_nodes, most_edges: events, objects and edges of the largest batch of one network. Larger ones find no room
-    where networks together have more than K times that: their loss is NaN.
+    room: for the largest batches. The loss of networks whose events find no room is NaN.
     precision: "float32", "tf32" or "bfloat16", of the matrix products in backward; weights, sums, loss and Adam are
     float32, and so are all products without gradients.
 
@@ -50,7 +49,7 @@ class Engine:
     rates: [K, 2] float32, the head's and the backbone's learning rate.
     What it leaves: loss: [K], over the divisor.  weights, gradient: [K, n_parameters], columns as StackedNetwork has them.
     first, second: [K, n_parameters], Adam's moments.  steps: [K] float64, those taken.
-    A NaN stays in its network. Raises ValueError with the reason where `refusal` has one, or for a batch too large.
+    A NaN stays in its network. Raises ValueError with the reason where `refusal` has one, or for a room too large.
     """
 
     def __init__(
@@ -58,14 +57,12 @@ class Engine:
         models: Sequence[EventNetwork],
         nodes: Tensor,
         offsets: Tensor,
+        room: Room,
         *,
         objective: str,
-        batch: int,
-        most_nodes: int,
-        most_edges: int,
         precision: str,
     ) -> None:
-        like, device, n = models[0], nodes.device, len(models)
+        like, device, n, batch = models[0], nodes.device, len(models), room.slots
         if any(model.config() != like.config() for model in models):
             raise ValueError(f"the {n} networks have several configurations; side by side they must have one")
         reason = refusal(like, precision)
@@ -87,7 +84,7 @@ class Engine:
         self.target = torch.zeros(n, batch, *labels, dtype=kind, device=device)
         self._outputs = torch.zeros(n, batch, like.n_outputs, device=device)
 
-        made = Batch(Room(n, batch, n * most_nodes, n * most_edges), device)
+        made = Batch(room, device)
         self.index, self.count = made.index, made.count
         make = made.launches(nodes, offsets, self._scaling, bool(like.scaling.log_momenta))
         networks = self._networks(rows[0], batch, precision)
