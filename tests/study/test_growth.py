@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from breakeven.study.growth import changes
-from breakeven.study.spec import Finetuning, Generation, Search, Study
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
 
 STUDY = Study(finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100, 300), seeds=3), search=Search(trials=2))
 BEFORE = json.loads(json.dumps(asdict(STUDY)))
@@ -43,3 +43,15 @@ def test_the_same_study_has_not_changed_nor_by_a_field_that_a_version_lacks():
     old = json.loads(json.dumps(BEFORE))
     del old["finetuning"]["gpu_share"]
     assert changes(old, STUDY) == []
+
+
+def test_a_network_or_pretraining_more_is_the_same_study_and_one_less_or_changed_is_another():
+    few, many = Pretraining(("multiclass",), events_per_process=100), Pretraining(("multiclass",))
+    study = replace(STUDY, pretrainings={"few": few}, networks={"narrow": Network(hidden=32)})
+    before = json.loads(json.dumps(asdict(study)))
+    assert not changes(before, study)
+    assert all(change.grows for change in changes(before, replace(study, pretrainings={"few": few, "many": many})))
+    assert not changes(before, replace(study, pretrainings={"few": many}))[0].grows
+    assert not changes(before, replace(study, networks={}))[0].grows
+    del before["networks"]["narrow"]["kind"]  # as a version without that field wrote it
+    assert not changes(before, study)

@@ -8,9 +8,12 @@ from breakeven.physics.processes import from_lhe
 from breakeven.study.check import check
 from breakeven.study.growth import changes
 from breakeven.study.plan import cells
-from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Pretraining, Search, Study, task
+from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Network, Pretraining, Search, Study, task
 
 KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_even", "ttH_yy_odd")
+
+
+ONE = Pretraining(objectives=("multiclass",))
 
 
 def test_the_default_study_is_valid():
@@ -46,6 +49,20 @@ def test_the_default_study_is_valid():
         (Study(search=Search(trials=-1)), "search.trials is -1"),
         (Study(generation=Generation(lhe={"a": "x.lhe", "b": "./x.lhe"})), "'a' and 'b' are the same file ./x.lhe"),
         (Study(generation=Generation(lhe={"a_vs_b": "x.lhe"})), "'a_vs_b' holds '_vs_'"),
+        (Study(networks={"a/b": Network()}), "networks is 'a/b'"),
+        (Study(networks={"wide": Network(hidden=0)}), "networks.wide.hidden is 0"),
+        (Study(networks={"one": Network(), "two": Network()}), "networks: 'one' and 'two' are the same"),
+        (Study(network=Network(hidden=32), networks={"wide": Network()}), "set the fields of each, as networks.wide"),
+        (Study(pretraining=Pretraining(epochs=3), pretrainings={"a": ONE}), "as pretrainings.a"),
+        (Study(pretrainings={"none": ONE}), "'none' stands for training from scratch"),
+        (
+            Study(pretrainings={"both": Pretraining()}),
+            "pretrainings.both.objectives is .*: a named pretraining has one",
+        ),
+        (Study(pretrainings={"a": replace(ONE, epochs=0)}), "pretrainings.a.epochs is 0"),
+        (Study(pretrainings={"a": replace(ONE, start="b")}), "pretrainings.a.start: 'b' is not known; .* known: a"),
+        (Study(pretrainings={"a": replace(ONE, start="b"), "b": replace(ONE, start="a")}), "a circle"),
+        (Study(pretraining=replace(ONE, start="multiclass")), "pretraining.start is 'multiclass': only one of several"),
     ],
 )
 def test_bad_input_names_field_value_and_way_out(study, message):

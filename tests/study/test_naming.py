@@ -1,0 +1,100 @@
+"""Names of networks and pretrainings are a study's own: the ledger shares the records, and reading gives them back."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from queues import filled
+
+from breakeven.fingerprint import fingerprint
+from breakeven.ledger.ledger import Ledger
+from breakeven.physics.processes import PRETRAINING
+from breakeven.results import StudyResults
+from breakeven.search import open_storage
+from breakeven.study.folder import folder_with_trials
+from breakeven.study.identity import pretraining_identity
+from breakeven.study.naming import Names
+from breakeven.study.plan import Ingredients, backbone_name, cells
+from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
+from breakeven.work.versions import result_versions
+
+RUNS = Path(__file__).parent.parent / "data" / "runs-0.1"
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """The smoke study of the first version: one network, one pretraining, neither with a name."""
+    return folder_with_trials("smoke", Path(shutil.copytree(RUNS, tmp_path / "runs")))
+
+
+def named(study: Study, **more: Pretraining) -> Study:
+    """The same study, its network called "narrow" and its pretraining "four"."""
+    return replace(study, network=Network(), networks={"narrow": study.network}, pretraining=Pretraining(),
+                   pretrainings={"four": study.pretraining, **more})  # fmt: skip
+
+
+def test_records_have_the_names_of_the_study_that_reads_them(ran):
+    ledger = Ledger(ran.places.ledger).refresh()
+    asked = named(ran.study, few=replace(ran.study.pretraining, processes=("WH", "ZH")))
+    trials = StudyResults(asked, ran.places, ledger, ran.members).trials
+    assert set(trials["network"]) == {"narrow"} and set(trials["pretraining"]) == {"none", "four"}
+    assert set(trials["cell"]) <= {cell.name for cell in cells(asked)} and "WH_vs_ZH/narrow/four/finetune/50" in set(
+        trials["cell"]
+    )
+    before = StudyResults(ran.study, ran.places, ledger, ran.members).trials
+    assert set(before["network"]) == {""} and set(before["pretraining"]) == {"none", "multiclass"}
+    assert (before["test_accuracy"].dropna().to_numpy() == trials["test_accuracy"].dropna().to_numpy()).all()
+
+
+def test_a_study_with_names_finds_what_one_without_has_trained(ran):
+    ledger = Ledger(ran.places.ledger).refresh()
+    made = {record["process"]: record["dataset"] for record in ledger.records() if record["level"] == "generation"}
+    (backbone,) = (record for record in ledger.records() if record["level"] == "pretraining")
+    made_of = Ingredients(made, {backbone_name("narrow", "four"): backbone["backbone"]},
+                          {"narrow": result_versions("event_graph")})  # fmt: skip
+    queue = filled(named(ran.study), made_of, ledger, open_storage(None))
+    assert queue.finished and queue.total == 24 and not queue.missing()
+    assert set(queue.chosen()) == {cell.name for cell in cells(named(ran.study))}
+
+
+def test_a_backbone_that_no_pretraining_of_the_study_would_give_keeps_its_name(ran):
+    ledger = Ledger(ran.places.ledger).refresh()
+    other = replace(
+        ran.study, pretraining=Pretraining(), pretrainings={"long": Pretraining(("multiclass",), epochs=99)}
+    )
+    frame = StudyResults(other, ran.places, ledger, ran.members).trials
+    assert set(frame["pretraining"]) == {"none", "multiclass"}
+
+
+def test_a_chain_of_pretrainings_is_named_from_its_start():
+    base = Pretraining(objectives=("multiclass",), processes=("ttH", "WH"))
+    study = Study(pretrainings={
+        "adapted": replace(base, processes=("WH", "ZH"), start="first"), "plain": replace(base, processes=("WH", "ZH")),
+        "first": base,
+    })  # fmt: skip
+    assert list(study.pretrainings_by_name())[-1] == "adapted"
+    names, versions = Names(study, PRETRAINING), result_versions("event_graph")
+    for process in ("ttH", "WH", "ZH"):
+        names.of({"level": "generation", "dataset": f"d-{process}", "process": process})
+    told = {}
+    for name, settings in study.pretrainings_by_name().items():
+        data = [f"d-{process}" for process in settings.processes]
+        said = pretraining_identity(settings, Network(), data, versions, "b-first" if settings.start else "")
+        record = {"level": "pretraining", "record": fingerprint(said), "identity": said, "pretraining": "?"}
+        told[name] = names.of({**record, "backbone": f"b-{name}"})["pretraining"]
+    assert told == {name: name for name in study.pretrainings}
+
+
+def test_every_network_has_every_cell():
+    study = Study(
+        finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100,), strategies=("finetune",)),
+        networks={"narrow": Network(hidden=32), "wide": Network(hidden=64)},
+        pretrainings={"a": Pretraining(("multiclass",)), "b": Pretraining(("multiclass",), seed=2)},
+    )
+    assert [cell.name for cell in cells(study)] == [
+        f"WH_vs_ZH/{network}/{rest}"
+        for network in ("narrow", "wide")
+        for rest in ("none/scratch/100", "a/finetune/100", "b/finetune/100")
+    ]
+    assert {cell.task for cell in cells(study)} == {task("WH_vs_ZH")}
