@@ -80,15 +80,17 @@ def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tens
     events.nodes[int(events.offsets[broken]), 1] = math.nan
     data = events, data[1]
     good = [member(data, seed) for seed in (1, 2)]
-    good = [replace(one, training=_without(one.training, broken)) for one in good]
-    bad_event = replace(good[0], model=build(1, iterations=2).double(), training=_with(good[0].training, broken))
+    good = [replace(one, train_sample=_without(one.train_sample, broken)) for one in good]
+    bad_event = replace(
+        good[0], model=build(1, iterations=2).double(), train_sample=_with(good[0].train_sample, broken)
+    )
     backbone = build(1, iterations=2, seed=7).double().state_dict()
     bad_event_later = replace(bad_event, model=build(1, iterations=2).double(), strategy=Strategy("finetune"),
                               backbone=backbone)  # fmt: skip
     diverging = member(data, 3, recipe=replace(RECIPE, learning_rate=1e300))
-    diverging = replace(diverging, training=good[1].training)
+    diverging = replace(diverging, train_sample=good[1].train_sample)
     no_backbone = replace(member(data, 4), strategy=Strategy("finetune"))
-    empty = replace(member(data, 5), validation=Sample(torch.arange(0), torch.zeros(0)))
+    empty = replace(member(data, 5), validation_sample=Sample(torch.arange(0), torch.zeros(0)))
     members = [good[0], bad_event, bad_event_later, diverging, no_backbone, empty, good[1]]
     outcomes = train_pack(members, form)
     assert_same(outcomes[0], good[0])

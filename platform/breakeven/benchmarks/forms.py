@@ -127,7 +127,7 @@ def gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
 def exact_gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
     """The same in float64, by the network as it stands, whatever the case's form and precision."""
     training = trainings_of(case, events, target)[0]
-    model, sample = training.model.double(), training.training
+    model, sample = training.model.double(), training.train_sample
     nodes, offsets = events.gather(sample.index)
     (training.objective.loss_sum(model(nodes.double(), offsets), sample.target) / case.batch).backward()
     return _flat_gradient(model)
@@ -142,7 +142,7 @@ def _flat_gradient(model: nn.Module) -> Tensor:
 
 def _differentiate(training: Training, outputs: Callable[[], Tensor]) -> None:
     """Add up the gradients of one step."""
-    precision, sample = training.recipe.precision, training.training
+    precision, sample = training.recipe.precision, training.train_sample
     with products_in(precision):
         with forward_in(precision, training.events.device):
             values = outputs()
@@ -153,7 +153,7 @@ def _outputs(case: Case, training: Training) -> Callable[[], Tensor]:
     """The outputs of a step's events, in a form without an engine."""
     if case.members > 1:
         raise NotServed(f"{case.form} has no packs; take members=1")
-    model, events, index = training.model, training.events, training.training.index
+    model, events, index = training.model, training.events, training.train_sample.index
     if case.form == "eager":
         return lambda: model(*events.gather(index))
     try:
@@ -165,7 +165,7 @@ def _outputs(case: Case, training: Training) -> Callable[[], Tensor]:
 
 def _engine(case: Case, trainings: Sequence[Training]) -> Engine:
     """The engine of a case, its batch laid out."""
-    index = torch.stack([training.training.index for training in trainings])
+    index = torch.stack([training.train_sample.index for training in trainings])
     objects = trainings[0].events.offsets.diff()[index]
     nodes, edges = int(objects.sum(1).max()), int((objects * (objects - 1)).sum(1).max())
     engine: Engine
@@ -174,7 +174,7 @@ def _engine(case: Case, trainings: Sequence[Training]) -> Engine:
     else:
         engine = whole_networks(trainings, case.batch, nodes, edges)
     engine.index.copy_(index)
-    engine.target.copy_(torch.stack([training.training.target for training in trainings]))
+    engine.target.copy_(torch.stack([training.train_sample.target for training in trainings]))
     engine.count.fill_(case.batch)
     engine.divisor.fill_(case.batch)
     engine.rates.fill_(_RATE)

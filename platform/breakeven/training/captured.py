@@ -78,8 +78,8 @@ class Captured:
         self._replay_training: Callable[[], None] = _nothing
         self._replay_prediction: Callable[[], None] = _nothing
         self._moments, n = moments, len(trainings)
-        self._training = _Rows.of([one.training for one in trainings])
-        self._validation = _Rows.of([_own_part(one.validation, workers) for one in trainings])
+        self._training = _Rows.of([one.train_sample for one in trainings])
+        self._validation = _Rows.of([_own_part(one.validation_sample, workers) for one in trainings])
         batches = Batches.cut(self._training.sizes, [one.recipe.batch_size for one in trainings], workers)
         self.batch = int(batches.count.max())
         evaluated = Batches.cut(self._validation.sizes, [max(1, self.batch)] * n)

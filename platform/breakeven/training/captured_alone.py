@@ -24,14 +24,14 @@ class CapturedAlone:
     """A learner for loop.train; see its Learner."""
 
     def __init__(self, training: Training, workers: Workers, moments: Mapping[str, Tensor] | None) -> None:
-        self._asked, self._weights = training, StackedWeights([training.model])
+        self._training, self._weights = training, StackedWeights([training.model])
         rows = None if moments is None else self._rows(moments)
         self._captured = captured_networks([training], workers=workers, moments=rows)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the training sample, the model's weights set to those it ends with; the mean loss over its events."""
-        training = self._asked
-        order = epoch_order(len(training.training), training.recipe.seed, epoch)
+        training = self._training
+        order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
         rates = torch.tensor([training.rates(epoch)], dtype=torch.float64)
         losses = self._captured.train(order, rates, [True])[:, 0]
         set_parameters(training.model, self._captured.engine.weights[0])
@@ -53,7 +53,7 @@ class CapturedAlone:
 
     def _rows(self, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The saved state of Adam in the engine's form. Raises WeightsDoNotFit with all misfits."""
-        optimisers.check_moments(self._asked.model, moments)
+        optimisers.check_moments(self._training.model, moments)
         names = list(self._weights.shapes)
         first, second = (
             torch.cat([moments[f"{kind}.{name}"].flatten() for name in names])[None]

@@ -26,16 +26,21 @@ class Eager:
     """
 
     def __init__(self, training: Training, workers: Workers, moments: Mapping[str, Tensor] | None) -> None:
-        self._asked, self._workers = training, workers
+        self._training, self._workers = training, workers
         self._adam = optimisers.make_optimiser(training.model, training.recipe, training.strategy)
         if moments is not None:
             optimisers.load_moments(self._adam, training.model, moments)
-        self._training_outputs = outputs_of(training, training.training, workers)
-        self._validation_outputs = outputs_of(training, training.validation, workers)
+        self._training_outputs = outputs_of(training, training.train_sample, workers)
+        self._validation_outputs = outputs_of(training, training.validation_sample, workers)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the training sample; the mean loss over its events."""
-        training, recipe, sample, workers = self._asked, self._asked.recipe, self._asked.training, self._workers
+        training, recipe, sample, workers = (
+            self._training,
+            self._training.recipe,
+            self._training.train_sample,
+            self._workers,
+        )
         objective, device = training.objective, training.events.device
         optimisers.set_rates(self._adam, recipe, epoch)
         parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
@@ -63,11 +68,13 @@ class Eager:
 
     def predict(self) -> Tensor:
         """Outputs [n, n_outputs] for the validation sample."""
-        return all_rows(self._validation_outputs, self._asked.validation, self._asked.recipe, self._workers)
+        return all_rows(
+            self._validation_outputs, self._training.validation_sample, self._training.recipe, self._workers
+        )
 
     def moments(self) -> dict[str, Tensor]:
         """Copies of Adam's state by name."""
-        return optimisers.moments(self._adam, self._asked.model)
+        return optimisers.moments(self._adam, self._training.model)
 
 
 def outputs_of(training: Training, sample: Sample, workers: Workers) -> Outputs:

@@ -64,17 +64,19 @@ def _networks_of(trainings: Sequence[Training]) -> list[EventNetwork]:
 
 def captured_heads(trainings: Sequence[Training]) -> Captured:
     """Trainings of the last layers of models whose backbones see each event once, here."""
-    samples = [sample for one in trainings for sample in (one.training, one.validation)]
+    samples = [sample for one in trainings for sample in (one.train_sample, one.validation_sample)]
     features = torch.cat(
         [
-            in_batches(one.model.represent, one.events, torch.cat([one.training.index, one.validation.index]))
+            in_batches(
+                one.model.represent, one.events, torch.cat([one.train_sample.index, one.validation_sample.index])
+            )
             for one in trainings
         ]
     )
     places = torch.arange(len(features), device=features.device).split([len(sample) for sample in samples])
     moved = [Sample(place, sample.target) for place, sample in zip(places, samples, strict=True)]
     of_heads = [
-        replace(one, training=training, validation=validation)
+        replace(one, train_sample=training, validation_sample=validation)
         for one, training, validation in zip(trainings, moved[::2], moved[1::2], strict=True)
     ]
 

@@ -78,7 +78,7 @@ def train(
         CannotResume: `resume_from` was made with another recipe or strategy.
     """
     training = ready(training)
-    model, validation, device = training.model, training.validation, training.events.device
+    model, validation, device = training.model, training.validation_sample, training.events.device
     clock = Clock(device, workers, resume_from.curve[-1] if resume_from else None)
 
     progress = _begin(training, resume_from)

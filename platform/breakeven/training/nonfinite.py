@@ -26,7 +26,7 @@ class NonFinite(ValueError):
 def mean_loss(training: Training, losses: Tensor, epoch: int) -> float:
     """Mean over the events of an epoch, from the sum of each batch [n_batches]. Raises NonFinite for the first bad one."""
     check_batches(training, losses, epoch)
-    return float(losses.sum()) / len(training.training)
+    return float(losses.sum()) / len(training.train_sample)
 
 
 def check_batches(training: Training, losses: Tensor, epoch: int, first: int = 0) -> None:
@@ -34,9 +34,9 @@ def check_batches(training: Training, losses: Tensor, epoch: int, first: int = 0
     bad = (~torch.isfinite(losses)).nonzero()
     if len(bad):
         number = first + int(bad[0])
-        order = epoch_order(len(training.training), training.recipe.seed, epoch)
+        order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
         batch = order.split(training.recipe.batch_size)[number]
-        index = training.training.index[batch.to(training.events.device)]
+        index = training.train_sample.index[batch.to(training.events.device)]
         which = f"epoch {epoch}, batch {number}: the loss is {losses[bad[0]].item()}"
         raise NonFinite(f"{which}: {what_to_look_at(training, index, epoch)}", epoch, number)
 
@@ -44,7 +44,7 @@ def check_batches(training: Training, losses: Tensor, epoch: int, first: int = 0
 def check_validation(training: Training, loss: float, epoch: int) -> None:
     """Raise NonFinite where the loss of the validation sample is not finite."""
     if not math.isfinite(loss):
-        why = what_to_look_at(training, training.validation.index, epoch)
+        why = what_to_look_at(training, training.validation_sample.index, epoch)
         raise NonFinite(f"epoch {epoch}: the validation loss is {loss}: {why}", epoch, None)
 
 

@@ -57,7 +57,7 @@ class PlainEngine:
     ) -> None:
         self._outputs, self._objective, self._precision = outputs, like.objective, like.recipe.precision
         self.weights = stack.weights
-        n, device, target = len(self.weights), self.weights.device, like.training.target
+        n, device, target = len(self.weights), self.weights.device, like.train_sample.target
         self._rate_of_column = (~stack.columns(head)).long()
         self._place = torch.arange(batch, device=device)
         self.index = torch.zeros(n, batch, dtype=torch.int64, device=device)

@@ -40,7 +40,7 @@ class Progress:
             epoch=number,
             wall_seconds=seconds[0],
             device_seconds=seconds[1],
-            events_seen=(number + 1) * len(self.training.training),
+            events_seen=(number + 1) * len(self.training.train_sample),
             train_loss=train_loss,
             validation_loss=quality["loss"],
             validation_accuracy=quality["accuracy"],

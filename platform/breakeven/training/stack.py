@@ -40,7 +40,7 @@ class _Run:
     """A training under way. number: its place in the pack.  truth: validation targets on CPU."""
 
     number: int
-    asked: Training
+    training: Training
     truth: Tensor
     progress: Progress
     device_seconds: float
@@ -48,7 +48,7 @@ class _Run:
     @property
     def work(self) -> int:
         """What an epoch costs, in events without gradients: a step with them costs three times that."""
-        return 3 * len(self.asked.training) + len(self.asked.validation)
+        return 3 * len(self.training.train_sample) + len(self.training.validation_sample)
 
 
 class _Stack:
@@ -70,28 +70,32 @@ class _Stack:
         runs = []
         for number, training in enumerate(self._trainings):
             try:
-                asked = ready(training)
-                start_weights(asked)
+                training = ready(training)
+                start_weights(training)
             except Exception as error:  # whatever it is, it is this one's
                 self._end(number, Failed(error, self._lap()[1]))
                 continue
-            truth = asked.validation.target.cpu()
-            runs.append(_Run(number, asked, truth, Progress(asked), self._lap()[1]))
+            truth = training.validation_sample.target.cpu()
+            runs.append(_Run(number, training, truth, Progress(training), self._lap()[1]))
         return runs
 
     def _train_all(self, runs: Sequence[_Run]) -> None:
-        trainings = [run.asked for run in runs]
+        trainings = [run.training for run in runs]
         frozen = trainings[0].strategy.name == "frozen"
         captured = captured_heads(trainings) if frozen else captured_networks(trainings)
-        sizes = torch.tensor([len(one.training) for one in trainings])
+        sizes = torch.tensor([len(one.train_sample) for one in trainings])
         begins = (sizes.cumsum(0) - sizes).tolist()
-        orders = [torch.arange(begin, begin + len(one.training)) for begin, one in zip(begins, trainings, strict=True)]
+        orders = [
+            torch.arange(begin, begin + len(one.train_sample)) for begin, one in zip(begins, trainings, strict=True)
+        ]
         best: Tensor | None = None
         active, epoch = [True] * len(runs), 0
         while any(active):
             for place, run in enumerate(runs):
                 if active[place]:
-                    orders[place] = begins[place] + epoch_order(len(run.asked.training), run.asked.recipe.seed, epoch)
+                    orders[place] = begins[place] + epoch_order(
+                        len(run.training.train_sample), run.training.recipe.seed, epoch
+                    )
             rates = torch.tensor([one.rates(epoch) for one in trainings], dtype=torch.float64)
             losses = captured.train(torch.cat(orders), rates, active)
             outputs = captured.predict(active)
@@ -110,7 +114,7 @@ class _Stack:
                 if outcome is not None:
                     active[place] = False
                     if isinstance(outcome, Result):
-                        set_parameters(runs[place].asked.learns, best[place])
+                        set_parameters(runs[place].training.learns, best[place])
                     self._end(runs[place].number, outcome)
             epoch += 1
 
@@ -128,16 +132,16 @@ class _Stack:
 
 def _end_epoch(run: _Run, losses: Tensor, outputs: Tensor, weights: Tensor, wall: float) -> Result | Failed | None:
     """Add the epoch to the curve; what the training gave if that was the last. A loss that is not finite fails it."""
-    asked, progress = run.asked, run.progress
-    epoch, own = len(progress.curve), losses[: -(-len(asked.training) // asked.recipe.batch_size)]
+    training, progress = run.training, run.progress
+    epoch, own = len(progress.curve), losses[: -(-len(training.train_sample) // training.recipe.batch_size)]
     try:
-        values = quality(asked.objective, outputs, run.truth, area_of_ranks)
+        values = quality(training.objective, outputs, run.truth, area_of_ranks)
         if not (bool(own.isfinite().all()) and math.isfinite(values["loss"])):
-            set_parameters(asked.learns, weights)  # they are looked at for what is to blame
-        train_loss = mean_loss(asked, own, epoch)
-        check_validation(asked, values["loss"], epoch)
+            set_parameters(training.learns, weights)  # they are looked at for what is to blame
+        train_loss = mean_loss(training, own, epoch)
+        check_validation(training, values["loss"], epoch)
         done = progress.add(train_loss, values, (wall, run.device_seconds))
-        ends = asked.on_epoch is not None and bool(asked.on_epoch(done))
+        ends = training.on_epoch is not None and bool(training.on_epoch(done))
     except Exception as error:  # the others go on
         return Failed(error, run.device_seconds)
     return progress.result(ends) if ends or not progress.goes_on else None

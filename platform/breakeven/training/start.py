@@ -20,8 +20,8 @@ def ready(training: Training) -> Training:
         raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
     return replace(
         training,
-        training=ready_sample(training.training, events, objective, "training"),
-        validation=ready_sample(training.validation, events, objective, "validation"),
+        train_sample=ready_sample(training.train_sample, events, objective, "training"),
+        validation_sample=ready_sample(training.validation_sample, events, objective, "validation"),
     )
 
 
@@ -48,7 +48,7 @@ def start_weights(training: Training) -> None:
     optimisers.apply_strategy(model, training.strategy, recipe.seed, training.backbone)
     if training.strategy.name != "scratch":
         return
-    index = training.training.index
+    index = training.train_sample.index
     spread = index[:: max(1, -(-len(index) // SCALING_EVENTS))]
     try:
         model.fit_scaling(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))

@@ -22,9 +22,9 @@ class Training:
     """On the device of `events`. Its own weights do not matter: the strategy and the seed set them."""
     events: EventTensors
     """All that the samples point into."""
-    training: Sample
+    train_sample: Sample
     """Rows of `events` and targets as recipe.objective wants them; equal on all workers."""
-    validation: Sample
+    validation_sample: Sample
     """Likewise."""
     recipe: Recipe
     strategy: Strategy = Strategy()  # noqa: RUF009  (frozen)
