@@ -259,9 +259,9 @@ def test_what_drivers_are_at(tmp_path):
         watcher = Leases(tmp_path)
         while [driver.doing for driver in watcher.drivers() if driver.study] != [one.doing]:
             time.sleep(0.01)
-        found = {driver.owner: driver for driver in watcher.drivers()}
-        assert set(found) == {one.owner, two.owner} and all(driver.alive for driver in found.values())
-        assert found[one.owner].study == "mine" and found[one.owner].pid == os.getpid()
+        drivers = {driver.owner: driver for driver in watcher.drivers()}
+        assert set(drivers) == {one.owner, two.owner} and all(driver.alive for driver in drivers.values())
+        assert drivers[one.owner].study == "mine" and drivers[one.owner].pid == os.getpid()
         assert watcher.held() == {"a": one.owner}
         sizes = {path.stat().st_size for path in (tmp_path / "drivers").iterdir()}
         assert sizes == {1024}

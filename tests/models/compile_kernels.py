@@ -53,13 +53,13 @@ def launches(precision: str) -> list[Launch]:
     products = networks.products
     networks.products = lambda precision, _: products(precision, torch.device("cuda"))
     offsets = torch.arange(0, 606, 6)
-    found = []
+    of_all = []
     for batch in BATCHES:
         model = build(41)
         events = torch.rand(600, 7), offsets, networks.Room(1, batch, 50, 100)
         engine = engines.Engine([model], *events, objective="multilabel", precision=precision)
-        found.extend(engine.launches)
-    return found
+        of_all.extend(engine.launches)
+    return of_all
 
 
 def resources(binary: bytes) -> dict[str, int]:

@@ -72,8 +72,8 @@ def output_and_gradients(
     weights = torch.linspace(-1.0, 2.0, output.numel(), dtype=output.dtype).view_as(output)
     parameters = model.backbone_parameters()
     gradients = torch.autograd.grad((output * weights).sum(), parameters, allow_unused=True)
-    found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
-    return output.detach(), found
+    dense = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+    return output.detach(), dense
 
 
 @pytest.mark.parametrize("options", [{}, {"shared_blocks": True}, {"iterations": 1}], ids=str)

@@ -108,9 +108,9 @@ def expected_step(model: EventNetwork, objective: str, index: Sequence[int], k: 
     return float(loss.detach()), torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
+def relative(values: Tensor, expected: Tensor) -> float:
     """The distance over the length of what is expected."""
-    return float((found.double() - expected).norm() / expected.norm())
+    return float((values.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def compiled(capability: str, precision: str, cache: Path, *kernels: str) -> lis
 
 
 def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> None:
-    found = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
-    assert sorted(kernel["name"] for kernel in found) == [*3 * ["edge_sums"], "lay_out"]
+    kernels = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
+    assert sorted(kernel["name"] for kernel in kernels) == [*3 * ["edge_sums"], "lay_out"]
 
 
 KEYS = """
@@ -273,39 +273,39 @@ def test_a_kernel_has_the_same_key_whatever_was_launched_before() -> None:
         f"breakeven.models.gpu.kernels.{name}"
         for name in ("encoder.encoder_forward", "edges.edges_forward", "dense.dense_backward", "head.head_backward")
     ]
-    found = {
+    keys = {
         subprocess.run(
             [sys.executable, "-c", KEYS, *order], env=environment, capture_output=True, text=True, check=True
         ).stdout
         for order in (kernels, kernels[::-1])
     }
-    assert len(found) == 1 and "encoder_forward=" in found.pop()
+    assert len(keys) == 1 and "encoder_forward=" in keys.pop()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("capability", "precision"), SPILLED)
 def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:
-    found = compiled(capability, precision, tmp_path)
-    assert {kernel["name"] for kernel in found} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
-    for kernel in found:
+    kernels = compiled(capability, precision, tmp_path)
+    assert {kernel["name"] for kernel in kernels} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
+    for kernel in kernels:
         assert kernel["shared"] <= SHARED[capability], kernel
         assert kernel["stack"] <= SPILLED[capability, precision], kernel
 
 
 @triton.jit
-def _sums_as_product(values, found, n):
+def _sums_as_product(values, sums, n):
     row = tl.arange(0, 16)
     rows = tl.load(values + row[:, None] * 64 + tl.arange(0, 64)[None, :], mask=row[:, None] < n, other=0.0)
     total = tl.zeros([16, 64], tl.float32)
     for vector in tl.static_range(2):
         total = add_product_with_ones(total, 3 * vector, rows * (vector + 1), row < n, tl.float32, "ieee")
-    tl.store(found + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
+    tl.store(sums + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
 
 
 def test_sums_as_products_are_sums() -> None:
     """The form that bfloat16 takes, which cannot be interpreted itself."""
-    values, found = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
-    _sums_as_product[(1,)](values, found, 11)
-    torch.testing.assert_close(found[0], values[:11].sum(0))
-    torch.testing.assert_close(found[3], 2.0 * values[:11].sum(0))
-    assert int((found != 0).any(1).sum()) == 2
+    values, sums = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
+    _sums_as_product[(1,)](values, sums, 11)
+    torch.testing.assert_close(sums[0], values[:11].sum(0))
+    torch.testing.assert_close(sums[3], 2.0 * values[:11].sum(0))
+    assert int((sums != 0).any(1).sum()) == 2

@@ -52,8 +52,8 @@ def outputs_and_gradients(model: EventNetwork, nodes: Tensor, offsets: Tensor) -
     weights = torch.linspace(-1.0, 2.0, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
     (outputs * weights + outputs.square()).sum().backward()
     zeros = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return outputs.detach(), zeros | found
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return outputs.detach(), zeros | gradients
 
 
 @pytest.mark.parametrize("counts", BATCHES, ids=str)

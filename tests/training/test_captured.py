@@ -39,9 +39,9 @@ def without_times(curve: tuple[Epoch, ...]) -> list[Epoch]:
     return [replace(epoch, wall_seconds=0.0, device_seconds=0.0) for epoch in curve]
 
 
-def assert_alike(found: tuple[Epoch, ...], expected: tuple[Epoch, ...]) -> None:
-    assert [epoch.events_seen for epoch in found] == [epoch.events_seen for epoch in expected]
-    for epoch, wanted in zip(found, expected, strict=True):
+def assert_alike(curve: tuple[Epoch, ...], expected: tuple[Epoch, ...]) -> None:
+    assert [epoch.events_seen for epoch in curve] == [epoch.events_seen for epoch in expected]
+    for epoch, wanted in zip(curve, expected, strict=True):
         for name in ("train_loss", "validation_loss", "validation_accuracy", "validation_auc", "learning_rate"):
             assert getattr(epoch, name) == pytest.approx(getattr(wanted, name), rel=1e-9), name
 

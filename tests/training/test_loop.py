@@ -43,8 +43,8 @@ def three_classes(make_events: Callable) -> tuple[EventTensors, Sample, Sample]:
 def test_golden_losses(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
     result = train(Training(build(3, initialisation="torch"), *three_classes, SMALL))
     for name, expected in GOLDEN.items():
-        found = [getattr(epoch, name) for epoch in result.curve]
-        assert found == pytest.approx(expected, rel=2e-4), f"{name}: {found}"
+        losses = [getattr(epoch, name) for epoch in result.curve]
+        assert losses == pytest.approx(expected, rel=2e-4), f"{name}: {losses}"
 
 
 def test_it_learns_and_keeps_the_best_weights(make_events: Callable) -> None:
@@ -57,9 +57,9 @@ def test_it_learns_and_keeps_the_best_weights(make_events: Callable) -> None:
     assert result.best.validation_loss == min(epoch.validation_loss for epoch in result.curve)
     assert result.best.validation_accuracy > 0.7
     assert result.best.validation_auc > 0.8
-    found = evaluate(model, events, validation, "binary")
-    assert found["loss"] == pytest.approx(result.best.validation_loss, rel=1e-6)
-    assert found["accuracy"] == result.best.validation_accuracy
+    values = evaluate(model, events, validation, "binary")
+    assert values["loss"] == pytest.approx(result.best.validation_loss, rel=1e-6)
+    assert values["accuracy"] == result.best.validation_accuracy
     for before, after in zip(result.curve, result.curve[1:], strict=False):
         assert after.device_seconds > before.device_seconds
         assert after.events_seen == before.events_seen + 1000
@@ -144,8 +144,8 @@ def test_a_frozen_backbone_stays_and_equals_training_through_the_network(
     for name, tensor in model.state_dict().items():
         assert name.startswith("head.") or torch.equal(tensor, backbone[name])
     # The cached features must give what the whole network gives.
-    found = evaluate(model, three_classes[0], three_classes[2], "multiclass")
-    assert found["loss"] == pytest.approx(result.best.validation_loss, rel=1e-5)
+    values = evaluate(model, three_classes[0], three_classes[2], "multiclass")
+    assert values["loss"] == pytest.approx(result.best.validation_loss, rel=1e-5)
     assert result.curve[-1].train_loss < result.curve[0].train_loss
 
 
@@ -156,13 +156,13 @@ def test_represent_gives_every_layer_up_to_what_the_head_sees(
     model = build(3)
     index = training.index[[5, 3, 60]]
     monkeypatch.setattr(engines, "_AT_ONCE_ON_CPU", 2)
-    found = represent(model, events, index)
-    assert list(found) == ["encoder", "block 1", "block 2", "block 3", "block 4", "decoder"]
-    assert all(layer.shape == (3, 64) and not layer.requires_grad for layer in found.values())
-    torch.testing.assert_close(model.head(found["decoder"]), model(*events.gather(index)))
-    torch.testing.assert_close(found["block 4"], model.pool(*events.gather(index)))
+    layers = represent(model, events, index)
+    assert list(layers) == ["encoder", "block 1", "block 2", "block 3", "block 4", "decoder"]
+    assert all(layer.shape == (3, 64) and not layer.requires_grad for layer in layers.values())
+    torch.testing.assert_close(model.head(layers["decoder"]), model(*events.gather(index)))
+    torch.testing.assert_close(layers["block 4"], model.pool(*events.gather(index)))
     alone = represent(model, events, index[:1])
-    torch.testing.assert_close(found["encoder"][:1], alone["encoder"])  # a mean over its own objects only
+    torch.testing.assert_close(layers["encoder"][:1], alone["encoder"])  # a mean over its own objects only
 
 
 def test_a_feature_that_is_not_finite_is_named(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
@@ -239,14 +239,14 @@ def test_bfloat16_steps_stay_close_and_evaluation_is_in_float32(
 ) -> None:
     recipe = replace(SMALL, epochs=2, precision="bfloat16")
     model = build(3)
-    found = train(Training(model, *three_classes, recipe))
+    rounded = train(Training(model, *three_classes, recipe))
     expected = train(Training(build(3), *three_classes, replace(recipe, precision="float32")))
-    for epoch, wanted in zip(found.curve, expected.curve, strict=True):
+    for epoch, wanted in zip(rounded.curve, expected.curve, strict=True):
         assert epoch.train_loss != wanted.train_loss
         assert epoch.train_loss == pytest.approx(wanted.train_loss, rel=0.03)
     assert model.head.weight.dtype is torch.float32
     again = evaluate(model, three_classes[0], three_classes[2], "multiclass")
-    assert again["loss"] == pytest.approx(found.best.validation_loss, rel=1e-6)
+    assert again["loss"] == pytest.approx(rounded.best.validation_loss, rel=1e-6)
 
 
 def test_native_and_dgl_train_alike(three_classes: tuple[EventTensors, Sample, Sample]) -> None:

@@ -39,14 +39,14 @@ def alone(one: Training) -> tuple[Result, dict[str, torch.Tensor]]:
     return train(replace(one, model=model)), model.state_dict()
 
 
-def assert_same(found: Result | Failed, one: Training) -> None:
+def assert_same(outcome: Result | Failed, one: Training) -> None:
     """Curve, outcome and weights of a pack's member are those of the same training alone, to 1e-10."""
-    assert isinstance(found, Result), found
+    assert isinstance(outcome, Result), outcome
     expected, weights = alone(one)
     facts = ("best_epoch", "plateau_epoch", "stopped")
-    assert [getattr(found, name) for name in facts] == [getattr(expected, name) for name in facts]
-    assert len(found.curve) == len(expected.curve)
-    for epoch, wanted in zip(found.curve, expected.curve, strict=True):
+    assert [getattr(outcome, name) for name in facts] == [getattr(expected, name) for name in facts]
+    assert len(outcome.curve) == len(expected.curve)
+    for epoch, wanted in zip(outcome.curve, expected.curve, strict=True):
         assert (epoch.epoch, epoch.events_seen, epoch.learning_rate) == (
             wanted.epoch, wanted.events_seen, wanted.learning_rate,
         )  # fmt: skip

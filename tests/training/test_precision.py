@@ -19,9 +19,9 @@ from breakeven.training.training import Training
 def test_rounding_keeps_so_many_bits(round_operand: Callable, bits: int) -> None:
     kept, half = 1.0 + 2.0**-bits, 1.0 + 2.0 ** -(bits + 2)
     given = torch.tensor([kept, half, -kept, 0.0, 3.0, 1e-20, 1e30])
-    found = round_operand(given)
-    assert found[:5].tolist() == [kept, 1.0, -kept, 0.0, 3.0]
-    torch.testing.assert_close(found, given, rtol=2.0 ** -(bits + 1), atol=0.0)
+    rounded = round_operand(given)
+    assert rounded[:5].tolist() == [kept, 1.0, -kept, 0.0, 3.0]
+    torch.testing.assert_close(rounded, given, rtol=2.0 ** -(bits + 1), atol=0.0)
 
 
 @pytest.mark.parametrize("round_operand, low, high", [(to_tf32, 1e-5, 1e-3), (to_bfloat16, 1e-4, 1e-2)])
@@ -31,9 +31,9 @@ def test_products_differ_by_as_much_forward_and_backward(round_operand: Callable
     exact = left @ right
     (expected,) = torch.autograd.grad(exact.square().sum(), right)
     with Rounded(round_operand):
-        found = left @ right
-        (gradient,) = torch.autograd.grad(found.square().sum(), right)
-    for got, wanted in ((found.detach(), exact.detach()), (gradient, expected)):
+        product = left @ right
+        (gradient,) = torch.autograd.grad(product.square().sum(), right)
+    for got, wanted in ((product.detach(), exact.detach()), (gradient, expected)):
         assert low < float((got - wanted).norm() / wanted.norm()) < high
 
 
