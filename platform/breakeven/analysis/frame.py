@@ -10,10 +10,10 @@ import math
 import pandas as pd
 
 from breakeven.metric import Metric
-from breakeven.study.spec import TASKS
+from breakeven.study.spec import known_tasks
 
 COLUMNS = (
-    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "network", "pretraining",
     "strategy", "size", "seed", "ratio", "test_accuracy", "validation_accuracy", "validation_loss", "device",
     "processor", "kernel", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
     "ended", "representation", "represented_events",
@@ -71,6 +71,14 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
 def measured(rows: pd.DataFrame, metric: Metric) -> pd.Series:
     """A metric of test events as it was recorded; NaN where it was not."""
     return rows.get(metric.column("test"), pd.Series(math.nan, rows.index)).astype(float)
+
+
+def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each network by its name in the study, with those of the events, which are of all."""
+    check(frame)
+    networks = frame["network"].fillna("").where(frame["level"] != "generation")
+    names = list(dict.fromkeys(networks.dropna()))
+    return {name: frame[networks.isna() | (networks == name)] for name in names or [""]}
 
 
 def devices(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -138,7 +146,8 @@ def ordered_tasks(selected: pd.DataFrame) -> list[str]:
 
 def title(task: str) -> str:
     """How a reader knows the task: the published name, else its own with blanks for underscores."""
-    return TASKS[task].title if task in TASKS else task.replace("_", " ")
+    known = known_tasks().get(task)
+    return known.title if known else task.replace("_", " ")
 
 
 def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:

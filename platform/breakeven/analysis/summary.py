@@ -15,6 +15,7 @@ from breakeven.analysis.cost.accounts import NONE
 from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import METRICS
+from breakeven.study.plan import backbone_name
 
 
 def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
@@ -41,7 +42,7 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
 
 
 def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, float]:
-    """Break-even by pretraining, the accounts, and the number of trials by phase.
+    """Break-even by network and pretraining, the accounts, and the number of trials by phase.
 
     spent: accounts of the study, as accounts.py gives them: `accounts/cpu_hours/idle`, and by stage as
     `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
@@ -51,14 +52,14 @@ def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, 
     Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
     """
     found: dict[str, float] = {}
-    even = breakeven.study_break_even(frame)
-    for pretraining, rows in even.groupby("pretraining", sort=False):
-        last = rows.iloc[-1]  # all sizes, or the only one
-        if last["text"] != "no figure":
-            tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
-            found[f"break_even/tasks_{pretraining}"] = tasks
-            if "break_even/tasks" not in found or pretraining == "multiclass":
-                found["break_even/tasks"] = tasks
+    for network, part in ledger_frame.by_network(frame).items():
+        for pretraining, rows in breakeven.study_break_even(part).groupby("pretraining", sort=False):
+            last = rows.iloc[-1]  # all sizes, or the only one
+            if last["text"] != "no figure":
+                tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
+                found[f"break_even/tasks_{backbone_name(network, str(pretraining))}"] = tasks
+                if "break_even/tasks" not in found or pretraining == "multiclass":
+                    found["break_even/tasks"] = tasks
     trials = ledger_frame.trials(frame)
     for phase, rows in trials.groupby("phase"):
         found[f"trials/{phase}"] = float((rows["outcome"] == "finished").sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -56,7 +56,9 @@ class Results:
     break_even_forecast = cached_property(
         lambda self: self.ordered(forecast.break_even_forecast(self.frame, self._hours))
     )
-    similarity = cached_property(lambda self: self.ordered(self.similarities()))
+    similarity = cached_property(
+        lambda self: self.ordered(self.similarities().drop(columns="network", errors="ignore"))
+    )
     cells = cached_property(lambda self: self.ordered(self._grid))
 
     _grid = cached_property(lambda self: accuracy.cells(self.frame))
@@ -66,6 +68,19 @@ class Results:
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
     _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame))
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
+
+    @cached_property
+    def by_network(self) -> dict[str, Results]:
+        """The results of each network, by its name; these themselves where there is one without a name."""
+        parts = ledger_frame.by_network(self.frame)
+        if "" in parts:
+            return {"": self}
+
+        def alike(network: str) -> pd.DataFrame:
+            table = self.similarities()
+            return table[table["network"] == network]
+
+        return {name: replace(self, frame=part, similarities=partial(alike, name)) for name, part in parts.items()}
 
     @property
     def surrogates(self) -> list[str]:

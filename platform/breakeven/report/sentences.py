@@ -20,8 +20,15 @@ UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 def answer(results: Results) -> list[str]:
     """What the study says: gains at the smallest and the largest size, break-even, and what to make of a loss.
 
-    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes.
+    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes. Of several networks one
+    after the other.
     """
+    if "" not in results.by_network:
+        return [f"{network}: {line}" for network, part in results.by_network.items() for line in _answer(part)]
+    return _answer(results)
+
+
+def _answer(results: Results) -> list[str]:
     gains = results.gains
     tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
     lines = []
@@ -38,7 +45,9 @@ def answer(results: Results) -> list[str]:
 
 def method(spec: Mapping[str, Any]) -> list[str]:
     """How it was done, from the study's specification."""
-    tuning, pre, search = spec["finetuning"], spec["pretraining"], spec["search"]
+    tuning, search = spec["finetuning"], spec["search"]
+    pretrainings = {", ".join(spec["pretraining"]["objectives"]) or "none": spec["pretraining"]}
+    pretrainings = spec.get("pretrainings") or pretrainings
     chosen = (
         f"{search['trials']} ratios in each cell were compared by validation loss on {search['seeds']} search seed(s)"
         if search["trials"]
@@ -47,8 +56,11 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     return [
         "Events are split by hard event: 60 % train, 15 % validation, 25 % test. No backbone and no trial has seen a test "
         "event before it was judged. As in the paper, backbones have seen training events of the same processes.",
-        f"Pretraining: {', '.join(pre['objectives']) or 'none'}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
-        f"{pre['learning_rate']:g} x {pre['decay']}^epoch.",
+        *(
+            f"Pretraining: {name}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate {pre['learning_rate']:g} x "
+            f"{pre['decay']}^epoch{', from the backbone of ' + pre['start'] if pre.get('start') else ''}."
+            for name, pre in pretrainings.items()
+        ),
         f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
         f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
@@ -65,7 +77,23 @@ def method(spec: Mapping[str, Any]) -> list[str]:
 
 def summary_lines(results: Results) -> list[str]:
     """The answer in a few lines of plain text for the terminal, with what was expected of the device time."""
-    gains, even, failed = results.gains, results.by_plateau, results.failed
+    lines, failed = list[str](), results.failed
+    for network, part in results.by_network.items():
+        lines += [f"Network {network}"] if network else []
+        lines += _network_lines(part)
+    if len(failed):
+        lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
+    for row in results.facts.get("price", ()):
+        if row["stage"] == "all trainings":
+            expected, low, high, taken = (duration(3600 * row[name]) for name in ("expected", "low", "high", "taken"))
+            lines.append(
+                f"Price: {expected} of device time expected ({low} to {high}), {taken} taken, {row['off']:+.0%}"
+            )
+    return lines
+
+
+def _network_lines(results: Results) -> list[str]:
+    gains, even = results.gains, results.by_plateau
     lines = ["Gain in test accuracy over training from scratch, percentage points (mean over tasks):"]
     for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
         sizes = rows.groupby("size")["gain"]
@@ -78,14 +106,6 @@ def summary_lines(results: Results) -> list[str]:
         lines.append(f"  {row['pretraining']:11}{size:14} {wording.tasks(row)}{note}")
     if not len(even):
         lines.append("  no pretraining with both a scratch and a finetuned training")
-    if len(failed):
-        lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
-    for row in results.facts.get("price", ()):
-        if row["stage"] == "all trainings":
-            expected, low, high, taken = (duration(3600 * row[name]) for name in ("expected", "low", "high", "taken"))
-            lines.append(
-                f"Price: {expected} of device time expected ({low} to {high}), {taken} taken, {row['off']:+.0%}"
-            )
     return lines
 
 

@@ -73,8 +73,9 @@ class Table:
 
 
 def cell_of(row: Row) -> str:
-    """`task/pretraining/strategy/size`, or `task/pretraining/strategy/` for a row over all sizes."""
-    family = "/".join(str(row[name]) for name in ledger_frame.CELL[:3])
+    """The name of its cell; without a size, and with a slash at its end, that of its family for a row over all sizes."""
+    network = [row["network"]] if row.get("network") else []
+    family = "/".join([row["task"], *network, row["pretraining"], row["strategy"]])
     return f"{family}/{int(row['size'])}" if "size" in row and wording.known(row["size"]) else f"{family}/"
 
 
