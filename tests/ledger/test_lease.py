@@ -210,15 +210,16 @@ def test_a_lease_without_a_name_is_given_time(tmp_path, clock):
         assert taken_after_patience(mine, "a", clock)
 
 
-def test_waiting_ends_when_the_work_is_done_or_left(tmp_path):
+def test_waiting_ends_when_the_work_is_done_or_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.01)
     done = tmp_path / "done"
     with leases(tmp_path) as mine:
         assert mine.wait("a", done.exists) and mine.wait("a", done.exists)
         with other_driver(tmp_path, ["b", "c"]) as process:
             looks = iter([False, False, True])
-            assert not mine.wait("b", lambda: next(looks), 0.01)
+            assert not mine.wait("b", lambda: next(looks))
             process.kill()
-            assert mine.wait("c", done.exists, 0.01)
+            assert mine.wait("c", done.exists)
         done.touch()
         assert not mine.wait("d", done.exists) and not (tmp_path / "leases" / "d.1").exists()
 
