@@ -69,9 +69,7 @@ def test_a_cap_on_events_is_named_and_old_records_know_less():
     [
         ({"WH": "lhe"}, "LHC, 13 TeV, but WH at the energy of the files it was made from, an ATLAS",
          "simulation at leading order (not WH) with"),
-        ({"WH": "surrogate"}, "LHC, 13 TeV, but WH a surrogate of the process, an ATLAS",
-         "simulation at leading order (not WH) with"),
-        ({"ttH": "lhe", "WH": "surrogate"}, "(ttH at the energy of the files it was made from, WH a surrogate",
+        ({"ttH": "lhe", "WH": "lhe"}, "(ttH, WH at the energy of the files it was made from, an ATLAS",
          "simulation with a parametrised"),
         ({"other": "lhe"}, "Events (LHC, 13 TeV, an ATLAS", "simulation at leading order with"),
     ],

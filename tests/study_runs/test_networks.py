@@ -12,7 +12,7 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.study.plan import cells
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # MLflow's own warnings are not ours
 
 FILE = ROOT / "tests" / "data" / "networks_study.py"
 
