@@ -105,7 +105,10 @@ def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     made = pretraining.pretrain(job, resources, tmp_path / "storage", kill_once)
     assert killed and len(made.facts["curve"]) == 4
     quiet = pretraining.pretrain(
-        replace(job, hash="f" * 16, backbone=tmp_path / "quiet"), resources, tmp_path / "storage", lambda _: None
+        replace(job, identity={"kind": "a quiet one"}, backbone=tmp_path / "quiet"),
+        resources,
+        tmp_path / "storage",
+        lambda _: None,
     )
     assert [epoch["validation_loss"] for epoch in made.facts["curve"]] == pytest.approx(
         [epoch["validation_loss"] for epoch in quiet.facts["curve"]], rel=1e-4
