@@ -50,17 +50,25 @@ def choose(
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
     for mixed in (False, True):
+        left = None  # the last of a cell that does not go with these: thousands of its seeds may follow, and are left too
         for other in waiting:
             if len(pack) == most:
                 return pack
             if mixed and lasts >= _SHORTEST_PACK_SECONDS:
                 break
-            if other.hash in pack or other.hash in alone or not (mixed or _alike(first, other)):
+            if left is not None and other.cell is left.cell and other.phase == left.phase:
+                continue
+            if other.hash in pack or other.hash in alone:
+                continue
+            if not (mixed or _alike(first, other)):
+                left = other
                 continue
             seconds, device_seconds = pace.seconds(other), pace.device_seconds(other)
             if lasts + seconds <= longest and spends + device_seconds <= room:
                 pack[other.hash] = other
                 lasts, spends = lasts + seconds, spends + device_seconds
+            else:
+                left = other
     return pack
 
 
