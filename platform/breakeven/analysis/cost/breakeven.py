@@ -31,6 +31,8 @@ from breakeven.analysis.cost.charges import (
 from breakeven.ledger.charge import hours_unit
 
 NEVER = "never"
+RESAMPLES = 4000
+"""Of the bootstrap over tasks."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def study_break_even(
     *,
     strategy: str = "finetune",
     level: float = 0.9,
-    resamples: int = 4000,
+    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
@@ -115,8 +117,14 @@ def study_break_even(
     Hours of two kinds of device are not mixed: such a row has no figure and a note. The one pretraining's time is held for
     exact. Columns: BREAK_EVEN_COLUMNS.
     """
+    return _charged_so(frame, ledger_frame.confirmed(frame), charge, strategy, level, resamples)
+
+
+def _charged_so(
+    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, strategy: str, level: float, resamples: int
+) -> pd.DataFrame:
+    """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
     charged = charge.text
-    confirmed = ledger_frame.confirmed(frame)
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
     scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
@@ -152,7 +160,8 @@ WAYS = (
 
 def break_even_table(frame: pd.DataFrame, *, strategy: str = "finetune", level: float = 0.9) -> pd.DataFrame:
     """study_break_even under every way of charging, one under the other: `charged` tells them apart."""
-    tables = (study_break_even(frame, way, strategy=strategy, level=level) for way in WAYS)
+    confirmed = ledger_frame.confirmed(frame)
+    tables = (_charged_so(frame, confirmed, way, strategy, level, RESAMPLES) for way in WAYS)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -287,7 +296,7 @@ def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:
     return found.reset_index().set_index(["task", "size"])[["mean", "variance", "n"]]
 
 
-def saving_interval(savings: np.ndarray, *, level: float = 0.9, resamples: int = 4000) -> tuple[float, float]:
+def saving_interval(savings: np.ndarray, *, level: float = 0.9, resamples: int = RESAMPLES) -> tuple[float, float]:
     """Interval of the mean saving over tasks and seeds, savings: [n_tasks] hours; NaN below two tasks.
 
     Studentised bootstrap (Davison and Hinkley, Bootstrap Methods, 5.2.1): times scatter by factors, so a few tasks far
