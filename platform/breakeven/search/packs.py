@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from breakeven.estimate.pace import Pace
 from breakeven.study.plan import Trial
 
-PACK_TRIALS = 16
-"""Most trials in a pack that are trained one after another."""
+PACK_TRIALS = 32
+"""Most trials in a pack that are trained one after another: trials of half a second still fill PACK_SECONDS."""
 STACKED_TRIALS = 64
 """Most trials in a pack that a GPU trains side by side: its steps hardly take longer then, and more would only wait."""
 PACK_SECONDS = 20.0
