@@ -140,7 +140,8 @@ def make_curve() -> Callable[[list[float], float], list[dict[str, float]]]:
 
 _EMPTY: dict[str, Any] = {
     "level": "", "record": "", "outcome": "finished", "reason": "", "phase": "", "cell": "", "task": "", "signal": "",
-    "background": "", "pretraining": "none", "strategy": "", "size": 0, "seed": 0, "ratio": NAN, "test_accuracy": NAN,
+    "background": "", "network": "", "pretraining": "none", "start": "", "strategy": "", "size": 0, "seed": 0,
+    "ratio": NAN, "test_accuracy": NAN,
     "test_auc": NAN, "test_rejection_50": NAN, "test_rejection_70": NAN, "test_rejection_90": NAN,
     "test_significance_improvement": NAN, "processor": "Xeon x 2", "kernel": "fused", "validation_accuracy": NAN,
     "validation_auc": NAN, "validation_loss": NAN, "epochs": 0,

@@ -17,7 +17,8 @@ _LAWS = {"scratch": (0.18, 1.6, 0.45), "finetune": (0.17, 0.7, 0.4), "frozen": (
 _SPEEDS = {"scratch": 1.0, "finetune": 0.4, "frozen": 0.15}
 _EMPTY: dict[str, Any] = {
     "outcome": "finished", "reason": "", "phase": "", "cell": "", "task": "", "signal": "", "background": "",
-    "pretraining": "none", "strategy": "", "size": 0, "seed": 0, "ratio": math.nan, "test_accuracy": math.nan,
+    "network": "", "pretraining": "none", "start": "", "strategy": "", "size": 0, "seed": 0, "ratio": math.nan,
+    "test_accuracy": math.nan,
     "test_auc": math.nan, "test_rejection_50": math.nan, "test_rejection_70": math.nan, "test_rejection_90": math.nan,
     "test_significance_improvement": math.nan, "processor": "Xeon x 2", "kernel": "fused",
     "validation_accuracy": math.nan,

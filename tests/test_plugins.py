@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 import torch
 
 from breakeven import plugins
+from breakeven.analysis.frame import title
 from breakeven.events import arrays, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
-from breakeven.study.spec import InvalidStudy, Network, Study
+from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.training.loop import evaluate, train
@@ -183,6 +185,48 @@ def test_names_of_plugins_are_known_to_studies():
         preview.check_study(dataclasses.replace(study, network=Network(kind="jet_set")))
     with pytest.raises(UnknownNetwork, match="known are event_graph, jet_sets"):
         version_of("jet_set")
+
+
+def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():
+    assert task("wide_vs_narrow") == task("width") and task("width").title == "wide against narrow jets"
+    assert task_name({"signal": "wide", "background": "narrow", "task": "wide_vs_narrow"}) == "width"
+    assert title("width") == "wide against narrow jets"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ('{"a": Task("b", "", "x", "y")}', "give a Task of that name"),
+        ('{"stop_vs_ttH": Task("stop_vs_ttH", "", "x", "y")}', "'stop_vs_ttH' is there already"),
+        ('{"a": Task("a", "", "WH", "ZH")}', r"'a' is there already, as Task\(name='WH_vs_ZH'"),
+    ],
+)
+def test_a_task_that_cannot_be_used_is_refused(tmp_path, tasks, said):
+    file = tmp_path / "tasks.py"
+    file.write_text(f"from breakeven.study.spec import Task\nTASKS = {tasks}\n")
+    plugins.add_files([file])
+    with pytest.raises(plugins.BadPlugin, match=said):
+        task("WH_vs_ZH")
+
+
+def test_an_installed_package_brings_what_its_entry_point_names(tmp_path, monkeypatch):
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    about = tmp_path / "my_physics-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-physics\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nmine = my_physics\n")
+    shutil.copy(PLUGIN, tmp_path / "my_physics.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.modules.__globals__["_loaded"].cache_clear()
+    try:
+        assert "wide" in known_names() and task("width").signal == "wide"
+        assert plugins.origin(type(source("wide")))["plugin"]
+        assert (
+            NetworkSpec("jet_sets").build(tuple(level.features for level in source("wide").schema.levels), 1).kind
+            == "jet_sets"
+        )
+    finally:
+        plugins.modules.__globals__["_loaded"].cache_clear()
 
 
 def test_a_changed_plugin_makes_other_datasets_and_networks(tmp_path):

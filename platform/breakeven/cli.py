@@ -98,27 +98,33 @@ def _calibrate(study: Study, ledger: Path) -> None:
     calibrate(study, ledger, lambda word: console.print(f"  {word}"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What all that reads a study takes."""
+
+    runs_dir: Path = field(default_factory=default_runs_dir)
+    """Folder of the studies that are given by name."""
+    plugin: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = ()
+    """Python files of your own that the study was run with."""
+
+
 @dataclass(frozen=True)
-class Report:
+class Report(Reading):
     """Write a study's report again, from the ledger alone."""
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study, or the path of its folder."""
-    runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where it ran; not needed with a path."""
 
     def __call__(self) -> None:
         _run_of(self.study, self.runs_dir).report_again(self.study, self.runs_dir)
 
 
 @dataclass(frozen=True)
-class Track:
+class Track(Reading):
     """Write a study to MLflow from the ledger alone: for when MLflow was down, or for another server."""
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study."""
-    runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where it ran."""
     uri: str = ""
     """Tracking URI; empty: MLFLOW_TRACKING_URI, or the SQLite file in the runs folder."""
 
@@ -127,13 +133,11 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Reading):
     """Write a study's winning backbone as files: weights, model card and, if asked for, ONNX."""
 
     study: Annotated[str, tyro.conf.Positional]
     """Name of the study, or the path of its folder."""
-    runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where it ran; not needed with a path."""
     output: Path | None = None
     """Folder to write to; none: backbone/ in the study's folder."""
     onnx: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -155,13 +159,11 @@ class Validate:
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(Reading):
     """Say how far a study is, while it runs or after: cells, trials, pace, device-hours, time left, its drivers."""
 
     study: Annotated[str, tyro.conf.Positional] = ""
     """Name of the study, or the path of its folder; none: all studies of the runs folder."""
-    runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where it runs."""
     watch: tyro.conf.FlagCreatePairsOff[bool] = False
     """Look again every two seconds, until all is done or you interrupt."""
 
@@ -172,15 +174,13 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Diff:
+class Diff(Reading):
     """Compare two studies cell by cell: specifications, test accuracy with significance, device-hours."""
 
     a: Annotated[str, tyro.conf.Positional]
     """Name of a study, or the path of its folder, which may be in another runs folder."""
     b: Annotated[str, tyro.conf.Positional]
     """The study that it is compared with: differences are B - A."""
-    runs_dir: Path = field(default_factory=default_runs_dir)
-    """Where studies that are given by name ran."""
     json: Path | None = None
     """Write everything here as JSON."""
     csv: Path | None = None
@@ -226,6 +226,7 @@ def main() -> None:
         },
         description="Works on what has run. A study itself is started by its file: python studies/scaling.py --help",
     )
+    plugins.add_files(getattr(command, "plugin", ()))
     _guarded(command)
 
 

@@ -1,8 +1,9 @@
-"""Plug-ins: Python modules of others that bring sources of events and networks.
+"""Plug-ins: Python modules of others that bring sources of events, networks and tasks.
 
-A module names what it brings in `SOURCES` (process -> events.source.Source) and `NETWORKS` (kind -> models.spec.Builder);
-the room that understands a kind asks for it here. Plug-ins are installed packages with an entry point in the group
-`breakeven.plugins`, and files named by `--plugin` or in BREAKEVEN_PLUGINS, which worker processes inherit.
+A module names what it brings in `SOURCES` (process -> events.source.Source), `NETWORKS` (kind -> models.spec.Builder) and
+`TASKS` (name -> study.spec.Task); the room that understands a kind asks for it here. Plug-ins are installed packages with
+an entry point in the group `breakeven.plugins`, and files named by `--plugin` or in BREAKEVEN_PLUGINS, which worker
+processes inherit.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ def modules() -> tuple[ModuleType, ...]:
 
 
 def brought(kind: str) -> dict[str, Any]:
-    """What all plug-ins bring of a kind ("SOURCES", "NETWORKS"), by name. Raises BadPlugin where a name is taken."""
+    """What all plug-ins bring of a kind ("SOURCES", "NETWORKS", "TASKS"), by name. Raises BadPlugin where a name is taken."""
     found: dict[str, Any] = {}
     for module in modules():
         for name, one in getattr(module, kind, {}).items():

@@ -6,7 +6,7 @@ alike the networks are, which is kept beside the report as it takes a while.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,23 +61,29 @@ class StudyResults:
     @property
     def cells(self) -> pd.DataFrame:
         """One row a cell with its accuracy, see analysis/accuracy.py."""
-        cells: pd.DataFrame = self.figures.cells
-        return cells
+        return self._of_networks(lambda results: results.cells)
 
     @property
     def gains(self) -> pd.DataFrame:
         """What each pretraining adds to scratch, see analysis/accuracy.py."""
-        return self.figures.gains
+        return self._of_networks(lambda results: results.gains)
 
     @property
     def break_even(self) -> pd.DataFrame:
         """Break-even under every way of charging, see analysis/cost/breakeven.py."""
-        return self.figures.break_even
+        return self._of_networks(lambda results: results.break_even)
 
     @cached_property
     def figures(self) -> Results:
         """All figures of the report."""
         return Results(self.frame, self.facts, self.accounts, lambda: self.similarity)
+
+    def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
+        """A figure of each network, one below the other; without their names where there is one that has none."""
+        tables = {network: figure(part) for network, part in self.figures.by_network.items()}
+        if "" in tables:
+            return tables[""]
+        return pd.concat([table.assign(network=network) for network, table in tables.items()], ignore_index=True)
 
     @cached_property
     def accounts(self) -> pd.DataFrame:
@@ -110,13 +116,15 @@ class StudyResults:
         """
         trained = self.frame[self.frame["representation"].notna()]
         if trained.empty:
-            return ensembles.NONE
+            return ensembles.NONE.assign(network="")
         key = fingerprint([ensembles.VERSION, sorted(zip(trained["record"], trained["representation"], strict=True))])
         before = self._kept("similarity.json")
         if isinstance(before, dict) and before.get("key") == key:
-            return pd.DataFrame(before["rows"], columns=list(ensembles.COLUMNS)).fillna(np.nan)
+            return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)
         with console.status("similarity of what the networks have learnt"):
-            table = ensembles.similarities(self.frame, Representations(self.places.ledger).read)
+            read, parts = Representations(self.places.ledger).read, ledger_frame.by_network(self.frame)
+            tables = [ensembles.similarities(part, read).assign(network=name) for name, part in parts.items()]
+            table = pd.concat(tables, ignore_index=True)
         if not table["n_unreadable"].any():
             kept = {"key": key, "rows": json.loads(table.to_json(orient="records"))}
             atomic.write_text(self.places.folder / "similarity.json", json.dumps(kept) + "\n")

@@ -51,7 +51,7 @@ def test_break_even(ledger, tasks: int, seeds: int, between_tasks: float, betwee
             for seed in range(seeds):
                 ledger.trial(f"t{task}", "scratch", study + 1, seed, 0.7, plateau_seconds=seconds(100.0, of_task))
                 ledger.trial(f"t{task}", "finetune", study + 1, seed, 0.7, plateau_seconds=seconds(40.0, of_task))
-    found = breakeven.study_break_even(ledger.frame(), resamples=1000).dropna(subset=["size"])
+    found = breakeven.study_break_even(ledger.frame()).dropna(subset=["size"])
     assert LOW <= share((found["low"] <= 25.0) & (found["high"] >= 25.0)) <= HIGH
 
 
@@ -64,7 +64,7 @@ def test_break_even_of_exactly_these_tasks(ledger) -> None:
                 for strategy, mean in (("scratch", scratch), ("finetune", 0.4 * scratch)):
                     time = mean * random.normal(1.0, 0.2)
                     ledger.trial(f"t{task}", strategy, study + 1, seed, 0.7, plateau_seconds=time)
-    found = breakeven.study_break_even(ledger.frame(), resamples=10).dropna(subset=["size"])
+    found = breakeven.study_break_even(ledger.frame()).dropna(subset=["size"])
     assert LOW <= share((found["low_seeds"] <= 25.0) & (found["high_seeds"] >= 25.0)) <= HIGH
 
 

@@ -33,7 +33,7 @@ def test_beyond_the_range_a_bound_is_named_and_nothing_extrapolated(ledger) -> N
     above, below = factors(ledger.frame()).to_dict("records")
     assert math.isinf(above["factor"]) and above["text"] == "more than 30 (90 %: more than 30 to more than 30)"
     assert below["factor"] == 0.0 and below["text"].startswith("less than 0.033")
-    assert above["note"].startswith("beyond the range: more") and below["note"].startswith("beyond the range: less")
+    assert above["note"].startswith("beyond the range: better") and below["note"].startswith("beyond the range: worse")
 
 
 def test_an_interval_may_end_beyond_the_range(ledger) -> None:

@@ -12,6 +12,7 @@ from breakeven.events.schema import EventSchema, Level
 from breakeven.events.source import Shard
 from breakeven.feature import Feature, Levels
 from breakeven.models.backbone import Backbone
+from breakeven.study.spec import Task
 
 JET = (Feature("pt", "GeV", low=0.0), Feature("eta", low=-5, high=5), Feature("charge", "e", "int8", -100, 100))
 CONSTITUENT = (Feature("pt", "GeV", low=0.0), Feature("d_r", low=0.0, high=0.4))
@@ -102,3 +103,4 @@ def jet_sets(levels: Levels, n_outputs: int, *, seed: int, width: float = 8) -> 
 
 SOURCES = {one.name: one for one in (ToyJets("wide", 0.15), ToyJets("narrow", 0.05))}
 NETWORKS = {"jet_sets": jet_sets}
+TASKS = {"width": Task("width", "wide against narrow jets", "wide", "narrow")}

@@ -10,7 +10,7 @@ from breakeven.analysis import backbones
 from breakeven.ledger.ledger import Ledger
 from breakeven.registry import package
 from breakeven.registry.card import card
-from breakeven.study.spec import Network, Study
+from breakeven.study.spec import Study
 
 MADE = {
     "identity": {
@@ -69,9 +69,7 @@ def test_a_cap_on_events_is_named_and_old_records_know_less():
     [
         ({"WH": "lhe"}, "LHC, 13 TeV, but WH at the energy of the files it was made from, an ATLAS",
          "simulation at leading order (not WH) with"),
-        ({"WH": "surrogate"}, "LHC, 13 TeV, but WH a surrogate of the process, an ATLAS",
-         "simulation at leading order (not WH) with"),
-        ({"ttH": "lhe", "WH": "surrogate"}, "(ttH at the energy of the files it was made from, WH a surrogate",
+        ({"ttH": "lhe", "WH": "lhe"}, "(ttH, WH at the energy of the files it was made from, an ATLAS",
          "simulation with a parametrised"),
         ({"other": "lhe"}, "Events (LHC, 13 TeV, an ATLAS", "simulation at leading order with"),
     ],
@@ -97,10 +95,10 @@ def test_it_says_what_its_gain_does_not_contain():
 
 def test_a_backbone_of_a_plugin_is_not_given_away_as_one_on_whole_events(tmp_path):
     ledger = Ledger(tmp_path)
+    made = {**MADE, "identity": {**MADE["identity"], "network": {"kind": "jet_sets"}}}
     ledger.write(
-        [{"level": "pretraining", "record": "p1", "outcome": "finished", "started": 0.0, "ended": 1.0, **MADE}]
+        [{"level": "pretraining", "record": "p1", "outcome": "finished", "started": 0.0, "ended": 1.0, **made}]
     )
     (tmp_path / "p1").mkdir()
-    spec = dataclasses.asdict(Study(network=Network(kind="jet_sets")))
     with pytest.raises(package.NoBackbone, match=r"kind jet_sets, a plug-in's.*the weights are in .*p1"):
-        package.winner("mine", study(), lambda: {"spec": spec}, ledger, tmp_path)
+        package.winner("mine", study(), dict, ledger, tmp_path)

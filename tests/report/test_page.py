@@ -64,12 +64,11 @@ def test_without_mlflow_there_are_no_links_to_it_and_the_page_says_how_to_get_th
     assert 'class="mlflow"' not in text and "not reached when this page was made" in text
 
 
-def test_what_is_missing_failed_or_surrogate_is_said_at_the_top(ledger) -> None:
+def test_what_is_missing_or_failed_is_said_at_the_top(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 1000, 1, 0.0, outcome="failed", reason="<b>loss</b> is NaN")
-    ttH = {"source": "surrogate", "events": 5, "hash": "h", "note": "wrong"}
-    text = page(ledger.frame(), missing={"a/b/c/1": 2}, datasets={"ttH": ttH})
+    text = page(ledger.frame(), missing={"a/b/c/1": 2})
     top = text[: text.index('id="answer"')]
-    assert "2 trials are missing" in top and "1 failed" in top and "Surrogate samples" in top
+    assert "2 trials are missing" in top and "1 failed" in top
     assert "&lt;b&gt;loss&lt;/b&gt; is NaN" in text, "words of others are text, never markup"
     assert "No cell has both a scratch and a finetuned trial yet." in text
 

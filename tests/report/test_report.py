@@ -32,7 +32,7 @@ def facts() -> dict[str, Any]:
         "git_commit": "abc123",
         "versions": {"torch": "2.13.0"},
         "processor": "Xeon x 2",
-        "datasets": {"ttH": manifest("pythia"), "ttt": manifest("surrogate", "wrong correlations")},
+        "datasets": {"ttH": manifest("pythia"), "ttt": manifest("lhe", "from elsewhere")},
     }
 
 
@@ -62,7 +62,7 @@ def test_the_report_answers_with_its_evidence(written: Path) -> None:
     assert "| stop vs ttH | baseline accuracy | 72.0 ± 1.0 (n=3) [83.0 ± 0.2] |" in text
     assert "+5.2 ± 0.1 (n=3) [0.4 ± 0.2]" in text
     assert "25 tasks" in text and "40.7" in text, "the paper's figures by both readings"
-    assert "Surrogate samples" in text and "ttt: surrogate, 5,000 events" in text and "hash_surrogate" in text
+    assert "ttt: your LHE files, 5,000 events" in text and "hash_lhe`; from elsewhere" in text
     assert "`abc123`" in text and "make study" in text and "torch 2.13.0" in text
     assert "| GPU-hours |" not in text, "nothing ran on a GPU"
     assert not re.search(r"\bnan\b|<NA>|\binf\b", text, re.IGNORECASE)

@@ -7,7 +7,7 @@ import pytest
 from breakeven.analysis.ensembles import similarities
 from breakeven.report import exports, similarity_parts, wording
 from breakeven.report.provenance_tables import trials_table
-from breakeven.report.report import plots_of, tables_of
+from breakeven.report.report import tables_of
 from breakeven.report.results import Results
 from breakeven.report.table import Column, Table, plain
 
@@ -153,18 +153,6 @@ def test_a_similarity_without_a_baseline_to_read_is_not_called_never_kept(pair) 
     assert table_3.shown["CKA with scratch"].tolist() == ["missing"] * 2
     assert table_3.shown["note"].str.contains("4 cannot be read: .*; no network from scratch can be read").all()
     assert not similarity_parts.similarity_plot(results).variants
-
-
-def test_surrogates_are_marked_wherever_their_task_stands(pair) -> None:
-    facts = {"datasets": {"ttH": {"source": "surrogate", "events": 5, "hash": "h", "note": ""}}}
-    results = Results(pair.frame(), FACTS | facts)
-    assert results.surrogates == ["ttH"]
-    shown = [table.shown for section in tables_of(results).values() for table in section]
-    marked = [table["task"].unique().tolist() for table in shown if "task" in table]
-    assert len(marked) > 8 and all(names == ["stop vs ttH (surrogate)"] for names in marked)
-    panels = [panel for plot in plots_of(results) for shown in plot.variants.values() for panel in shown]
-    assert any(panel.title == "stop vs ttH (surrogate)" for panel in panels)
-    assert not any(panel.title == "stop vs ttH" for panel in panels)
 
 
 def test_a_refused_law_shows_its_reason(pair) -> None:

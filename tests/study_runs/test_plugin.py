@@ -1,5 +1,9 @@
 """A study of somebody's own events, two levels deep, on their own network, from a file that is named on the command line."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from study_runs.started import ROOT, study, trials
 
@@ -16,4 +20,12 @@ def test_a_plugin_brings_events_and_network_to_a_whole_study(starting, tmp_path)
     found = trials(tmp_path / "runs")
     assert len(found) == 12 and all(record["outcome"] in ("finished", "stopped") for record in found)
     assert all(record["metrics"]["test_accuracy"] > 0.4 for record in found if record["phase"] == "confirm")
-    assert (tmp_path / "runs" / "smoke" / "report" / "index.html").is_file()
+    assert {record["task"] for record in found} == {"width"}  # one task, by the name that the plug-in gives it
+    page = tmp_path / "runs" / "smoke" / "report" / "index.html"
+    assert "wide against narrow jets" in page.read_text()
+    before = page.stat().st_mtime_ns
+    report = [Path(sys.executable).with_name("breakeven"), "report", page.parents[1]]
+    without = subprocess.run(report, cwd=ROOT, capture_output=True, text=True)
+    assert without.returncode == 2 and "'width' is not known" in without.stderr + without.stdout
+    subprocess.run([*report, "--plugin", words[1]], cwd=ROOT, check=True)
+    assert page.stat().st_mtime_ns > before

@@ -16,7 +16,7 @@ from breakeven.tracking import Tracker
 NAN = math.nan
 BASE: dict[str, Any] = {
     "level": "trial", "outcome": "finished", "reason": "", "phase": "confirm", "cell": "", "task": "", "signal": "",
-    "background": "", "pretraining": "none", "strategy": "scratch", "size": NAN, "seed": NAN, "ratio": NAN,
+    "background": "", "network": "", "pretraining": "none", "strategy": "scratch", "size": NAN, "seed": NAN, "ratio": NAN,
     "test_accuracy": NAN, "test_auc": NAN, "test_rejection_50": NAN, "test_rejection_70": NAN, "test_rejection_90": NAN,
     "test_significance_improvement": NAN, "energy_joules": NAN,
     "validation_accuracy": NAN, "validation_auc": NAN, "validation_loss": NAN,

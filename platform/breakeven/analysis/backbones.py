@@ -5,48 +5,50 @@ Over the finetuned cells that all backbones have, so that none wins by the easie
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import estimate
+from breakeven.metric import MERIT, Metric
 
 COLUMNS = ["pretraining", "record", "backbone", "n_tasks", "n_cells", "validation_gain", "validation_gain_low",
            "validation_gain_high", "gain", "gain_low", "gain_high"]  # fmt: skip
 
 
-def ranking(frame: pd.DataFrame) -> pd.DataFrame:
-    """The backbones of a study, the best first; one row each, none where nothing was finetuned.
+def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
+    """The backbones of a study, the best first.
 
-    validation_gain: accuracy on validation events minus that of scratch with the same seed and size, percentage points,
-    mean over tasks, and in each over the sizes that every backbone has; the order is by this.  gain: the same on test
-    events, which chose nothing. Intervals: 90 % Student's t over the same means of the n_tasks tasks; NaN for one task.
+    One row each, none where nothing was finetuned. validation_gain: the figure of merit on validation events less that of
+    scratch with the same seed and size, mean over tasks, and in each over the sizes that every backbone has; the order is by
+    this.  gain: the same on test events, which chose nothing. Intervals: 90 % Student's t over the same means of the
+    n_tasks tasks; NaN for one task.
     """
+    splits = {"validation_gain": "validation", "gain": "test"}
     confirmed = ledger_frame.confirmed(frame)
+    confirmed = confirmed.assign(
+        **{name: ledger_frame.measured(confirmed, merit, split) for name, split in splits.items()}
+    )
     tuned, scratch = (confirmed[confirmed["strategy"] == name] for name in ("finetune", "scratch"))
     both = tuned.merge(scratch, on=["task", "size", "seed"], suffixes=("", "_scratch"))
-    cells = pd.DataFrame(
-        {
-            "task": both["task"], "size": both["size"], "pretraining": both["pretraining"],
-            "validation_gain": 100 * (both["validation_accuracy"] - both["validation_accuracy_scratch"]),
-            "gain": 100 * (both["test_accuracy"] - both["test_accuracy_scratch"]),
-        }
-    ).groupby(["pretraining", "task", "size"], as_index=False).mean()  # fmt: skip
+    for name in splits:
+        both[name] = merit.sign * merit.scale * (both[name] - both[f"{name}_scratch"])
+    cells = both.groupby(["pretraining", "task", "size"], as_index=False)[list(splits)].mean()
     shared = cells.groupby(["task", "size"])["pretraining"].transform("nunique") == cells["pretraining"].nunique()
-    done = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")]
-    made = done.drop_duplicates("pretraining", keep="last").set_index("pretraining")
+    finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")]
+    backbones = finished.drop_duplicates("pretraining", keep="last").set_index("pretraining")[["record", "backbone"]]
     rows = []
-    for pretraining, here in cells[shared].groupby("pretraining"):
-        if pretraining not in made.index:
-            continue
-        row = {"pretraining": pretraining, **made.loc[pretraining, ["record", "backbone"]].to_dict(),
-               "n_tasks": here["task"].nunique(), "n_cells": len(here)}  # fmt: skip
-        for name in ("validation_gain", "gain"):
-            of_tasks = estimate(here.groupby("task")[name].mean())
-            row |= {name: of_tasks.mean, f"{name}_low": of_tasks.low, f"{name}_high": of_tasks.high}
-        rows.append(row)
-    found = pd.DataFrame(rows, columns=COLUMNS)
-    return found[found["validation_gain"] > -math.inf].sort_values(
-        "validation_gain", ascending=False, ignore_index=True
+    for pretraining, of_backbone in cells[shared & cells["pretraining"].isin(backbones.index)].groupby("pretraining"):
+        of_tasks = of_backbone.groupby("task")[list(splits)].mean()
+        rows.append(
+            {
+                "pretraining": pretraining, "record": backbones.at[pretraining, "record"],
+                "backbone": backbones.at[pretraining, "backbone"], "n_tasks": len(of_tasks), "n_cells": len(of_backbone),
+                **estimate(of_tasks["validation_gain"]).figures("validation_gain"),
+                **estimate(of_tasks["gain"]).figures("gain"),
+            }
+        )  # fmt: skip
+    return (
+        pd.DataFrame(rows, columns=COLUMNS)
+        .dropna(subset="validation_gain")
+        .sort_values("validation_gain", ascending=False, ignore_index=True)
     )

@@ -59,13 +59,13 @@ def columns(text: str) -> dict[str, str]:
     its uncertainties; names alone for columns that many tables share.
     Raises KeyError naming a column that is neither described nor shared.
     """
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for line in filter(str.strip, text.splitlines()):
         names, _, meaning = line.partition(": ")
         first, *others = names.split()
         if not meaning:
-            found |= {name: _SHARED[name] for name in (first, *others)}
+            meanings |= {name: _SHARED[name] for name in (first, *others)}
             continue
-        found[first] = meaning
-        found |= {name: f"{_SPREAD[name.removeprefix(f'{first}_')]} of {meaning}" for name in others}
-    return found
+        meanings[first] = meaning
+        meanings |= {name: f"{_SPREAD[name.removeprefix(f'{first}_')]} of {meaning}" for name in others}
+    return meanings

@@ -1,6 +1,6 @@
-"""How many times fewer events finetuning needs to be as accurate as training from scratch.
+"""How many times fewer events finetuning needs to be as good as training from scratch.
 
-The size at which scratch reaches the finetuned accuracy is read off its measured accuracies, interpolated against the
+The size at which scratch reaches the finetuned figure of merit is read off its measured ones, interpolated against the
 logarithm of the size. Never extrapolates: beyond the sizes measured it says so, and forecast.catch_up is the place.
 """
 
@@ -14,66 +14,77 @@ from scipy.interpolate import PchipInterpolator
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.resampling import SizeMeans, draws, interval, size_means
+from breakeven.analysis.resampling import draws, interval, size_means
+from breakeven.analysis.statistics import interval_text
+from breakeven.metric import MERIT, Metric
+
+__all__ = ["factors"]
 
 _GRID = 256
 
 
-FACTOR_COLUMNS = columns("""
-    task pretraining strategy size
-    factor: matched_size / size; inf: more accurate than scratch at its largest size, 0: less than at its smallest
-    low high
-    matched_size: events per class at which scratch is as accurate
-    accuracy: test accuracy to match, percent
-    n: seeds of the treatment
-    n_scratch: seeds of scratch at a size
-    smallest largest text note
-""")
+def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
+    """The columns of `factors`."""
+    return columns(f"""
+        task pretraining strategy size
+        factor: matched_size / size; inf: better than scratch at its largest size, 0: worse than at its smallest
+        low high
+        matched_size: events per class at which scratch is as good
+        {merit.name}: test {merit.title} to match, {merit.measure}
+        n: seeds of the treatment
+        n_scratch: seeds of scratch at a size
+        smallest largest text note
+    """)
 
 
-def factors(frame: pd.DataFrame, *, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
-    """The data-efficiency factor of each treatment at each size, from test accuracies of confirming trials.
+def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
+    """The data-efficiency factor of each treatment at each size, from test events of confirming trials.
 
-    A factor of 3 means that scratch needs three times the events, below 1 that finetuning is the worse choice. Where it
-    is infinite or 0 the text names the bound that is known. The interval resamples all means of both strategies (see
-    resampling.py), as if their seeds were independent. Columns: FACTOR_COLUMNS.
+    Args:
+        frame: the ledger frame.
+        merit: the figure of merit.
+        level: of the interval, which resamples all means of both strategies (see resampling.py), as if their seeds were
+            independent.
+        resamples: how often.
+
+    Returns:
+        Columns as in `factor_columns`. A factor of 3 means that scratch needs three times the events, below 1 that
+        finetuning is the worse choice. Where it is infinite or 0 the text names the bound that is known.
     """
-    confirmed = ledger_frame.confirmed(frame)
-    families = ledger_frame.families_of(confirmed)
-    scratch = {
-        task: (means := _means(rows), draws(means, resamples, (task, "scratch")))
-        for (task, _, strategy), rows in families.items()
-        if strategy == "scratch" and rows["test_accuracy"].notna().any()
-    }
+    families = {}
+    for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
+        values = merit.sign * ledger_frame.measured(trials, merit)
+        if values.notna().any():
+            means = size_means(trials["size"], values)
+            families[family] = (
+                means,
+                draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch")),
+            )
     rows = []
-    for (task, pretraining, strategy), trials in families.items():
-        if strategy == "scratch" or trials["test_accuracy"].isna().all():
+    for family, (treated, drawn) in families.items():
+        if family[2] == "scratch":
             continue
-        treated = _means(trials)
-        drawn = draws(treated, resamples, (task, pretraining, strategy))
         for place, size in enumerate(treated.sizes):
-            about = {"task": task, "pretraining": pretraining, "strategy": strategy, "size": int(size)}
-            about |= {"accuracy": 100 * treated.mean[place], "n": int(treated.n[place])}
-            if task not in scratch:
-                rows.append({**about, "text": "no figure", "note": "the task has no training from scratch"})
+            row = {**ledger_frame.named(family), "size": int(size), "n": int(treated.n[place]),
+                   merit.name: merit.scale * merit.sign * treated.mean[place]}  # fmt: skip
+            if (family[0], "none", "scratch") not in families:
+                rows.append({**row, "text": "no figure", "note": "the task has no training from scratch"})
                 continue
-            baseline, baseline_drawn = scratch[task]
-            found = matched_sizes(baseline.sizes, baseline.mean[None, :], treated.mean[place : place + 1])[0] / size
-            known = not (np.isnan(baseline.error).any() or np.isnan(treated.error).any())
-            low, high = math.nan, math.nan
-            if known:
-                matched = matched_sizes(baseline.sizes, baseline_drawn, drawn[:, place])
-                low, high = (float(end) / size for end in interval(matched, level))
-            limits = baseline.sizes[0] / size, baseline.sizes[-1] / size
+            scratch, scratch_drawn = families[family[0], "none", "scratch"]
+            factor = matched_sizes(scratch.sizes, scratch.mean[None, :], treated.mean[place : place + 1])[0] / size
+            known = not (np.isnan(scratch.error).any() or np.isnan(treated.error).any())
+            matched = matched_sizes(scratch.sizes, scratch_drawn, drawn[:, place]) if known else np.empty(0)
+            low, high = (float(end) / size for end in interval(matched, level))
+            limits = scratch.sizes[0] / size, scratch.sizes[-1] / size
             rows.append(
                 {
-                    **about, "factor": found, "low": low, "high": high, "matched_size": found * size,
-                    "n_scratch": baseline.n_text, "smallest": int(baseline.sizes[0]),
-                    "largest": int(baseline.sizes[-1]), "text": _text(found, low, high, limits, level),
-                    "note": ledger_frame.notes(_beyond(found), "" if known else "n=1: no uncertainty"),
+                    **row, "factor": factor, "low": low, "high": high, "matched_size": factor * size,
+                    "n_scratch": scratch.n_text, "smallest": int(scratch.sizes[0]), "largest": int(scratch.sizes[-1]),
+                    "text": _text(factor, low, high, limits, level),
+                    "note": ledger_frame.notes(_beyond(factor), "" if known else "n=1: no uncertainty"),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(FACTOR_COLUMNS))
+    return pd.DataFrame(rows, columns=list(factor_columns(merit)))
 
 
 def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -93,8 +104,8 @@ def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray)
     row = np.arange(len(wanted))
     low, high = curve[row, above - 1], curve[row, above]
     share = np.divide(wanted - low, high - low, out=np.zeros_like(low), where=high > low)
-    found = np.exp(grid[above - 1] + np.clip(share, 0.0, 1.0) * (grid[above] - grid[above - 1]))
-    return np.where(wanted > rising[:, -1], math.inf, np.where(wanted < rising[:, 0], 0.0, found))
+    size = np.exp(grid[above - 1] + np.clip(share, 0.0, 1.0) * (grid[above] - grid[above - 1]))
+    return np.where(wanted > rising[:, -1], math.inf, np.where(wanted < rising[:, 0], 0.0, size))
 
 
 def isotonic(values: np.ndarray) -> np.ndarray:
@@ -114,24 +125,18 @@ def isotonic(values: np.ndarray) -> np.ndarray:
     return risen
 
 
-def _means(trials: pd.DataFrame) -> SizeMeans:
-    return size_means(trials["size"].to_numpy(), trials["test_accuracy"].to_numpy(dtype=float))
-
-
 def _beyond(factor: float) -> str:
     if math.isinf(factor):
-        return "beyond the range: more accurate than scratch at its largest size"
-    return "beyond the range: less accurate than scratch at its smallest size" if factor == 0.0 else ""
+        return "beyond the range: better than scratch at its largest size"
+    return "beyond the range: worse than scratch at its smallest size" if factor == 0.0 else ""
 
 
 def _text(factor: float, low: float, high: float, limits: tuple[float, float], level: float) -> str:
     """`3.1 (90 %: 2.0 to more than 10)`."""
 
-    def name(value: float) -> str:
+    def write(value: float) -> str:
         if math.isinf(value):
             return f"more than {limits[1]:.2g}"
         return f"less than {limits[0]:.2g}" if value == 0.0 else f"{value:.2g}"
 
-    if math.isnan(low):
-        return f"{name(factor)} (no uncertainty)"
-    return f"{name(factor)} ({100 * level:.0f} %: {name(low)} to {name(high)})"
+    return write(factor) + interval_text(low, high, level, write)

@@ -18,6 +18,7 @@ from scipy import stats
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published, similarity
 from breakeven.analysis.columns import columns
+from breakeven.analysis.statistics import estimate
 
 MOST_NETWORKS = 10
 """Networks of one treatment that are compared: those of the lowest seeds. More change the mean by less than its spread."""
@@ -80,13 +81,13 @@ def similarities(frame: pd.DataFrame, read: Read) -> pd.DataFrame:
         for figures in _of_task(networks):
             more = repeats.get((str(figures["pretraining"]), str(figures["strategy"])), "")
             rows.append({**about, **figures, "note": ledger_frame.notes(note, more, str(figures.get("note", "")))})
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
-    for place, row in found[found["layer"] == FINAL].iterrows():
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for place, row in table[table["layer"] == FINAL].iterrows():
         of_task = confirmed[confirmed["task"] == row["task"]].iloc[0]
         printed = published.cka_value(of_task["signal"], of_task["background"], row["pretraining"])
         if printed is not None and row["strategy"] != "frozen":
-            found.loc[place, ["published", "published_uncertainty"]] = printed
-    return found
+            table.loc[place, ["published", "published_uncertainty"]] = printed
+    return table
 
 
 def _read_all(trials: pd.DataFrame, read: Read) -> tuple[Networks, dict[Treatment, str], list[str]]:
@@ -94,12 +95,12 @@ def _read_all(trials: pd.DataFrame, read: Read) -> tuple[Networks, dict[Treatmen
 
     A treatment none of which can be read is there without networks.
     """
-    found: Networks = {}
+    layers: Networks = {}
     seeds: dict[Treatment, Counter[str]] = {}
     unreadable = []
     for row in trials.sort_values(["pretraining", "strategy", "seed"]).to_dict("records"):
         treatment = (row["pretraining"], row["strategy"])
-        networks, with_hash = found.setdefault(treatment, {}), seeds.setdefault(treatment, Counter())
+        networks, with_hash = layers.setdefault(treatment, {}), seeds.setdefault(treatment, Counter())
         if row["representation"] not in with_hash:
             if len(networks) == MOST_NETWORKS:
                 continue
@@ -111,7 +112,7 @@ def _read_all(trials: pd.DataFrame, read: Read) -> tuple[Networks, dict[Treatmen
         with_hash[row["representation"]] += 1
     alike = {treatment: sum(n for n in with_hash.values() if n > 1) for treatment, with_hash in seeds.items()}
     repeats = {treatment: f"{n} seeds have the same layers: counted once" for treatment, n in alike.items() if n}
-    return found, repeats, unreadable
+    return layers, repeats, unreadable
 
 
 def _of_task(networks: Networks) -> list[dict[str, object]]:
@@ -167,28 +168,27 @@ def _of_layer(
 
 
 def _odd(networks: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Those that cannot be held against themselves, by record: why."""
-    found = {}
+    """Those that cannot be compared with themselves, by record: why."""
+    reasons = {}
     for record, one in networks.items():
         try:
             similarity.cka_matrices([one])
         except ValueError as error:
-            found[record] = f"{record} left out: {str(error).removeprefix('representation 0 ')}"
-    return found
+            reasons[record] = f"{record} left out: {str(error).removeprefix('representation 0 ')}"
+    return reasons
 
 
 def _row(treatment: Treatment, layer: str, depth: int, biased: np.ndarray, unbiased: np.ndarray) -> dict[str, object]:
     """biased, unbiased: [networks from scratch, networks of the treatment]."""
     itself = treatment[1] == "scratch"
     different = np.triu_indices(len(biased), 1) if itself else np.indices(biased.shape).reshape(2, -1)
-    pairs, honest = biased[tuple(different)], unbiased[tuple(different)]
+    cka, other = (estimate(matrix[tuple(different)]) for matrix in (biased, unbiased))
     low, high = _interval(biased, itself)
     return {
         "pretraining": treatment[0], "strategy": treatment[1], "layer": layer, "depth": depth,
-        "cka": _mean(pairs), "cka_sd": _sd(pairs), "low": low, "high": high,
-        "unbiased": _mean(honest), "unbiased_sd": _sd(honest),
+        "cka": cka.mean, "cka_sd": cka.sd, "low": low, "high": high, "unbiased": other.mean, "unbiased_sd": other.sd,
         "with_itself": float(biased.mean()) if itself and len(biased) > 1 else math.nan,
-        "n": len(pairs), "n_baseline": biased.shape[0], "n_networks": biased.shape[1],
+        "n": cka.n, "n_baseline": biased.shape[0], "n_networks": biased.shape[1],
     }  # fmt: skip
 
 
@@ -216,11 +216,3 @@ def _interval(matrix: np.ndarray, itself: bool, level: float = 0.9) -> tuple[flo
         variance = sum(matrix.mean(axis=axis).var(ddof=1) / matrix.shape[1 - axis] for axis in (0, 1))
     half_width = float(stats.t.ppf(0.5 + level / 2, n - 1)) * math.sqrt(variance)
     return float(max(mean - half_width, -1.0)), float(min(mean + half_width, 1.0))
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan
-
-
-def _sd(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan

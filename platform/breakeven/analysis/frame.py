@@ -6,20 +6,27 @@ Holds which rows count as a result and how device time is called. Never averages
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
-from breakeven.metric import Metric
-from breakeven.study.spec import TASKS
+from breakeven.ledger.charge import hours_unit
+from breakeven.metric import MERIT, SPLITS, Metric
+from breakeven.study.spec import known_tasks
+
+__all__ = ["confirmed", "failed", "trials"]
 
 COLUMNS = (
-    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "pretraining",
-    "strategy", "size", "seed", "ratio", "test_accuracy", "validation_accuracy", "validation_loss", "device",
+    "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "network", "pretraining",
+    "strategy", "size", "seed", "ratio", *map(MERIT.column, SPLITS), "validation_loss", "device",
     "processor", "kernel", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
     "ended", "representation", "represented_events",
 )  # fmt: skip
 
 CELL = ["task", "pretraining", "strategy", "size"]
+FAMILY = CELL[:3]
+"""A cell without its size."""
 
 
 def check(frame: pd.DataFrame) -> None:
@@ -34,8 +41,17 @@ def check(frame: pd.DataFrame) -> None:
 def trials(frame: pd.DataFrame, *, phase: str | None = None, outcome: str | None = None) -> pd.DataFrame:
     """Rows of level trial, one a record: a finished record hides the failed or stopped tries of the same trial.
 
-    outcome: `finished`, `failed`, or `stopped` (a search trial ended early because it was losing: it has cost time and
-    has no result).
+    Args:
+        frame: the ledger frame.
+        phase: `search` or `confirm`; None: both.
+        outcome: `finished`, `failed`, or `stopped` (a search trial ended early because it was losing: it has cost time
+            and has no result); None: all.
+
+    Returns:
+        Rows of `frame`, tasks and cells by the names that their classes have now.
+
+    Raises:
+        ValueError: a column of the ledger is missing.
     """
     check(frame)
     # Chosen by three columns: to copy all of them at every step takes longer than what is computed from them.
@@ -69,9 +85,22 @@ def failed(frame: pd.DataFrame) -> pd.DataFrame:
     return latest[latest["outcome"] == "failed"]
 
 
-def measured(rows: pd.DataFrame, metric: Metric) -> pd.Series:
-    """A metric of test events as it was recorded; NaN where it was not."""
-    return rows.get(metric.column("test"), pd.Series(math.nan, rows.index)).astype(float)
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without exact repeats of a finished record; failed tries of one record are each a cost."""
+    return rows[(rows["outcome"] != "finished") | ~rows.duplicated(["record", "outcome"])]
+
+
+def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Series:
+    """A metric of the events of a split as it was recorded, a fraction where it is shown in percent; NaN where it was not."""
+    return rows.get(metric.column(split), pd.Series(math.nan, rows.index)).astype(float)
+
+
+def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each network by its name in the study, with those of the events, which are of all."""
+    check(frame)
+    networks = frame["network"].fillna("").where(frame["level"] != "generation")
+    names = list(dict.fromkeys(networks.dropna()))
+    return {name: frame[networks.isna() | (networks == name)] for name in names or [""]}
 
 
 def devices(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -79,6 +108,18 @@ def devices(frame: pd.DataFrame) -> tuple[str, ...]:
     check(frame)
     trained = frame[frame["level"].isin(["trial", "pretraining"])]
     return tuple(sorted(trained["device"].dropna().unique()))
+
+
+def unit_of(rows: pd.DataFrame) -> str:
+    """`cpu_hours` or `gpu_hours`, `mixed` where these rows were trained on several kinds of device."""
+    kinds = set(rows["device"])
+    return hours_unit(kinds.pop()) if len(kinds) == 1 else "mixed"
+
+
+def several_devices(kinds: Iterable[str]) -> str:
+    """`trained on cpu and cuda`, nothing where there is one kind of device."""
+    names = sorted(set(kinds))
+    return f"trained on {' and '.join(names)}" if len(names) > 1 else ""
 
 
 def hardware(rows: pd.DataFrame) -> dict[str, str]:
@@ -103,20 +144,19 @@ def notes(*sentences: str) -> str:
     return "; ".join(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
+def named(key: Sequence[Any]) -> dict[str, Any]:
+    """The columns of a cell (task, pretraining, strategy, size) or of a family (without the size)."""
+    return dict(zip(CELL, key, strict=False))
+
+
 def cells_of(selected: pd.DataFrame) -> dict[tuple[str, str, str, int], pd.DataFrame]:
     """The rows of each cell, by (task, pretraining, strategy, size), in the order in which they first appear."""
-    if selected.empty:
-        return {}
-    return {key: rows for key, rows in selected.groupby(CELL, sort=False)}  # type: ignore[misc]
+    return dict(iter(selected.groupby(CELL, sort=False)))  # type: ignore[arg-type]
 
 
 def families_of(selected: pd.DataFrame) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """The rows of each cell family, all sizes of (task, pretraining, strategy), in the order in which they first
-    appear.
-    """
-    if selected.empty:
-        return {}
-    return {key: rows for key, rows in selected.groupby(CELL[:3], sort=False)}  # type: ignore[misc]
+    """The rows of each cell family, all sizes of (task, pretraining, strategy), in the order in which they first appear."""
+    return dict(iter(selected.groupby(FAMILY, sort=False)))  # type: ignore[arg-type]
 
 
 def training_seconds(selected: pd.DataFrame, time: str) -> pd.Series:
@@ -125,11 +165,10 @@ def training_seconds(selected: pd.DataFrame, time: str) -> pd.Series:
     A training that never reached its plateau is charged until its end, which is then a lower bound.
     Raises ValueError for another `time`.
     """
-    if time == "total":
-        return selected["device_seconds"].astype(float)
-    if time == "plateau":
-        return selected["plateau_seconds"].astype(float).fillna(selected["device_seconds"].astype(float))
-    raise ValueError(f"time={time!r}: choose 'plateau' (until the plateau) or 'total' (until the end)")
+    if time not in ("plateau", "total"):
+        raise ValueError(f"time={time!r}: choose 'plateau' (until the plateau) or 'total' (until the end)")
+    total = selected["device_seconds"].astype(float)
+    return total if time == "total" else selected["plateau_seconds"].astype(float).fillna(total)
 
 
 def ordered_tasks(selected: pd.DataFrame) -> list[str]:
@@ -139,7 +178,8 @@ def ordered_tasks(selected: pd.DataFrame) -> list[str]:
 
 def title(task: str) -> str:
     """How a reader knows the task: the published name, else its own with blanks for underscores."""
-    return TASKS[task].title if task in TASKS else task.replace("_", " ")
+    known = known_tasks().get(task)
+    return known.title if known else task.replace("_", " ")
 
 
 def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
@@ -151,8 +191,6 @@ def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _finished_first(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a record, keeping the row order: a finished one if there is one, else the last failure."""
-    finished = rows["outcome"] == "finished"
-    done = set(rows.loc[finished, "record"])
-    kept = rows[finished].drop_duplicates("record")
-    open_failures = rows[~finished & ~rows["record"].isin(done)].drop_duplicates("record", keep="last")
-    return rows.loc[rows.index.isin(kept.index.union(open_failures.index))]
+    finished = rows[rows["outcome"] == "finished"].drop_duplicates("record")
+    others = rows[~rows["record"].isin(finished["record"])].drop_duplicates("record", keep="last")
+    return rows.loc[rows.index.isin(finished.index.union(others.index))]

@@ -9,6 +9,8 @@ import pandas as pd
 
 from breakeven.study.spec import TASKS
 
+METRIC = "accuracy"
+"""What its Table 1 is of."""
 _TITLES = {frozenset({task.signal, task.background}): task.title for task in TASKS.values()}
 
 
@@ -17,22 +19,9 @@ def task_name(signal: str, background: str) -> str | None:
     return _TITLES.get(frozenset({signal, background}))
 
 
-@cache
 def accuracy() -> pd.DataFrame:
     """Table 1: task, quantity, events_per_class, value_percent, uncertainty_percent."""
-    return _read("published_accuracy.csv")
-
-
-@cache
-def cka() -> pd.DataFrame:
-    """Table 3: task, model, cka, uncertainty."""
-    return _read("published_cka.csv")
-
-
-@cache
-def cost() -> pd.DataFrame:
-    """Section IV.3: quantity, value, unit."""
-    return _read("published_cost.csv")
+    return _read("accuracy")
 
 
 def accuracy_value(signal: str, background: str, pretraining: str, size: int) -> tuple[float, float] | None:
@@ -51,7 +40,7 @@ def accuracy_value(signal: str, background: str, pretraining: str, size: int) ->
 
 def cka_value(signal: str, background: str, pretraining: str) -> tuple[float, float] | None:
     """(CKA, uncertainty) of Table 3 against the baseline; pretraining "none" is the baseline itself; None if absent."""
-    table = cka()
+    table = _read("cka")
     model = "baseline" if pretraining == "none" else pretraining
     row = table[(table["task"] == task_name(signal, background)) & (table["model"] == model)]
     return None if row.empty else (float(row["cka"].iloc[0]), float(row["uncertainty"].iloc[0]))
@@ -59,12 +48,13 @@ def cka_value(signal: str, background: str, pretraining: str) -> tuple[float, fl
 
 def cost_value(quantity: str) -> float:
     """One figure of the cost table; raises KeyError naming those there are."""
-    table = cost().set_index("quantity")["value"]
+    table = _read("cost").set_index("quantity")["value"]
     if quantity not in table.index:
         raise KeyError(f"{quantity!r} is not in published_cost.csv; there are: {', '.join(table.index)}")
     return float(table[quantity])
 
 
+@cache
 def _read(name: str) -> pd.DataFrame:
-    with files(__package__).joinpath(name).open(encoding="utf-8") as stream:
+    with files(__package__).joinpath(f"published_{name}.csv").open(encoding="utf-8") as stream:
         return pd.read_csv(stream)

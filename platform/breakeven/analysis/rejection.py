@@ -6,6 +6,7 @@ puts a number where too few background events passed: it counts how many seeds h
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -37,38 +38,23 @@ def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     confirmed = ledger_frame.confirmed(frame)
     of_cell = ledger_frame.cells_of(confirmed)
     rows = []
-    for key, trials in of_cell.items():
-        scratch = of_cell.get((key[0], "none", "scratch", key[3]))
-        for metric in (metric for metric in METRICS.values() if not metric.unit):
-            if ledger_frame.measured(confirmed, metric).isna().all():
-                continue
-            found = estimate(ledger_frame.measured(trials, metric), level=level)
-            better = _improvement(trials, scratch, metric, level) if key[2] != "scratch" else estimate(())
-            without = len(trials) - found.n
-            rows.append(
-                {
-                    **dict(zip(ledger_frame.CELL, key, strict=True)),
-                    "quantity": metric.title,
-                    "value": found.mean,
-                    "sd": found.sd,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
-                    "n_without": without,
-                    "improvement": math.exp(better.mean),
-                    "improvement_low": math.exp(better.low),
-                    "improvement_high": math.exp(better.high),
-                    "n_pairs": better.n,
-                    "text": found.text(digits=2) if found.n else "undefined",
-                    "note": ledger_frame.notes(
-                        f"{without} of {len(trials)} seeds have no figure: too few background events pass, or none was "
-                        "recorded"
-                        if without
-                        else "",
-                        "n=1: no uncertainty" if found.n == 1 else "",
-                    ),
-                }
-            )
+    plain = [m for m in METRICS.values() if not m.unit and ledger_frame.measured(confirmed, m).notna().any()]
+    for (key, trials), metric in itertools.product(of_cell.items(), plain):
+        scratch = None if key[2] == "scratch" else of_cell.get((key[0], "none", "scratch", key[3]))
+        value = estimate(ledger_frame.measured(trials, metric), level=level)
+        better = _improvement(trials, scratch, metric, level)
+        without = len(trials) - value.n
+        note = f"{without} of {len(trials)} seeds have no figure: too few background events pass, or none was recorded"
+        rows.append(
+            {
+                **ledger_frame.named(key), "quantity": metric.title, "value": value.mean, "sd": value.sd,
+                "low": value.low, "high": value.high, "n": value.n, "n_without": without,
+                "improvement": math.exp(better.mean), "improvement_low": math.exp(better.low),
+                "improvement_high": math.exp(better.high), "n_pairs": better.n,
+                "text": value.text(digits=metric.digits) if value.n else "undefined",
+                "note": ledger_frame.notes(note if without else "", "n=1: no uncertainty" if value.n == 1 else ""),
+            }
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=list(WORKING_POINT_COLUMNS))
 
 

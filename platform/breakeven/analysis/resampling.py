@@ -13,11 +13,11 @@ quantiles are the interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 # Degrees of freedom that the pooled variance is worth beside a size's own.
@@ -46,7 +46,7 @@ class SizeMeans:
         return f"{least}" if least == most else f"{least} to {most}"
 
 
-def size_means(sizes: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> SizeMeans:
+def size_means(sizes: ArrayLike, values: ArrayLike) -> SizeMeans:
     """Means of `values` at each of `sizes`, both [n]; values that are not finite do not count."""
     value, at = np.asarray(values, dtype=float), np.asarray(sizes, dtype=float)
     value, at = value[np.isfinite(value)], at[np.isfinite(value)]
@@ -103,6 +103,10 @@ def generator(name: object) -> np.random.Generator:
 
 
 def interval(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Central interval over the first axis; infinite draws stay infinite, and no interpolation makes a NaN of them."""
+    """Central interval over the first axis, NaN where nothing was drawn; infinite draws stay infinite, and no interpolation
+    makes a NaN of them.
+    """
+    if not len(drawn):
+        return np.full(drawn.shape[1:], math.nan), np.full(drawn.shape[1:], math.nan)
     tail = 0.5 - level / 2
     return np.quantile(drawn, tail, axis=0, method="lower"), np.quantile(drawn, 1 - tail, axis=0, method="higher")

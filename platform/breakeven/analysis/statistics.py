@@ -6,7 +6,7 @@ One value alone has no uncertainty: it is written `n=1`, never `0.0`. Never know
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,3 +74,10 @@ def format_uncertainty(uncertainty: float, digits: int) -> str:
     if uncertainty < _ROUNDING:
         return "0"
     return f"{uncertainty:.{max(digits, -math.floor(math.log10(uncertainty)))}f}"
+
+
+def interval_text(low: float, high: float, level: float, form: Callable[[float], str]) -> str:
+    """` (90 %: 2.0 to 10)` with ends as `form` writes them, ` (no uncertainty)` where there is no interval."""
+    if math.isnan(low):
+        return " (no uncertainty)"
+    return f" ({100 * level:.0f} %: {form(low)} to {form(high)})"

@@ -15,6 +15,7 @@ from breakeven.analysis.cost.accounts import NONE
 from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import METRICS
+from breakeven.study.plan import backbone_name
 
 
 def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
@@ -26,22 +27,22 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
     ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
     """
     trials, confirmed = ledger_frame.trials(frame), ledger_frame.confirmed(frame)
-    found = {}
+    figures = {}
     for name, rows in trials.groupby("cell", sort=False):
         done = confirmed[confirmed["cell"] == name]
         outcomes = rows.groupby(["phase", "outcome"]).size()
-        found[str(name)] = {
+        figures[str(name)] = {
             **_measured(done, level),
             **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
             "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
             "n_failed": float((rows["outcome"] == "failed").sum()), **hours(rows, "phase"),
         }  # fmt: skip
-    return found
+    return figures
 
 
 def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, float]:
-    """Break-even by pretraining, the accounts, and the number of trials by phase.
+    """Break-even by network and pretraining, the accounts, and the number of trials by phase.
 
     spent: accounts of the study, as accounts.py gives them: `accounts/cpu_hours/idle`, and by stage as
     `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
@@ -50,25 +51,25 @@ def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, 
     break_even/tasks is that of multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
     Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
     """
-    found: dict[str, float] = {}
-    even = breakeven.study_break_even(frame)
-    for pretraining, rows in even.groupby("pretraining", sort=False):
-        last = rows.iloc[-1]  # all sizes, or the only one
-        if last["text"] != "no figure":
-            tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
-            found[f"break_even/tasks_{pretraining}"] = tasks
-            if "break_even/tasks" not in found or pretraining == "multiclass":
-                found["break_even/tasks"] = tasks
+    figures: dict[str, float] = {}
+    for network, part in ledger_frame.by_network(frame).items():
+        for pretraining, rows in breakeven.study_break_even(part).groupby("pretraining", sort=False):
+            last = rows.iloc[-1]  # all sizes, or the only one
+            if last["text"] != "no figure":
+                tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
+                figures[f"break_even/tasks_{backbone_name(network, str(pretraining))}"] = tasks
+                if "break_even/tasks" not in figures or pretraining == "multiclass":
+                    figures["break_even/tasks"] = tasks
     trials = ledger_frame.trials(frame)
     for phase, rows in trials.groupby("phase"):
-        found[f"trials/{phase}"] = float((rows["outcome"] == "finished").sum())
-    found |= {f"trials/{outcome}": float((trials["outcome"] == outcome).sum()) for outcome in ("failed", "stopped")}
+        figures[f"trials/{phase}"] = float((rows["outcome"] == "finished").sum())
+    figures |= {f"trials/{outcome}": float((trials["outcome"] == outcome).sum()) for outcome in ("failed", "stopped")}
     stages = frame["level"].where(frame["level"] != "trial", frame["phase"])
-    found |= hours(frame.assign(stage=stages), "stage")
+    figures |= hours(frame.assign(stage=stages), "stage")
     for row in spent.to_dict("records"):
         account = f"accounts/{row['unit']}" + ("" if row["stage"] == "all" else f"/{row['stage']}")
-        found |= {f"{account}/{name}": float(row[name]) for name in _ACCOUNTS}
-    return found
+        figures |= {f"{account}/{name}": float(row[name]) for name in _ACCOUNTS}
+    return figures
 
 
 def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
@@ -80,12 +81,12 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
     spent = charges_of(rows) / 3600
     units = rows["device"].fillna("cpu").map(hours_unit)
     charged = pd.DataFrame({"unit": units, "by": rows[by], "useful": spent["worked"], "wasted": spent["wasted"]})
-    found = {}
+    figures = {}
     for unit, of_unit in charged.groupby("unit"):
         for kind in ("useful", "wasted"):
-            found[f"{unit}/{kind}"] = math.fsum(of_unit[kind])
-            found |= {f"{unit}/{part}/{kind}": math.fsum(some[kind]) for part, some in of_unit.groupby("by")}
-    return found
+            figures[f"{unit}/{kind}"] = math.fsum(of_unit[kind])
+            figures |= {f"{unit}/{part}/{kind}": math.fsum(some[kind]) for part, some in of_unit.groupby("by")}
+    return figures
 
 
 _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
@@ -93,8 +94,6 @@ _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 def _measured(done: pd.DataFrame, level: float) -> dict[str, float]:
     """Every metric of test events, as it is recorded."""
-    found: dict[str, float] = {}
-    for name, metric in METRICS.items():
-        value = estimate(ledger_frame.measured(done, metric), level=level)
-        found |= {key: figure for key, figure in value.figures(f"test/{name}").items() if math.isfinite(figure)}
-    return found
+    means = {name: estimate(ledger_frame.measured(done, metric), level=level) for name, metric in METRICS.items()}
+    figures = (mean.figures(f"test/{name}") for name, mean in means.items())
+    return {key: value for of_metric in figures for key, value in of_metric.items() if math.isfinite(value)}

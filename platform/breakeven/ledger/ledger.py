@@ -31,7 +31,7 @@ _COLUMNS = (
     "strategy", "size", "seed", "ratio", "validation_loss", "epochs", "events_seen", "device", "processor", "kernel",
     "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "backbone",
     "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
-    "reservation", "pack", "energy_joules", "representation", "represented_events",
+    "start", "reservation", "pack", "energy_joules", "representation", "represented_events",
 )  # fmt: skip
 _NUMBERS = (
     "ratio", "validation_loss", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "energy_joules",

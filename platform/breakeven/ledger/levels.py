@@ -61,6 +61,7 @@ class Pretraining(Training, total=False):
     level: Literal["pretraining"]
     workers: int
     train_events: int
+    start: str  # hash of the weights of the backbone that it started from; empty from scratch
 
 
 class Trial(Training, total=False):

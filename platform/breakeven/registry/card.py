@@ -36,7 +36,6 @@ def card(
         f"- {process}: {manifest['events']:,} events generated ({manifest['source']}), dataset `{manifest['hash']}`"
         for process, manifest in read.items()
     ]
-    surrogates = [process for process, manifest in facts["datasets"].items() if manifest["source"] == "surrogate"]
     outputs = (
         "12 processes" if best["pretraining"] == "multiclass" and len(samples) == 12 else f"{best['pretraining']} head"
     )
@@ -97,7 +96,6 @@ def card(
         "",
         f"- Trained on simulation {_order(read)}with a parametrised detector, without pile-up: calibrate before data.",
         "- The tasks' processes may be among those it was pretrained on (never the same test events).",
-        *([f"- Surrogate samples, from which no physics may be concluded: {', '.join(surrogates)}."] if surrogates else []),
         "",
     ]  # fmt: skip
     return "\n".join(lines)
@@ -122,33 +120,28 @@ def _trained_on(made: Mapping[str, Any]) -> list[str]:
     return ["", trained + (f", at most {most:,} of each process." if most else ".")]
 
 
-def _of_source(read: Mapping[str, Mapping[str, Any]], source: str) -> str:
-    return ", ".join(process for process, manifest in read.items() if manifest["source"] == source)
+def _of_files(read: Mapping[str, Mapping[str, Any]]) -> str:
+    """The processes that are from LHE files: of neither our energy nor our order."""
+    return ", ".join(process for process, manifest in read.items() if manifest["source"] == "lhe")
 
 
 def _generated(read: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether any process is one of ours at leading order and 13 TeV: neither from LHE files nor a surrogate."""
-    return any(manifest["source"] not in ("lhe", "surrogate") for manifest in read.values())
+    """Whether any process is one of ours at leading order and 13 TeV."""
+    return any(manifest["source"] != "lhe" for manifest in read.values())
 
 
 def _origin(read: Mapping[str, Mapping[str, Any]]) -> str:
     """Collider and energy, with the processes that they do not hold for."""
-    files, surrogates = _of_source(read, "lhe"), _of_source(read, "surrogate")
-    but = "but " if _generated(read) else ""
-    parts = (
-        "LHC, 13 TeV" if _generated(read) else "",
-        f"{but}{files} at the energy of the files it was made from" if files else "",
-        f"{but}{surrogates} a surrogate of the process" if surrogates else "",
-    )
-    return "".join(f"{part}, " for part in parts if part)
+    files, ours = _of_files(read), _generated(read)
+    but = f"{'but ' if ours else ''}{files} at the energy of the files it was made from, " if files else ""
+    return ("LHC, 13 TeV, " if ours else "") + but
 
 
 def _order(read: Mapping[str, Mapping[str, Any]]) -> str:
     """`at leading order `, with the processes that it does not hold for, nothing where it holds for none."""
-    others = ", ".join(filter(None, (_of_source(read, "lhe"), _of_source(read, "surrogate"))))
     if not _generated(read):
         return ""
-    return f"at leading order (not {others}) " if others else "at leading order "
+    return f"at leading order (not {files}) " if (files := _of_files(read)) else "at leading order "
 
 
 def _points(row: Mapping[str, Any], name: str) -> str:

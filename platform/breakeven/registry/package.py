@@ -11,6 +11,7 @@ import pandas as pd
 
 from breakeven import atomic
 from breakeven.analysis import backbones
+from breakeven.analysis import frame as ledger_frame
 from breakeven.feature import OBJECT, stored
 from breakeven.ledger.ledger import Ledger
 from breakeven.models import EVENT_GRAPH
@@ -50,7 +51,7 @@ class Winner:
 def winner(
     study: str, frame: pd.DataFrame, facts: Callable[[], Mapping[str, Any]], ledger: Ledger, folder: Path
 ) -> Winner:
-    """The backbone of a study that helped most on validation events.
+    """The backbone of a study that helped most on validation events, over training its own network from scratch.
 
     Args:
         study: its name.
@@ -65,7 +66,9 @@ def winner(
     Raises:
         NoBackbone: nothing was finetuned, or the weights are elsewhere.
     """
-    ranked = backbones.ranking(frame)
+    parts = ledger_frame.by_network(frame)
+    ranked = pd.concat([backbones.ranking(part).assign(network=network) for network, part in parts.items()])
+    ranked = ranked.sort_values("validation_gain", ascending=False, kind="stable")
     if ranked.empty:
         raise NoBackbone(
             f"{study} has no backbone that was finetuned and held against scratch on the same seeds yet; finish it"
@@ -76,7 +79,7 @@ def winner(
     if made is None or not weights.is_dir():
         raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
     known = facts()
-    if (kind := known["spec"]["network"].get("kind", EVENT_GRAPH)) != EVENT_GRAPH:
+    if (kind := made["identity"]["network"].get("kind", EVENT_GRAPH)) != EVENT_GRAPH:
         raise NoBackbone(
             f"{study} has backbones of the kind {kind}, a plug-in's: only networks on whole events are given away; the weights "
             f"are in {weights}, for training.checkpoint.read_model"
@@ -87,7 +90,7 @@ def winner(
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    shown = card(name, best, made, frame, known)
+    shown = card(name, best, made, parts[best["network"]], known)
     return Winner(name, best["pretraining"], best["record"], weights, network_of(made).hidden, shown, tags)
 
 

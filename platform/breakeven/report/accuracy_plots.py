@@ -1,4 +1,4 @@
-"""Plots of accuracy: against size, gains, rejection, fewer events, scaling laws with their forecasts, ratio responses."""
+"""Plots of the figure of merit: against size, gains, rejection, fewer events, laws with their forecasts, ratio responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
-from breakeven.metric import percentages
+from breakeven.metric import Metric, shown
 from breakeven.report import wording
 from breakeven.report.plot import Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
@@ -23,23 +23,22 @@ EVENTS = "training events per class"
 
 
 def accuracy_plot(results: Results) -> Plot:
-    """Test accuracy, and AUC, against size; one panel a task; the paper's points behind."""
+    """The metrics of test events against size; one panel a task; the paper's points behind those of accuracy."""
     cells = results.cells[results.cells["n"] > 0]
     variants = {}
-    for metric in percentages():
-        column, axis = metric.name, f"test {metric.title} ({metric.unit})"
-        shown = cells[cells[column].notna()]
-        spread = shown.assign(low=shown[column] - shown[f"{column}_sd"], high=shown[column] + shown[f"{column}_sd"])
+    for metric in shown(results.merit):
+        name, text = metric.name, partial(wording.mean, name=metric.name, digits=metric.digits)
+        known = cells[cells[name].notna()]
+        spread = known.assign(low=known[name] - known[f"{name}_sd"], high=known[name] + known[f"{name}_sd"])
         panels = [
-            Panel(results.title(task), EVENTS, axis, (*(_published(rows, "accuracy") if metric.merit else ()),
-                  *lines(rows, column, partial(wording.mean, name=column))), x_ticks=_sizes(rows))
+            by_size(task, rows, f"test {axis(metric)}", *_published(rows, metric), *lines(rows, name, text))
             for task, rows in by_task(spread)
-        ]  # fmt: skip
+        ]
         if panels:
             variants[metric.title] = tuple(panels)
     return Plot(
         "accuracy",
-        "Accuracy against training events",
+        f"{results.merit.heading} against training events",
         "Mean over seeds on test events; error bars: standard deviation over seeds, none for n=1. Faint and hollow: "
         "arXiv 2412.10665, Table 1, whose samples and training length are other than ours.",
         variants,
@@ -49,17 +48,18 @@ def accuracy_plot(results: Results) -> Plot:
 
 def gain_plot(results: Results) -> Plot:
     """Gain over scratch against size with its interval."""
+    merit = results.merit
     gains = results.gains[results.gains["n"] > 0].rename(columns={"gain_low": "low", "gain_high": "high"})
+    text = partial(wording.mean, name="gain", digits=merit.digits, sign=True)
     panels = [
-        Panel(results.title(task), EVENTS, "gain (percentage points)",
-              (*_published(rows, "gain"), *lines(rows, "gain", lambda row: wording.mean(row, "gain", sign=True))),
-              x_ticks=_sizes(rows), references=((0.0, "scratch"),))
+        by_size(task, rows, f"gain ({merit.points})", *_published(rows, merit, gains=True), *lines(rows, "gain", text),
+                 references=((0.0, "scratch"),))
         for task, rows in by_task(gains)
     ]  # fmt: skip
     return Plot(
         "gain",
         "Gain over training from scratch",
-        "Test accuracy minus that of scratch with the same seed and the same events, mean over pairs; error bars: 90 % "
+        f"Test {merit.title} minus that of scratch with the same seed and the same events, mean over pairs; error bars: 90 % "
         "Student's t interval of the mean, none for n=1. Faint and hollow: arXiv 2412.10665, Table 1.",
         {"": tuple(panels)},
     )
@@ -68,13 +68,13 @@ def gain_plot(results: Results) -> Plot:
 def rejection_plot(results: Results) -> Plot:
     """Working points against size."""
     points = results.working_points[results.working_points["n"] > 0]
-    variants = {}
-    for quantity, rows in points.groupby("quantity", sort=False):
-        variants[str(quantity)] = tuple(
-            Panel(results.title(task), EVENTS, str(quantity).split(" at ")[0],
-                  tuple(lines(here, "value", lambda row: row["text"])), x_ticks=_sizes(here))
-            for task, here in by_task(rows)
-        )  # fmt: skip
+    variants = {
+        str(quantity): tuple(
+            by_size(task, of_task, str(quantity).split(" at ")[0], *lines(of_task, "value", _text))
+            for task, of_task in by_task(rows)
+        )
+        for quantity, rows in points.groupby("quantity", sort=False)
+    }
     return Plot(
         "rejection",
         "What it is worth to an analysis",
@@ -88,52 +88,45 @@ def rejection_plot(results: Results) -> Plot:
 
 def data_efficiency_plot(results: Results) -> Plot:
     """Factor of fewer events against size; ends beyond the range are cut at the bound that is known."""
-    rows = results.factors[results.factors["factor"].notna()]
     panels = []
-    for task, here in by_task(rows):
-        every = here["size"]
-        top, bottom = every.max() / every, every.min() / every
-        cut = here.assign(
-            **{name: np.clip(here[name].astype(float), bottom, top) for name in ("factor", "low", "high")},
-            beyond=np.where(np.isinf(here["factor"].astype(float)), 1, np.where(here["factor"] == 0, -1, 0)),
+    for task, rows in by_task(results.factors[results.factors["factor"].notna()]):
+        factor, bounds = (
+            rows["factor"].astype(float),
+            [rows["size"].min() / rows["size"], rows["size"].max() / rows["size"]],
         )
-        series = [part for line in lines(cut, "factor", lambda row: row["text"])
-                  for part in with_bounds(line, _beyond(cut, line))]  # fmt: skip
-        panels.append(Panel(results.title(task), EVENTS, "times fewer events", tuple(series), y_log=True,
-                            x_ticks=_sizes(here), references=((1.0, "scratch"),)))  # fmt: skip
+        cut = rows.assign(
+            **{name: np.clip(rows[name].astype(float), *bounds) for name in ("factor", "low", "high")},
+            beyond=np.where(np.isinf(factor), 1, np.where(factor == 0, -1, 0)),
+        )
+        beyond = {cell_of(row): int(row["beyond"]) for row in cut.to_dict("records")}
+        series = [part for line in lines(cut, "factor", _text)
+                  for part in with_bounds(line, [beyond[cell] for cell in line.cells])]  # fmt: skip
+        panels.append(by_size(task, rows, "times fewer events", *series, y_log=True, references=((1.0, "scratch"),)))
     return Plot(
         "data_efficiency",
         "How many times fewer events",
-        "The size at which scratch is as accurate, over the size of the treatment; error bars: 90 % interval. Where that lies "
+        "The size at which scratch is as good, over the size of the treatment; error bars: 90 % interval. Where that lies "
         "outside the sizes measured the point stands at the bound that is known, as a hollow triangle.",
         {"": tuple(panels)},
     )
 
 
-def _beyond(rows: pd.DataFrame, line: Series) -> list[int]:
-    """Of each point of a line, whether its factor is a bound: 1 above, -1 below, 0 neither."""
-    by_cell = {cell_of(row): int(row["beyond"]) for row in rows.to_dict("records")}
-    return [by_cell[cell] for cell in line.cells]
-
-
 def law_plot(results: Results) -> Plot:
     """Test error against size with laws and their bands, a decade beyond the largest size."""
-    cells = results.cells[results.cells["n"] > 0]
-    share = 100 - cells[["accuracy", "accuracy_low", "accuracy_high"]]
-    error = cells.assign(error=share["accuracy"], low=share["accuracy_high"], high=share["accuracy_low"])
+    merit, cells, laws = results.merit, results.cells[results.cells["n"] > 0], results.laws
+    unit = "%" if merit.unit and merit.higher_is_better else merit.error_measure
     panels = []
-    for task, rows in by_task(error):
-        points = list(lines(rows, "error", _error_text, kind="markers"))
-        refused = results.laws[(results.laws["task"] == task) & (results.laws["refusal"] != "")]
+    for task, rows in by_task(_as_errors(cells, merit, f"{merit.name}_low", f"{merit.name}_high")):
+        points = lines(rows, "error", partial(_error_text, merit=merit), kind="markers")
+        of_task = laws[laws["task"] == task]
+        refused = of_task[of_task["refusal"] != ""]
+        reasons = refused["note"].unique()
         said = [f"{wording.treatment(row['pretraining'], row['strategy'])}: {row['note']}"
                 for row in refused.to_dict("records")]  # fmt: skip
-        reasons = refused["note"].unique()
-        every = len(refused) == len(results.laws[results.laws["task"] == task]) and len(reasons) == 1
+        every = len(refused) == len(of_task) and len(reasons) == 1
         remark = f"No law is fitted: {reasons[0]}." if every else f"No law: {'; '.join(said)}." if said else ""
-        panels.append(
-            Panel(results.title(task), EVENTS, "test error (%)", (*_law_curves(results.law_curves, task), *points),
-                  y_log=True, x_ticks=_sizes(rows), remark=remark)
-        )  # fmt: skip
+        curves = _law_curves(results.law_curves[results.law_curves["task"] == task], merit)
+        panels.append(by_size(task, rows, f"test error ({unit})", *curves, *points, y_log=True, remark=remark))
     return Plot(
         "scaling_laws",
         "Scaling laws and the next decade",
@@ -145,17 +138,16 @@ def law_plot(results: Results) -> Plot:
 
 def ratio_plot(results: Results) -> Plot:
     """Validation loss above the optimum against the learning-rate ratio, one variant a size."""
-    keys = ["task", "pretraining", "strategy", "size"]
+    curves, keys = results.response_curves, ledger_frame.CELL
     variants: dict[str, tuple[Panel, ...]] = {}
     for size, at_size in results.responses[results.responses["n"] > 0].groupby("size"):
         panels = []
         for task, rows in by_task(at_size):
             series: list[Series] = []
             for key, points in rows.groupby(keys, sort=False):
-                fitted = results.response_curves
-                fitted = fitted[(fitted[keys] == list(key)).all(axis=1)]
-                series += _responses(points.sort_values("ratio"), fitted)
-            panels.append(Panel(results.title(task), "backbone rate / head rate", "validation loss above the optimum",
+                fitted = curves[(curves[keys] == list(key)).all(axis=1)]
+                series += _responses(points.sort_values("ratio"), fitted, results.merit)
+            panels.append(Panel(ledger_frame.title(task), "backbone rate / head rate", "validation loss above the optimum",
                                 tuple(series), references=((0.0, ""),)))  # fmt: skip
         variants[f"{size:,}"] = tuple(panels)
     return Plot(
@@ -167,6 +159,11 @@ def ratio_plot(results: Results) -> Plot:
         variants,
         EVENTS,
     )
+
+
+def axis(metric: Metric) -> str:
+    """Title and unit of a metric, for an axis."""
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
 def by_task(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -191,35 +188,60 @@ def numbers(column: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in column)
 
 
-def _sizes(rows: pd.DataFrame) -> tuple[float, ...]:
+def sizes_of(rows: pd.DataFrame) -> tuple[float, ...]:
+    """Where ticks stand below panels against size."""
     return numbers(sorted(set(rows["size"])))
 
 
-def _error_text(row: Row) -> str:
-    return f"error {row['error']:.1f} %: accuracy {wording.mean(row, 'accuracy')}"
+def by_size(task: str, rows: pd.DataFrame, y_title: str, *series: Series, **more: Any) -> Panel:
+    """A panel of one task against the sizes of `rows`."""
+    return Panel(ledger_frame.title(task), EVENTS, y_title, series, x_ticks=sizes_of(rows), **more)
 
 
-def published_sizes(sizes: tuple[float, ...]) -> list[int]:
+def _text(row: Row) -> str:
+    return str(row["text"])
+
+
+def _as_errors(rows: pd.DataFrame, merit: Metric, low: str, high: str) -> pd.DataFrame:
+    """With columns error, low and high; a share as its complement in percent."""
+
+    def error(values: pd.Series) -> pd.Series:
+        return 100 - values if merit.higher_is_better and merit.unit else merit.error(values)
+
+    ends = [error(rows[name]) for name in (low, high)]
+    least, most = ends[::-1] if merit.higher_is_better else ends
+    return rows.assign(error=error(rows[merit.name]), low=least, high=most)
+
+
+def _error_text(row: Row, merit: Metric) -> str:
+    unit = f" {merit.unit}" if merit.unit else ""
+    text = wording.mean(row, merit.name, digits=merit.digits)
+    return f"error {row['error']:.{merit.digits}f}{unit}: {merit.title} {text}"
+
+
+def _published_sizes(sizes: tuple[float, ...]) -> list[int]:
     """The paper's sizes that ours reach, or its smallest where that is at most a decade above our largest."""
     every = sorted({int(size) for size in published.accuracy()["events_per_class"]})
     reached = [size for size in every if sizes[0] / 1.5 <= size <= sizes[-1] * 1.5]
     return reached or [size for size in every[:1] if sizes[-1] < size <= sizes[-1] * 10]
 
 
-def _published(rows: pd.DataFrame, quantity: str) -> Iterator[Series]:
-    """The paper's Table 1 at these sizes: accuracies of all, or gains."""
-    first, sizes = rows.iloc[0], published_sizes(_sizes(rows))
+def _published(rows: pd.DataFrame, metric: Metric, *, gains: bool = False) -> Iterator[Series]:
+    """The paper's Table 1 at these sizes: accuracies of all, or gains; nothing for other metrics."""
+    if metric.name != published.METRIC:
+        return
+    first, sizes = rows.iloc[0], _published_sizes(sizes_of(rows))
     tuned = sorted(set(rows.loc[rows["strategy"] == "finetune", "pretraining"]))
-    for pretraining in [*(["none"] if quantity == "accuracy" else []), *tuned]:
+    for pretraining in tuned if gains else ["none", *tuned]:
         points = []
         for size in sizes:
-            baseline = published.accuracy_value(first["signal"], first["background"], "none", size)
-            gain = published.accuracy_value(first["signal"], first["background"], pretraining, size)
+            (baseline, gain) = (published.accuracy_value(first["signal"], first["background"], name, size)
+                                for name in ("none", pretraining))  # fmt: skip
             if baseline and gain:
-                treated = pretraining != "none"
-                level = baseline[0] if quantity == "accuracy" else 0.0
-                error = math.hypot(baseline[1], gain[1]) if treated and quantity == "accuracy" else gain[1]
-                points.append((size, level + (gain[0] if treated else 0.0), error))
+                of_both = pretraining != "none" and not gains
+                points.append(
+                    (size, baseline[0] + gain[0], math.hypot(baseline[1], gain[1])) if of_both else (size, *gain)
+                )
         if points:
             x, y, errors = (np.array(column, dtype=float) for column in zip(*points, strict=True))
             strategy = "scratch" if pretraining == "none" else "finetune"
@@ -229,28 +251,24 @@ def _published(rows: pd.DataFrame, quantity: str) -> Iterator[Series]:
                          "published", texts=said)  # fmt: skip
 
 
-def _law_curves(curves: pd.DataFrame, task: str) -> Iterator[Series]:
-    rows = curves[curves["task"] == task]
-    errors = rows.assign(error=100 - rows["accuracy"], low=100 - rows["high"], high=100 - rows["low"])
-    for curve in lines(errors, "error", kind="curve"):
-        of_curve = (rows["pretraining"] == curve.pretraining) & (rows["strategy"] == curve.strategy)
-        yield replace(curve, split=float(rows.loc[of_curve & ~rows["forecast"].astype(bool), "size"].max()))
+def _law_curves(curves: pd.DataFrame, merit: Metric) -> Iterator[Series]:
+    for curve in lines(_as_errors(curves, merit, "low", "high"), "error", kind="curve"):
+        of_curve = (curves["pretraining"] == curve.pretraining) & (curves["strategy"] == curve.strategy)
+        yield replace(curve, split=float(curves.loc[of_curve & ~curves["forecast"].astype(bool), "size"].max()))
 
 
-def _responses(points: pd.DataFrame, fitted: pd.DataFrame) -> list[Series]:
-    """What was measured and the curve through it, both above the loss of the curve's optimum."""
+def _responses(points: pd.DataFrame, fitted: pd.DataFrame, merit: Metric) -> Iterator[Series]:
+    """The fitted curve, and what was measured, both above the loss of the curve's optimum."""
     pretraining, strategy = str(points["pretraining"].iloc[0]), str(points["strategy"].iloc[0])
     label, loss = wording.treatment(pretraining, strategy), points["loss"].to_numpy(dtype=float)
-    found, level = [], float(loss.min())
+    level = float(loss.min())
     if len(fitted):
-        at_points = np.interp(
-            np.log10(points["ratio"].to_numpy(dtype=float)), np.log10(fitted["ratio"]), fitted["excess"]
-        )
+        at_points = np.interp(np.log10(points["ratio"].to_numpy(float)), np.log10(fitted["ratio"]), fitted["excess"])
         level = float(np.average(loss - at_points, weights=points["n"]))
-        found.append(Series(label, pretraining, strategy, numbers(fitted["ratio"]), numbers(fitted["excess"]),
-                            numbers(fitted["low"]), numbers(fitted["high"]), "curve"))  # fmt: skip
-    texts = [f"loss {row['loss']:.4f}, validation accuracy {row['accuracy']:.1f} % (n={row['n']})"
-             + (f", {row['n_stopped']} stopped" if row["n_stopped"] else "") for row in points.to_dict("records")]  # fmt: skip
-    cells = tuple(cell_of(row) for row in points.to_dict("records"))
-    return [*found, Series(label, pretraining, strategy, numbers(points["ratio"]), numbers(loss - level), kind="markers",
-                           texts=tuple(texts), cells=cells)]  # fmt: skip
+        ratio, excess, low, high = (numbers(fitted[name]) for name in ("ratio", "excess", "low", "high"))
+        yield Series(label, pretraining, strategy, ratio, excess, low, high, "curve")
+    rows = points.to_dict("records")
+    texts = (f"loss {row['loss']:.4f}, validation {merit.title} {row[merit.name]:.{merit.digits}f} {merit.unit}".rstrip()
+             + f" (n={row['n']})" + (f", {row['n_stopped']} stopped" if row["n_stopped"] else "") for row in rows)  # fmt: skip
+    yield Series(label, pretraining, strategy, numbers(points["ratio"]), numbers(loss - level), kind="markers",
+                 texts=tuple(texts), cells=tuple(map(cell_of, rows)))  # fmt: skip

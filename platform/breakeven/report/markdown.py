@@ -44,7 +44,6 @@ def _provenance(results: Results) -> list[str]:
     facts = results.facts
     commits = ", ".join(f"`{commit}`" for commit in commits_of(results.frame)) or "unknown"
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    surrogates = ", ".join(results.surrogates)
     samples = [
         f"- {name}: {SOURCES.get(manifest['source'], manifest['source'])}, {manifest['events']:,} events, dataset "
         f"`{manifest['hash']}`" + (f"; {manifest['note']}" if manifest["note"] else "")
@@ -55,7 +54,6 @@ def _provenance(results: Results) -> list[str]:
         "",
         f"`{facts['command']}`, commit {commits}, on {facts['processor']}. {versions}.",
         "",
-        *([f"**Surrogate samples** (right particles, wrong correlations): {surrogates}.", ""] if surrogates else []),
         *samples,
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -36,16 +36,18 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], plots: Mapp
     """
     facts = results.facts
     mlflow = facts.get("mlflow") or {"address": links.DEFAULT_ADDRESS, "experiment": ""}
-    trials = _trials_by_cell(results.frame)
+    records = trials_table(results.frame, results.merit)
+    trials = _trials_by_cell(records)
     shown = {name: plot for name, plot in plots.items() if not plot.empty}
     payload = {name: _plot(plot) for name, plot in shown.items()}
     return _template().render(
         facts=facts,
         results=results,
+        title=ledger_frame.title,
         tables={section: [_table(table, mlflow, trials) for table in here] for section, here in tables.items()},
         plots=shown,
         trials=trials,
-        trial_columns=[column.heading for column in trials_table(results.frame[:0]).columns],
+        trial_columns=[column.heading for column in records.columns],
         answer=[_marked(line) for line in sentences.answer(results)],
         method=sentences.method(facts["spec"]),
         published_break_even=_marked(sentences.published_break_even()),
@@ -88,17 +90,12 @@ def _table(table: Table, mlflow: Mapping[str, str], trials: Mapping[str, Any]) -
     cells = [cell if cell in trials else _family(cell) for cell in table.cells()]
     targets = [cell if cell in trials else first.get(cell, "") for cell in cells]
     return {
-        "name": table.name,
-        "title": table.title,
-        "caption": table.caption,
-        "empty": table.empty,
-        "headings": list(shown.columns),
+        "name": table.name, "title": table.title, "caption": table.caption, "empty": table.empty,
+        "headings": list(shown.columns), "wordy": [heading in _WORDY for heading in shown.columns],
         "numeric": [heading in keys and _is_number(table, heading) for heading in shown.columns],
         "rows": list(zip(zip(*columns, strict=True), cells, targets, strict=True)) if columns else [],
-        "linked": bool(mlflow) and any(targets),
-        "long": len(shown) > _LONG,
-        "wordy": [heading in _WORDY for heading in shown.columns],
-    }
+        "linked": bool(mlflow) and any(targets), "long": len(shown) > _LONG,
+    }  # fmt: skip
 
 
 def _family(cell: str) -> str:
@@ -110,17 +107,11 @@ def _is_number(table: Table, heading: str) -> bool:
     return pd.api.types.is_numeric_dtype(table.frame[column.sort])
 
 
-def _trials_by_cell(frame: pd.DataFrame) -> dict[str, list[list[str]]]:
-    table = trials_table(frame)
-    texts = zip(
-        table.frame["cell"],
-        *([column.text(row) for row in table.frame.to_dict("records")] for column in table.columns),
-        strict=True,
-    )
-    found: dict[str, list[list[str]]] = {}
-    for cell, *row in texts:
-        found.setdefault(cell, []).append(row)
-    return found
+def _trials_by_cell(table: Table) -> dict[str, list[list[str]]]:
+    trials: dict[str, list[list[str]]] = {}
+    for row in table.frame.to_dict("records"):
+        trials.setdefault(row["cell"], []).append([column.text(row) for column in table.columns])
+    return trials
 
 
 def _plot(plot: Plot) -> dict[str, Any]:
@@ -139,13 +130,13 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def _series(series: Series) -> dict[str, Any]:
     style = look(series.pretraining, series.strategy)
-    found = {
+    fields = {
         "label": series.label, "kind": series.kind, "x": _numbers(series.x), "y": _numbers(series.y),
         "low": _numbers(series.low), "high": _numbers(series.high), "split": series.split, "texts": list(series.texts),
         "cells": list(series.cells) if len(set(series.cells)) > 1 else list(series.cells[:1]),
         "colours": [style.colour, style.dark], "symbol": style.symbol, "dash": style.line, "hollow": style.hollow,
     }  # fmt: skip
-    return {name: value for name, value in found.items() if value not in ([], None)}
+    return {name: value for name, value in fields.items() if value not in ([], None)}
 
 
 def _bars(bars: Bars) -> dict[str, Any]:
@@ -154,9 +145,4 @@ def _bars(bars: Bars) -> dict[str, Any]:
 
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
-    return list(_rounded(values))
-
-
-def _rounded(values: Sequence[float]) -> Iterator[float | None]:
-    for value in values:
-        yield float(f"{value:.5g}") if math.isfinite(value) else None
+    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]

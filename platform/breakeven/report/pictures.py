@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -87,9 +88,8 @@ def draw(plot: Plot, words: str, panels: Sequence[Panel]) -> Figure:
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     if words and len(plot.variants) > 1:
-        figure.suptitle(
-            f"{plot.choice}: {words}" if plot.choice else words, fontsize=10, x=0.01, ha="left", color="#555555"
-        )
+        title = f"{plot.choice}: {words}" if plot.choice else words
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left", color="#555555")
     if not handles:
         return figure
     if spare_panel:
@@ -120,29 +120,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         _draw_series(axes, series, _shift(points, series) if panel.x_log else 1.0)
     for height, words in panel.references:
         axes.axhline(height, color="#9a9a9a", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(
-            words,
-            (1.0, height),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color="#777777",
-        )
+        axes.annotate(words, (1.0, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
+                      color="#777777")  # fmt: skip
     if panel.remark:
-        axes.annotate(
-            _wrapped(panel.remark), (0.02, 0.02), xycoords="axes fraction", fontsize=6.5, color="#777777", va="bottom"
-        )
+        remark = textwrap.fill(panel.remark, 62, break_long_words=False, break_on_hyphens=False)
+        axes.annotate(remark, (0.02, 0.02), xycoords="axes fraction", fontsize=6.5, color="#777777", va="bottom")
     _set_scales(axes, panel)
-
-
-def _wrapped(text: str, width: int = 62) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += f"{word} "
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _shift(points: Sequence[str], series: Series) -> float:
@@ -154,12 +137,10 @@ def _shift(points: Sequence[str], series: Series) -> float:
 def _draw_series(axes: Axes, series: Series, shift: float) -> None:
     style = look(series.pretraining, series.strategy)
     x, y = np.array(series.x) * shift, np.array(series.y)
-    face = "white" if style.hollow else style.colour
     if series.kind == "curve":
-        ahead = np.array(series.x) >= (series.split if series.split is not None else math.inf)
-        behind = np.array(series.x) <= (series.split if series.split is not None else math.inf)
-        axes.plot(x[behind], y[behind], color=style.colour, linestyle=style.dash, linewidth=1.8, zorder=3)
-        axes.plot(x[ahead], y[ahead], color=style.colour, linestyle=(0, (1.5, 1.5)), linewidth=1.8, zorder=3)
+        split = series.split if series.split is not None else math.inf
+        for part, dash in ((np.array(series.x) <= split, style.dash), (np.array(series.x) >= split, (0, (1.5, 1.5)))):
+            axes.plot(x[part], y[part], color=style.colour, linestyle=dash, linewidth=1.8, zorder=3)
         if series.low:
             axes.fill_between(x, series.low, series.high, color=style.colour, alpha=0.13, linewidth=0, zorder=2)
         return
@@ -167,14 +148,9 @@ def _draw_series(axes: Axes, series: Series, shift: float) -> None:
         axes.plot(x, y, linestyle=":", linewidth=1.0, marker=style.marker, markersize=8, markerfacecolor="none",
                   markeredgewidth=1.3, color=style.colour, alpha=0.35, zorder=2)  # fmt: skip
         return
-    errors = (
-        np.abs(np.nan_to_num(np.array([y - np.array(series.low), np.array(series.high) - y]))) if series.low else None
-    )
-    marker: dict[str, Any] = {
-        "marker": style.marker,
-        "markersize": 4.5 if style.hollow else 5.5,
-        "markerfacecolor": face,
-    }
+    errors = np.abs(np.nan_to_num(np.array([y - series.low, series.high - y]))) if series.low else None
+    size, face = (4.5, "white") if style.hollow else (5.5, style.colour)
+    marker: dict[str, Any] = {"marker": style.marker, "markersize": size, "markerfacecolor": face}
     if series.kind in _BOUNDS:
         marker = {"marker": _BOUNDS[series.kind], "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.4}
     axes.errorbar(x, y, yerr=errors, color=style.colour, linestyle=style.dash if series.kind == "points" else "none",
@@ -231,11 +207,11 @@ def _legend(panels: Sequence[Panel]) -> list[Line2D | Patch]:
                            linewidth=1.4 if style.hollow else 2.0, marker="none" if curve else style.marker,
                            markersize=5, markerfacecolor="white" if style.hollow else style.colour))  # fmt: skip
     ordered = {series.label: None for panel in panels for series in panel.series if series.label in handles}
-    found = [handles[label] for label in [*ordered, *(part for part in handles if part not in ordered)]]
+    entries = [handles[label] for label in [*ordered, *(part for part in handles if part not in ordered)]]
     if any(series.kind == "published" for series in shown):
-        found.append(Line2D([], [], linestyle=":", linewidth=1.0, marker="o", markersize=8, markerfacecolor="none",
+        entries.append(Line2D([], [], linestyle=":", linewidth=1.0, marker="o", markersize=8, markerfacecolor="none",
                             markeredgewidth=1.3, color="#777777", alpha=0.6, label="published (arXiv 2412.10665)"))  # fmt: skip
-    return found
+    return entries
 
 
 def _count(value: float, _position: int = 0) -> str:

@@ -38,14 +38,14 @@ class Series:
 
 def with_bounds(series: Series, beyond: Sequence[int]) -> list[Series]:
     """`series` as up to three: its points, those that only say `above` (beyond is 1), and those that say `below` (-1)."""
-    found = []
+    parts = []
     for kind, sign in (("points", 0), ("above", 1), ("below", -1)):
         here = [place for place, which in enumerate(beyond) if which == sign]
         if here:
             filled = [name for name in ("x", "y", "low", "high", "texts", "cells") if getattr(series, name)]
             columns: dict[str, Any] = {name: tuple(getattr(series, name)[place] for place in here) for name in filled}
-            found.append(replace(series, kind=kind, **columns))
-    return found
+            parts.append(replace(series, kind=kind, **columns))
+    return parts
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from breakeven import atomic
-from breakeven.report import accuracy_plots, accuracy_tables, cost_tables, similarity_parts, time_plots
+from breakeven.report import accuracy_plots, accuracy_tables, cost_tables, networks, similarity_parts, time_plots
 from breakeven.report.exports import commits_of, csv_text, latex_text
 from breakeven.report.markdown import markdown_of
 from breakeven.report.page import page_of
@@ -47,16 +47,16 @@ def write_report(results: Results, folder: Path) -> Path:
 
 def tables_of(results: Results) -> dict[str, list[Table]]:
     """All tables of the page but that of the trials, by its section."""
-    summary, table_1, cells, gains, rejection, factors = accuracy_tables.accuracy_tables(results)
+    summary, table_1, cells, gains, rejection, factors = networks.tables(results, accuracy_tables.accuracy_tables)
     return {
         "answer": [summary],
         "accuracy": [table_1, cells, gains],
         "worth": [factors, rejection],
-        "laws": accuracy_tables.law_tables(results),
-        "ratios": accuracy_tables.ratio_tables(results),
-        "similarity": similarity_parts.similarity_tables(results),
-        "break_even": cost_tables.break_even_tables(results),
-        "convergence": cost_tables.convergence_tables(results),
+        "laws": networks.tables(results, accuracy_tables.law_tables),
+        "ratios": networks.tables(results, accuracy_tables.ratio_tables),
+        "similarity": networks.tables(results, similarity_parts.similarity_tables),
+        "break_even": networks.tables(results, cost_tables.break_even_tables),
+        "convergence": networks.tables(results, cost_tables.convergence_tables),
         "cost": cost_tables.cost_tables(results),
         "provenance": provenance_tables(results),
     }
@@ -64,18 +64,18 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
 
 def plots_of(results: Results) -> list[Plot]:
     """All plots, each of which may be empty."""
-    return [
-        accuracy_plots.accuracy_plot(results),
-        accuracy_plots.gain_plot(results),
-        accuracy_plots.rejection_plot(results),
-        accuracy_plots.data_efficiency_plot(results),
-        accuracy_plots.law_plot(results),
-        accuracy_plots.ratio_plot(results),
-        similarity_parts.similarity_plot(results),
-        time_plots.break_even_plot(results),
-        time_plots.bill_plot(results),
-        time_plots.convergence_plot(results),
-        time_plots.events_curves_plot(results),
-        time_plots.hours_curves_plot(results),
-        time_plots.cost_plot(results),
-    ]
+    of_networks = (
+        accuracy_plots.accuracy_plot,
+        accuracy_plots.gain_plot,
+        accuracy_plots.rejection_plot,
+        accuracy_plots.data_efficiency_plot,
+        accuracy_plots.law_plot,
+        accuracy_plots.ratio_plot,
+        similarity_parts.similarity_plot,
+        time_plots.break_even_plot,
+        time_plots.bill_plot,
+        time_plots.convergence_plot,
+        time_plots.events_curves_plot,
+        time_plots.hours_curves_plot,
+    )
+    return [*(networks.plots(results, make) for make in of_networks), time_plots.cost_plot(results)]

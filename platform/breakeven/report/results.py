@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,11 +15,17 @@ from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.cost.charges import UNTIL_PLATEAU
 from breakeven.analysis.laws import forecast, scaling_law
+from breakeven.metric import MERIT, Metric
 
 
-def _of_frame(compute: Callable[[pd.DataFrame], pd.DataFrame]) -> cached_property[pd.DataFrame]:
+def _of_frame(compute: Callable[..., pd.DataFrame]) -> cached_property[pd.DataFrame]:
     """A table computed from the ledger frame alone, its rows in the report's order."""
     return cached_property(lambda results: results.ordered(compute(results.frame)))
+
+
+def _of_merit(compute: Callable[..., pd.DataFrame]) -> cached_property[pd.DataFrame]:
+    """A table of the figure of merit likewise."""
+    return cached_property(lambda results: results.ordered(compute(results.frame, merit=results.merit)))
 
 
 @dataclass(frozen=True)
@@ -28,58 +34,63 @@ class Results:
 
     frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
     accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
+    merit: the figure of merit, of which gains, laws, data efficiency, convergence and equal accuracy are.
     """
 
     frame: pd.DataFrame
     facts: Mapping[str, Any]
     accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
     similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
+    merit: Metric = MERIT
 
-    gains = _of_frame(accuracy.gains)
+    gains = _of_merit(accuracy.gains)
     working_points = _of_frame(rejection.working_points)
-    factors = _of_frame(data_efficiency.factors)
-    time_ratios = _of_frame(convergence.time_ratios)
-    curves_by_events = _of_frame(convergence.accuracy_curves)
-    curves_by_hours = _of_frame(partial(convergence.accuracy_curves, against="device_hours"))
+    factors = _of_merit(data_efficiency.factors)
+    time_ratios = _of_merit(convergence.time_ratios)
+    curves_by_events = _of_merit(convergence.accuracy_curves)
+    curves_by_hours = _of_merit(partial(convergence.accuracy_curves, against="device_hours"))
     plateaus = _of_frame(convergence.times_to_plateau)
-    back_test = _of_frame(forecast.back_test)
-    optima = _of_frame(learning_rate.optima)
-    pooled_optima = _of_frame(partial(learning_rate.optima, by=("pretraining",)))
-    responses = _of_frame(learning_rate.responses)
+    back_test = _of_merit(forecast.back_test)
+    optima = _of_merit(learning_rate.optima)
+    pooled_optima = _of_merit(partial(learning_rate.optima, by=("pretraining",)))
+    responses = _of_merit(learning_rate.responses)
     response_curves = _of_frame(learning_rate.response_curves)
 
     laws = cached_property(lambda self: self.ordered(scaling_law.law_table(self._laws)))
-    law_curves = cached_property(lambda self: self.ordered(scaling_law.law_curves(self._laws)))
-    accuracy_forecast = cached_property(lambda self: self.ordered(forecast.accuracy_forecast(self._laws)))
+    law_curves = cached_property(lambda self: self.ordered(scaling_law.law_curves(self._laws, merit=self.merit)))
+    accuracy_forecast = cached_property(
+        lambda self: self.ordered(forecast.accuracy_forecast(self._laws, merit=self.merit))
+    )
     catch_up = cached_property(lambda self: self.ordered(forecast.catch_up(self._laws)))
     hours_forecast = cached_property(lambda self: self.ordered(forecast.hours_forecast(self.frame, self._hours)))
     break_even_forecast = cached_property(
         lambda self: self.ordered(forecast.break_even_forecast(self.frame, self._hours))
     )
-    similarity = cached_property(lambda self: self.ordered(self.similarities()))
+    similarity = cached_property(
+        lambda self: self.ordered(self.similarities().drop(columns="network", errors="ignore"))
+    )
     cells = cached_property(lambda self: self.ordered(self._grid))
 
-    _grid = cached_property(lambda self: accuracy.cells(self.frame))
-    table_1 = cached_property(lambda self: accuracy.table(self.frame))
-    break_even = cached_property(lambda self: breakeven.break_even_table(self.frame))
+    _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit))
+    table_1 = cached_property(lambda self: accuracy.table(self.frame, merit=self.merit))
+    break_even = cached_property(lambda self: breakeven.break_even_table(self.frame, merit=self.merit))
     cost = cached_property(lambda self: cost.cost_table(self.frame))
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
-    _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame))
+    _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame, merit=self.merit))
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
 
-    @property
-    def surrogates(self) -> list[str]:
-        """Processes whose events are surrogates: right particles, wrong correlations."""
-        return [name for name, manifest in self.facts["datasets"].items() if manifest["source"] == "surrogate"]
-
-    def title(self, task: str) -> str:
-        """How a reader knows the task, with a mark where one side of it is a surrogate sample."""
-        return ledger_frame.title(task) + (" (surrogate)" if task in self._on_surrogates else "")
-
     @cached_property
-    def _on_surrogates(self) -> set[str]:
-        either = self.cells["signal"].isin(self.surrogates) | self.cells["background"].isin(self.surrogates)
-        return set(self.cells.loc[either, "task"])
+    def by_network(self) -> dict[str, Results]:
+        """The results of each network, by its name; these themselves where there is one without a name."""
+        parts = ledger_frame.by_network(self.frame)
+        if "" in parts:
+            return {"": self}
+
+        def alike(network: str) -> pd.DataFrame:
+            table = self.similarities()
+            return table[table["network"] == network]
+
+        return {name: replace(self, frame=part, similarities=partial(alike, name)) for name, part in parts.items()}
 
     @cached_property
     def tasks(self) -> list[str]:

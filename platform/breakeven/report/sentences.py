@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
+from breakeven.metric import Metric
 from breakeven.report import wording
 from breakeven.report.results import Results
 
@@ -20,17 +22,24 @@ UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 def answer(results: Results) -> list[str]:
     """What the study says: gains at the smallest and the largest size, break-even, and what to make of a loss.
 
-    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes.
+    Break-even at the largest size comes first, as the paper's is, then the mean over all sizes. Of several networks one
+    after the other.
     """
+    if "" not in results.by_network:
+        return [f"{network}: {line}" for network, part in results.by_network.items() for line in _answer(part)]
+    return _answer(results)
+
+
+def _answer(results: Results) -> list[str]:
     gains = results.gains
     tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
     lines = []
     for pretraining, rows in tuned.groupby("pretraining", sort=False):
         for size in sorted({rows["size"].min(), rows["size"].max()}):
-            lines.append(_gain(str(pretraining), size, rows[rows["size"] == size]))
+            lines.append(_gain(str(pretraining), size, rows[rows["size"] == size], results.merit))
         smallest = rows[rows["size"] == rows["size"].min()]
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
-            lines.append(_why_not(smallest, results.cells, str(pretraining)))
+            lines.append(_why_not(smallest, results, str(pretraining)))
     even = results.by_plateau
     largest = even["size"] == even.groupby("pretraining")["size"].transform("max")
     return lines + [_pays(row) for row in even[largest | even["size"].isna()].to_dict("records")] or [UNANSWERED]
@@ -38,7 +47,9 @@ def answer(results: Results) -> list[str]:
 
 def method(spec: Mapping[str, Any]) -> list[str]:
     """How it was done, from the study's specification."""
-    tuning, pre, search = spec["finetuning"], spec["pretraining"], spec["search"]
+    tuning, search = spec["finetuning"], spec["search"]
+    pretrainings = {", ".join(spec["pretraining"]["objectives"]) or "none": spec["pretraining"]}
+    pretrainings = spec.get("pretrainings") or pretrainings
     chosen = (
         f"{search['trials']} ratios in each cell were compared by validation loss on {search['seeds']} search seed(s)"
         if search["trials"]
@@ -46,15 +57,18 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     )
     return [
         "Events are split by hard event: 60 % train, 15 % validation, 25 % test. No backbone and no trial has seen a test "
-        "event before it was judged. As in the paper, backbones have seen training events of the same processes.",
-        f"Pretraining: {', '.join(pre['objectives']) or 'none'}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
-        f"{pre['learning_rate']:g} x {pre['decay']}^epoch.",
+        "event before it was evaluated. As in the paper, backbones have seen training events of the same processes.",
+        *(
+            f"Pretraining: {name}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate {pre['learning_rate']:g} x "
+            f"{pre['decay']}^epoch{', from the backbone of ' + pre['start'] if pre.get('start') else ''}."
+            for name, pre in pretrainings.items()
+        ),
         f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
         f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
         f"Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % of the validation loss; the time to "
         "plateau ends with the last improving epoch.",
-        f"Learning-rate ratios (backbone over head): {chosen}; reported accuracies come from {tuning['seeds']} fresh seed(s) "
+        f"Learning-rate ratios (backbone over head): {chosen}; what is reported comes from {tuning['seeds']} fresh seed(s) "
         "and test events.",
         "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
         "All finetunings of a pretraining share one pretraining run: no interval contains the scatter of pretraining seeds.",
@@ -65,19 +79,10 @@ def method(spec: Mapping[str, Any]) -> list[str]:
 
 def summary_lines(results: Results) -> list[str]:
     """The answer in a few lines of plain text for the terminal, with what was expected of the device time."""
-    gains, even, failed = results.gains, results.by_plateau, results.failed
-    lines = ["Gain in test accuracy over training from scratch, percentage points (mean over tasks):"]
-    for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
-        sizes = rows.groupby("size")["gain"]
-        entries = "   ".join(f"{size:,} {mean:+.1f}" for size, mean in sizes.mean().items())
-        lines.append(f"  {pretraining:11}{strategy:9} {entries}")
-    lines.append("Break-even (tasks from which pretraining is cheaper, time to plateau):")
-    for row in even.to_dict("records"):
-        size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"
-        note = f"; {row['note']}" if row["note"] else ""
-        lines.append(f"  {row['pretraining']:11}{size:14} {wording.tasks(row)}{note}")
-    if not len(even):
-        lines.append("  no pretraining with both a scratch and a finetuned training")
+    lines, failed = list[str](), results.failed
+    for network, part in results.by_network.items():
+        lines += [f"Network {network}"] if network else []
+        lines += _network_lines(part)
     if len(failed):
         lines.append(f"{len(failed)} failed: {failed.iloc[0]['reason']}")
     for row in results.facts.get("price", ()):
@@ -86,6 +91,23 @@ def summary_lines(results: Results) -> list[str]:
             lines.append(
                 f"Price: {expected} of device time expected ({low} to {high}), {taken} taken, {row['off']:+.0%}"
             )
+    return lines
+
+
+def _network_lines(results: Results) -> list[str]:
+    gains, even, merit = results.gains, results.by_plateau, results.merit
+    lines = [f"Gain in test {merit.title} over training from scratch, {merit.points} (mean over tasks):"]
+    for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
+        sizes = rows.groupby("size")["gain"]
+        entries = "   ".join(f"{size:,} {mean:+.{merit.digits}f}" for size, mean in sizes.mean().items())
+        lines.append(f"  {pretraining:11}{strategy:9} {entries}")
+    lines.append("Break-even (tasks from which pretraining is cheaper, time to plateau):")
+    for row in even.to_dict("records"):
+        size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"
+        note = f"; {row['note']}" if row["note"] else ""
+        lines.append(f"  {row['pretraining']:11}{size:14} {wording.tasks(row)}{note}")
+    if not len(even):
+        lines.append("  no pretraining with both a scratch and a finetuned training")
     return lines
 
 
@@ -99,13 +121,14 @@ def published_break_even() -> str:
     )
 
 
-def _gain(pretraining: str, size: int, rows: pd.DataFrame) -> str:
+def _gain(pretraining: str, size: int, rows: pd.DataFrame, merit: Metric) -> str:
     better, sure, mean = (rows["gain"] > 0).sum(), (rows["gain_low"] > 0).sum(), estimate(rows["gain"])
-    interval = wording.between(mean.low, mean.high, sign=True)
+    interval = wording.between(mean.low, mean.high, merit.digits, sign=True)
+    by = f"{mean.mean:+.{merit.digits}f} {'points' if merit.unit else f'in {merit.title}'}"
     spread = f" (90 % over {mean.n} tasks: {interval})" if interval else " (one task)"
     return (
         f"**{pretraining}**, {size:,} events per class: finetuning beats scratch on {better} of {len(rows)} tasks ({sure} beyond "
-        f"the 90 % interval), by {mean.mean:+.1f} points on average{spread}."
+        f"the 90 % interval), by {by} on average{spread}."
     )
 
 
@@ -136,20 +159,23 @@ def _charged_to_the_end(row: Mapping[Any, Any]) -> str:
     return f"; charged to the end: {named}" if named else ""
 
 
-def _why_not(smallest: pd.DataFrame, cells: pd.DataFrame, pretraining: str) -> str:
+def _why_not(smallest: pd.DataFrame, results: Results, pretraining: str) -> str:
     """Why finetuning does not win at the smallest size, as far as the numbers tell."""
-    losing = smallest[smallest["gain"] <= 0]
-    noisy = losing[losing["gain_high"] > 0]
+    losing, merit, cells = smallest[smallest["gain"] <= 0], results.merit, results.cells
+    within, one_seed = int((losing["gain_high"] > 0).sum()), bool((losing["n"] == 1).any())
     scratch = cells[(cells["strategy"] == "scratch") & cells["size"].isin(smallest["size"])].set_index("task")[
-        "accuracy"
+        merit.name
     ]
     # A task that is lost from below 53 % is near chance with the backbone, too.
-    chance = [ledger_frame.title(task) for task in losing["task"] if scratch.get(task, 100.0) < 53.0]
-    reasons: Sequence[str] = [
-        *(["a loss on one seed has no uncertainty (more seeds would tell)"] if (losing["n"] == 1).any() else []),
-        *([f"{len(noisy)} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"]
-          if len(noisy) else []),
-        *([f"at this size {', '.join(chance)} is near chance with and without pretraining"] if chance else []),
-    ]  # fmt: skip
+    near = merit.scale * (merit.chance + 0.03) if merit.chance is not None else -math.inf
+    chance = [ledger_frame.title(task) for task in losing["task"] if scratch.get(task, math.inf) < near]
+    reasons = (
+        "a loss on one seed has no uncertainty (more seeds would tell)" if one_seed else "",
+        f"{within} of the {len(losing)} losses lie within their 90 % interval of zero (more seeds would tell)"
+        if within
+        else "",
+        f"at this size {', '.join(chance)} is near chance with and without pretraining" if chance else "",
+    )
     suspect = f"the {pretraining} backbone itself is the suspect: look at its validation curve, pretrain longer"
-    return f"At the smallest size {pretraining} does not win on most tasks: {'; '.join(reasons or [suspect])}."
+    why = "; ".join(filter(None, reasons)) or suspect
+    return f"At the smallest size {pretraining} does not win on most tasks: {why}."

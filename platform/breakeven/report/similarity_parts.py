@@ -6,13 +6,25 @@ from dataclasses import replace
 
 import pandas as pd
 
+from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.ensembles import COLUMNS, FINAL, MOST_NETWORKS
 from breakeven.report import wording
 from breakeven.report.accuracy_plots import by_task, lines, numbers
-from breakeven.report.accuracy_tables import task_column
 from breakeven.report.plot import Panel, Plot
 from breakeven.report.results import Results
-from breakeven.report.table import NOTE, PRETRAINING, SIZE, STRATEGY, Column, Row, Table, count
+from breakeven.report.table import (
+    NOTE,
+    PRETRAINING,
+    SIZE,
+    STRATEGY,
+    TASK,
+    Column,
+    Table,
+    count,
+    interval,
+    published,
+    written,
+)
 
 _EMPTY = (
     "No trial has kept what its layers say of test events: those of the largest size do, unless "
@@ -27,12 +39,12 @@ _WHAT = (
 
 def similarity_tables(results: Results) -> list[Table]:
     """Table 3, and every layer."""
-    found = results.similarity
-    about = (task_column(results), PRETRAINING, replace(STRATEGY, heading="network"), SIZE)
+    rows = results.similarity
+    about = (TASK, PRETRAINING, replace(STRATEGY, heading="network"), SIZE)
     figures = (
         Column("CKA with scratch", lambda row: wording.mean(row, "cka", digits=2), "cka"),
-        Column("90 %", lambda row: wording.between(row["low"], row["high"], 2)),
-        Column("unbiased", lambda row: wording.number(row["unbiased"], 2), "unbiased"),
+        interval(digits=2),
+        written("unbiased", "unbiased", digits=2),
     )
     return [
         Table(
@@ -43,12 +55,12 @@ def similarity_tables(results: Results) -> list[Table]:
             "network's 1.0 against itself counted, as the paper's formula reads. Published: arXiv 2412.10665, Table 3. Its text "
             "says after the decoder stage, its caption before the decoder: the number stands here, beside the decoder's; the row "
             f"of the last block, in the next table, is the other reading. At most {MOST_NETWORKS} networks a treatment.",
-            found[found["layer"] == FINAL].drop(columns=["layer", "depth"]),
+            rows[rows["layer"] == FINAL].drop(columns=["layer", "depth"]),
             (
                 *about,
                 *figures,
-                Column("with itself", lambda row: wording.number(row["with_itself"], 2), "with_itself"),
-                Column("published", _published, "published"),
+                written("with itself", "with_itself", digits=2),
+                published("published", 2),
                 count("events", "n_events"),
                 NOTE,
             ),
@@ -60,7 +72,7 @@ def similarity_tables(results: Results) -> list[Table]:
             "Similarity layer by layer",
             f"{_WHAT} Encoder: mean over the event's encoded objects; block k: the event's global feature after that "
             "message-passing iteration; decoder: what the head sees.",
-            found.drop(columns=["published", "published_uncertainty", "with_itself"]),
+            rows.drop(columns=["published", "published_uncertainty", "with_itself"]),
             (*about, Column("layer", lambda row: row["layer"], "depth"), *figures, NOTE),
             _EMPTY,
             meanings=COLUMNS,
@@ -70,7 +82,7 @@ def similarity_tables(results: Results) -> list[Table]:
 
 def similarity_plot(results: Results) -> Plot:
     """CKA against depth, a variant for each estimator."""
-    found = results.similarity[results.similarity["cka"].notna()]
+    known = results.similarity[results.similarity["cka"].notna()]
     return Plot(
         "similarity",
         "How alike the layers are to those of networks from scratch",
@@ -78,24 +90,18 @@ def similarity_plot(results: Results) -> Plot:
         "different seeds against each other. Layer 0: the encoder; then the message-passing blocks; last: the decoder, which "
         "the head sees. Error bars: standard deviation over pairs of networks, none for one pair.",
         {
-            words: tuple(_panel(results, task, rows, column) for task, rows in by_task(found))
+            words: tuple(_panel(task, rows, column) for task, rows in by_task(known))
             for words, column in (("as the paper's", "cka"), ("unbiased", "unbiased"))
-            if len(found)
+            if len(known)
         },
         "estimator",
     )
 
 
-def _panel(results: Results, task: str, rows: pd.DataFrame, column: str) -> Panel:
+def _panel(task: str, rows: pd.DataFrame, column: str) -> Panel:
     rows = rows[rows["size"] == rows["size"].max()]
     spread = rows.assign(low=rows[column] - rows[f"{column}_sd"], high=rows[column] + rows[f"{column}_sd"])
     series = lines(spread, column, lambda row: f"{row['layer']}: {wording.mean(row, column, digits=2)}", "depth")
     depths = numbers(sorted(set(rows["depth"])))
-    return Panel(results.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
+    return Panel(ledger_frame.title(task), "layer (0: encoder, last: decoder)", "CKA with scratch", tuple(series), x_log=False,
                  x_ticks=depths)  # fmt: skip
-
-
-def _published(row: Row) -> str:
-    if not wording.known(row["published"]):
-        return ""
-    return f"{row['published']:.2f} ± {row['published_uncertainty']:.2f}"

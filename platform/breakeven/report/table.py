@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.statistics import format_uncertainty
 from breakeven.report import wording
 
 Row = Mapping[Any, Any]
@@ -73,13 +74,15 @@ class Table:
 
 
 def cell_of(row: Row) -> str:
-    """`task/pretraining/strategy/size`, or `task/pretraining/strategy/` for a row over all sizes."""
-    family = "/".join(str(row[name]) for name in ledger_frame.CELL[:3])
+    """The name of its cell; without a size, and with a slash at its end, that of its family for a row over all sizes."""
+    network = [row["network"]] if row.get("network") else []
+    family = "/".join([row["task"], *network, row["pretraining"], row["strategy"]])
     return f"{family}/{int(row['size'])}" if "size" in row and wording.known(row["size"]) else f"{family}/"
 
 
-def plain(heading: str, name: str) -> Column:
-    """A column shown as it is; missing values are blank."""
+def plain(heading: str, name: str = "") -> Column:
+    """A column shown as it is, by default that of this name; missing values are blank."""
+    name = name or heading
     return Column(heading, lambda row: str(row[name]) if wording.known(row[name]) else "", name)
 
 
@@ -88,7 +91,39 @@ def count(heading: str, name: str, zero: str = "0") -> Column:
     return Column(heading, lambda row: text if (text := wording.integer(row[name])) != "0" else zero, name)
 
 
-PRETRAINING = plain("pretraining", "pretraining")
+def written(heading: str, name: str, write: Callable[..., str] = wording.number, *more: Any, **how: Any) -> Column:
+    """A figure as a function of wording.py writes it, which is called with `more` and `how` besides the figure."""
+    return Column(heading, lambda row: write(row[name], *more, **how), name)
+
+
+def in_words(heading: str, name: str) -> Column:
+    """The text of a row, sorted by the figure that it words."""
+    return Column(heading, lambda row: row["text"], name)
+
+
+def interval(name: str = "", heading: str = "90 %", digits: int = 1, *, sign: bool = False) -> Column:
+    """From the columns `name`_low and `name`_high, or low and high."""
+    low, high = (f"{name}_{end}".lstrip("_") for end in ("low", "high"))
+    return Column(heading, lambda row: wording.between(row[low], row[high], digits, sign=sign))
+
+
+def published(heading: str, digits: int = 1, *, sign: bool = False) -> Column:
+    """The paper's figure with its uncertainty, blank where it has none."""
+
+    def text(row: Row) -> str:
+        if not wording.known(row["published"]):
+            return ""
+        uncertainty = format_uncertainty(row["published_uncertainty"], digits)
+        return f"{wording.number(row['published'], digits, sign=sign)} ± {uncertainty}"
+
+    return Column(heading, text, "published")
+
+
+TASK = Column("task", lambda row: ledger_frame.title(row["task"]), "task")
+PRETRAINING = plain("pretraining")
 STRATEGY = Column("strategy", lambda row: wording.STRATEGIES.get(row["strategy"]) or str(row["strategy"]), "strategy")
 SIZE = Column("events per class", wording.sizes_of, "size")
-NOTE = plain("note", "note")
+N = count("n", "n")
+NOTE = plain("note")
+CELL = (TASK, PRETRAINING, STRATEGY, SIZE)
+FAMILY = CELL[:3]

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from breakeven.analysis import frame as ledger_frame
 from breakeven.duration import format_hours
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import EVENTS, by_task, lines, numbers
+from breakeven.report.accuracy_plots import EVENTS, axis, by_size, by_task, lines, numbers, sizes_of
 from breakeven.report.plot import Bars, Panel, Plot, Series, with_bounds
 from breakeven.report.results import Results
 from breakeven.report.table import Row
@@ -19,70 +20,55 @@ def convergence_plot(results: Results) -> Plot:
     """The paper's Figure 1."""
     rows = results.time_ratios[results.time_ratios["n_reached"] > 0]
     panels = []
-    for task, here in by_task(rows):
-        series = lines(here.assign(low=here["low"].clip(lower=0.0)), "ratio", _reached)
-        panels.append(Panel(results.title(task), EVENTS, "time / baseline's total time", tuple(series),
-                            x_ticks=numbers(sorted(set(here["size"]))), references=((1.0, "baseline"),)))  # fmt: skip
+    for task, of_task in by_task(rows.assign(low=rows["low"].clip(lower=0.0))):
+        series = lines(of_task, "ratio", lambda row: f"{row['text']}; reached by {row['n_reached']} of {row['n']}")
+        panels.append(by_size(task, of_task, "time / baseline's total time", *series, references=((1.0, "baseline"),)))
     return Plot(
         "convergence",
-        "Time to the baseline's accuracy",
-        "Device time until 99 % of the baseline's final validation accuracy, over the baseline's total time (arXiv 2412.10665, "
-        "Fig. 1); mean over the seeds that got there, error bars: 90 % Student's t interval. A point stands for those seeds "
-        "alone; its words say how many.",
+        f"Time to the baseline's {results.merit.title}",
+        f"Device time until 99 % of the baseline's final validation {results.merit.title}, over the baseline's total time (arXiv "
+        "2412.10665, Fig. 1); mean over the seeds that got there, error bars: 90 % Student's t interval. A point stands for "
+        "those seeds alone; its words say how many.",
         {"": tuple(panels)},
     )
 
 
-def _reached(row: Row) -> str:
-    return f"{row['text']}; reached by {row['n_reached']} of {row['n']}"
-
-
 def events_curves_plot(results: Results) -> Plot:
-    """Validation accuracy against events seen, one variant a size, the largest first."""
-    return Plot(
-        "curves_events",
-        "Accuracy while training, against events",
-        _CURVES_CAPTION,
-        _curve_variants(results, results.curves_by_events, "events_seen"),
-        EVENTS,
-    )
+    """The figure of merit on validation events against events seen, one variant a size, the largest first."""
+    return _curves_plot(results, "curves_events", results.curves_by_events, "events_seen", "events")
 
 
 def hours_curves_plot(results: Results) -> Plot:
-    """Validation accuracy against device-hours, one variant a size, the largest first."""
+    """The figure of merit on validation events against device-hours, one variant a size, the largest first."""
     curves = results.curves_by_hours[results.curves_by_hours["unit"] != "mixed"]
+    more = " Cells that were trained on two kinds of device have no curve here."
+    return _curves_plot(results, "curves_hours", curves, "device_hours", "device-hours", more)
+
+
+def _curves_plot(results: Results, name: str, curves: pd.DataFrame, against: str, words: str, more: str = "") -> Plot:
+    merit, variants = results.merit, {}
+
+    def text(row: Row) -> str:
+        value = f"{row[merit.name]:.{merit.digits}f} {merit.unit}".rstrip()
+        return f"{value} (n={row['n']}, {row['n_running']} still training)"
+
+    for size in sorted(set(curves["size"]), reverse=True):
+        panels = []
+        for task, rows in by_task(curves[curves["size"] == size]):
+            for unit, of_unit in rows.groupby("unit") if against == "device_hours" else [("", rows)]:
+                x_title = wording.UNITS[str(unit)] if unit else "training events seen"
+                series = tuple(lines(of_unit, merit.name, text, against, "curve"))
+                panels.append(Panel(ledger_frame.title(task), x_title, f"validation {axis(merit)}", series))
+        variants[f"{size:,}"] = tuple(panels)
     return Plot(
-        "curves_hours",
-        "Accuracy while training, against device-hours",
-        _CURVES_CAPTION + " Cells that were trained on two kinds of device have no curve here.",
-        _curve_variants(results, curves, "device_hours"),
+        name,
+        f"{merit.heading} while training, against {words}",
+        f"Validation {merit.title} while training, mean over seeds, band: 90 % Student's t interval of the mean, none for n=1; "
+        "from a seed's end on it counts with the weights that it kept. The pretraining's own time is not on this axis."
+        + more,
+        variants,
         EVENTS,
     )
-
-
-_CURVES_CAPTION = (
-    "Validation accuracy while training, mean over seeds, band: 90 % Student's t interval of the mean, none for n=1; from a "
-    "seed's end on it counts with the weights that it kept. The pretraining's own time is not on this axis."
-)
-
-
-def _curve_variants(results: Results, curves: pd.DataFrame, against: str) -> dict[str, tuple[Panel, ...]]:
-    variants = {}
-    for size in sorted(set(curves["size"]), reverse=True):
-        at_size = curves[curves["size"] == size]
-        panels = []
-        for task, rows in by_task(at_size):
-            for unit in sorted(set(rows["unit"])) if against == "device_hours" else [""]:
-                here = rows[rows["unit"] == unit] if unit else rows
-                axis = wording.UNITS[unit] if unit else "training events seen"
-                curves_here = tuple(lines(here, "accuracy", _running, against, "curve"))
-                panels.append(Panel(results.title(task), axis, "validation accuracy (%)", curves_here))
-        variants[f"{size:,}"] = tuple(panels)
-    return variants
-
-
-def _running(row: Row) -> str:
-    return f"{row['accuracy']:.1f} % (n={row['n']}, {row['n_running']} still training)"
 
 
 def break_even_plot(results: Results) -> Plot:
@@ -103,7 +89,7 @@ def break_even_plot(results: Results) -> Plot:
             series += with_bounds(whole, [int(never) for never in line["exact"].isna()])
         variants[str(charged)] = (
             Panel("", EVENTS, "break-even (tasks)", tuple(series), y_log=True,
-                  x_ticks=numbers(sorted(set(rows["size"]))), references=((top, "never"),)),
+                  x_ticks=sizes_of(rows), references=((top, "never"),)),
         )  # fmt: skip
     return Plot(
         "break_even",

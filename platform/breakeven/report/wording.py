@@ -44,8 +44,7 @@ def integer(value: Any) -> str:
 
 def mean(row: Mapping[Any, Any], name: str, *, n: str = "n", digits: int = 1, sign: bool = False) -> str:
     """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, `missing`; the standard deviation is that of the column `name`_sd."""
-    found = Estimate(row[name], row[f"{name}_sd"], int(row[n]), math.nan, math.nan)
-    return found.text(digits=digits, sign=sign)
+    return Estimate(row[name], row[f"{name}_sd"], int(row[n]), math.nan, math.nan).text(digits=digits, sign=sign)
 
 
 def between(low: Any, high: Any, digits: int = 1, *, sign: bool = False) -> str:
@@ -74,12 +73,18 @@ def tasks(row: Mapping[Any, Any]) -> str:
     return f"{row['text']}{tasks_interval(row)}"
 
 
-def tasks_interval(row: Mapping[Any, Any], low: str = "low", high: str = "high") -> str:
+def tasks_interval(row: Mapping[Any, Any]) -> str:
     """` (90 %: 18 to never)`, nothing where there is no interval."""
+    between = tasks_between(row, "low", "high")
+    return f" (90 %: {between})" if between else ""
+
+
+def tasks_between(row: Mapping[Any, Any], low: str, high: str) -> str:
+    """`18 to never`, `18` where both ends are that, nothing where there is no interval."""
     if not (known(row[low]) and known(row[high])):
         return ""
-    ends = ["never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (row[low], row[high])]
-    return f" (90 %: {ends[0]} to {ends[1]})" if ends[0] != ends[1] else f" (90 %: {ends[0]})"
+    ends = ("never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (row[low], row[high]))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def sizes_of(row: Mapping[Any, Any]) -> str:

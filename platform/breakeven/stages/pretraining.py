@@ -97,7 +97,8 @@ def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> 
     with driver.cluster.reserved("pretraining", f"pretraining-{job.hash}", held, resources.device) as reservation:
         result = pretrain(job, resources, driver.places.pretraining, partial(_tell_epoch, driver.observers))
     driver.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
-    about = {"level": "pretraining", "record": job.hash, "identity": job.identity, "backbone": result.hash, **names}
+    about = {"level": "pretraining", "record": job.hash, "identity": job.identity, "backbone": result.hash,
+             "start": job.identity.get("start", ""), **names}  # fmt: skip
     driver.ledger.write([{**result.facts, **about, "git_commit": provenance.git_commit(), "host": provenance.host(),
                           "processor": provenance.processor(), "seed": job.settings.seed,
                           "dataset": "+".join(job.identity["datasets"]), "reservation": reservation.name}])  # fmt: skip

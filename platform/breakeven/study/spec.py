@@ -23,6 +23,7 @@ __all__ = [
     "task",
 ]
 
+from breakeven import plugins
 from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel"]
@@ -59,30 +60,49 @@ TASKS: dict[str, Task] = {
     )
 }
 """The five tasks of arXiv 2412.10665, section III.1."""
-_BY_CLASSES = {(task.signal, task.background): task for task in TASKS.values()}
+
+
+def known_tasks() -> dict[str, Task]:
+    """The tasks that have names: the five, and those of plug-ins. Raises BadPlugin where one cannot be used."""
+    known = dict(TASKS)
+    for name, new in plugins.brought("TASKS").items():
+        if not isinstance(new, Task) or new.name != name or new.signal == new.background:
+            raise plugins.BadPlugin(
+                f"TASKS of a plug-in: {name!r} is {new!r}; give a Task of that name with two different processes"
+            )
+        if name in known or (same := _by_classes(known).get((new.signal, new.background))):
+            taken = known.get(name) or same
+            raise plugins.BadPlugin(f"TASKS of a plug-in: {name!r} is there already, as {taken}; leave it out")
+        check_part_name("TASKS of a plug-in", name)
+        known[name] = new
+    return known
+
+
+def _by_classes(tasks: Mapping[str, Task]) -> dict[tuple[str, str], Task]:
+    return {(task.signal, task.background): task for task in tasks.values()}
 
 
 def task(name: str) -> Task:
-    """The task with this name: one of the five, or any "SIGNAL_vs_BACKGROUND" of two processes.
+    """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of two processes.
 
-    Two processes make one task: where they are those of one of the five it is that one, with that one's name.
+    Two processes make one task: where they are those of a known one it is that one, with that one's name.
     Raises InvalidStudy, with the nearest known names, on anything else.
     """
-    if name in TASKS:
-        return TASKS[name]
+    if name in (tasks := known_tasks()):
+        return tasks[name]
     check_part_name("finetuning.tasks", name)
     signal, separator, background = name.partition("_vs_")
     if not (separator and signal and background) or signal == background:
         raise InvalidStudy(
-            f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, TASKS)}; "
+            f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, tasks)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
         )
-    return _BY_CLASSES.get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
+    return _by_classes(tasks).get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
 
 
 def task_name(record: Mapping[Any, Any]) -> str:
     """What a record's task is called now, by its classes: a record may have been made under another name of it."""
-    known = _BY_CLASSES.get((record.get("signal", ""), record.get("background", "")))
+    known = _by_classes(known_tasks()).get((record.get("signal", ""), record.get("background", "")))
     return known.name if known else record["task"]
 
 

@@ -16,20 +16,21 @@ from mlflow.entities import Metric
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.charge import charge_of, hours_unit
 from breakeven.metric import METRICS
+from breakeven.study.plan import backbone_name
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of what is shown: runs of another are written anew."""
 
 DIGEST = "digest"
 """Tag that says which content a run has, or is about to get."""
 
-_IDENTITY = ("cell", "task", "pretraining", "strategy", "size", "seed", "phase", "git_commit", "dataset", "process",
+_IDENTITY = ("cell", "task", "network", "pretraining", "strategy", "size", "seed", "phase", "git_commit", "dataset", "process",
              "outcome", "source", "host", "device", "processor")  # fmt: skip
 _SHARED = ("git_commit", "dataset", "host", "device", "processor")
 """Identity of a summary that its records may not agree on: all that there are."""
-_CELL = ("cell", "task", "signal", "background", "pretraining", "strategy", "size")
-_PARAMS = ("task", "signal", "background", "pretraining", "strategy", "size", "seed", "ratio", "phase", "backbone",
-           "workers", "process", "events", "source")  # fmt: skip
+_CELL = ("cell", "task", "signal", "background", "network", "pretraining", "strategy", "size")
+_PARAMS = ("task", "signal", "background", "network", "pretraining", "strategy", "size", "seed", "ratio", "phase",
+           "backbone", "kernel", "workers", "process", "events", "source")  # fmt: skip
 _FIGURES = {
     "validation_loss": "validation/best_loss", "energy_joules": "energy_joules", "epochs": "epochs",
     "events_seen": "events_seen", "wall_seconds": "wall_seconds", "plateau_seconds": "plateau_seconds",
@@ -197,5 +198,6 @@ def _name(row: pd.Series) -> str:
     if row["level"] == "generation":
         return f"events {row['process']}"
     if row["level"] == "pretraining":
-        return f"{row['pretraining']} pretraining"
+        network = row["network"] if present(row["network"]) else ""
+        return f"{backbone_name(network, row['pretraining'])} pretraining"
     return f"{row['phase']} seed {row['seed']:.0f} ratio {row['ratio']:.3g}"

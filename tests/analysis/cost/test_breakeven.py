@@ -146,6 +146,23 @@ def test_the_pretraining_counts_whose_backbone_was_used(ledger) -> None:
     assert study_break_even(ledger.frame())["exact"].tolist() == pytest.approx([60.0])
 
 
+def test_a_pretraining_is_charged_with_what_it_started_from(ledger) -> None:
+    """First 2 h, then 1 h on its backbone; a task saves 0.5 h: 2 / 0.5 and 3 / 0.5 tasks, 4 h of events read by either."""
+    for process in ("ttH", "WH"):
+        ledger.generation(process, dataset=f"d-{process}", device_seconds=7200.0)
+    ledger.pretraining("first", backbone="b1", dataset="d-ttH", device_seconds=7200.0)
+    ledger.pretraining("second", backbone="b2", start="b1", dataset="d-WH", device_seconds=3600.0)
+    ledger.trial("WH_vs_ZH", "scratch", 100, 1, 0.6, device_seconds=3600.0, plateau_seconds=3600.0)
+    for name, backbone in (("first", "b1"), ("second", "b2")):
+        ledger.trial("WH_vs_ZH", "finetune", 100, 1, 0.7, pretraining=name, backbone=backbone, device_seconds=1800.0,
+                     plateau_seconds=1800.0)  # fmt: skip
+    alone = study_break_even(ledger.frame()).set_index("pretraining")
+    assert alone["pretraining_hours"].to_dict() == {"first": 2.0, "second": 3.0}
+    assert alone["tasks"].to_dict() == {"first": 4, "second": 6}
+    events = study_break_even(ledger.frame(), Charge(generation=True)).set_index("pretraining")
+    assert events["pretraining_hours"].to_dict() == {"first": 4.0, "second": 7.0}
+
+
 def test_no_finished_pretraining_gives_no_figure(ledger) -> None:
     ledger.pretraining(outcome="failed", plateau_seconds=600.0)
     add_task(ledger, "stop_vs_ttH", 100, 110.0, 100.0)

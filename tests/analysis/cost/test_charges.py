@@ -170,8 +170,6 @@ def test_both_readings_stand_beside_each_other() -> None:
     assert definition["value"] == pytest.approx(24.96, abs=0.01) and definition["tasks"] == "25 tasks"
     assert published["value"] == pytest.approx(40.7, abs=0.1) and published["tasks"] == "41 tasks"
     assert "38 %" in published["explanation"]
-    never = readings(1.0, 1.0, 2.0)
-    assert never["tasks"].tolist() == ["never", "1 task"] and math.isnan(never["value"].iloc[0])
 
 
 def test_an_unknown_clock_is_named() -> None:

@@ -30,11 +30,10 @@ NONE = pd.DataFrame(columns=list(COLUMNS))
 
 
 def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Device-hours by stage and kind of device, with a row `all` for each kind at the end.
+    """Device-hours by stage and kind of device, with a row `all` for each kind at the end. Columns: COLUMNS.
 
-    frame: the ledger's rows, one a record.  reservations: those of one study, see study/reservation.py.
-
-    Columns: COLUMNS. What was charged is that of the records that were made meanwhile.
+    frame: the ledger's rows, one a record.  reservations: those of one study, see ledger/reservation.py. What was charged is
+    that of the records that were made meanwhile.
 
     In finetuning idle time is measured by each worker, so that `unaccounted` can be anything. Of packs that were in flight
     when a driver was killed the records say what was used; the rest of their time is idle, and where workers outlived
@@ -64,13 +63,10 @@ def accounts(frame: pd.DataFrame, reservations: Iterable[dict[str, Any]]) -> pd.
     left = by_stage["reserved"] - by_stage[["useful", "search", "wasted"]].sum(axis=1)
     by_stage["idle"] = by_stage["idle"].where(by_stage["stage"] == "finetuning", left.clip(lower=0.0))
     every = by_stage.drop(columns="stage").groupby("unit", as_index=False).sum().assign(stage="all")
-    found = pd.concat([by_stage, every], ignore_index=True)
-    found["unaccounted"] = found["reserved"] - found[["useful", "search", "wasted", "idle"]].sum(axis=1)
-    rank = {stage: place for place, stage in enumerate((*STAGES, "all"))}
-    found = found.sort_values(
-        ["unit", "stage"], key=lambda column: column.map(rank) if column.name == "stage" else column
-    )
-    return found[list(COLUMNS)].reset_index(drop=True)
+    hours = pd.concat([by_stage, every], ignore_index=True)
+    hours["unaccounted"] = hours["reserved"] - hours[["useful", "search", "wasted", "idle"]].sum(axis=1)
+    place = hours["stage"].map([*STAGES, "all"].index)
+    return hours.assign(place=place).sort_values(["unit", "place"], ignore_index=True)[list(COLUMNS)]
 
 
 class _InFlight:

@@ -8,9 +8,8 @@ charges.py counts them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,12 +26,14 @@ from breakeven.analysis.cost.charges import (
     events_of,
     paired_seconds,
     pretraining_seconds,
+    with_starts,
 )
 from breakeven.ledger.charge import hours_unit
+from breakeven.metric import MERIT, Metric
+
+__all__ = ["BreakEven", "break_even", "break_even_table", "readings", "study_break_even"]
 
 NEVER = "never"
-RESAMPLES = 4000
-"""Of the bootstrap over tasks."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,28 @@ class BreakEven:
         """`25 tasks`, `1 task` or `never`."""
         return format_tasks(self.tasks)
 
+    def figures(self, saving: tuple[float, float]) -> dict[str, object]:
+        """The columns of a table, where times are hours; low and high from the interval of the saving, scratch - finetuning."""
+        return {
+            "pretraining_hours": self.pretraining, "scratch_hours": self.scratch, "finetuning_hours": self.finetuning,
+            "exact": math.nan if self.exact is None else self.exact, "tasks": self.tasks, "text": self.text,
+            "low": tasks_for_saving(self.pretraining, saving[1]), "high": tasks_for_saving(self.pretraining, saving[0]),
+        }  # fmt: skip
+
 
 def break_even(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94) -> BreakEven:
     """Break-even of one pretraining against mean training times per task, all in one unit of device time.
 
-    The defaults are the GPU-hours of arXiv 2412.10665, section IV.3, at 1e7 events per class.
-    Raises ValueError naming the value that is negative, infinite or NaN.
+    Args:
+        pretraining: the price of the backbone; the defaults are the GPU-hours of arXiv 2412.10665, section IV.3.
+        scratch: mean of one task from scratch.
+        finetuning: mean of one task finetuned.
+
+    Returns:
+        The times with the number of tasks that follows.
+
+    Raises:
+        ValueError: a value is negative, infinite or NaN; the message names it.
     """
     for name, hours in (("pretraining", pretraining), ("scratch", scratch), ("finetuning", finetuning)):
         if not math.isfinite(hours) or hours < 0.0:
@@ -102,48 +119,48 @@ BREAK_EVEN_COLUMNS = columns("""
 
 
 def study_break_even(
-    frame: pd.DataFrame,
-    charge: Charge = UNTIL_PLATEAU,
-    *,
-    strategy: str = "finetune",
-    level: float = 0.9,
-    resamples: int = RESAMPLES,
+    frame: pd.DataFrame, charge: Charge = UNTIL_PLATEAU, *, merit: Metric = MERIT, level: float = 0.9
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
-    charge: what counts as the price of a task.  Only tasks with both a scratch and a `strategy` training count, each with
-    the same weight.
+    Args:
+        frame: the ledger frame.
+        charge: what counts as the price of a task.
+        merit: the figure of merit that "equal accuracy" is of.
+        level: of the intervals.
 
-    Hours of two kinds of device are not mixed: such a row has no figure and a note. The one pretraining's time is held for
-    exact. Columns: BREAK_EVEN_COLUMNS.
+    Returns:
+        Columns as in BREAK_EVEN_COLUMNS. Only tasks with both a scratch and a finetuned training count, each with the same
+        weight; the one pretraining's time is held for exact. Hours of two kinds of device are not mixed: such a row has no
+        figure and a note.
+
+    Raises:
+        ValueError: a column of the ledger is missing.
     """
-    return _charged_so(frame, ledger_frame.confirmed(frame), charge, strategy, level, resamples)
+    return _charged_so(frame, ledger_frame.confirmed(frame), charge, merit, level)
 
 
 def _charged_so(
-    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, strategy: str, level: float, resamples: int
+    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, merit: Metric, level: float
 ) -> pd.DataFrame:
     """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
-    charged = charge.text
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
-    scratch_trials = confirmed[confirmed["strategy"] == "scratch"]
+    scratch, all_tuned = (confirmed[confirmed["strategy"] == strategy] for strategy in ("scratch", "finetune"))
     on_top = devices_on_top(frame, charge)
     rows = []
-    for pretraining in sorted(set(confirmed.loc[confirmed["strategy"] == strategy, "pretraining"])):
-        of_pretraining = pretrainings[pretrainings["pretraining"] == pretraining]
-        tuned_trials = confirmed[(confirmed["strategy"] == strategy) & (confirmed["pretraining"] == pretraining)]
-        arms = _common(*paired_seconds(scratch_trials, tuned_trials, charge.time))
-        hours = [arm_hours(arm, extras) for arm in arms]
-        spent = _spent(frame, of_pretraining, charge)
-        sizes = sorted(set(scratch_trials["size"]) & set(tuned_trials["size"]))
+    for pretraining in sorted(set(all_tuned["pretraining"])):
+        of_kind = pretrainings[pretrainings["pretraining"] == pretraining]
+        tuned = all_tuned[all_tuned["pretraining"] == pretraining]
+        arms = _common(*paired_seconds(scratch, tuned, charge.time, merit), merit)
+        spent = _spent(frame, of_kind, charge)
+        sizes = sorted(set(scratch["size"]) & set(tuned["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
-            wanted = sizes if size is None else [size]
-            at_size = [arm[arm["size"].isin(wanted)] for arm in arms]
-            hours_at_size = [found[found.index.isin(wanted, level="size")] for found in hours]
-            more = [on_top.get(cell, set()) for cell in (("pretraining", pretraining), *_cells(at_size))]
-            figures = _row(at_size, hours_at_size, of_pretraining, spent, set().union(*more), charge, level, resamples)
-            rows.append({"pretraining": pretraining, "size": size, "charged": charged, **figures})
+            at_size = [arm[arm["size"].isin(sizes if size is None else [size])] for arm in arms]
+            cells = {cell for arm in at_size for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
+            devices = set().union(*(on_top.get(key, set()) for key in (("pretraining", pretraining), *cells)))
+            figures = _figures(at_size, extras, of_kind, spent, devices, charge, merit, level)
+            rows.append({"pretraining": pretraining, "size": size, "charged": charge.text, **figures})
     table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
     return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
 
@@ -158,11 +175,19 @@ WAYS = (
 )
 
 
-def break_even_table(frame: pd.DataFrame, *, strategy: str = "finetune", level: float = 0.9) -> pd.DataFrame:
-    """study_break_even under every way of charging, one under the other: `charged` tells them apart."""
+def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+    """`study_break_even` under every way of charging, one under the other.
+
+    Args:
+        frame: the ledger frame.
+        merit: the figure of merit that "equal accuracy" is of.
+        level: of the intervals.
+
+    Returns:
+        Columns as in BREAK_EVEN_COLUMNS; `charged` tells the ways apart.
+    """
     confirmed = ledger_frame.confirmed(frame)
-    tables = (_charged_so(frame, confirmed, way, strategy, level, RESAMPLES) for way in WAYS)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat((_charged_so(frame, confirmed, way, merit, level) for way in WAYS), ignore_index=True)
 
 
 READING_COLUMNS = columns("""
@@ -174,18 +199,17 @@ READING_COLUMNS = columns("""
 """)
 
 
-def readings(pretraining: float = 45.5, scratch: float = 2.94, finetuning: float = 0.38 * 2.94) -> pd.DataFrame:
-    """The definition and the paper's reading side by side. Columns: READING_COLUMNS."""
-    found = break_even(pretraining, scratch, finetuning)
-    by_reading = None if found.published_reading is None else max(1, math.ceil(round(found.published_reading, 9)))
+def readings() -> pd.DataFrame:
+    """The definition and the paper's reading of its own figures side by side. Columns: READING_COLUMNS."""
+    paper = break_even()
+    by_reading = math.ceil(round(paper.pretraining / paper.finetuning, 9))
     rows = [
-        ("definition", "T_pre / (T_scratch - T_finetune)", found.exact, found.text,
+        ("definition", "T_pre / (T_scratch - T_finetune)", paper.exact, paper.text,
          "each task costs T_scratch without a backbone and T_finetune with one, so it saves the difference"),
-        ("published reading", "T_pre / T_finetune", found.published_reading, format_tasks(by_reading),
+        ("published reading", "T_pre / T_finetune", paper.published_reading, format_tasks(by_reading),
          "takes what finetuning costs (38 % of a scratch training in arXiv 2412.10665) for what it saves (62 %)"),
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(READING_COLUMNS))
-    return table.astype({"value": float})
+    return pd.DataFrame(rows, columns=list(READING_COLUMNS)).astype({"value": float})
 
 
 def format_tasks(tasks: int | None) -> str:
@@ -195,25 +219,25 @@ def format_tasks(tasks: int | None) -> str:
 
 def used_pretrainings(frame: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
     """Finished pretrainings, only those whose backbone a confirmed trial used where the records tell."""
-    finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")]
-    finished = finished.drop_duplicates("record")
-    if "backbone" in frame.columns and len(confirmed):
-        used = set(confirmed["backbone"].dropna()) - {""}
-        recognised = finished[finished["record"].isin(used) | finished["backbone"].isin(used)]
-        known = set(recognised["pretraining"])
-        return finished[~finished["pretraining"].isin(known) | finished["record"].isin(recognised["record"])]
-    return finished
+    finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record")
+    if "backbone" not in frame.columns or confirmed.empty:
+        return finished
+    used = set(confirmed["backbone"].dropna()) - {""}
+    recognised = finished[finished["record"].isin(used) | finished["backbone"].isin(used)]
+    unknown = ~finished["pretraining"].isin(recognised["pretraining"])
+    return finished[unknown | finished["record"].isin(recognised["record"])]
 
 
-def _common(scratch: pd.DataFrame, tuned: pd.DataFrame) -> list[pd.DataFrame]:
-    """What is needed of the trials of tasks and sizes that both have."""
+_CHARGED = ["device", "processor", "kernel", "plateau_seconds"]
+
+
+def _common(scratch: pd.DataFrame, tuned: pd.DataFrame, merit: Metric) -> list[pd.DataFrame]:
+    """What is needed of the trials of tasks and sizes that both have; `merit`: the figure of merit on validation events."""
     keys = ["task", "size"]
     common = pd.merge(scratch[keys].drop_duplicates(), tuned[keys].drop_duplicates(), on=keys)
-    return [arm[_NEEDED].merge(common, on=keys) for arm in (scratch, tuned)]
-
-
-def _cells(arms: Sequence[pd.DataFrame]) -> set[tuple[Any, ...]]:
-    return {cell for arm in arms for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
+    needed = [*ledger_frame.CELL, "seed", "seconds", "merit", *_CHARGED]
+    reached = (arm.assign(merit=ledger_frame.measured(arm, merit, "validation")) for arm in (scratch, tuned))
+    return [arm[needed].merge(common, on=keys) for arm in reached]
 
 
 def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float | str:
@@ -225,7 +249,9 @@ def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> f
         on = set(events_of(frame, pretrainings)["device"]) if charge.generation else set()
     except UnknownEvents as error:
         return str(error)
-    trained = set(pretrainings["device"])
+    trained = set(with_starts(frame, pretrainings)["device"])
+    if devices := ledger_frame.several_devices(sorted(trained)):
+        return f"{devices}: hours of two kinds of device are not mixed"
     if on - trained:
         return (
             f"events were generated on {' and '.join(sorted(on))} and trained with on {' and '.join(sorted(trained))}: "
@@ -234,56 +260,61 @@ def _spent(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> f
     return hours
 
 
-def _row(
+def _figures(
     trials: Sequence[pd.DataFrame],
-    arms: Sequence[pd.DataFrame],
+    extras: pd.Series | None,
     pretrainings: pd.DataFrame,
     spent: float | str,
     on_top: set[str],
     charge: Charge,
+    merit: Metric,
     level: float,
-    resamples: int,
 ) -> dict[str, object]:
-    """The figures of one selection of scratch and finetuned trials; arms: arm_hours of both, spent: from _spent.
+    """The figures of one selection of scratch and finetuned trials. extras: charges.cell_extras, spent: from _spent.
 
     on_top: kinds of device of what is charged besides trainings.
     """
     scratch, tuned = trials
-    charged = pd.concat([rows_of[_CHARGED] for rows_of in (scratch, tuned, pretrainings)])
+    charged = pd.concat([rows[_CHARGED] for rows in (scratch, tuned, pretrainings)])
+    without = sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials)
+    to_end = charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any())
+    below = _n_below(scratch, tuned, merit) if charge.time == "equal_accuracy" else 0
     row: dict[str, object] = {
         **ledger_frame.hardware(charged), "n_tasks": scratch["task"].nunique(), "n_scratch": len(scratch),
-        "n_finetuning": len(tuned),
-        "n_without_plateau": sum(int(arm["plateau_seconds"].isna().sum()) for arm in trials),
-        "pretraining_to_end": charge.time != "total" and bool(pretrainings["plateau_seconds"].isna().any()),
-        "n_below": _n_below(scratch, tuned) if charge.time == "equal_accuracy" else pd.NA, "text": "no figure",
-        "note": "",
+        "n_finetuning": len(tuned), "n_without_plateau": without, "pretraining_to_end": to_end,
+        "n_below": below if charge.time == "equal_accuracy" else pd.NA, "text": "no figure",
     }  # fmt: skip
     kinds = sorted({*charged["device"].dropna(), *on_top})
     if scratch.empty and not pretrainings.empty:
         return {**row, "note": "no task has both a scratch and a finetuned training"}
-    if len(kinds) > 1:
-        return {**row, "note": f"trained on {' and '.join(kinds)}: hours of two kinds of device are not mixed"}
+    if devices := ledger_frame.several_devices(kinds):
+        return {**row, "note": f"{devices}: hours of two kinds of device are not mixed"}
     if isinstance(spent, str):
         return {**row, "note": spent}
-    by_task = pd.DataFrame({name: arm["mean"].groupby("task").mean() for name, arm in zip(_ARMS, arms, strict=True)})
-    result = break_even(spent, float(by_task["scratch"].mean()), float(by_task["finetuning"].mean()))
-    savings = (by_task["scratch"] - by_task["finetuning"]).to_numpy()
-    low, high = saving_interval(savings, level=level, resamples=resamples)
+    arms = [arm_hours(arm, extras) for arm in trials]
+    of_tasks = [arm["mean"].groupby("task").mean() for arm in arms]
+    savings = (of_tasks[0] - of_tasks[1]).to_numpy()
+    result = break_even(spent, *(float(arm.mean()) for arm in of_tasks))
     low_seeds, high_seeds = seeds_interval(float(savings.mean()), arms, level=level)
+    note = ledger_frame.notes(
+        "charged until the end of each training" if charge.time == "total" else "",
+        f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
+        if without and charge.time == "plateau"
+        else "",
+        "the pretraining is charged for all its epochs: it has no plateau rule" if to_end else "",
+        f"finetuning ended below scratch in {below} of {len(scratch)} pairs: there scratch stops early"
+        if below
+        else "",
+        "one task: no interval over tasks" if len(savings) == 1 else "",
+        "a cell has one seed: no interval over seeds" if math.isnan(low_seeds) else "",
+        ledger_frame.hardware_note(charged),
+    )
     return {
-        **row, "unit": hours_unit(kinds[0]), "pretraining_hours": result.pretraining, "scratch_hours": result.scratch,
-        "finetuning_hours": result.finetuning, "saving_hours": result.scratch - result.finetuning,
-        "exact": math.nan if result.exact is None else result.exact, "tasks": result.tasks,
-        "low": tasks_for_saving(spent, high), "high": tasks_for_saving(spent, low),
+        **row, **result.figures(saving_interval(savings, level=level)), "unit": hours_unit(kinds[0]), "note": note,
+        "saving_hours": result.scratch - result.finetuning,
         "low_seeds": tasks_for_saving(spent, high_seeds), "high_seeds": tasks_for_saving(spent, low_seeds),
         "published_reading": math.nan if result.published_reading is None else result.published_reading,
-        "text": result.text, "note": _note(row, charge, charged, low_seeds),
     }  # fmt: skip
-
-
-_ARMS = ("scratch", "finetuning")
-_CHARGED = ["device", "processor", "kernel", "plateau_seconds"]
-_NEEDED = [*ledger_frame.CELL, "seed", "seconds", "validation_accuracy", *_CHARGED]
 
 
 def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:
@@ -292,11 +323,10 @@ def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:
     mean, n = groups.mean(), groups.size()
     if extras is not None:
         mean = mean + extras.reindex(mean.index).fillna(0.0)
-    found = pd.DataFrame({"mean": mean, "variance": groups.var() / n, "n": n})
-    return found.reset_index().set_index(["task", "size"])[["mean", "variance", "n"]]
+    return pd.DataFrame({"mean": mean, "variance": groups.var() / n, "n": n}).droplevel(["pretraining", "strategy"])
 
 
-def saving_interval(savings: np.ndarray, *, level: float = 0.9, resamples: int = RESAMPLES) -> tuple[float, float]:
+def saving_interval(savings: np.ndarray, *, level: float = 0.9, resamples: int = 4000) -> tuple[float, float]:
     """Interval of the mean saving over tasks and seeds, savings: [n_tasks] hours; NaN below two tasks.
 
     Studentised bootstrap (Davison and Hinkley, Bootstrap Methods, 5.2.1): times scatter by factors, so a few tasks far
@@ -349,26 +379,7 @@ def tasks_for_saving(pretraining: float, saving: float) -> float:
     return pretraining / saving if saving > 0.0 else math.inf
 
 
-def _n_below(scratch: pd.DataFrame, tuned: pd.DataFrame) -> int:
+def _n_below(scratch: pd.DataFrame, tuned: pd.DataFrame, merit: Metric) -> int:
     """Pairs of a seed where finetuning ended below scratch."""
-    keys = ["task", "size", "seed"]
-    pairs = scratch[[*keys, "validation_accuracy"]].merge(tuned[[*keys, "validation_accuracy"]], on=keys)
-    return int((pairs["validation_accuracy_y"] < pairs["validation_accuracy_x"]).sum())
-
-
-def _note(row: Mapping[str, Any], charge: Charge, charged: pd.DataFrame, low_seeds: float) -> str:
-    """What a reader of the figure must know."""
-    without, below = row["n_without_plateau"], row["n_below"]
-    return ledger_frame.notes(
-        "charged until the end of each training" if charge.time == "total" else "",
-        f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
-        if without and charge.time == "plateau"
-        else "",
-        "the pretraining is charged for all its epochs: it has no plateau rule" if row["pretraining_to_end"] else "",
-        f"finetuning ended below scratch in {below} of {row['n_scratch']} pairs: there scratch stops early"
-        if charge.time == "equal_accuracy" and below
-        else "",
-        "one task: no interval over tasks" if row["n_tasks"] == 1 else "",
-        "a cell has one seed: no interval over seeds" if math.isnan(low_seeds) else "",
-        ledger_frame.hardware_note(charged),
-    )
+    pairs = scratch.merge(tuned, on=["task", "size", "seed"], suffixes=("_scratch", "_tuned"))
+    return int((merit.sign * (pairs["merit_tuned"] - pairs["merit_scratch"]) < 0).sum())

@@ -6,7 +6,7 @@ events). Never averages over tasks and never mixes kinds of device: it gives hou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost.convergence import time_to_accuracy
 from breakeven.ledger.charge import charges_of
+from breakeven.metric import Metric
 
 TIMES = {
     "plateau": "until the plateau",
@@ -25,10 +26,10 @@ TIMES = {
 
 plateau: after its last improving epoch, as arXiv 2412.10665 charges; after its last epoch where it reached no plateau,
 as a pretraining never does, which has no plateau rule.  total: after its last epoch.
-equal_accuracy: at the end of the first epoch whose validation accuracy is that which scratch and finetuning of the same
-task, size and seed both reach: the lower of their two final ones. So finetuning may stop as soon as it is as good as
-scratch ever got, and where it ends below, scratch may stop as soon as it is as good as that. Only pairs of one seed
-count. Where accuracy is what is bought, this is what pretraining saves; the gain in accuracy then comes on top.
+equal_accuracy: at the end of the first epoch whose figure of merit on validation events is that which scratch and
+finetuning of the same task, size and seed both reach: the worse of their two final ones. So finetuning may stop as soon as
+it is as good as scratch ever got, and where it ends below, scratch may stop as soon as it is as good as that. Only pairs of
+one seed count. Where accuracy is what is bought, this is what pretraining saves; the gain in accuracy then comes on top.
 """
 
 
@@ -61,29 +62,30 @@ UNTIL_PLATEAU = Charge()
 """The published way: until the plateau, nothing on top."""
 
 
-def paired_seconds(scratch: pd.DataFrame, tuned: pd.DataFrame, time: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def paired_seconds(
+    scratch: pd.DataFrame, tuned: pd.DataFrame, time: str, merit: Metric
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both selections of confirming trials with a column `seconds`.
 
     For equal accuracy only the seeds that both have, with curves that show where they got to, are left.
     """
+    arms = (scratch, tuned)
     if time != "equal_accuracy":
-        timed = [rows.assign(seconds=ledger_frame.training_seconds(rows, time)) for rows in (scratch, tuned)]
+        timed = [rows.assign(seconds=ledger_frame.training_seconds(rows, time)) for rows in arms]
         return timed[0], timed[1]
-    keys = ["task", "size", "seed"]
-    needed = [*keys, "record", "validation_accuracy", "curve"]
+    keys, column = ["task", "size", "seed"], merit.column("validation")
+    needed = [*keys, "record", column, "curve"]
     pairs = scratch.drop_duplicates(keys)[needed].merge(tuned.drop_duplicates(keys)[needed], on=keys)
-    target = pairs[["validation_accuracy_x", "validation_accuracy_y"]].astype(float).min(axis=1, skipna=False)
+    reached = merit.sign * pairs[[f"{column}_x", f"{column}_y"]].astype(float)
+    target = merit.sign * reached.min(axis=1, skipna=False)
     for side in ("x", "y"):
         curves = zip(pairs[f"curve_{side}"], target, strict=True)
-        pairs[side] = pd.Series(
-            [time_to_accuracy(curve or (), goal) for curve, goal in curves], pairs.index, dtype=float
-        )
+        times = [time_to_accuracy(curve or (), goal, merit) for curve, goal in curves]
+        pairs[side] = pd.Series(times, pairs.index, dtype=float)
     pairs = pairs.loc[np.isfinite(pairs["x"]) & np.isfinite(pairs["y"])]
-    arms = [
-        rows.merge(pairs[[f"record_{side}", side]].set_axis(["record", "seconds"], axis=1), on="record")
-        for rows, side in ((scratch, "x"), (tuned, "y"))
-    ]
-    return arms[0], arms[1]
+    seconds = (pairs[[f"record_{side}", side]].set_axis(["record", "seconds"], axis=1) for side in ("x", "y"))
+    paired = [rows.merge(of_arm, on="record") for rows, of_arm in zip(arms, seconds, strict=True)]
+    return paired[0], paired[1]
 
 
 def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
@@ -91,7 +93,7 @@ def cell_extras(frame: pd.DataFrame, charge: Charge) -> pd.Series:
 
     Empty where it adds nothing. A cell that nothing was confirmed in has no training to share its waste.
     """
-    trials = _once(frame[frame["level"] == "trial"])
+    trials = ledger_frame.once(frame[frame["level"] == "trial"])
     spent = charges_of(trials)
     trials = trials.assign(searched=spent["searched"], wasted=spent["wasted"] if charge.wasted else 0.0)
     searched = trials[trials["phase"] == "search"].groupby(ledger_frame.CELL)[["searched", "wasted"]].sum().sum(axis=1)
@@ -106,32 +108,50 @@ def devices_on_top(frame: pd.DataFrame, charge: Charge) -> dict[tuple[Any, ...],
 
     Wasted seconds carry the device of their record. Where generated events were made, events_of tells.
     """
-    rows = _once(frame[frame["level"].isin(["trial", "pretraining"])])
+    rows = ledger_frame.once(frame[frame["level"].isin(["trial", "pretraining"])])
     spent = charges_of(rows)
     lost = (spent["wasted"] > 0.0) & (charge.search | (rows["phase"] != "search"))
     added = rows[((spent["searched"] > 0.0) & charge.search) | (lost & charge.wasted)]
-    found: dict[tuple[Any, ...], set[str]] = {}
+    devices: dict[tuple[Any, ...], set[str]] = {}
     for row in added[added["device"].notna()].to_dict("records"):
         of_trial = row["level"] == "trial"
         key = tuple(row[name] for name in ledger_frame.CELL) if of_trial else ("pretraining", row["pretraining"])
-        found.setdefault(key, set()).add(row["device"])
-    return found
+        devices.setdefault(key, set()).add(row["device"])
+    return devices
 
 
 def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge: Charge) -> float:
-    """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras.
+    """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras, and those
+    that it started from.
 
     Its clock stops at its end: it has no plateau rule. Where a record has a plateau all the same, it stops there unless
-    the time is "total". Raises UnknownEvents where generated events are to
-    be charged and the ledger has not the records of those that the pretraining read.
+    the time is "total". Raises UnknownEvents where generated events are to be charged and the ledger has not the records
+    of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"
     seconds = float(ledger_frame.training_seconds(pretrainings, until).mean())
     if charge.wasted:
         # All that was lost on this kind of pretraining, shared by those of it that finished.
-        kind = _once(frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])])
+        kind = ledger_frame.once(
+            frame[(frame["level"] == "pretraining") & frame["pretraining"].isin(pretrainings["pretraining"])]
+        )
         seconds += float(charges_of(kind)["wasted"].sum()) / len(pretrainings)
+    before = starts_of(frame, pretrainings)
+    seconds += pretraining_seconds(frame, before, replace(charge, generation=False)) if len(before) else 0.0
     return seconds + (events_of(frame, pretrainings)["device_seconds"].sum() if charge.generation else 0.0)
+
+
+def starts_of(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
+    """The finished pretrainings whose backbones these started from; no row where they started from scratch."""
+    finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record")
+    return finished[finished["backbone"].isin(set(pretrainings["start"].dropna()) - {""})]
+
+
+def with_starts(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
+    """These pretrainings and all that they started from, each once."""
+    before = starts_of(frame, pretrainings)
+    more = [with_starts(frame, before)] if len(before) else []
+    return pd.concat([pretrainings, *more]).drop_duplicates("record")
 
 
 class UnknownEvents(ValueError):
@@ -139,14 +159,14 @@ class UnknownEvents(ValueError):
 
 
 def events_of(frame: pd.DataFrame, pretrainings: pd.DataFrame) -> pd.DataFrame:
-    """The generation records of all events that these pretrainings read. Raises UnknownEvents where one is missing."""
+    """The generation records of all events that these pretrainings, and those that they started from, read.
+
+    Raises UnknownEvents where one is missing.
+    """
     generated = frame[(frame["level"] == "generation") & (frame["outcome"] == "finished")].drop_duplicates("record")
-    read = {name for joined in pretrainings["dataset"].dropna() for name in str(joined).split("+")} - {""}
+    read = {
+        name for joined in with_starts(frame, pretrainings)["dataset"].dropna() for name in str(joined).split("+")
+    } - {""}
     if not read or read - set(generated["dataset"]):
         raise UnknownEvents("the ledger has no record of generating the events that the pretraining read")
     return generated[generated["dataset"].isin(read)]
-
-
-def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without exact repeats of a finished record; failed tries of one record are each a cost."""
-    return rows[(rows["outcome"] != "finished") | ~rows.duplicated(["record", "outcome"])]

@@ -6,6 +6,8 @@ Sums of what the ledger charged, one row for each stage and kind of device. Neve
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +15,8 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
 from breakeven.analysis.columns import columns
 from breakeven.ledger.charge import charges_of, hours_unit
+
+__all__ = ["cost_table"]
 
 COST_COLUMNS = columns("""
     stage: generation, pretraining, search or training
@@ -31,22 +35,18 @@ COST_COLUMNS = columns("""
 
 
 def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Device-hours by stage and kind of device, with a row `all` for each kind at the end. Columns: COST_COLUMNS."""
+    """Device-hours by stage and kind of device, with a row `all` for each kind at the end. Columns: COST_COLUMNS.
+
+    Raises ValueError where a column of the ledger is missing.
+    """
     ledger_frame.check(frame)
-    # A record is finished once; its earlier failures stay in as waste, so nothing is dropped here but exact repeats.
-    rows_of = frame[(frame["outcome"] != "finished") | ~frame.duplicated(["record", "outcome"])]
-    charged = rows_of.assign(
-        stage=rows_of.apply(_stage, axis=1) if len(rows_of) else pd.Series(dtype=object),
-        unit=rows_of["device"].fillna("cpu").map(hours_unit),
-    )
+    records = ledger_frame.once(frame)
+    stages = pd.Series([_stage(row) for row in records.to_dict("records")], records.index, dtype=object)
     rows = []
-    order = sorted(set(charged["stage"]), key=_rank)
-    for unit in sorted(set(charged["unit"])):
-        of_unit = charged[charged["unit"] == unit]
-        for stage in [*order, "all"]:
-            here = of_unit if stage == "all" else of_unit[of_unit["stage"] == stage]
-            if len(here):
-                rows.append({"stage": stage, "unit": unit, **_sums(here, stage)})
+    for unit, of_unit in records.groupby(records["device"].fillna("cpu").map(hours_unit)):
+        for stage in [*sorted(set(stages[of_unit.index]), key=_rank), "all"]:
+            of_stage = of_unit if stage == "all" else of_unit[stages[of_unit.index] == stage]
+            rows.append({"stage": stage, "unit": unit, **_sums(of_stage, stage)})
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
 
 
@@ -58,23 +58,25 @@ _PUBLISHED = {
 }
 
 
-def _stage(row: pd.Series) -> str:
+def _stage(row: Mapping[Any, Any]) -> str:
     if row["level"] == "generation":
         return "generation"
     if row["level"] == "pretraining":
         return f"pretraining {row['pretraining']}"
     if row["phase"] == "search":
         return "search"
-    return row["strategy"] if row["strategy"] == "scratch" else f"{row['strategy']} {row['pretraining']}"
+    return str(row["strategy"]) if row["strategy"] == "scratch" else f"{row['strategy']} {row['pretraining']}"
 
 
 def _rank(stage: str) -> tuple[int, str]:
     return _STAGES.index(stage.split()[0]), stage
 
 
-def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
-    spent = charges_of(here)
-    finished, failures, stopped = (here[here["outcome"] == outcome] for outcome in ("finished", "failed", "stopped"))
+def _sums(records: pd.DataFrame, stage: str) -> dict[str, object]:
+    spent = charges_of(records)
+    finished, failures, stopped = (
+        records[records["outcome"] == outcome] for outcome in ("finished", "failed", "stopped")
+    )
     trained = stage not in ("generation", "all") and len(finished)
     reference = _PUBLISHED.get(stage)
     return {
@@ -83,6 +85,6 @@ def _sums(here: pd.DataFrame, stage: str) -> dict[str, object]:
         "n": len(finished), "n_stopped": len(stopped), "n_failed": len(failures),
         "mean": float(ledger_frame.training_seconds(finished, "plateau").mean()) / 3600 if trained else math.nan,
         "published_mean": published.cost_value(reference) if reference else math.nan,
-        "energy_kwh": float(here["energy_joules"].sum(min_count=1)) / 3.6e6,
-        "processor": ledger_frame.hardware(here)["processor"], "note": ledger_frame.hardware_note(here),
+        "energy_kwh": float(records["energy_joules"].sum(min_count=1)) / 3.6e6,
+        "processor": ledger_frame.hardware(records)["processor"], "note": ledger_frame.hardware_note(records),
     }  # fmt: skip

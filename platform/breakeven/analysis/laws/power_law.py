@@ -75,9 +75,9 @@ def _start(x: np.ndarray, y: np.ndarray, errors: np.ndarray, exponents: tuple[fl
     cost = (weight * value**2).sum(1)[:, None] - 2 * a * wy - 2 * b * wzy + a * a * w + 2 * a * b * wz + b * b * wzz
     lowest = np.where((a[:, :, None] + b[:, :, None] * powers).min(axis=2) > 0, cost, np.inf)
     best, row = lowest.argmin(axis=1), np.arange(len(y))
-    found = np.stack([a[row, best], b[row, best], grid[best]], axis=1)
+    start = np.stack([a[row, best], b[row, best], grid[best]], axis=1)
     possible = np.isfinite(lowest.min(axis=1, keepdims=True))
-    return np.where(possible, found, _without_floor(x, y, errors, exponents))
+    return np.where(possible, start, _without_floor(x, y, errors, exponents))
 
 
 def _without_floor(x: np.ndarray, y: np.ndarray, errors: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:

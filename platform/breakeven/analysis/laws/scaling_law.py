@@ -1,23 +1,28 @@
 """Scaling laws: test error(n) = a + b n^-c of each cell family (task x pretraining x strategy), n events per class.
 
-Fits, their intervals, and when a fit is refused. Extrapolates nothing: that is forecast.py's.
+The error is that of the figure of merit, see metric.py: 1 - accuracy. Fits, their intervals, and when a fit is refused.
+Extrapolates nothing: that is forecast.py's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.laws.power_law import PowerLaw, fit_power_law
 from breakeven.analysis.resampling import SizeMeans, draws, interval, size_means
+from breakeven.metric import MERIT, Metric
+
+__all__ = ["fit_laws", "law_table"]
 
 LEAST_SIZES = 5
 """Three parameters and two sizes more, so that a law can also fail to fit."""
@@ -42,17 +47,17 @@ class Refusal(StrEnum):
 class Law:
     """A fitted law, or why there is none.
 
-    means: of the logarithms of what was measured.  law: the one fit, [1], None where refused.  drawn: fits of the
+    means: of the logarithms of what was measured.  fit: the one fit, [1], None where refused.  drawn: fits of the
     resampled means, [resamples], None where refused or where no uncertainty is known (one seed).  misfit: p-value of
     the fit's residuals, NaN where no uncertainty is known.  refusal, note: "" where there is nothing to say.
     """
 
     means: SizeMeans
-    law: PowerLaw | None
-    drawn: PowerLaw | None
-    misfit: float
-    refusal: Refusal | None
-    note: str
+    fit: PowerLaw | None = None
+    drawn: PowerLaw | None = None
+    misfit: float = math.nan
+    refusal: Refusal | None = None
+    note: str = ""
 
     @property
     def largest(self) -> int:
@@ -61,57 +66,66 @@ class Law:
 
     def at(self, size: float) -> float:
         """The law at `size`, never below zero; NaN where refused."""
-        return max(0.0, float(self.law.at(size)[0, 0])) if self.law is not None else math.nan
+        return max(0.0, float(self.fit.at(size)[0, 0])) if self.fit is not None else math.nan
 
     def drawn_at(self, sizes: float | np.ndarray) -> np.ndarray:
         """The resampled laws at `sizes`, [resamples, n_sizes], never below zero; no rows where there are none."""
-        if self.drawn is None:
-            return np.empty((0, np.size(sizes)))
-        return self.drawn.at(sizes).clip(min=0.0)
+        return self.drawn.at(sizes).clip(min=0.0) if self.drawn is not None else np.empty((0, np.size(sizes)))
+
+    def parameter(self, name: str, level: float) -> tuple[float, float, float]:
+        """a, b or c of the fit with its interval; NaN where there is none."""
+        value = float(getattr(self.fit, name)[0]) if self.fit is not None else math.nan
+        low, high = interval(getattr(self.drawn, name) if self.drawn is not None else np.empty(0), level)
+        return value, float(low), float(high)
 
 
-def fit_laws(frame: pd.DataFrame, *, resamples: int = 1000) -> dict[Family, Law]:
-    """The law of each family in the ledger frame, from the test errors (fractions) of its confirming trials."""
-    confirmed = ledger_frame.confirmed(frame)
+def fit_laws(frame: pd.DataFrame, *, merit: Metric = MERIT, resamples: int = 1000) -> dict[Family, Law]:
+    """The law of the test errors of each family.
+
+    Args:
+        frame: the ledger frame.
+        merit: the figure of merit.
+        resamples: fits to resampled means, from which intervals are.
+
+    Returns:
+        Laws by (task, pretraining, strategy), refused ones among them.
+
+    Raises:
+        ValueError: a column of the ledger is missing.
+    """
+    families = ledger_frame.families_of(ledger_frame.confirmed(frame))
     return {
-        family: fit_error_law(rows["size"].to_numpy(), 1.0 - rows["test_accuracy"].to_numpy(), family, resamples)
-        for family, rows in ledger_frame.families_of(confirmed).items()
+        family: fit_error_law(rows["size"], merit.error(ledger_frame.measured(rows, merit)), family, resamples)
+        for family, rows in families.items()
     }
 
 
-def fit_error_law(
-    sizes: Sequence[float] | np.ndarray, errors: Sequence[float] | np.ndarray, name: object, resamples: int = 1000
-) -> Law:
-    """The law of test errors (fractions, [n]) at sizes [n]. Refused, with the reason, below five sizes, where the error
-    does not fall beyond its uncertainty, and where a fifth of the resampled fits end at a bound of the exponent.
+def fit_error_law(sizes: ArrayLike, errors: ArrayLike, name: object, resamples: int = 1000) -> Law:
+    """The law of test errors [n] at sizes [n]. Refused, with the reason, below five sizes, where the error does not fall
+    beyond its uncertainty, and where a fifth of the resampled fits end at a bound of the exponent.
     """
-    found = fit_growth(sizes, errors, name, ERROR_EXPONENTS, resamples)
-    if found.law is None:
-        return found
-    if not _falls(found.means):
-        return refused(found.means, Refusal.NOT_FALLING, "the error does not fall with size beyond its uncertainty")
-    at_bound = float((found.drawn or found.law).at_bound.mean())
-    if at_bound > _MOST_AT_BOUND:
-        return refused(
-            found.means,
-            Refusal.NOT_IDENTIFIED,
-            f"the exponent is not identified: {100 * at_bound:.0f} % of the fits end at a bound of "
-            f"{ERROR_EXPONENTS[0]:g} to {ERROR_EXPONENTS[1]:g}",
+    law = fit_growth(sizes, errors, name, ERROR_EXPONENTS, resamples)
+    if law.fit is None:
+        return law
+    if not _falls(law.means):
+        return Law(
+            law.means, refusal=Refusal.NOT_FALLING, note="the error does not fall with size beyond its uncertainty"
         )
-    floor = interval(found.drawn.a, 0.9) if found.drawn is not None else (math.nan, math.nan)
-    if floor[1] < 0:
-        return replace(found, note=ledger_frame.notes(found.note, "falls faster than a power law with a floor can"))
-    if floor[0] < 0:
-        return replace(found, note=ledger_frame.notes(found.note, "the floor a is not distinguishable from 0"))
-    return found
+    at_bound = float((law.drawn or law.fit).at_bound.mean())
+    if at_bound > _MOST_AT_BOUND:
+        least, most = ERROR_EXPONENTS
+        why = f"{100 * at_bound:.0f} % of the fits end at a bound of {least:g} to {most:g}"
+        return Law(law.means, refusal=Refusal.NOT_IDENTIFIED, note=f"the exponent is not identified: {why}")
+    _, low, high = law.parameter("a", 0.9)
+    if high < 0:
+        return replace(law, note=ledger_frame.notes(law.note, "falls faster than a power law with a floor can"))
+    if low < 0:
+        return replace(law, note=ledger_frame.notes(law.note, "the floor a is not distinguishable from 0"))
+    return law
 
 
 def fit_growth(
-    sizes: Sequence[float] | np.ndarray,
-    values: Sequence[float] | np.ndarray,
-    name: object,
-    exponents: tuple[float, float],
-    resamples: int,
+    sizes: ArrayLike, values: ArrayLike, name: object, exponents: tuple[float, float], resamples: int
 ) -> Law:
     """a + b n^-c of positive `values` [n] at `sizes` [n], with only the number of sizes checked.
 
@@ -120,34 +134,28 @@ def fit_growth(
     """
     value = np.asarray(values, dtype=float)
     means = size_means(sizes, np.log(np.where(value > 0, value, np.nan)))
-    zeros = int((value <= 0).sum())
+    n_sizes, zeros = len(means.sizes), int((value <= 0).sum())
     left_out = f"{zeros} of {len(value)} values are zero and left out: the law is one of logarithms" if zeros else ""
-    if len(means.sizes) < LEAST_SIZES:
-        return refused(
-            means,
-            Refusal.TOO_FEW_SIZES,
-            f"{len(means.sizes)} size{'s' if len(means.sizes) != 1 else ''}: a law needs {LEAST_SIZES}",
-        )
+    if n_sizes < LEAST_SIZES:
+        return Law(means, refusal=Refusal.TOO_FEW_SIZES, note=f"{count_of_sizes(n_sizes)}: a law needs {LEAST_SIZES}")
     known = bool(np.isfinite(means.error).all()) and float(means.error.min()) > 0.0
-    errors = means.error if known else np.ones(len(means.sizes))
-    law = fit_power_law(means.sizes, means.mean[None, :], errors, exponents)
+    fit = fit_power_law(means.sizes, means.mean[None, :], means.error if known else np.ones(n_sizes), exponents)
     if not known:
         why = "n=1: no uncertainty" if means.n.max() < 2 else "no spread between seeds: no uncertainty"
-        return Law(means, law, None, math.nan, None, ledger_frame.notes(left_out, why))
-    freedom = len(means.sizes) - 3
-    scatter = 2.0 * float(law.loss[0]) / freedom
-    misfit = float(stats.f.sf(scatter, freedom, means.freedom.sum()))
+        return Law(means, fit, note=ledger_frame.notes(left_out, why))
+    scatter = 2.0 * float(fit.loss[0]) / (n_sizes - 3)
+    misfit = float(stats.f.sf(scatter, n_sizes - 3, means.freedom.sum()))
     note = ""
     if misfit < _MISFIT:
         means = replace(means, error=means.error * math.sqrt(max(scatter, 1.0)))
         note = f"the law misses the means by more than the seeds' spread (p = {misfit:.2g}): intervals are widened"
     drawn = fit_power_law(means.sizes, draws(means, resamples, name), means.error, exponents)
-    return Law(means, law, drawn, misfit, None, ledger_frame.notes(left_out, note))
+    return Law(means, fit, drawn, misfit, note=ledger_frame.notes(left_out, note))
 
 
-def refused(means: SizeMeans, refusal: Refusal, why: str) -> Law:
-    """No law, and why."""
-    return Law(means, None, None, math.nan, refusal, why)
+def count_of_sizes(n: int) -> str:
+    """`1 size`, `4 sizes`."""
+    return f"{n} size{'s' if n != 1 else ''}"
 
 
 LAW_COLUMNS = columns("""
@@ -165,46 +173,53 @@ LAW_COLUMNS = columns("""
 
 
 def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
-    """One row a family. Columns: LAW_COLUMNS.
+    """The parameters of each law: a is the error with endless data, b and c say how fast the rest falls.
 
-    a is the error with endless data, b and c say how fast the rest falls (n events per class, errors as fractions).
-    a may be a little below zero where it is not known to be above: see power_law.
+    Args:
+        laws: from `fit_laws`.
+        level: of the intervals.
+
+    Returns:
+        One row a family, columns as in LAW_COLUMNS; a may be a little below zero where it is not known to be above.
     """
     rows = []
-    for family, found in laws.items():
-        row: dict[str, object] = {
-            **dict(zip(ledger_frame.CELL[:3], family, strict=True)), "n_sizes": len(found.means.sizes),
-            "smallest": int(found.means.sizes[0]) if len(found.means.sizes) else 0, "largest": found.largest,
-            "n": found.means.n_text if len(found.means.sizes) else "0", "misfit": found.misfit,
-            "refusal": found.refusal or "", "note": found.note, "text": f"no law: {found.note}",
-        }  # fmt: skip
-        for name in ("a", "b", "c"):
-            row[name] = float(getattr(found.law, name)[0]) if found.law is not None else math.nan
-            low, high = interval(getattr(found.drawn, name), level) if found.drawn is not None else (math.nan, math.nan)
-            row |= {f"{name}_low": float(low), f"{name}_high": float(high)}
-        if found.law is not None:
-            row["text"] = f"error = {row['a']:.3g} + {row['b']:.3g} n^-{row['c']:.2g}"
-        rows.append(row)
+    for family, law in laws.items():
+        parameters = {name: law.parameter(name, level) for name in ("a", "b", "c")}
+        a, b, c = (value for value, _, _ in parameters.values())
+        measured = len(law.means.sizes) > 0
+        rows.append(
+            {
+                **ledger_frame.named(family), "n_sizes": len(law.means.sizes),
+                "smallest": int(law.means.sizes[0]) if measured else 0, "largest": law.largest,
+                "n": law.means.n_text if measured else "0", "misfit": law.misfit,
+                "refusal": law.refusal or "", "note": law.note,
+                **{f"{name}{end}": value for name, values in parameters.items()
+                   for end, value in zip(("", "_low", "_high"), values, strict=True)},
+                "text": f"error = {a:.3g} + {b:.3g} n^-{c:.2g}" if law.fit is not None else f"no law: {law.note}",
+            }
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=list(LAW_COLUMNS))
 
 
-def law_curves(laws: Mapping[Family, Law], *, level: float = 0.9, beyond: float = 10.0) -> pd.DataFrame:
-    """Each law drawn out: task, pretraining, strategy, size, accuracy, low, high (percent), forecast (bool).
+def law_curves(
+    laws: Mapping[Family, Law], *, merit: Metric = MERIT, level: float = 0.9, beyond: float = 10.0
+) -> pd.DataFrame:
+    """Each law drawn out: task, pretraining, strategy, size, figure of merit (by its name), low, high, forecast (bool).
 
     40 sizes from the smallest measured to `beyond` times the largest; forecast marks those above the largest.
     """
-    rows = []
-    for family, found in laws.items():
-        if found.law is None:
+    curves = []
+    for family, law in laws.items():
+        if law.fit is None:
             continue
-        sizes = np.geomspace(found.means.sizes[0], beyond * found.largest, 40)
-        error = np.maximum(found.law.at(sizes)[0], 0.0)
-        low, high = interval(found.drawn_at(sizes), level) if found.drawn is not None else (math.nan, math.nan)
-        curve = {"size": sizes, "accuracy": 100 * (1 - error), "low": 100 * (1 - high), "high": 100 * (1 - low)}
-        about = dict(zip(ledger_frame.CELL[:3], family, strict=True))
-        rows.append(pd.DataFrame({**about, **curve, "forecast": sizes > found.largest * (1 + 1e-9)}))
-    names = [*ledger_frame.CELL, "accuracy", "low", "high", "forecast"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=names)
+        sizes = np.geomspace(law.means.sizes[0], beyond * law.largest, 40)
+        value = merit.scale * merit.error(np.maximum(law.fit.at(sizes)[0], 0.0))
+        low, high = merit.ends(*interval(law.drawn_at(sizes), level))
+        curve = {"size": sizes, merit.name: value, "low": low, "high": high}
+        ahead = sizes > law.largest * (1 + 1e-9)
+        curves.append(pd.DataFrame({**ledger_frame.named(family), **curve, "forecast": ahead}))
+    names = [*ledger_frame.CELL, merit.name, "low", "high", "forecast"]
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=names)
 
 
 def _falls(means: SizeMeans) -> bool:
