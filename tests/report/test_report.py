@@ -142,7 +142,9 @@ def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
     fill(ledger)
     frame = ledger.frame()
     frame.loc[frame["level"] == "pretraining", "plateau_seconds"] = float("nan")
-    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(Results(frame, facts))
+    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(
+        Results(frame, facts)
+    )
     frame.loc[frame["task"] == "WH_vs_ZH", "plateau_seconds"] = float("nan")
     frame["device_seconds"] = frame["device_seconds"].where(frame["strategy"] != "finetune", 4.0)
     assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(Results(frame, facts))

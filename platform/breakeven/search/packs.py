@@ -50,7 +50,9 @@ def choose(
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
     for mixed in (False, True):
-        left = None  # the last of a cell that does not go with these: thousands of its seeds may follow, and are left too
+        left = (
+            None  # the last of a cell that does not go with these: thousands of its seeds may follow, and are left too
+        )
         for other in waiting:
             if len(pack) == most:
                 return pack
