@@ -61,3 +61,16 @@ def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):
     assert (places.folder / "optuna.journal").exists()  # what it remembers is named by content
     with Leases(places.ledger, study="mine"), pytest.raises(InvalidStudy, match="give this one another --name"):
         open_study(first, places)
+
+
+def test_the_first_price_of_a_study_stays_until_something_else_is_asked(tmp_path):
+    places = Places(tmp_path, STUDY.name)
+    path = places.folder / "price.json"
+    open_study(STUDY, places)
+    first = json.loads(path.read_text())
+    del first["spec"]["network"]["kind"]  # as a version without that field kept it
+    path.write_text(json.dumps(first | {"origin": "the first one"}))
+    open_study(STUDY, places)
+    assert json.loads(path.read_text())["origin"] == "the first one"
+    open_study(replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=2)), places)
+    assert json.loads(path.read_text())["origin"] != "the first one"

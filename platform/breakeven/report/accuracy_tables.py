@@ -160,8 +160,9 @@ def law_tables(results: Results) -> list[Table]:
         Table(
             "catch_up",
             "Where training from scratch catches up",
-            f"Events per class from which on scratch is within 0.1 {merit.points} of the treatment, from both laws, with a 90 % "
-            "interval. More than a decade beyond the largest size measured no law is trusted.",
+            f"Events per class from which on scratch is within {'0.1 percentage points' if merit.unit else 'an error of 0.001'} "
+            "of the treatment, from both laws, with a 90 % interval. More than a decade beyond the largest size measured no law "
+            "is trusted.",
             results.catch_up,
             (*FAMILY, in_words("catches up", "events"), count("largest measured", "largest"), NOTE),
             meanings=forecast.CATCH_UP_COLUMNS,

@@ -102,10 +102,9 @@ def _set_other_study_aside(study: Study, places: Places) -> None:
 def _keep_price(study: Study, places: Places, price: Price) -> None:
     """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
     path = places.folder / "price.json"
-    kept = {**to_keep(price), "spec": fingerprint(dataclasses.asdict(study))}
     try:
-        before = json.loads(path.read_text()).get("spec")
-    except (OSError, ValueError, AttributeError):
-        before = ""  # there is none, or it was damaged
-    if before != kept["spec"]:
-        atomic.write_json(path, kept)
+        if not changes(json.loads(path.read_text())["spec"], study):
+            return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # there is none, it was damaged, or an older version wrote it
+    atomic.write_json(path, {**to_keep(price), "spec": dataclasses.asdict(study)})

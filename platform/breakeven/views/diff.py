@@ -25,6 +25,7 @@ from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import PRETRAINING
 from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.study.naming import Names
+from breakeven.study.plan import backbone_name
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import page_width, show
 
@@ -68,7 +69,7 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
     """The comparison of two studies, from their ledgers."""
     folders = {study.places.ledger for study in (a, b)}
     ledgers = {folder: Ledger(folder).refresh() for folder in folders}
-    one, other = (ledgers[study.places.ledger].frame(study.members, _names(study)) for study in (a, b))
+    one, other = (_frame(ledgers[study.places.ledger], study) for study in (a, b))
     records = (_records(ledgers[study.places.ledger], study) for study in (a, b))
     return Comparison(
         a=a,
@@ -96,6 +97,13 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "only_in_b": _rows(found.only_b),
         "costs": _rows(found.costs),
     }
+
+
+def _frame(ledger: Ledger, study: StudyFolder) -> pd.DataFrame:
+    """The study's rows; a pretraining of one of several networks is called as its backbone is."""
+    frame = ledger.frame(study.members, _names(study))
+    names = zip(frame["network"].fillna(""), frame["pretraining"], strict=True)
+    return frame.assign(pretraining=[name and backbone_name(network, name) for network, name in names])
 
 
 def _names(folder: StudyFolder) -> Callable[[Mapping[str, Any]], Mapping[str, str]]:

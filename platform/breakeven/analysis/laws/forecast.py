@@ -15,6 +15,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost.charges import Charge, pretraining_seconds
 from breakeven.analysis.laws.scaling_law import (
     LEAST_SIZES,
     Family,
@@ -220,7 +221,7 @@ def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, lev
             rows.append({**row, "note": why or "no task has both a scratch and a finetuned training"})
             continue
         size = DECADE * min(law.largest for pair in usable for law in pair)
-        spent = float(ledger_frame.training_seconds(of_kind, "plateau").mean()) / 3600
+        spent = pretraining_seconds(frame, of_kind, Charge()) / 3600
         each = np.array([[law.at(size) for law in pair] for pair in usable])
         saving = _saving(usable, each[:, 0] - each[:, 1], size, level)
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
