@@ -89,6 +89,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
     )
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     job = pretraining_job(datasets, tmp_path, workers=2, epochs=4)
     killed = []
@@ -115,6 +116,7 @@ def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
     study = Study(pretraining=Pretraining(objectives=()), finetuning=FINETUNING, search=Search(trials=0))
     study = replace(study, finetuning=replace(FINETUNING, seeds=8))

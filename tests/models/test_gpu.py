@@ -116,7 +116,7 @@ def relative(values: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize(
     ("objective", "batches", "options"),
     [
-        ("multiclass", [(2, 1, 0)], {}),
+        ("multiclass", [(3, 1, 0)], {}),
         ("multilabel", [(3, 4)], {"log_momenta": False, "iterations": 2}),
         ("binary", [(4, 1, 6, 0), (7,)], {"shared_blocks": True, "iterations": 2}),
         pytest.param("binary", [(5, 1), ()], {"iterations": 1}, id="60 objects, and a network without events"),

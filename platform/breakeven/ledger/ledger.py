@@ -208,7 +208,7 @@ class Ledger:
             for part in parts:
                 writer.write_table(part)
         _flush_folder(self._folder)
-        if len(at_rest.unfold(path.read_bytes())[0]) != len(kept):
+        if at_rest.whole_records(path.read_bytes()) != len(kept):
             raise LedgerError(f"{path}: not what was written to it; nothing was removed; check the disk")
         for source in sources:
             if source != name:
