@@ -128,13 +128,13 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
         return TrialJob(trial, study.network, study.finetuning, datasets, None, tmp_path / "ledger", "cpu", "abc")
 
     def killed_at_the_first_try(job, check):
-        from breakeven.work.trial import train_and_judge
+        from breakeven.work.trial import train_and_evaluate
 
         mark = tmp_path / f"tried-{job.trial.seed}"
         if job.trial.seed in (3, 6) and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return train_and_judge(job, check)
+        return train_and_evaluate(job, check)
 
     slots, held = finetuning.slots_of(resources, gpu_share=1.0)
     finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", killed_at_the_first_try)

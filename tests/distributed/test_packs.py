@@ -18,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study, task
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
-from breakeven.work.trial import run_pack, train_and_judge
+from breakeven.work.trial import run_pack, train_and_evaluate
 
 STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
@@ -133,7 +133,7 @@ def test_a_call_that_never_comes_back_takes_its_process_but_no_record(datasets, 
 
 
 def test_a_limit_changes_no_number(datasets, tmp_path):
-    free, limited = (train_and_judge(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
+    free, limited = (train_and_evaluate(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
     assert free["metrics"]["test_loss"] == limited["metrics"]["test_loss"]
     assert job_for(datasets, tmp_path, 1).trial.hash == job_for(datasets, tmp_path, 1, trial_seconds=9.0).trial.hash
 

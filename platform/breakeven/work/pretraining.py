@@ -101,12 +101,12 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     """Training and validation events of all processes on one device, their samples, and the number of outputs."""
     arrays = [open_arrays(dataset) for dataset in job.datasets]
     rows = []
-    for found in arrays:
-        train_rows = found.rows(Split.TRAIN)
+    for one in arrays:
+        train_rows = one.rows(Split.TRAIN)
         if job.settings.events_per_process:
             most = min(job.settings.events_per_process, len(train_rows))
-            train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
-        validation = capped(found, Split.VALIDATION, job.settings.validation_events, found.process_names[0])
+            train_rows = np.sort(subset(train_rows, most, job.settings.seed, one.process_names[0]))
+        validation = capped(one, Split.VALIDATION, job.settings.validation_events, one.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, device)

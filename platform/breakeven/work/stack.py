@@ -1,4 +1,4 @@
-"""A pack of trials trained side by side on one GPU: events loaded once, each trial claimed, judged and recorded alone.
+"""A pack of trials trained side by side on one GPU: events loaded once, each trial claimed, evaluated and recorded alone.
 
 What a trial gets is what trial.run_pack gives it, to floating point. A record is written as soon as its trial has ended,
 so a worker that dies loses those that were still at work. Needs no Ray.
@@ -81,8 +81,8 @@ class _Pack:
         seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, trial.seen_by, job))}
         if not seen:
             return
-        events, found = trial.load_events(self.left, list(seen.values()))
-        samples = dict(zip(seen, found, strict=True))
+        events, loaded = trial.load_events(self.left, list(seen.values()))
+        samples = dict(zip(seen, loaded, strict=True))
         loading = self._lap() / len(self.left)
         jobs: list[TrialJob] = []
         trainings: list[Training] = []
@@ -101,7 +101,7 @@ class _Pack:
             else:
                 trained = outcome.curve[-1].device_seconds
                 try:
-                    facts = trial.judge(job, trainings[number].model, events, samples[job.trial.hash], outcome)
+                    facts = trial.evaluated(job, trainings[number].model, events, samples[job.trial.hash], outcome)
                 except Exception as error:  # it is this trial's
                     facts = trial.failure(job, error, 0.0)
             self._record(job, trial.in_seconds(job, facts, loading + trained * self._share + self._lap()))
