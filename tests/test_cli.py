@@ -137,17 +137,33 @@ def test_words_that_are_no_numbers_or_flags(words, message):
     assert re.search(message, re.sub(r"[│\s]+", " ", asked.stderr + asked.stdout)), asked.stderr
 
 
-def test_reports_of_studies_that_never_ran(tmp_path):
+def in_this_process(monkeypatch, capsys, *words: str | Path) -> tuple[int, str]:
+    """Exit status and standard error of `breakeven WORDS`, without a process that imports everything for it."""
+    monkeypatch.setattr(sys, "argv", ["breakeven", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code, capsys.readouterr().err
+
+
+def test_reports_of_studies_that_never_ran(tmp_path, monkeypatch, capsys):
     (tmp_path / "known").mkdir()
     (tmp_path / "known" / "study.json").write_text("{}")
-    for command in (("report",), ("track",), ("status", "--watch")):
-        asked = ask(*TOOL, *command, "knwon", "--runs-dir", tmp_path)
-        assert asked.returncode == 2
-        assert asked.stderr == f"error FileNotFoundError: {tmp_path}/knwon: no study that ran; those here: known\n"
-    asked = ask(*TOOL, "report", "known", "--runs-dir", tmp_path / "elsewhere")
-    assert asked.returncode == 2 and asked.stderr.endswith("no study that ran; those here: none\n")
-    asked = ask(*TOOL, "validate", "--runs-dir", tmp_path)
-    assert asked.returncode == 2 and "no datasets; run a study first" in asked.stderr
+    none = f"error FileNotFoundError: {tmp_path}/knwon: no study that ran; those here: known\n"
+    for command in (("report",), ("track",), ("export",), ("status", "--watch")):
+        assert in_this_process(monkeypatch, capsys, *command, "knwon", "--runs-dir", tmp_path) == (2, none)
+    status, said = in_this_process(monkeypatch, capsys, "report", "known", "--runs-dir", tmp_path / "elsewhere")
+    assert status == 2 and said.endswith("no study that ran; those here: none\n")
+    status, said = in_this_process(monkeypatch, capsys, "validate", "--runs-dir", tmp_path)
+    assert status == 2 and "no datasets; run a study first" in said
+
+
+def test_a_name_that_was_mistyped_is_told_before_anything_heavy_is_imported(tmp_path):
+    words = ["breakeven", "report", "knwon", "--runs-dir", str(tmp_path)]
+    look = f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    program = f"import atexit, sys; atexit.register(lambda: {look}); sys.argv = {words!r}"
+    asked = ask(sys.executable, "-c", f"{program}; from breakeven.cli import main; main()")
+    assert asked.returncode == 2 and "no study that ran" in asked.stderr
+    assert asked.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "first"), ("diff", "first", "first")], ids=" ".join)
@@ -163,50 +179,62 @@ def test_looking_at_studies_needs_nothing_heavy(command, tmp_path):
     assert loaded == "[]" and any("first" in line for line in said)
 
 
-def test_a_comparison_that_cannot_be_written(tmp_path):
+def test_a_comparison_that_cannot_be_written(tmp_path, monkeypatch, capsys):
     work(tmp_path, begin(tmp_path))
+    no_folder = tmp_path / "first" / "study.json"
     for flag in ("--csv", "--json"):
-        asked = ask(
-            *TOOL, "diff", "first", "first", "--runs-dir", tmp_path, flag, tmp_path / "first" / "study.json" / "x"
-        )
-        assert asked.returncode == 2 and "Traceback" not in asked.stderr
-        assert asked.stderr.startswith("error ") and str(tmp_path / "first" / "study.json") in asked.stderr
+        words = ("diff", "first", "first", "--runs-dir", tmp_path, flag, no_folder / "x")
+        status, said = in_this_process(monkeypatch, capsys, *words)
+        assert status == 2 and said.startswith("error ") and str(no_folder) in said
 
 
-def test_a_runs_folder_that_cannot_be(tmp_path):
+def test_a_runs_folder_that_cannot_be(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("not a folder")
+    monkeypatch.chdir(ROOT)
     for place, reason in (
         (tmp_path / "file" / "runs", "Not a directory"),
         (Path("/proc/runs"), "No such file or directory"),
     ):
-        asked = ask(*STUDY, "--preset", "smoke", "--runs-dir", place)
-        assert asked.returncode == 2, asked.stderr
-        assert len(asked.stderr.splitlines()) == 1
-        assert str(place) in asked.stderr and reason in asked.stderr and "--runs-dir" in asked.stderr
+        monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--preset", "smoke", "--runs-dir", str(place)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path("studies/scaling.py", run_name="__main__")
+        said = capsys.readouterr().err
+        assert left.value.code == 2 and len(said.splitlines()) == 1
+        assert str(place) in said and reason in said and "--runs-dir" in said
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
 SANDBOX = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 
 
+FULL = "mount -t tmpfs -o size=64k tmpfs {0} && head -c 64k /dev/zero > {0}/ballast"
+READ_ONLY = "mount -t tmpfs -o ro tmpfs {0}"
+ON_EACH = """
+import runpy, sys
+for place in sys.argv[1:]:
+    sys.argv = ["studies/scaling.py", "--preset", "smoke", "--runs-dir", place]
+    try:
+        runpy.run_path("studies/scaling.py", run_name="__main__")
+    except SystemExit as left:
+        print("left", left.code)
+"""
+
+
 @pytest.mark.skipif(subprocess.run([*SANDBOX, "mount -t tmpfs tmpfs /mnt"], capture_output=True).returncode != 0,
                     reason="this machine lets no user mount a file system of his own")  # fmt: skip
-@pytest.mark.parametrize(
-    ("mount", "reason"),
-    [
-        ("mount -t tmpfs -o size=64k tmpfs {} && head -c 64k /dev/zero > {}/ballast", "No space left on device"),
-        ("mount -t tmpfs -o ro tmpfs {}", "Read-only file system"),
-    ],
-    ids=["full", "read-only"],
-)
-def test_a_full_or_read_only_disk(mount, reason, tmp_path):
-    here = mount.format(tmp_path, tmp_path)
-    study = " ".join((*STUDY, "--preset", "smoke", "--runs-dir", str(tmp_path)))
-    asked = ask(*SANDBOX, f"{here}; exec {study}")
-    assert asked.returncode == 2, asked.stderr
-    assert len(asked.stderr.splitlines()) == 1
-    assert reason in asked.stderr and str(tmp_path / "smoke") in asked.stderr
-    assert "free or remount the disk" in asked.stderr or "choose another with --runs-dir" in asked.stderr
+def test_a_full_or_read_only_disk(tmp_path):
+    places = [tmp_path / "full", tmp_path / "read-only"]
+    for place in places:
+        place.mkdir()
+    program = tmp_path / "on_each.py"
+    program.write_text(ON_EACH)
+    mounts = " && ".join((FULL.format(places[0]), READ_ONLY.format(places[1])))
+    asked = ask(*SANDBOX, f"{mounts} && exec {sys.executable} {program} {places[0]} {places[1]}")
+    assert asked.returncode == 0 and asked.stdout.splitlines() == ["left 2", "left 2"], asked.stderr
+    reasons = ("No space left on device", "Read-only file system")
+    for line, place, reason in zip(asked.stderr.splitlines(), places, reasons, strict=True):
+        assert reason in line and str(place / "smoke") in line
+        assert "free or remount the disk" in line or "choose another with --runs-dir" in line
 
 
 @pytest.mark.parametrize(

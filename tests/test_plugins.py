@@ -25,6 +25,7 @@ from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.training.loop import evaluate, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Recipe, Strategy
+from breakeven.training.training import Training
 from breakeven.views import preview
 from breakeven.work.network import build_network
 
@@ -141,7 +142,7 @@ def test_a_network_of_a_plugin_trains_on_its_events_and_comes_back_from_disk(tmp
     samples = {split: Sample(rows := torch.from_numpy(chosen.rows(split)), target[rows]) for split in Split}
     network = build_network(Network(kind="jet_sets", options={"width": 12}), events.levels, 1, seed=3)
     recipe = Recipe(epochs=8, batch_size=32, learning_rate=1e-2, patience=None)
-    train(network, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe)
+    train(Training(network, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe))
     expected = evaluate(network, events, samples[Split.TEST], "binary")
     assert expected["accuracy"] > 0.8
     write_model(tmp_path / "model", network)
@@ -152,7 +153,11 @@ def test_a_network_of_a_plugin_trains_on_its_events_and_comes_back_from_disk(tmp
     ) == 16
     tuned = build_network(Network(kind="jet_sets", options={"width": 12}), events.levels, 1)
     strategy, backbone = Strategy("frozen"), network.state_dict()
-    train(tuned, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe, strategy=strategy, backbone=backbone)
+    train(
+        Training(
+            tuned, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe, strategy=strategy, backbone=backbone
+        )
+    )
     assert torch.equal(tuned.jets.weight, network.jets.weight) and not torch.equal(
         tuned.head.weight, network.head.weight
     )
@@ -167,7 +172,7 @@ def test_a_constituent_that_is_not_finite_is_traced_to_its_event(tmp_path):
     sample = Sample(torch.arange(30, 60), torch.zeros(30))
     network = NetworkSpec("jet_sets").build(events.levels, 1)
     with pytest.raises(NonFinite, match=r"event 40 has d_r = nan"):
-        train(network, events, sample, sample, Recipe(epochs=1, patience=None))
+        train(Training(network, events, sample, sample, Recipe(epochs=1, patience=None)))
 
 
 def test_events_that_a_network_cannot_take_are_refused(tmp_path):

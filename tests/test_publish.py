@@ -28,7 +28,7 @@ from breakeven.results import StudyResults
 from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 from breakeven.terminal import bar
-from breakeven.tracking.database import Reach
+from breakeven.tracking.database import Connection
 
 STUDY = Study(name="tiny")
 ALL = ["a" * 16, "b" * 16]
@@ -114,8 +114,8 @@ def test_ctrl_c_while_mlflow_is_slow_ends_the_wait_and_loses_nothing(ledger, lea
 
 
 def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkeypatch, capsys):
-    opened, real = [], Reach.client
-    monkeypatch.setattr(Reach, "client", lambda reach: opened.append(reach.uri) or real(reach))
+    opened, real = [], Connection.client
+    monkeypatch.setattr(Connection, "client", lambda one: opened.append(one.uri) or real(one))
     remember(experiment.places, ALL)
     path = publish.publish(results(experiment.places, ledger))
     assert len(opened) == 1

@@ -19,6 +19,7 @@ from breakeven.errors import StageFailed, no_way_back
 from breakeven.estimate.budget import budget_of
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places, default_runs_dir
+from breakeven.study.folder import read_folder
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console, show_error
 from breakeven.views import preview
@@ -115,7 +116,7 @@ class Report(Reading):
     """Name of the study, or the path of its folder."""
 
     def __call__(self) -> None:
-        _run().report_again(self.study, self.runs_dir)
+        _run_of(self.study, self.runs_dir).report_again(self.study, self.runs_dir)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Track(Reading):
     """Tracking URI; empty: MLFLOW_TRACKING_URI, or the SQLite file in the runs folder."""
 
     def __call__(self) -> None:
-        _run().track_again(self.study, self.runs_dir, self.uri)
+        _run_of(self.study, self.runs_dir).track_again(self.study, self.runs_dir, self.uri)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Export(Reading):
     """Also write backbone.onnx, for programs without torch (pip install 'breakeven[onnx]')."""
 
     def __call__(self) -> None:
-        _run().export_backbone(self.study, self.runs_dir, self.output, self.onnx)
+        _run_of(self.study, self.runs_dir).export_backbone(self.study, self.runs_dir, self.output, self.onnx)
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,12 @@ def _run() -> ModuleType:
     from breakeven import run
 
     return run
+
+
+def _run_of(name: str, runs_dir: Path) -> ModuleType:
+    """The same, where there is such a study: a name that was mistyped is told at once."""
+    read_folder(name, runs_dir)
+    return _run()
 
 
 def _guarded(work: Callable[[], object]) -> None:

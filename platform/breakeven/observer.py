@@ -37,7 +37,7 @@ class Observer:
         """So many more units of the work in progress are done. note: what they were or gave."""
 
     def recorded(self, names: Sequence[str]) -> None:
-        """The ledger has an outcome of these records of the study: found there, or written just now; each is told once."""
+        """The ledger has an outcome of these records of the study: there already, or written just now; each is told once."""
 
     def ended(self) -> None:
         """The work in progress is at its end, finished or not."""

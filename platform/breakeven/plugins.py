@@ -47,15 +47,15 @@ def modules() -> tuple[ModuleType, ...]:
 
 def brought(kind: str) -> dict[str, Any]:
     """What all plug-ins bring of a kind ("SOURCES", "NETWORKS", "TASKS"), by name. Raises BadPlugin where a name is taken."""
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for module in modules():
         for name, one in getattr(module, kind, {}).items():
-            if name in found:
+            if name in parts:
                 raise BadPlugin(
                     f"{module.__file__}: {kind} has {name!r}, which another plug-in has too; name it otherwise"
                 )
-            found[name] = one
-    return found
+            parts[name] = one
+    return parts
 
 
 def origin(maker: type | Callable[..., Any]) -> dict[str, str]:
@@ -90,8 +90,8 @@ class _Finder(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
         files = (Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
-        found = next((file for file in files if _module_name(file) == fullname), None)
-        return importlib.util.spec_from_file_location(fullname, found) if found else None
+        ours = next((file for file in files if _module_name(file) == fullname), None)
+        return importlib.util.spec_from_file_location(fullname, ours) if ours else None
 
 
 sys.meta_path.append(_Finder())

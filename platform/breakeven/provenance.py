@@ -46,13 +46,13 @@ def git_commit() -> str:
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in ("breakeven", *_PACKAGES):
         try:
-            found[name] = importlib.metadata.version(name)
+            known[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            known[name] = "absent"
+    return known
 
 
 @cache

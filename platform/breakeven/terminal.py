@@ -43,7 +43,7 @@ class Bar:
 
     @property
     def rate(self) -> float:
-        """Units a second since the stage began."""
+        """Units per second since the stage began."""
         return (self.count - self._at_begin) / max(time.monotonic() - self._begun, 1e-9)
 
     def advance(self, step: int = 1, note: str = "", total: int | None = None) -> None:
@@ -85,7 +85,7 @@ def bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
 def live(
     picture: Callable[[], RenderableType], line: Callable[[], str], redraws: float = REDRAWS_A_SECOND
 ) -> Iterator[None]:
-    """Show `picture` in a terminal while the work goes on, drawn anew `redraws` times a second; its last state stays.
+    """Show `picture` in a terminal while the work goes on, drawn anew `redraws` times per second; its last state stays.
 
     Elsewhere print `line` every LOG_SECONDS where it has changed, and at the end. Both are called from another thread.
     """

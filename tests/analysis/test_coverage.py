@@ -30,7 +30,6 @@ def test_gains(ledger, seeds: int) -> None:
             ledger.trial(f"task{study}", "scratch", 100, seed, 0.7 + subset + random.normal(0.0, 0.005))
             ledger.trial(f"task{study}", "finetune", 100, seed, 0.72 + subset + random.normal(0.0, 0.01))
     found = accuracy.gains(ledger.frame()).query("strategy == 'finetune'")
-    print("COVER", share((found["gain_low"] <= 2.0) & (found["gain_high"] >= 2.0)))
     assert LOW <= share((found["gain_low"] <= 2.0) & (found["gain_high"] >= 2.0)) <= HIGH
 
 
@@ -53,7 +52,6 @@ def test_break_even(ledger, tasks: int, seeds: int, between_tasks: float, betwee
                 ledger.trial(f"t{task}", "scratch", study + 1, seed, 0.7, plateau_seconds=seconds(100.0, of_task))
                 ledger.trial(f"t{task}", "finetune", study + 1, seed, 0.7, plateau_seconds=seconds(40.0, of_task))
     found = breakeven.study_break_even(ledger.frame()).dropna(subset=["size"])
-    print("COVER", share((found["low"] <= 25.0) & (found["high"] >= 25.0)))
     assert LOW <= share((found["low"] <= 25.0) & (found["high"] >= 25.0)) <= HIGH
 
 
@@ -67,7 +65,6 @@ def test_break_even_of_exactly_these_tasks(ledger) -> None:
                     time = mean * random.normal(1.0, 0.2)
                     ledger.trial(f"t{task}", strategy, study + 1, seed, 0.7, plateau_seconds=time)
     found = breakeven.study_break_even(ledger.frame()).dropna(subset=["size"])
-    print("COVER", share((found["low_seeds"] <= 25.0) & (found["high_seeds"] >= 25.0)))
     assert LOW <= share((found["low_seeds"] <= 25.0) & (found["high_seeds"] >= 25.0)) <= HIGH
 
 
@@ -90,7 +87,6 @@ def test_data_efficiency(ledger, seeds: int, size: int) -> None:
                 ledger.trial(f"task{study}", "scratch", int(each), seed, 1.0 - error)
             ledger.trial(f"task{study}", "finetune", size, seed, 1.0 - law(3 * size) * random.lognormal(0.0, 0.03))
     found = data_efficiency.factors(ledger.frame())
-    print("COVER", share((found["low"] <= 3.0) & (found["high"] >= 3.0)))
     assert LOW <= share((found["low"] <= 3.0) & (found["high"] >= 3.0)) <= HIGH
 
 
@@ -111,11 +107,8 @@ def test_scaling_law_and_its_forecast(ledger, seeds: int, truth: tuple[float, fl
     assert (table["refusal"] == "").all()
     there = 100 * (1.0 - law(100_000, *truth))
     new = 100 * (1.0 - law(100_000, *truth) * random.lognormal(0.0, 0.02, (STUDIES, seeds)).mean(axis=1))
-    print("COVER", share((table["c_low"] <= truth[2]) & (table["c_high"] >= truth[2])))
     assert LOW <= share((table["c_low"] <= truth[2]) & (table["c_high"] >= truth[2])) <= HIGH
-    print("COVER", share((found["low"] <= there) & (found["high"] >= there)))
     assert LOW <= share((found["low"] <= there) & (found["high"] >= there)) <= HIGH
-    print("COVER", share((found["prediction_low"] <= new) & (found["prediction_high"] >= new)))
     assert LOW <= share((found["prediction_low"] <= new) & (found["prediction_high"] >= new)) <= HIGH
 
 
@@ -126,7 +119,6 @@ def test_back_tests_predict_the_size_left_out(ledger) -> None:
             for seed in range(3):
                 ledger.trial(f"task{study}", "scratch", int(size), seed, 1.0 - law(size) * random.lognormal(0.0, 0.02))
     found = forecast.back_test(ledger.frame(), resamples=400)
-    print("COVER", share(found["inside"]))
     assert LOW <= share(found["inside"]) <= HIGH
     assert abs(found["error"].mean()) < 0.2
 
@@ -143,10 +135,8 @@ def test_the_best_ratio(ledger, seeds: int) -> None:
                 ledger.trial(f"task{study}", "finetune", 100, 1_000_001 + seed, 0.7, phase="search", ratio=float(ratio),
                              validation_loss=loss)  # fmt: skip
     found = learning_rate.optima(ledger.frame())
-    print("COVER", share((found["low"] <= 0.3) & (found["high"] >= 0.3)))
     assert LOW <= share((found["low"] <= 0.3) & (found["high"] >= 0.3)) <= HIGH
     lost = 0.05 * np.log10(0.1 / 0.3) ** 2
-    print("COVER", share((found["loss_excess_low"] <= lost) & (found["loss_excess_high"] >= lost)))
     assert LOW <= share((found["loss_excess_low"] <= lost) & (found["loss_excess_high"] >= lost)) <= HIGH
 
 

@@ -46,7 +46,7 @@ def trial(cell: Cell, seed: int, result: dict[str, Any], *, phase: str = "confir
     }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def records() -> list[dict[str, Any]]:
     """Scratch 400 s, finetuned 100 s, each half of it to the plateau; pretraining 1000 s; two seeds and holes."""
     scratch = Cell(task("stop_vs_ttH"), "none", "scratch", 100)
@@ -75,11 +75,12 @@ def records() -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture
-def frame(records, tmp_path: Path) -> pd.DataFrame:
-    Ledger(tmp_path / "ledger").write(records[:3])
-    Ledger(tmp_path / "ledger").write(records[3:])
-    read = Ledger(tmp_path / "ledger").refresh()
+@pytest.fixture(scope="module")
+def frame(records, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("frame") / "ledger"
+    Ledger(folder).write(records[:3])
+    Ledger(folder).write(records[3:])
+    read = Ledger(folder).refresh()
     assert not read.problems
     return read.frame([record["record"] for record in records])
 
@@ -115,8 +116,14 @@ def test_all_seconds_of_a_read_ledger_are_in_the_cost_table(frame: pd.DataFrame)
     )
 
 
-def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.DataFrame, tmp_path: Path) -> None:
-    text = write_report(Results(frame, FACTS), tmp_path / "report").with_name("report.md").read_text()
+@pytest.fixture(scope="module")
+def twice(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The report of one ledger, written two times."""
+    return [write_report(Results(frame, FACTS), tmp_path_factory.mktemp("report")) for _ in range(2)]
+
+
+def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.DataFrame, twice: list[Path]) -> None:
+    text = twice[0].with_name("report.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
         "Answer", "Accuracy", "Cost", "Break-even", "Learning-rate ratios", "Failed", "Method", "Provenance",
     ]  # fmt: skip
@@ -128,10 +135,8 @@ def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.Da
     )
 
 
-def test_the_same_ledger_gives_the_same_report(frame: pd.DataFrame, tmp_path: Path) -> None:
-    write_report(Results(frame, FACTS), tmp_path / "a")
-    write_report(Results(frame, FACTS), tmp_path / "b")
-    first, second = ({file.name: file.read_bytes() for file in (tmp_path / at).iterdir()} for at in "ab")
+def test_the_same_ledger_gives_the_same_report(twice: list[Path]) -> None:
+    first, second = ({file.name: file.read_bytes() for file in page.parent.iterdir()} for page in twice)
     assert (
         first == second
         and {"index.html", "report.md", "accuracy.png", "accuracy.pdf", "cost.csv", "cost.tex"} <= first.keys()

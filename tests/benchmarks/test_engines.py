@@ -8,12 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from breakeven.benchmarks import engines, loading, report, work
+from breakeven.benchmarks.card import Ceilings
 from breakeven.benchmarks.engines import Case, EnginesDisagree, Measured
-from breakeven.benchmarks.pyg_idiom import GraphNetworkPyG
 from breakeven.benchmarks.timing import Timing, interleaved
 from breakeven.models import build
-from breakeven.models.weights import load_weights
 from breakeven.training.batches import EventTensors
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
 def events_of(counts: tuple[int, ...], seed: int = 0) -> EventTensors:
@@ -26,16 +27,19 @@ def events_of(counts: tuple[int, ...], seed: int = 0) -> EventTensors:
 
 
 @pytest.mark.parametrize("counts", [(1,), (1, 1), (60, 1, 7), (3, 5, 2, 9)], ids=str)
-def test_the_pyg_idiom_is_the_same_network(counts: tuple[int, ...]) -> None:
+def test_pytorch_geometric_from_a_list_of_graphs_is_the_same_network(counts: tuple[int, ...]) -> None:
+    from breakeven.benchmarks import geometric  # inside the filter of its warnings
+
     events = events_of(counts)
-    native, idiom = build(4).double(), GraphNetworkPyG(4).double()
+    native = build(4).double()
     nodes = events.nodes.double()
-    native.measure_scaling(nodes, events.offsets)
-    load_weights(idiom, native.state_dict(), source="native")
-    found, expected = (model(nodes, events.offsets) for model in (idiom, native))
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    gradients = [torch.autograd.grad(out.square().sum(), list(model.parameters()), allow_unused=True)
-                 for out, model in ((found, idiom), (expected, native))]  # fmt: skip
+    native.fit_scaling([(nodes, events.offsets)])
+    batched = geometric.batch(geometric.event_graphs(nodes, events.offsets))
+    outputs = geometric.GeometricNetwork(native)(batched), native(nodes, events.offsets)
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    gradients = [
+        torch.autograd.grad(out.square().sum(), list(native.parameters()), allow_unused=True) for out in outputs
+    ]
     for gradient, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
 
@@ -93,7 +97,9 @@ def test_figures_follow_from_timings() -> None:
         return Measured(Case(engine, 1024, threads), timing, flop=10**9)
 
     measured = [timed("native", 1, 0.2, 0.3), timed("dgl_built", 1, 0.8, 9.0), timed("dgl_cached", 1, 0.6, 9.0)]
-    figures = report.engine_figures(measured, 0.002, {"narrow 1": 1e9, "narrow 2": 2e10, "wide": 5e10}, "cpu")
+    figures = report.engine_figures(
+        measured, 0.002, Ceilings(0.0, wide={"float32": 5e10}, narrow={"float32": 2e10}), "cpu"
+    )
     assert figures["native_over_dgl_built"] == pytest.approx(4.0)
     assert figures["native_over_dgl_cached"] == pytest.approx(3.0)
     assert figures["loading_share"] == pytest.approx(0.01)

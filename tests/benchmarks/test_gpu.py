@@ -45,8 +45,8 @@ def content(events: EventTensors, target: torch.Tensor) -> dict[str, Any]:
 
 def test_all_plain_forms_are_measured_and_kept_part_by_part(content: dict[str, Any]) -> None:
     assert content["failed"] == []
-    found = [(step["form"], step["batch"], step["members"]) for step in content["steps"]]
-    assert found == [
+    cases = [(step["form"], step["batch"], step["members"]) for step in content["steps"]]
+    assert cases == [
         ("eager", 16, 1), ("captured", 16, 1), ("geometric", 16, 1), ("captured", 32, 1), ("captured", 8, 2),
     ]  # fmt: skip
     assert [training["members"] for training in content["trainings"]] == [1, 2]
@@ -127,8 +127,8 @@ def test_every_form_has_the_gradient_of_the_network(
     form: forms.Form, batch: int, members: int, events: EventTensors, target: torch.Tensor
 ) -> None:
     case = Case(form, "float32", batch, members)
-    found, exact = forms.gradient_of(case, events, target), forms.exact_gradient_of(case, events, target)
-    assert float((found.double() - exact).norm() / exact.norm()) < 1e-5
+    gradient, exact = forms.gradient_of(case, events, target), forms.exact_gradient_of(case, events, target)
+    assert float((gradient.double() - exact).norm() / exact.norm()) < 1e-5
 
 
 def test_a_form_without_packs_says_so(events: EventTensors, target: torch.Tensor) -> None:

@@ -21,7 +21,7 @@ from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import train
-from breakeven.training.workers import ALONE
+from breakeven.training.training import Training
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.pretraining import load_events, recipe_of
 
@@ -79,7 +79,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
 
     events, train_sample, validation_sample, n_outputs = load_events(job, "cpu")
     alone = build(n_outputs, seed=job.settings.seed)
-    result = train(alone, events, train_sample, validation_sample, recipe_of(job), workers=ALONE)
+    result = train(Training(alone, events, train_sample, validation_sample, recipe_of(job)))
     for epoch, together in zip(result.curve, made.facts["curve"], strict=True):
         assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
         assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)
@@ -89,6 +89,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
     )
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     job = pretraining_job(datasets, tmp_path, workers=2, epochs=4)
     killed = []
@@ -105,13 +106,17 @@ def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     made = pretraining.pretrain(job, resources, tmp_path / "storage", kill_once)
     assert killed and len(made.facts["curve"]) == 4
     quiet = pretraining.pretrain(
-        replace(job, hash="f" * 16, backbone=tmp_path / "quiet"), resources, tmp_path / "storage", lambda _: None
+        replace(job, identity={"kind": "a quiet one"}, backbone=tmp_path / "quiet"),
+        resources,
+        tmp_path / "storage",
+        lambda _: None,
     )
     assert [epoch["validation_loss"] for epoch in made.facts["curve"]] == pytest.approx(
         [epoch["validation_loss"] for epoch in quiet.facts["curve"]], rel=1e-4
     )
 
 
+@pytest.mark.slow
 def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
     study = Study(pretraining=Pretraining(objectives=()), finetuning=FINETUNING, search=Search(trials=0))
     study = replace(study, finetuning=replace(FINETUNING, seeds=8))
@@ -123,13 +128,13 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
         return TrialJob(trial, study.network, study.finetuning, datasets, None, tmp_path / "ledger", "cpu", "abc")
 
     def killed_at_the_first_try(job, check):
-        from breakeven.work.trial import train_and_judge
+        from breakeven.work.trial import train_and_evaluate
 
         mark = tmp_path / f"tried-{job.trial.seed}"
         if job.trial.seed in (3, 6) and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return train_and_judge(job, check)
+        return train_and_evaluate(job, check)
 
     slots, held = finetuning.slots_of(resources, gpu_share=1.0)
     finetuning.finetune(queue, job_of, slots, held, tmp_path / "tune", killed_at_the_first_try)

@@ -18,7 +18,7 @@ from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Study, task
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
-from breakeven.work.trial import run_pack, train_and_judge
+from breakeven.work.trial import run_pack, train_and_evaluate
 
 STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
@@ -41,14 +41,14 @@ def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp
             job_for(datasets, tmp_path / "pack", 3)]  # fmt: skip
     files, _ = run_pack(jobs)
     ledger = Ledger(tmp_path / "pack").read(files)
-    found = [ledger.get(job.trial.hash) for job in jobs]
-    assert [record["outcome"] for record in found] == ["finished", "failed", "finished"]
-    assert found[1]["reason"].startswith("NonFinite") and not found[1]["retry"]
-    for job, record in zip(jobs, found, strict=True):
+    tried = [ledger.get(job.trial.hash) for job in jobs]
+    assert [record["outcome"] for record in tried] == ["finished", "failed", "finished"]
+    assert tried[1]["reason"].startswith("NonFinite") and not tried[1]["retry"]
+    for job, record in zip(jobs, tried, strict=True):
         if record["outcome"] == "finished":
             alone = run_alone(replace(job, ledger=tmp_path / "alone"))
             assert alone["metrics"]["test_loss"] == record["metrics"]["test_loss"]
-    assert ledger.refresh().records() == found  # nothing else was written
+    assert ledger.refresh().records() == tried  # nothing else was written
 
 
 def test_running_out_of_memory_is_one_members_own(datasets, tmp_path):
@@ -80,9 +80,9 @@ def test_a_training_that_takes_too_long_ends_and_says_so(datasets, tmp_path):
     slow = job_for(datasets, tmp_path, 1, epochs=100_000, patience=100_000, trial_seconds=1.5)
     quick = job_for(datasets, tmp_path, 2)
     ledger = Ledger(tmp_path).read(run_pack([slow, quick])[0])
-    found = ledger.get(slow.trial.hash)
-    assert found["outcome"] == "failed" and "not done after 1.5 s (finetuning.trial-seconds)" in found["reason"]
-    assert found["time_limit"] == 1.5 and not found["retry"] and found["device_seconds"] > 0.0
+    tried = ledger.get(slow.trial.hash)
+    assert tried["outcome"] == "failed" and "not done after 1.5 s (finetuning.trial-seconds)" in tried["reason"]
+    assert tried["time_limit"] == 1.5 and not tried["retry"] and tried["device_seconds"] > 0.0
     assert ledger.finished(quick.trial.hash)
 
 
@@ -128,12 +128,12 @@ def test_a_call_that_never_comes_back_takes_its_process_but_no_record(datasets, 
     assert worker.exitcode == 1
     ledger = Ledger(tmp_path).refresh()
     assert ledger.finished(jobs[0].trial.hash) and ledger.get(jobs[2].trial.hash) is None
-    found = ledger.get(jobs[1].trial.hash)
-    assert found["outcome"] == "failed" and "not done after 0.5 s" in found["reason"] and found["wall_seconds"] > 0.5
+    tried = ledger.get(jobs[1].trial.hash)
+    assert tried["outcome"] == "failed" and "not done after 0.5 s" in tried["reason"] and tried["wall_seconds"] > 0.5
 
 
 def test_a_limit_changes_no_number(datasets, tmp_path):
-    free, limited = (train_and_judge(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
+    free, limited = (train_and_evaluate(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
     assert free["metrics"]["test_loss"] == limited["metrics"]["test_loss"]
     assert job_for(datasets, tmp_path, 1).trial.hash == job_for(datasets, tmp_path, 1, trial_seconds=9.0).trial.hash
 
@@ -157,7 +157,7 @@ def test_a_dead_worker_was_at_the_first_trial_that_it_had_claimed(datasets, tmp_
     assert searcher._at_work(jobs, {}) == (first, 0.0, ""), "held to the first, though it may never have begun"
     with ledger.claim(second):
         sum(range(1_000_000))
-    found, spent, worker = searcher._at_work(jobs, {first: {}})
-    assert found == second and spent > 0.0 and str(os.getpid()) in worker
+    tried, spent, worker = searcher._at_work(jobs, {first: {}})
+    assert tried == second and spent > 0.0 and str(os.getpid()) in worker
     ledger.claim_path(second).unlink()
     assert searcher._at_work(jobs, {first: {}, second: {}})[0] is None, "it ended itself after a record"

@@ -10,16 +10,16 @@ from breakeven.physics import truth
 
 
 def test_arrays_are_the_events_of_the_shards(datasets):
-    found = arrays.open_arrays(datasets["WH"])
+    flat = arrays.open_arrays(datasets["WH"])
     tables = [store.read_shard(path)[0] for path in datasets["WH"].paths()]
     pt = np.concatenate([objects.objects_of(table).pt for table in tables])
-    assert found.n_events == datasets["WH"].n_events
-    np.testing.assert_array_equal(found.nodes[:, 0], pt)
-    np.testing.assert_allclose(found.nodes[:, 3], pt * np.cosh(found.nodes[:, 1]), rtol=1e-6)
-    np.testing.assert_array_equal(found.nodes[found.offsets[1:] - 1, 6], 4)  # MET is the last object of each event
+    assert flat.n_events == datasets["WH"].n_events
+    np.testing.assert_array_equal(flat.nodes[:, 0], pt)
+    np.testing.assert_allclose(flat.nodes[:, 3], pt * np.cosh(flat.nodes[:, 1]), rtol=1e-6)
+    np.testing.assert_array_equal(flat.nodes[flat.offsets[1:] - 1, 6], 4)  # MET is the last object of each event
     labels = np.concatenate([truth.labels(objects.truth_of(table)) for table in tables])
-    np.testing.assert_array_equal(found.labels, labels)
-    assert isinstance(found.nodes, np.memmap)
+    np.testing.assert_array_equal(flat.labels, labels)
+    assert isinstance(flat.nodes, np.memmap)
 
 
 def test_shards_of_other_events_than_were_planned_are_not_opened(datasets, tmp_path):
@@ -52,18 +52,18 @@ def test_selecting_nothing_gives_no_events(datasets):
 
 
 def test_every_event_is_in_exactly_one_split(datasets):
-    found = arrays.open_arrays(datasets["ZH"])
-    rows = np.concatenate([found.rows(split) for split in Split])
-    assert sorted(rows) == list(range(found.n_events))
+    flat = arrays.open_arrays(datasets["ZH"])
+    rows = np.concatenate([flat.rows(split) for split in Split])
+    assert sorted(rows) == list(range(flat.n_events))
 
 
 def test_a_feature_that_is_not_finite_is_named(datasets):
     table, _ = store.read_shard(datasets["WH"].paths()[0])
-    found = objects.objects_of(table)
-    pt = found.pt.copy()
-    pt[found.counts[0]] = np.nan  # the first object of event 1
+    flat = objects.objects_of(table)
+    pt = flat.pt.copy()
+    pt[flat.counts[0]] = np.nan  # the first object of event 1
     bad = objects.to_table(
-        type(found)(**{**vars(found), "pt": pt}), objects.truth_of(table), table["hard_event"].to_numpy()
+        type(flat)(**{**vars(flat), "pt": pt}), objects.truth_of(table), table["hard_event"].to_numpy()
     )
     with pytest.raises(store.CorruptDataset, match="mine: event 1 has pt = nan"):
         arrays.things_of(bad, objects.OBJECTS, "mine")

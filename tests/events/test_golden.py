@@ -44,7 +44,7 @@ def test_seed_of_a_shard():
 
 
 def test_content_of_events():
-    found = Objects(
+    reconstructed = Objects(
         counts=np.array([2, 1, 3]),
         kind=np.array([0, 4, 4, 1, 2, 4], np.int8),
         pt=np.array([30.5, 12, 7, 40, 20.25, 15], np.float32),
@@ -63,7 +63,7 @@ def test_content_of_events():
         top1=heavy[::-1].copy(),
         top2=heavy * 0,
     )
-    table = objects.to_table(found, true, np.array([7, 8, 9]))
+    table = objects.to_table(reconstructed, true, np.array([7, 8, 9]))
     assert schema.content_hash(table, objects.OBJECTS) == "3b53a11f258c32b6"
     assert schema.content_hash(table.slice(1), objects.OBJECTS) == schema.content_hash(
         objects.to_table(objects.objects_of(table.slice(1)), objects.truth_of(table.slice(1)), np.array([8, 9])),

@@ -156,8 +156,8 @@ def test_the_one_manifest_of_an_older_runs_folder_is_opened(datasets, tmp_path):
     shutil.rmtree(old / "manifests")
     (old / "manifest.json").write_text(json.dumps(datasets["WH"].manifest))
     assert store.open_dataset(old).hash == store.open_dataset(old, datasets["WH"].hash).hash == datasets["WH"].hash
-    found = store.find_dataset(tmp_path, "WH", datasets["WH"].hash)
-    assert found is not None and found.manifest == datasets["WH"].manifest
+    dataset = store.find_dataset(tmp_path, "WH", datasets["WH"].hash)
+    assert dataset is not None and dataset.manifest == datasets["WH"].manifest
     with pytest.raises(FileNotFoundError, match=r"0123\.json"):
         store.open_dataset(old, "0123")
 

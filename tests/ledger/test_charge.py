@@ -25,10 +25,10 @@ def test_a_record_is_charged_once(facts, charge):
 
 def test_a_frame_is_charged_as_its_records_are():
     rows = [{**facts, "device_seconds": 5.0, "wasted_seconds": 2.0} for facts, _ in CASES]
-    found = charges_of(pd.DataFrame(rows, index=range(10, 16)))
+    table = charges_of(pd.DataFrame(rows, index=range(10, 16)))
     charges = [charge for _, charge in CASES]
     for name in ("useful", "search", "stopped", "wasted", "searched", "worked"):
-        assert found[name].to_dict() == {10 + i: getattr(one, name) for i, one in enumerate(charges)}
+        assert table[name].to_dict() == {10 + i: getattr(one, name) for i, one in enumerate(charges)}
     assert charges_of(pd.DataFrame(rows)[:0]).sum().sum() == 0.0
 
 

@@ -141,8 +141,7 @@ def test_a_process_number_used_again_is_another_process(tmp_path):
         heartbeat = tmp_path / "drivers" / one.owner
         with leases(tmp_path, patience=1000) as two:
             assert not two.take("a")
-            one._stop.set()
-            one._thread.join()
+            one._heart.stop()
             heartbeat.write_text(heartbeat.read_text().replace(lease._born(os.getpid()), "1"))
             time.sleep(two.beat_seconds)
             assert two.take("a")
@@ -196,8 +195,7 @@ def test_one_of_many_takes_over(tmp_path):
 def test_a_driver_that_slept_through_a_takeover_has_lost_the_lease(tmp_path, clock):
     with leases(tmp_path) as one, leases(tmp_path) as two:
         assert one.take("a") and not two.take("a")
-        one._stop.set()  # it stands still: stopped, or cut off from the disk
-        one._thread.join()
+        one._heart.stop()  # it stands still: stopped, or cut off from the disk
         assert taken_after_patience(two, "a", clock)
         assert not one.take("a")
         one.release("a")
@@ -212,15 +210,16 @@ def test_a_lease_without_a_name_is_given_time(tmp_path, clock):
         assert taken_after_patience(mine, "a", clock)
 
 
-def test_waiting_ends_when_the_work_is_done_or_left(tmp_path):
+def test_waiting_ends_when_the_work_is_done_or_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.01)
     done = tmp_path / "done"
     with leases(tmp_path) as mine:
         assert mine.wait("a", done.exists) and mine.wait("a", done.exists)
         with other_driver(tmp_path, ["b", "c"]) as process:
             looks = iter([False, False, True])
-            assert not mine.wait("b", lambda: next(looks), 0.01)
+            assert not mine.wait("b", lambda: next(looks))
             process.kill()
-            assert mine.wait("c", done.exists, 0.01)
+            assert mine.wait("c", done.exists)
         done.touch()
         assert not mine.wait("d", done.exists) and not (tmp_path / "leases" / "d.1").exists()
 
@@ -250,7 +249,7 @@ def test_a_disk_that_takes_no_heartbeat_is_told(tmp_path, monkeypatch):
         time.sleep(PATIENCE)
         with pytest.raises(OSError, match="No space left"):
             mine.take("b")
-        assert mine._thread.is_alive()
+        assert mine._heart._thread.is_alive()
 
 
 def test_what_drivers_are_at(tmp_path):
@@ -261,9 +260,9 @@ def test_what_drivers_are_at(tmp_path):
         watcher = Leases(tmp_path)
         while [driver.doing for driver in watcher.drivers() if driver.study] != [one.doing]:
             time.sleep(0.01)
-        found = {driver.owner: driver for driver in watcher.drivers()}
-        assert set(found) == {one.owner, two.owner} and all(driver.alive for driver in found.values())
-        assert found[one.owner].study == "mine" and found[one.owner].pid == os.getpid()
+        drivers = {driver.owner: driver for driver in watcher.drivers()}
+        assert set(drivers) == {one.owner, two.owner} and all(driver.alive for driver in drivers.values())
+        assert drivers[one.owner].study == "mine" and drivers[one.owner].pid == os.getpid()
         assert watcher.held() == {"a": one.owner}
         sizes = {path.stat().st_size for path in (tmp_path / "drivers").iterdir()}
         assert sizes == {1024}

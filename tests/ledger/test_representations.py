@@ -17,11 +17,11 @@ def layers():
 
 def test_layers_come_back_in_their_order_in_half_precision(tmp_path, layers):
     kept = Representations(tmp_path)
-    found = kept.read("abc", kept.write("abc", layers))
-    assert list(found) == list(layers)
+    back = kept.read("abc", kept.write("abc", layers))
+    assert list(back) == list(layers)
     for name, layer in layers.items():
-        assert found[name].dtype == np.float32
-        np.testing.assert_allclose(found[name], layer, rtol=1e-3)
+        assert back[name].dtype == np.float32
+        np.testing.assert_allclose(back[name], layer, rtol=1e-3)
 
 
 def test_a_second_try_replaces_the_first(tmp_path, layers):

@@ -8,13 +8,13 @@ def test_it_says_what_was_held_even_before_it_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(reservation, "BEAT_SECONDS", 0.01)
     with Reservation(tmp_path, "driver-finetuning", "mine", "finetuning", "cuda", 2.5) as held:
         held.measured = lambda: {"idle_seconds": {"starting": 1.0}}
-        while not (found := reservations(tmp_path, "mine")) or not found[0]["idle_seconds"]:
+        while not (ours := reservations(tmp_path, "mine")) or not ours[0]["idle_seconds"]:
             pass
         held.used_seconds = 7.0
     last = reservations(tmp_path, "mine")[0]
     assert last["used_seconds"] == 7.0 and last["devices"] == 2.5 and last["idle_seconds"] == {"starting": 1.0}
-    assert last["reserved_seconds"] >= found[0]["reserved_seconds"] > 0
-    assert last["closed"] and not found[0]["closed"], "a killed driver does not close it"
+    assert last["reserved_seconds"] >= ours[0]["reserved_seconds"] > 0
+    assert last["closed"] and not ours[0]["closed"], "a killed driver does not close it"
     assert reservations(tmp_path, "another") == []
 
 

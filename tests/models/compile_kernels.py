@@ -20,7 +20,7 @@ from triton.backends.compiler import GPUTarget
 
 from breakeven.models import build
 from breakeven.models.gpu import engine as engines
-from breakeven.models.gpu import passes, tiles
+from breakeven.models.gpu import networks, tiles
 from breakeven.models.gpu.launch import Launch, compile_all
 
 PROCESSORS = 108
@@ -46,20 +46,20 @@ class Card:
 
 
 def launches(precision: str) -> list[Launch]:
-    """Those of a step of each of BATCHES on such a card, and of an evaluation."""
+    """Those of a step of each of BATCHES on such a card, and of a prediction."""
     table = tiles.table
     engines.table = lambda _, precision: table(False, precision)
     engines.processors = lambda device: PROCESSORS
-    products = passes.products
-    passes.products = lambda precision, _: products(precision, torch.device("cuda"))
+    products = networks.products
+    networks.products = lambda precision, _: products(precision, torch.device("cuda"))
     offsets = torch.arange(0, 606, 6)
-    room = {"most_nodes": 50, "most_edges": 100, "objective": "multilabel"}
-    found = []
+    of_all = []
     for batch in BATCHES:
         model = build(41)
-        engine = engines.Engine([model], torch.rand(600, 7), offsets, batch=batch, precision=precision, **room)
-        found.extend(engine.launches)
-    return found
+        events = torch.rand(600, 7), offsets, networks.Room(1, batch, 50, 100)
+        engine = engines.Engine([model], *events, objective="multilabel", precision=precision)
+        of_all.extend(engine.launches)
+    return of_all
 
 
 def resources(binary: bytes) -> dict[str, int]:
@@ -86,7 +86,7 @@ def main() -> None:
         kernel = source.compile()
         print(json.dumps({"name": source.name, "shared": kernel.metadata.shared, **resources(kernel.asm["cubin"])}))
     for launch in wanted:
-        launch.kernel.warmup(**launch.arguments, **launch.constants, grid=launch.grid)
+        launch.kernel.warmup(**launch.arguments, grid=launch.grid)
     more = set(cache.rglob("*")) - compiled
     if more:
         sys.exit(f"compile_all had not compiled all that a launch asks for: {sorted(map(str, more))}")

@@ -53,7 +53,7 @@ def random_events(counts: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tenso
 
 def network(dtype: torch.dtype = torch.float32, **options: Any) -> EventNetwork:
     model = build(5, seed=3, **options)
-    model.measure_scaling(*random_events((3, 1, 20, 7, 2), seed=9))
+    model.fit_scaling([random_events((3, 1, 20, 7, 2), seed=9)])
     with torch.no_grad():  # so that no norm is the identity and no gradient is zero by chance
         for name, parameter in model.named_parameters():
             if "norm" in name:
@@ -72,8 +72,8 @@ def output_and_gradients(
     weights = torch.linspace(-1.0, 2.0, output.numel(), dtype=output.dtype).view_as(output)
     parameters = model.backbone_parameters()
     gradients = torch.autograd.grad((output * weights).sum(), parameters, allow_unused=True)
-    found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
-    return output.detach(), found
+    dense = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+    return output.detach(), dense
 
 
 @pytest.mark.parametrize("options", [{}, {"shared_blocks": True}, {"iterations": 1}], ids=str)

@@ -21,9 +21,9 @@ from torch import Tensor
 from breakeven.models import build
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.gpu import _refusal_of_card, refusal, serves
-from breakeven.models.gpu import engine as engines
 from breakeven.models.gpu.engine import Engine
 from breakeven.models.gpu.kernels.mlp import add_product_with_ones
+from breakeven.models.gpu.networks import Room
 from breakeven.models.stacked import StackedNetwork
 from breakeven.training.objectives import named_objective
 
@@ -47,7 +47,7 @@ def random_events(sizes: Sequence[int], seed: int = 0) -> tuple[Tensor, Tensor]:
 def network(n_outputs: int, seed: int = 0, **options: Any) -> EventNetwork:
     """A network none of whose parameters and statistics is trivial."""
     model = build(n_outputs, seed=seed, **options)
-    model.measure_scaling(*random_events((3, 1, 8 + seed, 2), seed=50 + seed))
+    model.fit_scaling([random_events((3, 1, 8 + seed, 2), seed=50 + seed)])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or "bias" in name:
@@ -71,16 +71,10 @@ def make_engine(models: Sequence[EventNetwork], objective: str, batches: Sequenc
     """An engine on the events of SIZES, ready for a step on the event numbers in `batches`."""
     nodes, offsets = random_events(SIZES)
     sizes = [torch.tensor([SIZES[event] for event in own], dtype=torch.int64) for own in batches]
-    engine = Engine(
-        models,
-        nodes,
-        offsets,
-        objective=objective,
-        batch=batch,
-        most_nodes=max(int(size.sum()) for size in sizes),
-        most_edges=max(int((size * (size - 1)).sum()) for size in sizes),
-        precision="float32",
-    )
+    most_nodes = max(int(size.sum()) for size in sizes)
+    most_edges = max(int((size * (size - 1)).sum()) for size in sizes)
+    room = Room(len(models), batch, len(models) * most_nodes, len(models) * most_edges)
+    engine = Engine(models, nodes, offsets, room, objective=objective, precision="float32")
     engine.index.fill_(10**9)  # slots without an event are not read
     for k, own in enumerate(batches):
         engine.index[k, : len(own)] = torch.tensor(own, dtype=torch.int64)
@@ -114,15 +108,15 @@ def expected_step(model: EventNetwork, objective: str, index: Sequence[int], k: 
     return float(loss.detach()), torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
+def relative(values: Tensor, expected: Tensor) -> float:
     """The distance over the length of what is expected."""
-    return float((found.double() - expected).norm() / expected.norm())
+    return float((values.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(
     ("objective", "batches", "options"),
     [
-        ("multiclass", [(2, 1, 0)], {}),
+        ("multiclass", [(3, 1, 0)], {}),
         ("multilabel", [(3, 4)], {"log_momenta": False, "iterations": 2}),
         ("binary", [(4, 1, 6, 0), (7,)], {"shared_blocks": True, "iterations": 2}),
         pytest.param("binary", [(5, 1), ()], {"iterations": 1}, id="60 objects, and a network without events"),
@@ -134,7 +128,6 @@ def test_loss_and_gradient_are_those_of_float64(
     models = [network(OUTPUTS[objective], seed=k, **options) for k in range(len(batches))]
     engine = make_engine(models, objective, batches, batch=4)
     engine.backward()
-    engine.check_room()
     for k, (model, index) in enumerate(zip(models, batches, strict=True)):
         if not index:
             assert engine.loss[k] == 0.0 and not engine.gradient[k].any()
@@ -149,25 +142,13 @@ def test_loss_and_gradient_are_those_of_float64(
             assert float((engine.gradient[k, part].double() - gradient[part]).norm()) < 1e-3 * scale, name
 
 
-def test_outputs_and_representations_are_the_models() -> None:
+def test_outputs_are_the_models() -> None:
     models = [network(12, seed=k, iterations=2) for k in range(2)]
     engine = make_engine(models, "multiclass", [(1, 0), (4, 3, 7)], batch=3)
     predicted = engine.predict()
     for k, index in enumerate([(1, 0), (4, 3, 7)]):
         exact = in_float64(models[k])(*events_of(index)).detach()
         assert relative(predicted[k, : len(index)], exact) < 1e-5
-    index = (2, 1, 7)
-    exact = in_float64(models[1])
-    assert relative(engine.outputs(1, torch.tensor(index)), exact(*events_of(index)).detach()) < 1e-5
-    assert relative(engine.represent(1, torch.tensor(index)), exact.represent(*events_of(index)).detach()) < 1e-5
-
-
-def test_evaluation_in_parts_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = make_engine([network(1, iterations=1)], "binary", [(0,)], batch=1)
-    whole = engine.represent(0, torch.tensor([0, 1, 3, 4, 7]))
-    monkeypatch.setattr(engines, "_EVALUATION_SLOTS", 2)
-    assert torch.equal(engine.represent(0, torch.tensor([0, 1, 3, 4, 7])), whole)
-    assert engine.represent(0, torch.tensor([], dtype=torch.int64)).shape == (0, 64)
 
 
 def test_adam_is_torchs_with_rates_and_steps_of_each_network() -> None:
@@ -196,8 +177,6 @@ def test_adam_is_torchs_with_rates_and_steps_of_each_network() -> None:
                 optimiser.step()
     assert engine.steps.tolist() == [4.0, 2.0, 4.0]
     torch.testing.assert_close(engine.weights, StackedNetwork(models).stack.weights.detach(), rtol=0, atol=3e-7)
-    engine.reset(0)
-    assert engine.steps.tolist() == [0.0, 2.0, 4.0] and not engine.first[0].any() and engine.second[1].any()
 
 
 def test_a_nan_stays_in_its_network() -> None:
@@ -215,8 +194,8 @@ def test_a_nan_stays_in_its_network() -> None:
 def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() -> None:
     models = [network(1, seed=k, iterations=1) for k in range(2)]
     engine = make_engine(models, "binary", [(0, 1), (4, 1)], batch=2)  # room for 2 x 4 nodes and 2 x 6 edges
-    engine.check_room()
-    buffers = engine._batch.pairs["receiver"], engine._batch.event_of, engine._batch.features["edges"]
+    made_by = engine.launches[1].arguments
+    buffers = [made_by[name] for name in ("receiver", "event_of", "edge_features")]
     for buffer in buffers:  # a page of its own behind each: the interpreter writes wherever it is told to
         grown = torch.full((len(buffer) + 4096, *buffer.shape[1:]), 77, dtype=buffer.dtype)
         buffer.set_(grown.untyped_storage(), 0, buffer.shape, buffer.stride())
@@ -226,33 +205,27 @@ def test_a_batch_without_room_is_void_and_writes_nothing_beyond_its_buffers() ->
     for buffer in buffers:
         behind = torch.empty(0, dtype=buffer.dtype).set_(buffer.untyped_storage())[buffer.numel() :]
         assert bool((behind == 77).all())
-    with pytest.raises(ValueError, match="66 nodes and 3548 edges where there is room for 8 and 12"):
-        engine.check_room()
 
 
-def test_weights_and_scaling_go_in_and_out_in_the_order_of_stacked_networks() -> None:
+def test_weights_lie_in_the_order_of_stacked_networks() -> None:
     models = [network(12, seed=k) for k in range(2)]
     engine = make_engine(models, "multiclass", [(0,), (1,)], batch=1)
     assert torch.equal(engine.weights, StackedNetwork(models).stack.weights.detach())
-    other = build(12, seed=9)
-    engine.copy_to(1, other)
-    assert all(torch.equal(value, models[1].state_dict()[name]) for name, value in other.state_dict().items())
     engine.load(0, models[1])
     assert torch.equal(engine.weights[0], engine.weights[1])
 
 
 def test_what_cannot_be_served_is_said() -> None:
     model = network(12, iterations=1)
-    nodes, offsets = random_events(SIZES)
-    options = {"objective": "multiclass", "batch": 2, "most_nodes": 4, "most_edges": 20, "precision": "float32"}
+    events, options = (*random_events(SIZES), Room(1, 2, 4, 20)), {"objective": "multiclass", "precision": "float32"}
     with pytest.raises(ValueError, match="choose another batch size"):
-        Engine([model], nodes, offsets, **{**options, "most_edges": 2**31})
+        Room(1, 2, 4, 2**31)
     with pytest.raises(ValueError, match="objective is 'xbb'"):
-        Engine([model], nodes, offsets, **{**options, "objective": "xbb"})
+        Engine([model], *events, objective="xbb", precision="float32")
     with pytest.raises(ValueError, match="several configurations"):
-        Engine([model, network(12, iterations=2)], nodes, offsets, **options)
+        Engine([model, network(12, iterations=2)], *events, **options)
     with pytest.raises(ValueError, match="hidden width of 64, this model has 32"):
-        Engine([network(12, hidden=32)], nodes, offsets, **options)
+        Engine([network(12, hidden=32)], *events, **options)
     assert _refusal_of_card("A100", (8, 0), "bfloat16") is None
     assert "compute capability 9.0 or higher; A100 has 8.0" in str(_refusal_of_card("A100", (8, 0), "tf32"))
     assert "choose bfloat16 or tf32" in str(_refusal_of_card("H200", (9, 0), "float32"))
@@ -276,8 +249,8 @@ def compiled(capability: str, precision: str, cache: Path, *kernels: str) -> lis
 
 
 def test_what_is_compiled_ahead_is_what_a_launch_asks_for(tmp_path: Path) -> None:
-    found = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
-    assert sorted(kernel["name"] for kernel in found) == [*3 * ["edge_sums"], "lay_out"]
+    kernels = compiled("9.0", "bfloat16", tmp_path, "lay_out", "edge_sums")
+    assert sorted(kernel["name"] for kernel in kernels) == [*3 * ["edge_sums"], "lay_out"]
 
 
 KEYS = """
@@ -300,39 +273,39 @@ def test_a_kernel_has_the_same_key_whatever_was_launched_before() -> None:
         f"breakeven.models.gpu.kernels.{name}"
         for name in ("encoder.encoder_forward", "edges.edges_forward", "dense.dense_backward", "head.head_backward")
     ]
-    found = {
+    keys = {
         subprocess.run(
             [sys.executable, "-c", KEYS, *order], env=environment, capture_output=True, text=True, check=True
         ).stdout
         for order in (kernels, kernels[::-1])
     }
-    assert len(found) == 1 and "encoder_forward=" in found.pop()
+    assert len(keys) == 1 and "encoder_forward=" in keys.pop()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("capability", "precision"), SPILLED)
 def test_kernels_fit_the_card(capability: str, precision: str, tmp_path: Path) -> None:
-    found = compiled(capability, precision, tmp_path)
-    assert {kernel["name"] for kernel in found} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
-    for kernel in found:
+    kernels = compiled(capability, precision, tmp_path)
+    assert {kernel["name"] for kernel in kernels} >= {"edges_forward", "edges_backward", "dense_backward", "adam"}
+    for kernel in kernels:
         assert kernel["shared"] <= SHARED[capability], kernel
         assert kernel["stack"] <= SPILLED[capability, precision], kernel
 
 
 @triton.jit
-def _sums_as_product(values, found, n):
+def _sums_as_product(values, sums, n):
     row = tl.arange(0, 16)
     rows = tl.load(values + row[:, None] * 64 + tl.arange(0, 64)[None, :], mask=row[:, None] < n, other=0.0)
     total = tl.zeros([16, 64], tl.float32)
     for vector in tl.static_range(2):
         total = add_product_with_ones(total, 3 * vector, rows * (vector + 1), row < n, tl.float32, "ieee")
-    tl.store(found + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
+    tl.store(sums + row[:, None] * 64 + tl.arange(0, 64)[None, :], total)
 
 
 def test_sums_as_products_are_sums() -> None:
     """The form that bfloat16 takes, which cannot be interpreted itself."""
-    values, found = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
-    _sums_as_product[(1,)](values, found, 11)
-    torch.testing.assert_close(found[0], values[:11].sum(0))
-    torch.testing.assert_close(found[3], 2.0 * values[:11].sum(0))
-    assert int((found != 0).any(1).sum()) == 2
+    values, sums = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(16, 64)
+    _sums_as_product[(1,)](values, sums, 11)
+    torch.testing.assert_close(sums[0], values[:11].sum(0))
+    torch.testing.assert_close(sums[3], 2.0 * values[:11].sum(0))
+    assert int((sums != 0).any(1).sum()) == 2

@@ -39,7 +39,7 @@ def random_events(counts: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tenso
 def pair_of_engines(**options: Any) -> tuple[EventNetwork, GraphNetworkDGL]:
     """Both engines in float64 with equal weights and measured scaling."""
     native = build(5, seed=1, **options).double()
-    native.measure_scaling(*random_events((3, 1, 20, 7, 2), seed=9))
+    native.fit_scaling([random_events((3, 1, 20, 7, 2), seed=9)])
     reference = build(5, "dgl", seed=2, **options).double()
     assert isinstance(reference, GraphNetworkDGL)
     load_weights(reference, native.state_dict(), source="the native engine")
@@ -52,8 +52,8 @@ def outputs_and_gradients(model: EventNetwork, nodes: Tensor, offsets: Tensor) -
     weights = torch.linspace(-1.0, 2.0, outputs.numel(), dtype=outputs.dtype).view_as(outputs)
     (outputs * weights + outputs.square()).sum().backward()
     zeros = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return outputs.detach(), zeros | found
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return outputs.detach(), zeros | gradients
 
 
 @pytest.mark.parametrize("counts", BATCHES, ids=str)
@@ -137,7 +137,7 @@ def test_scaling_standardises_and_travels_with_the_weights() -> None:
     nodes, offsets = random_events(tuple(range(1, 12)), seed=3)
     nodes[0, 0] = nodes[0, 3] = 1e-4
     model = build(2).double()
-    model.measure_scaling(nodes, offsets)
+    model.fit_scaling([(nodes, offsets)])
     scaled = model.scaling.nodes(nodes)
     torch.testing.assert_close(scaled.mean(0), torch.zeros(7, dtype=torch.float64), atol=1e-6, rtol=0)
     torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(7, dtype=torch.float64), atol=1e-5, rtol=0)
@@ -152,7 +152,7 @@ def test_a_feature_that_never_varies_is_only_shifted() -> None:
     nodes, offsets = random_events((4, 4))
     nodes[:, 4] = 1.0
     model = build(1)
-    model.measure_scaling(nodes.float(), offsets)
+    model.fit_scaling([(nodes.float(), offsets)])
     assert float(model.scaling.node_std[4]) == 1.0
     assert float(model.scaling.global_std) == 1.0
     assert bool(torch.isfinite(model(nodes.float(), offsets)).all())
@@ -161,10 +161,10 @@ def test_a_feature_that_never_varies_is_only_shifted() -> None:
 def test_scaling_refuses_nothing_and_the_not_finite() -> None:
     nodes, offsets = random_events((3,))
     with pytest.raises(ValueError, match="there are none"):
-        build(1).measure_scaling(nodes[:0], offsets[:1])
+        build(1).fit_scaling([(nodes[:0], offsets[:1])])
     nodes[1, 1] = math.nan
     with pytest.raises(ValueError, match="not finite"):
-        build(1).measure_scaling(nodes, offsets)
+        build(1).fit_scaling([(nodes, offsets)])
 
 
 def test_misfitting_weights_are_listed_and_change_nothing() -> None:

@@ -18,9 +18,9 @@ from breakeven.models.onnx_export import INPUTS, OUTPUTS, NoOnnx, export_onnx, f
 @pytest.mark.parametrize("counts", [(1,), (4,), (1, 1), (3, 1, 5, 2), (30, 1, 7)])
 def test_the_graph_from_a_mask_is_the_graph(counts: tuple[int, ...]) -> None:
     offsets = torch.tensor([0, *counts]).cumsum(0)
-    found, expected = fully_connected_by_mask(offsets), fully_connected(offsets)
+    written, expected = fully_connected_by_mask(offsets), fully_connected(offsets)
     for name in ("receiver", "sender", "event_of_node", "nodes_per_event"):
-        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+        assert torch.equal(getattr(written, name), getattr(expected, name)), name
 
 
 @pytest.mark.timeout(300)
@@ -28,18 +28,18 @@ def test_the_exported_network_gives_what_torch_gives(datasets: dict[str, Dataset
     arrays = open_arrays(datasets["WH"])
     nodes, offsets = torch.from_numpy(np.array(arrays.nodes)), torch.from_numpy(np.array(arrays.offsets))
     model = build(12, seed=3, shared_blocks=True)
-    model.measure_scaling(nodes, offsets)
+    model.fit_scaling([(nodes, offsets)])
     export_onnx(model, tmp_path / "backbone.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["backbone.onnx"], "one file, with its weights in it"
     session = onnxruntime.InferenceSession(tmp_path / "backbone.onnx")
     for first, last in ((0, len(offsets) - 1), (7, 8)):
         here = nodes[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first]
         inputs = {name: tensor.numpy() for name, tensor in zip(INPUTS, here, strict=True)}
-        found = session.run(list(OUTPUTS), inputs)
+        written = session.run(list(OUTPUTS), inputs)
         with torch.no_grad():
             represented = model.represent(*here)
             expected = represented, model.head(represented)
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip(written, expected, strict=True):
             assert one.shape == other.shape
             np.testing.assert_allclose(one, other.numpy(), rtol=1e-4, atol=1e-5)
 

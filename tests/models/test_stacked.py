@@ -32,15 +32,15 @@ def random_events(counts: tuple[int, ...], seed: int) -> Tensor:
 
 
 def networks(n: int, **options: bool) -> list[EventNetwork]:
-    found = [build(5, seed=seed, **options).double() for seed in range(n)]
-    for seed, model in enumerate(found):
+    separate = [build(5, seed=seed, **options).double() for seed in range(n)]
+    for seed, model in enumerate(separate):
         counts = (3, 1, 8 + seed, 2)
-        model.measure_scaling(random_events(counts, seed=50 + seed), torch.tensor([0, *counts]).cumsum(0))
+        model.fit_scaling([(random_events(counts, seed=50 + seed), torch.tensor([0, *counts]).cumsum(0))])
         with torch.no_grad():  # so that no norm is the identity
             for name, parameter in model.named_parameters():
                 if "norm" in name:
                     parameter += 0.2 * torch.sin(torch.arange(parameter.numel()) + seed)
-    return found
+    return separate
 
 
 @pytest.mark.parametrize("counts", BATCHES, ids=str)
@@ -51,11 +51,11 @@ def test_stacked_equals_one_by_one(counts: list[tuple[int, ...]], options: dict[
     parts = [random_events(part, seed) for seed, part in enumerate(counts)]
     offsets = torch.tensor([0, *(n for part in counts for n in part)]).cumsum(0)
     stacked = StackedNetwork(models)
-    found = outputs(stacked, torch.cat(parts), offsets, [len(part) for part in counts], spare)
-    sum(_loss(output) for output in found).backward()
+    separate = outputs(stacked, torch.cat(parts), offsets, [len(part) for part in counts], spare)
+    sum(_loss(output) for output in separate).backward()
     for k, (model, nodes, part) in enumerate(zip(models, parts, counts, strict=True)):
         expected = model(nodes, torch.tensor([0, *part]).cumsum(0))
-        torch.testing.assert_close(found[k], expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(separate[k], expected, rtol=1e-12, atol=1e-12)
         gradients = torch.autograd.grad(_loss(expected), list(model.parameters()))
         wanted = torch.cat([gradient.reshape(-1) for gradient in gradients])
         scale = max(1.0, float(wanted.abs().max()))
@@ -69,9 +69,9 @@ def test_a_broken_network_and_a_broken_event_stay_alone() -> None:
     nodes = torch.cat([random_events((4, 2), seed) for seed in range(3)])
     nodes[6, 2] = math.nan  # in the second network's events
     stacked = StackedNetwork(models)
-    found = outputs(stacked, nodes, torch.tensor([0, 4, 6, 10, 12, 16, 18]), [2, 2, 2])
-    sum(_loss(output) for output in found).backward()
-    assert [bool(output.isfinite().all()) for output in found] == [False, False, True]
+    separate = outputs(stacked, nodes, torch.tensor([0, 4, 6, 10, 12, 16, 18]), [2, 2, 2])
+    sum(_loss(output) for output in separate).backward()
+    assert [bool(output.isfinite().all()) for output in separate] == [False, False, True]
     assert [bool(row.isfinite().all()) for row in stacked.stack.weights.grad] == [False, False, True]
 
 

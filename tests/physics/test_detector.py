@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from breakeven.physics.detector import ObjectKind, Objects, concatenate, reconstruct, take
+from breakeven.physics.detector import ObjectKind, Objects, reconstruct, take
 from breakeven.physics.generator import Generated
-from breakeven.physics.particles import Particles, event_of
+from breakeven.physics.particles import Particles, concatenate, event_of
 
 Placed = tuple[int, int, float, float, float]
 """pdg, charge, pT in GeV, eta, phi of a final massless particle."""

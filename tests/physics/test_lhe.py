@@ -43,20 +43,20 @@ def path(tmp_path: Path, hard_events: HardEvents) -> Path:
 
 
 def test_reading_gives_back_what_was_written(path: Path, hard_events: HardEvents) -> None:
-    found = lhe.read((str(path),), 0, 12)
-    assert np.allclose(found.momentum, hard_events.momentum, rtol=1e-11)
+    events = lhe.read((str(path),), 0, 12)
+    assert np.allclose(events.momentum, hard_events.momentum, rtol=1e-11)
     for name in ("counts", "pdg", "status", "mother1", "mother2", "colour", "anticolour"):
-        assert np.array_equal(getattr(found, name), getattr(hard_events, name))
-    assert found.cross_section_pb == pytest.approx(0.381, rel=0.01)
-    assert found.beams == (2212, 6500.0, 2212, 6500.0)
+        assert np.array_equal(getattr(events, name), getattr(hard_events, name))
+    assert events.cross_section_pb == pytest.approx(0.381, rel=0.01)
+    assert events.beams == (2212, 6500.0, 2212, 6500.0)
 
 
 def test_shards_are_slices_across_files(path: Path, tmp_path: Path, hard_events: HardEvents) -> None:
     packed = tmp_path / "more.lhe.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    found = lhe.read((str(path), str(packed)), 10, 5)
-    assert found.identity.tolist() == [10, 11, 12, 13, 14]
-    assert np.allclose(found.scale, hard_events.scale[[10, 11, 0, 1, 2]])
+    events = lhe.read((str(path), str(packed)), 10, 5)
+    assert events.identity.tolist() == [10, 11, 12, 13, 14]
+    assert np.allclose(events.scale, hard_events.scale[[10, 11, 0, 1, 2]])
 
 
 def test_generate_showers_the_events_of_the_shard(path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from ledger_builder import LedgerBuilder
 
 from breakeven.report.markdown import markdown_of
 from breakeven.report.report import tables_of, write_report
@@ -13,14 +14,13 @@ from breakeven.report.sentences import summary_lines
 from breakeven.study.spec import Study
 
 
-def short(frame: pd.DataFrame, facts: dict[str, Any]) -> str:
+def short(results: Results) -> str:
     """The short text, without the pictures, which take longest."""
-    results = Results(frame, facts)
     tables = {table.name: table for section in tables_of(results).values() for table in section}
     return markdown_of(results, tables, pictures=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def facts() -> dict[str, Any]:
     def manifest(source: str, note: str = "") -> dict[str, Any]:
         return {"source": source, "events": 5000, "cross_section_pb": 0.36, "hash": f"hash_{source}", "note": note}
@@ -45,9 +45,16 @@ def fill(ledger, *, gain: float = 0.05, finetuning: float = 4.0, size: int = 100
             ledger.trial(task, "finetune", size, seed, level + gain + seed / 1000, plateau_seconds=finetuning)
 
 
-def test_the_report_answers_with_its_evidence(ledger, facts, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def written(facts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole report of a filled ledger, for tests that only read it."""
+    ledger = LedgerBuilder()
     fill(ledger)
-    path = write_report(Results(ledger.frame(), facts), tmp_path / "runs" / "laptop")
+    return write_report(Results(ledger.frame(), facts), tmp_path_factory.mktemp("report") / "runs" / "laptop")
+
+
+def test_the_report_answers_with_its_evidence(written: Path) -> None:
+    path = written
     assert path.name == "index.html"
     text = path.with_name("report.md").read_text()
     assert "finetuning beats scratch on 3 of 3 tasks (3 beyond the 90 % interval), by +5.2 points" in text
@@ -59,18 +66,17 @@ def test_the_report_answers_with_its_evidence(ledger, facts, tmp_path: Path) -> 
     assert "`abc123`" in text and "make study" in text and "torch 2.13.0" in text
     assert "| GPU-hours |" not in text, "nothing ran on a GPU"
     assert not re.search(r"\bnan\b|<NA>|\binf\b", text, re.IGNORECASE)
-    assert (tmp_path / "runs" / "laptop" / "accuracy.png").exists()
+    assert path.with_name("accuracy.png").exists()
 
 
-def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
-    fill(ledger)
-    write_report(Results(ledger.frame(), facts), tmp_path)
-    gains = pd.read_csv(tmp_path / "gains.csv", comment="#")
+def test_each_table_lies_beside_as_csv(written: Path) -> None:
+    folder = written.parent
+    gains = pd.read_csv(folder / "gains.csv", comment="#")
     assert gains["gain"].tolist() == pytest.approx([5.2] * 3)
-    even = pd.read_csv(tmp_path / "break_even.csv", comment="#").set_index("charged")["tasks"]
+    even = pd.read_csv(folder / "break_even.csv", comment="#").set_index("charged")["tasks"]
     assert even["until the plateau"] == 10 and even["until the plateau, with search"] == 10
-    tables = {path.stem for path in tmp_path.glob("*.csv")}
-    assert tables == {path.stem for path in tmp_path.glob("*.tex")}
+    tables = {path.stem for path in folder.glob("*.csv")}
+    assert tables == {path.stem for path in folder.glob("*.tex")}
     assert tables == {
         "summary", "table_1", "accuracy", "gains", "rejection", "data_efficiency", "scaling_laws", "accuracy_forecast",
         "catch_up", "back_test", "ratios_used", "ratio_optima", "ratio_optima_pooled", "break_even", "break_even_forecast",
@@ -82,7 +88,7 @@ def test_each_table_lies_beside_as_csv(ledger, facts, tmp_path: Path) -> None:
 
 def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts, tmp_path: Path) -> None:
     fill(ledger, gain=-0.05)
-    text = short(ledger.frame(), facts)
+    text = short(Results(ledger.frame(), facts))
     assert "beats scratch on 0 of 3 tasks" in text
     assert "At the smallest size multiclass does not win on most tasks: the multiclass backbone itself" in text
 
@@ -103,11 +109,12 @@ def test_the_reason_comes_from_the_numbers(ledger, facts, levels, gains, reason:
     for seed, (level, gain) in enumerate(zip(levels, gains, strict=True), start=1):
         ledger.trial("WH_vs_ZH", "scratch", 1000, seed, level)
         ledger.trial("WH_vs_ZH", "finetune", 1000, seed, level + gain)
-    assert reason in short(ledger.frame(), facts)
+    assert reason in short(Results(ledger.frame(), facts))
 
 
-def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) -> None:
-    text = short(study.frame(), facts)
+def test_a_whole_study_is_answered_size_by_size(whole_study, facts) -> None:
+    results = Results(whole_study, facts)
+    text = short(results)
     assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
     assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
     largest = text.index(
@@ -117,34 +124,37 @@ def test_a_whole_study_is_answered_size_by_size(study, facts, tmp_path: Path) ->
         "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over"
     )
     assert "no interval contains the scatter of pretraining seeds" in text
-    lines = summary_lines(Results(study.frame(), facts))
+    lines = summary_lines(results)
     assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
     assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
 
 
 def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: Path) -> None:
     fill(ledger, finetuning=12.0)
-    text = short(ledger.frame(), facts)
+    results = Results(ledger.frame(), facts)
+    text = short(results)
     assert "multiclass pretraining never pays in cpu-hours" in text
     assert "pays from never" not in text
-    assert any("never" in line for line in summary_lines(Results(ledger.frame(), facts)))
+    assert any("never" in line for line in summary_lines(results))
 
 
 def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
     fill(ledger)
     frame = ledger.frame()
     frame.loc[frame["level"] == "pretraining", "plateau_seconds"] = float("nan")
-    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(frame, facts)
+    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(
+        Results(frame, facts)
+    )
     frame.loc[frame["task"] == "WH_vs_ZH", "plateau_seconds"] = float("nan")
     frame["device_seconds"] = frame["device_seconds"].where(frame["strategy"] != "finetune", 4.0)
-    assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(frame, facts)
+    assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(Results(frame, facts))
 
 
 def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> None:
     fill(ledger)
     frame = ledger.frame()
     frame.loc[frame["level"] == "pretraining", "device"] = "cuda"
-    text = short(frame, facts)
+    text = short(Results(frame, facts))
     assert "summed apart" in text and "GPU-hours" in text and "CPU-hours" in text
     assert "no break-even" in text and "not mixed" in text
 
@@ -152,10 +162,11 @@ def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> No
 def test_failures_are_listed_with_their_reason(ledger, facts, tmp_path: Path) -> None:
     fill(ledger)
     failed = ledger.trial("stop_vs_ttH", "scratch", 1000, 4, 0.0, outcome="failed", reason="loss | is NaN")
-    text = short(ledger.frame(), facts)
+    results = Results(ledger.frame(), facts)
+    text = short(results)
     assert "## Failed" in text and failed["record"] in text and "loss \\| is NaN" in text
     assert "1 failed" in text
-    assert "1 failed: loss | is NaN" in summary_lines(Results(ledger.frame(), facts))
+    assert "1 failed: loss | is NaN" in summary_lines(results)
 
 
 def test_a_ledger_without_results_still_gives_a_report(ledger, facts, tmp_path: Path) -> None:

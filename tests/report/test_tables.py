@@ -29,32 +29,37 @@ def pair(ledger):
     return ledger
 
 
-def test_every_column_of_every_table_says_what_it_is(study) -> None:
-    for table in tables(study.frame(), missing={"a/b/c/1": 2}).values():
+@pytest.fixture(scope="module")
+def whole(whole_study) -> dict[str, Table]:
+    """The tables of a whole study, for tests that only read them."""
+    return tables(whole_study, missing={"a/b/c/1": 2})
+
+
+def test_every_column_of_every_table_says_what_it_is(whole) -> None:
+    for table in whole.values():
         assert table.caption and all(table.meaning(name) for name in table.frame.columns), table.name
         assert set(table.shown.columns) <= {column.heading for column in table.columns}
     with pytest.raises(KeyError, match="table t: column 'mystery' has no meaning"):
         Table("t", "t", "c", pd.DataFrame({"mystery": []}), ()).meaning("mystery")
 
 
-def test_no_shown_text_is_a_hole(study) -> None:
-    for table in tables(study.frame()).values():
+def test_no_shown_text_is_a_hole(whole) -> None:
+    for table in whole.values():
         texts = {str(text) for text in table.shown.to_numpy().ravel()}
         assert not texts & {"nan", "<NA>", "None", "inf"}, table.name
 
 
 def test_a_csv_reads_back_below_lines_that_say_what_it_is(pair) -> None:
     pair.trial("stop_vs_ttH", "scratch", 1000, 3, 0.0, outcome="failed", reason="see #12")
-    text = exports.csv_text(tables(pair.frame())["gains"], FACTS, ["abc123"])
+    found = tables(pair.frame())
+    text = exports.csv_text(found["gains"], FACTS, ["abc123"])
     head = [line for line in text.splitlines() if line.startswith("#: ")]
     assert "#: command: python studies/scaling.py" in head and "#: commit: abc123" in head
     assert any(line.startswith("#: column gain_low: lower end of the 90 % interval of test accuracy") for line in head)
     assert any("standard deviation of (treated - scratch) over n pairs" in line for line in head)
     gains = pd.read_csv(pd.io.common.StringIO(text), comment="#")
     assert gains["gain"].tolist() == pytest.approx([1.5]) and gains["n"].tolist() == [2]
-    failed = pd.read_csv(
-        pd.io.common.StringIO(exports.csv_text(tables(pair.frame())["failed"], FACTS, [])), comment="#"
-    )
+    failed = pd.read_csv(pd.io.common.StringIO(exports.csv_text(found["failed"], FACTS, [])), comment="#")
     assert failed["reason"].tolist() == ["see No. 12"], "a comment sign would end the row"
 
 
@@ -79,14 +84,19 @@ def test_one_seed_is_said_to_have_no_uncertainty(ledger) -> None:
     assert found["data_efficiency"].shown["note"].str.contains("n=1: no uncertainty").all()
 
 
-def fewer_events(ledger, *gains: float) -> dict[int, str]:
-    """What the summary says of tasks where scratch has 0.6, 0.7, 0.8 at three sizes and finetuning these at the middle."""
+def tables_of_gains(ledger, *gains: float) -> dict[str, Table]:
+    """Of tasks where scratch has 0.6, 0.7, 0.8 at three sizes and finetuning these at the middle."""
     for number, gain in enumerate(gains):
         for size, accuracy in ((100, 0.6), (1000, 0.7), (10_000, 0.8)):
             for seed in (1, 2):
                 ledger.trial(f"t{number}", "scratch", size, seed, accuracy)
                 ledger.trial(f"t{number}", "finetune", size, seed, accuracy + (gain if size == 1000 else 0.01))
-    rows = tables(ledger.frame())["summary"]
+    return tables(ledger.frame())
+
+
+def fewer_events(ledger, *gains: float) -> dict[int, str]:
+    """What the summary says of these tasks, by size."""
+    rows = tables_of_gains(ledger, *gains)["summary"]
     return dict(zip(rows.frame["size"], rows.shown["fewer events"], strict=True))
 
 
@@ -106,8 +116,7 @@ def test_a_median_beyond_the_sizes_measured_is_a_bound(ledger, gains, words: str
 
 
 def test_a_size_that_is_not_reached_is_never_called_zero(ledger) -> None:
-    fewer_events(ledger, -0.2, 0.2)
-    shown = tables(ledger.frame())["data_efficiency"].shown.set_index(["task", "events per class"])
+    shown = tables_of_gains(ledger, -0.2, 0.2)["data_efficiency"].shown.set_index(["task", "events per class"])
     assert shown["matches scratch at"][("t0", "1,000")] == "below 100"
     assert shown["matches scratch at"][("t1", "1,000")] == "above 10,000"
 

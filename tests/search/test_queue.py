@@ -259,9 +259,9 @@ def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, dam
 
 
 def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):
-    large = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=1500), search=Search(trials=0))
+    large = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=500), search=Search(trials=0))
     queue = new_queue(tmp_path, large)
-    assert queue.total == len(queue.trials) == 8 * 1500
+    assert queue.total == len(queue.trials) == 8 * 500
     packs = []
     while pack := queue.next_pack():
         packs.append([trial.cell.size for trial in pack])

@@ -84,10 +84,10 @@ class Experiment:
 
     def runs(self) -> dict[str, Run]:
         """Active runs by record; fails where a record has two."""
-        found = self.client.search_runs([self.id], run_view_type=ViewType.ACTIVE_ONLY, max_results=1000)
-        records = [run.data.tags["record"] for run in found]
+        runs = self.client.search_runs([self.id], run_view_type=ViewType.ACTIVE_ONLY, max_results=1000)
+        records = [run.data.tags["record"] for run in runs]
         assert len(set(records)) == len(records), sorted(records)
-        return dict(zip(records, found, strict=True))
+        return dict(zip(records, runs, strict=True))
 
     def seen(self) -> dict[str, Any]:
         """All that MLflow shows of each record, with parents by record: what a rebuilt view must have too."""

@@ -124,12 +124,10 @@ def test_a_view_rebuilt_from_the_ledger_equals_the_one_written_as_it_went(
 
 
 def test_a_stopped_trial_is_killed_and_has_cost_the_search(experiment: Experiment) -> None:
-    experiment.sync(
-        frame(trial("s1", 9, "finetune", phase="search", outcome="stopped", reason="hopeless", test_auc=NAN))
-    )
+    experiment.sync(frame(trial("s1", 9, "finetune", phase="search", outcome="stopped", reason="pruned", test_auc=NAN)))
     run = experiment.runs()["s1"]
     assert run.info.status == "KILLED" and run.data.tags["outcome"] == "stopped"
-    assert run.data.tags["reason"] == "hopeless"
+    assert run.data.tags["reason"] == "pruned"
     assert run.data.metrics["cpu_hours/useful"] == pytest.approx(0.01) and run.data.metrics["cpu_hours/wasted"] == 0.0
 
 

@@ -45,9 +45,9 @@ def test_a_slow_mlflow_holds_no_records(experiment: Experiment) -> None:
     gate, frames = threading.Event(), []
 
     def made(names: Sequence[str]) -> pd.DataFrame:
-        found = rows(names)
-        frames.append(weakref.ref(found))
-        return found
+        chosen = rows(names)
+        frames.append(weakref.ref(chosen))
+        return chosen
 
     with writing(experiment, frame=made, ours=gate.wait) as thread:
         for name in RECORDS[:8]:
@@ -55,7 +55,7 @@ def test_a_slow_mlflow_holds_no_records(experiment: Experiment) -> None:
         assert thread.left == 8 and not frames
         gate.set()
         wait_for(thread)
-    assert len(frames) >= 8 and not any(found() is not None for found in frames)
+    assert len(frames) >= 8 and not any(chosen() is not None for chosen in frames)
 
 
 def test_an_interrupt_ends_it_at_the_record_that_it_is_at(experiment: Experiment) -> None:

@@ -15,6 +15,7 @@ from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, TorchWorkers, Workers
 
 RECIPE = Recipe(objective="multiclass", epochs=2, batch_size=8, learning_rate=1e-3, patience=None)
@@ -27,12 +28,12 @@ def run(folder: Path, workers: Workers) -> None:
     index = torch.arange(50)
     data = Sample(index[:33], kind[:33]), Sample(index[33:], kind[33:])
     model, captured = build(3).double(), build(3).double()
-    result = train(model, events, *data, RECIPE, workers=workers)
-    of_captured = train(captured, events, *data, RECIPE, workers=workers, form="captured")
+    result = train(Training(model, events, *data, RECIPE), workers=workers)
+    of_captured = train(Training(captured, events, *data, RECIPE), workers=workers, form="captured")
     broken = EventTensors(events.nodes.clone(), events.offsets)
     broken.nodes[int(events.offsets[40]), 1] = float("nan")
     try:
-        train(model, broken, *data, RECIPE, workers=workers)
+        train(Training(model, broken, *data, RECIPE), workers=workers)
         reason = ""
     except NonFinite as error:
         reason = str(error)

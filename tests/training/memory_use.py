@@ -15,6 +15,7 @@ from breakeven.models import build
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 
 
 def run(folder: Path, n: int) -> None:
@@ -24,7 +25,15 @@ def run(folder: Path, n: int) -> None:
     target = (index % 2).float()
     recipe = Recipe(epochs=1, batch_size=1024, patience=None)
     validation = Sample(index[: n // 10], target[: n // 10])
-    train(build(1, hidden=8, iterations=1), EventTensors.from_arrays(*parts), Sample(index, target), validation, recipe)
+    train(
+        Training(
+            build(1, hidden=8, iterations=1),
+            EventTensors.from_arrays(*parts),
+            Sample(index, target),
+            validation,
+            recipe,
+        )
+    )
 
 
 def peak() -> int:

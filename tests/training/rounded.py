@@ -61,9 +61,9 @@ def main() -> None:
 
     from breakeven.models import build
     from breakeven.training.batches import Sample
-    from breakeven.training.member import Failed, Member
     from breakeven.training.pack import train_pack
     from breakeven.training.recipe import Recipe
+    from breakeven.training.training import Failed, Training
 
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("seeds", 5), ("events", 600), ("epochs", 30)):
@@ -77,10 +77,10 @@ def main() -> None:
             order = torch.randperm(len(kind), generator=torch.Generator().manual_seed(seed))
             rows = order[: asked.events], order[asked.events :]
             recipe = Recipe(epochs=asked.epochs, batch_size=32, learning_rate=3e-4, seed=seed)
-            members.append(Member(build(1), *(Sample(part, target[part]) for part in rows), recipe))
+            members.append(Training(build(1), events, *(Sample(part, target[part]) for part in rows), recipe))
         accuracies = []
         with around:
-            for outcome in train_pack(members, events, "stacked"):
+            for outcome in train_pack(members, "stacked"):
                 if isinstance(outcome, Failed):
                     raise outcome.error
                 accuracies.append(outcome.best.validation_accuracy)

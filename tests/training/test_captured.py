@@ -14,9 +14,10 @@ from breakeven.training.batches import EventTensors, Sample, epoch_order, share
 from breakeven.training.captured import Batches, Captured
 from breakeven.training.loop import train
 from breakeven.training.nonfinite import NonFinite
-from breakeven.training.objectives import multiclass, named_objective
+from breakeven.training.objectives import named_objective
 from breakeven.training.plain_engine import whole_networks
 from breakeven.training.recipe import Epoch, Recipe, Strategy
+from breakeven.training.training import Training
 from breakeven.training.workers import ALONE
 
 SMALL = Recipe(objective="multiclass", epochs=3, batch_size=16, learning_rate=1e-3, patience=None)
@@ -38,9 +39,9 @@ def without_times(curve: tuple[Epoch, ...]) -> list[Epoch]:
     return [replace(epoch, wall_seconds=0.0, device_seconds=0.0) for epoch in curve]
 
 
-def assert_alike(found: tuple[Epoch, ...], expected: tuple[Epoch, ...]) -> None:
-    assert [epoch.events_seen for epoch in found] == [epoch.events_seen for epoch in expected]
-    for epoch, wanted in zip(found, expected, strict=True):
+def assert_alike(curve: tuple[Epoch, ...], expected: tuple[Epoch, ...]) -> None:
+    assert [epoch.events_seen for epoch in curve] == [epoch.events_seen for epoch in expected]
+    for epoch, wanted in zip(curve, expected, strict=True):
         for name in ("train_loss", "validation_loss", "validation_accuracy", "validation_auc", "learning_rate"):
             assert getattr(epoch, name) == pytest.approx(getattr(wanted, name), rel=1e-9), name
 
@@ -54,7 +55,10 @@ def test_a_captured_training_is_that_of_the_loop(data: Data, n_train: int, batch
     backbone = network(7).state_dict() if strategy == "finetune" else None
     models = network(), network()
     results = [
-        train(model, events, training, validation, recipe, strategy=Strategy(strategy), backbone=backbone, form=form)
+        train(
+            Training(model, events, training, validation, recipe, strategy=Strategy(strategy), backbone=backbone),
+            form=form,
+        )
         for model, form in zip(models, ("captured", "eager"), strict=True)
     ]
     assert_alike(results[0].curve, results[1].curve)
@@ -76,7 +80,8 @@ def test_all_objectives_are_those_of_the_loop(data: Data, objective: str) -> Non
     recipe = replace(SMALL, objective=objective, epochs=2)
     n_outputs = 1 if objective == "binary" else 8
     curves = [
-        train(network(0, n_outputs), events, *prepared, recipe, form=form).curve for form in ("captured", "eager")
+        train(Training(network(0, n_outputs), events, *prepared, recipe), form=form).curve
+        for form in ("captured", "eager")
     ]
     assert_alike(*curves)
 
@@ -99,20 +104,22 @@ def test_losses_of_events_add_up_to_the_loss(make_events: Callable) -> None:
 def test_the_same_bits_twice_and_after_a_resumption(data: Data, tmp_path: Path) -> None:
     recipe = replace(SMALL, epochs=4)
     models = [network(seed) for seed in (1, 2, 3, 4)]
-    whole, again = (train(model, *data, recipe, form="captured") for model in models[:2])
+    whole, again = (train(Training(model, *data, recipe), form="captured") for model in models[:2])
     assert without_times(whole.curve) == without_times(again.curve)
 
     def save(state: checkpoint.TrainingState) -> None:
         checkpoint.write_state(tmp_path, state)
 
-    train(models[2], *data, replace(recipe, epochs=2), form="captured", save=save)
+    train(Training(models[2], *data, replace(recipe, epochs=2)), form="captured", save=save)
     state = checkpoint.read_state(tmp_path)
-    resumed = train(models[2], *data, recipe, form="captured", resume_from=state)
+    resumed = train(Training(models[2], *data, recipe), form="captured", resume_from=state)
     assert without_times(resumed.curve) == without_times(whole.curve)
     for name, tensor in models[0].state_dict().items():
         assert torch.equal(tensor, models[1].state_dict()[name])
         assert torch.equal(tensor, models[2].state_dict()[name])
-    elsewhere = train(models[3], *data, recipe, form="eager", resume_from=state)  # begun on a GPU, ended on CPU
+    elsewhere = train(
+        Training(models[3], *data, recipe), form="eager", resume_from=state
+    )  # begun on a GPU, ended on CPU
     assert_alike(elsewhere.curve, whole.curve)
 
 
@@ -123,17 +130,20 @@ def test_what_is_not_finite_is_named_as_in_the_loop(data: Data) -> None:
     reasons = []
     for form in ("captured", "eager"):
         with pytest.raises(NonFinite) as error:
-            train(network(), broken, training, validation, SMALL, strategy=Strategy("finetune"),
-                  backbone=network(7).state_dict(), form=form)  # fmt: skip
+            strategy, backbone = Strategy("finetune"), network(7).state_dict()
+            train(Training(network(), broken, training, validation, SMALL, strategy, backbone), form=form)
         reasons.append((str(error.value), error.value.epoch, error.value.batch))
     assert reasons[0] == reasons[1] and "event 40 has phi = nan" in reasons[0][0]
     with pytest.raises(NonFinite, match="lower the learning rate"):
-        train(network(), *data, replace(SMALL, learning_rate=1e300), form="captured")
+        train(Training(network(), *data, replace(SMALL, learning_rate=1e300)), form="captured")
 
 
 def test_what_cannot_be_captured_says_so(data: Data) -> None:
     with pytest.raises(ValueError, match="GraphNetwork with the strategy frozen"):
-        train(network(), *data, SMALL, strategy=Strategy("frozen"), backbone=network(7).state_dict(), form="captured")
+        train(
+            Training(network(), *data, SMALL, strategy=Strategy("frozen"), backbone=network(7).state_dict()),
+            form="captured",
+        )
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -166,12 +176,12 @@ def test_who_takes_no_part_keeps_every_bit_and_larger_batches_get_room(data: Dat
 
     def engine(batch: int, most_nodes: int, most_edges: int):
         sizes.append((most_nodes, most_edges))
-        made.append(
-            whole_networks(models, events, multiclass(3), training.target, batch, most_nodes, most_edges, "float32")
-        )
+        made.append(whole_networks(trainings, batch, most_nodes, most_edges))
         return made[-1]
 
-    captured = Captured(engine, [training] * 2, [validation] * 2, [8, 8], 3, objects)
+    recipe = replace(SMALL, batch_size=8)
+    trainings = [Training(model, events, training, validation, recipe) for model in models]
+    captured = Captured(engine, trainings, objects)
     rates = torch.full((2, 2), 1e-3, dtype=torch.float64)
     mixed, sorted_by_size = epoch_order(70, 0, 0), objects[:70].argsort(descending=True)
     both = [torch.cat([order, order + 70]) for order in (mixed, sorted_by_size)]
@@ -194,5 +204,4 @@ class _Rank:
 
     def __init__(self, rank: int, world: int) -> None:
         self.rank, self.world = rank, world
-        self.sum_gradients, self.sum_scalars = ALONE.sum_gradients, ALONE.sum_scalars
-        self.sum_in_place, self.gather = ALONE.sum_in_place, ALONE.gather
+        self.sum_gradients, self.add_up, self.gather = ALONE.sum_gradients, ALONE.add_up, ALONE.gather

@@ -15,9 +15,9 @@ def test_pieces_make_the_whole(tmp_path: Path) -> None:
     np.save(tmp_path / "nodes.npy", nodes)
     mapped = np.load(tmp_path / "nodes.npy", mmap_mode="r")
     offsets = np.arange(102)
-    found = load_arrays([mapped, offsets], "cpu", piece_bytes=100, free_bytes=1 << 20)
-    assert np.array_equal(found[0].numpy(), nodes) and np.array_equal(found[1].numpy(), offsets)
-    assert found[1].dtype is torch.int64
+    tensors = load_arrays([mapped, offsets], "cpu", piece_bytes=100, free_bytes=1 << 20)
+    assert np.array_equal(tensors[0].numpy(), nodes) and np.array_equal(tensors[1].numpy(), offsets)
+    assert tensors[1].dtype is torch.int64
     mapped_again = np.load(tmp_path / "nodes.npy", mmap_mode="r")
     wide = load_arrays([mapped_again], "cpu", piece_bytes=1, free_bytes=1 << 20)  # a row is larger than a buffer
     assert np.array_equal(wide[0].numpy(), nodes)
@@ -36,5 +36,5 @@ def test_on_cpu_nothing_is_copied() -> None:
 
 
 def test_no_events_at_all() -> None:
-    found = load_arrays([np.zeros((0, 7), dtype=np.float32), np.zeros(1)], "cpu", free_bytes=1000)
-    assert found[0].shape == (0, 7) and found[1].shape == (1,)
+    tensors = load_arrays([np.zeros((0, 7), dtype=np.float32), np.zeros(1)], "cpu", free_bytes=1000)
+    assert tensors[0].shape == (0, 7) and tensors[1].shape == (1,)

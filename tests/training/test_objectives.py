@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from breakeven.physics.truth import LABEL_NAMES, N_MULTIPLICITIES
+from breakeven.training import objectives
 from breakeven.training.objectives import N_REGRESSION_LABELS, binary, multiclass, multilabel, named_objective
 
 
@@ -25,8 +26,9 @@ def test_multiclass_loss_is_minus_the_log_of_the_score() -> None:
     torch.testing.assert_close(objective.loss_sum(outputs, target), expected)
 
 
-def test_multilabel_weighs_all_labels_alike() -> None:
-    objective = multilabel(4, n_regression=1)
+def test_multilabel_weighs_all_labels_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "N_REGRESSION_LABELS", 1)
+    objective = multilabel(4)
     outputs = torch.tensor([[2.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
     target = objective.prepare(torch.tensor([[1.0, 1.0, 0.0, 0.0], [3.0, 0.0, 1.0, 1.0]]))
     first = (1.0 + math.log(2) + math.log1p(math.e) + math.log1p(1 / math.e)) / 4

@@ -12,10 +12,10 @@ import torch
 from breakeven.models import build
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
-from breakeven.training.member import Failed, Member
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.pack import train_pack
 from breakeven.training.recipe import Recipe, Result, Strategy
+from breakeven.training.training import Failed, Training
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=1e-3, patience=None, evaluation_batch_size=20)
 FORMS = ["sequential", "stacked"]
@@ -26,28 +26,27 @@ def data(make_events: Callable) -> tuple[EventTensors, torch.Tensor]:
     return make_events(120)
 
 
-def member(data: tuple[EventTensors, torch.Tensor], seed: int, size: int = 40, **options: Any) -> Member:
+def member(data: tuple[EventTensors, torch.Tensor], seed: int, size: int = 40, **options: Any) -> Training:
     """A small training in float64 on its own `size` events, validated on events 90 to 119."""
     index = torch.randperm(90, generator=torch.Generator().manual_seed(seed))[:size]
     samples = [Sample(rows, data[1][rows]) for rows in (index, torch.arange(90, 120))]
     recipe = replace(options.pop("recipe", RECIPE), seed=seed)
-    return Member(build(1, iterations=2, seed=99).double(), *samples, recipe, **options)
+    return Training(build(1, iterations=2, seed=99).double(), data[0], *samples, recipe, **options)
 
 
-def alone(one: Member, events: EventTensors) -> tuple[Result, dict[str, torch.Tensor]]:
+def alone(one: Training) -> tuple[Result, dict[str, torch.Tensor]]:
     model = build(1, iterations=2, seed=98).double()
-    arguments = {"strategy": one.strategy, "backbone": one.backbone}
-    return train(model, events, one.training, one.validation, one.recipe, **arguments), model.state_dict()
+    return train(replace(one, model=model)), model.state_dict()
 
 
-def assert_same(found: Result | Failed, one: Member, events: EventTensors) -> None:
+def assert_same(outcome: Result | Failed, one: Training) -> None:
     """Curve, outcome and weights of a pack's member are those of the same training alone, to 1e-10."""
-    assert isinstance(found, Result), found
-    expected, weights = alone(one, events)
+    assert isinstance(outcome, Result), outcome
+    expected, weights = alone(one)
     facts = ("best_epoch", "plateau_epoch", "stopped")
-    assert [getattr(found, name) for name in facts] == [getattr(expected, name) for name in facts]
-    assert len(found.curve) == len(expected.curve)
-    for epoch, wanted in zip(found.curve, expected.curve, strict=True):
+    assert [getattr(outcome, name) for name in facts] == [getattr(expected, name) for name in facts]
+    assert len(outcome.curve) == len(expected.curve)
+    for epoch, wanted in zip(outcome.curve, expected.curve, strict=True):
         assert (epoch.epoch, epoch.events_seen, epoch.learning_rate) == (
             wanted.epoch, wanted.events_seen, wanted.learning_rate,
         )  # fmt: skip
@@ -68,9 +67,9 @@ def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.T
         member(data, 5, strategy=Strategy("frozen"), backbone=backbone),
         member(data, 6, recipe=replace(RECIPE, epochs=9, patience=1, min_delta=0.5)),
     ]
-    outcomes = train_pack(members, data[0], form)
+    outcomes = train_pack(members, form)
     for outcome, one in zip(outcomes, members, strict=True):
-        assert_same(outcome, one, data[0])
+        assert_same(outcome, one)
     assert outcomes[5].stopped == "plateau"  # while others of the stack went on
 
 
@@ -79,20 +78,23 @@ def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tens
     events = EventTensors(data[0].nodes.clone(), data[0].offsets)
     broken = 17
     events.nodes[int(events.offsets[broken]), 1] = math.nan
+    data = events, data[1]
     good = [member(data, seed) for seed in (1, 2)]
-    good = [replace(one, training=_without(one.training, broken)) for one in good]
-    bad_event = replace(good[0], model=build(1, iterations=2).double(), training=_with(good[0].training, broken))
+    good = [replace(one, train_sample=_without(one.train_sample, broken)) for one in good]
+    bad_event = replace(
+        good[0], model=build(1, iterations=2).double(), train_sample=_with(good[0].train_sample, broken)
+    )
     backbone = build(1, iterations=2, seed=7).double().state_dict()
     bad_event_later = replace(bad_event, model=build(1, iterations=2).double(), strategy=Strategy("finetune"),
                               backbone=backbone)  # fmt: skip
     diverging = member(data, 3, recipe=replace(RECIPE, learning_rate=1e300))
-    diverging = replace(diverging, training=good[1].training)
+    diverging = replace(diverging, train_sample=good[1].train_sample)
     no_backbone = replace(member(data, 4), strategy=Strategy("finetune"))
-    empty = replace(member(data, 5), validation=Sample(torch.arange(0), torch.zeros(0)))
+    empty = replace(member(data, 5), validation_sample=Sample(torch.arange(0), torch.zeros(0)))
     members = [good[0], bad_event, bad_event_later, diverging, no_backbone, empty, good[1]]
-    outcomes = train_pack(members, events, form)
-    assert_same(outcomes[0], good[0], events)
-    assert_same(outcomes[6], good[1], events)
+    outcomes = train_pack(members, form)
+    assert_same(outcomes[0], good[0])
+    assert_same(outcomes[6], good[1])
     messages = [f"event {broken} has eta = nan", rf"epoch 0, batch \d: .*event {broken} has eta = nan",
                 "lower the learning rate", "needs the weights", "validation sample is empty"]  # fmt: skip
     for outcome, message in zip(outcomes[1:6], messages, strict=True):
@@ -106,9 +108,9 @@ def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tens
 def test_only_networks_of_one_shape_share_a_stack(data: tuple[EventTensors, torch.Tensor]) -> None:
     other = replace(member(data, 2), model=build(1, iterations=1).double())
     members = [member(data, 1), other, member(data, 3), replace(member(data, 4), model=build(1, "dgl").double())]
-    outcomes = train_pack(members, data[0], "stacked")
-    assert_same(outcomes[0], members[0], data[0])
-    assert_same(outcomes[2], members[2], data[0])
+    outcomes = train_pack(members, "stacked")
+    assert_same(outcomes[0], members[0])
+    assert_same(outcomes[2], members[2])
     assert all(isinstance(outcome, Result) for outcome in outcomes)
 
 
@@ -116,7 +118,7 @@ def test_only_networks_of_one_shape_share_a_stack(data: tuple[EventTensors, torc
 def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
     members = [member(data, 1, size=80), member(data, 2, size=10), member(data, 3, size=10)]
     before = time.process_time()
-    outcomes = train_pack(members, data[0], form)
+    outcomes = train_pack(members, form)
     spent = time.process_time() - before
     seconds = [outcome.curve[-1].device_seconds for outcome in outcomes]
     assert sum(seconds) == pytest.approx(spent, rel=0.3)
@@ -129,23 +131,23 @@ def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], 
 def test_bfloat16_in_a_stack_is_that_of_the_loop(data: tuple[EventTensors, torch.Tensor]) -> None:
     recipe = replace(RECIPE, epochs=1, precision="bfloat16")
     members = [replace(member(data, seed, recipe=recipe), model=build(1, iterations=2)) for seed in (1, 2)]
-    for outcome, one in zip(train_pack(members, data[0], "stacked"), members, strict=True):
+    for outcome, one in zip(train_pack(members, "stacked"), members, strict=True):
         model = build(1, iterations=2)
-        expected = train(model, data[0], one.training, one.validation, one.recipe)
+        expected = train(replace(one, model=model))
         assert outcome.best.train_loss == pytest.approx(expected.best.train_loss, rel=0.02)
         assert one.model.head.weight.dtype is torch.float32
 
 
 def test_on_epoch_may_end_one_member(data: tuple[EventTensors, torch.Tensor]) -> None:
     first = member(data, 1, on_epoch=lambda epoch: epoch.epoch == 0)
-    outcomes = train_pack([first, member(data, 2)], data[0], "stacked")
+    outcomes = train_pack([first, member(data, 2)], "stacked")
     assert [(len(outcome.curve), outcome.stopped) for outcome in outcomes] == [(1, "asked"), (3, "epochs")]
 
 
 def test_an_empty_pack_and_a_cpu_without_a_choice(data: tuple[EventTensors, torch.Tensor]) -> None:
-    assert train_pack([], data[0]) == []
+    assert train_pack([]) == []
     one = member(data, 1)
-    assert_same(train_pack([one], data[0])[0], one, data[0])
+    assert_same(train_pack([one])[0], one)
 
 
 def _without(sample: Sample, event: int) -> Sample:

@@ -47,7 +47,7 @@ def test_two_workers_equal_one(tmp_path: Path) -> None:
 def test_alone_exchanges_nothing() -> None:
     rows = torch.rand(3, 2)
     assert ALONE.gather(rows) is rows
-    assert ALONE.sum_scalars(rows) is rows
+    assert ALONE.add_up(rows) is rows
     missing, there = torch.nn.Parameter(rows), torch.nn.Parameter(rows.clone())
     there.grad = rows
     ALONE.sum_gradients([missing, there])

@@ -28,7 +28,7 @@ def drawn(picture, width=140):
 
 def test_all_figures_are_there():
     page = drawn(board.picture(STANDING, ["16 at work"]))
-    for words in ("1,234 of 5,000, about 1.2 h left", "7 of 45 cells, 61.3 trials a minute, 2 failed, 16 at work",
+    for words in ("1,234 of 5,000, about 1.2 h left", "7 of 45 cells, 61.3 trials per minute, 2 failed, 16 at work",
                   "cpu-hours: 1.00 useful, 0.100 wasted, 0.0100 search",
                   "gpu-hours: 2,000 useful, 0 wasted, 0.00100 search",
                   "stop_vs_ttH/multiclass/finetune/1000     3    0.1    85.1 %     12.3"):  # fmt: skip
@@ -38,7 +38,7 @@ def test_all_figures_are_there():
 def test_the_same_in_one_line():
     line = board.line(STANDING, ["16 at work"])
     assert line == (
-        "trials: 1,234 of 5,000, 7 of 45 cells, 61.3 trials a minute, 2 failed, 16 at work; cpu-hours: 1.00 useful, "
+        "trials: 1,234 of 5,000, 7 of 45 cells, 61.3 trials per minute, 2 failed, 16 at work; cpu-hours: 1.00 useful, "
         "0.100 wasted, 0.0100 search; gpu-hours: 2,000 useful, 0 wasted, 0.00100 search; about 1.2 h left"
     )
 

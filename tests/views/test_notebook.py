@@ -15,27 +15,27 @@ from breakeven.study.spec import InvalidStudy
 def runs(tmp_path):
     """A finished study whose pretraining gains exactly five points in every trial."""
 
-    def judged(trial):
+    def evaluated(trial):
         return {"test_accuracy": accuracy(trial, 0.05)} if trial.phase == "confirm" else {}
 
-    work(tmp_path, begin(tmp_path, STUDY, DATA), facts=judged)
+    work(tmp_path, begin(tmp_path, STUDY, DATA), facts=evaluated)
     return tmp_path
 
 
 def test_a_finished_study(runs, monkeypatch):
-    found = breakeven.load("first", runs)
-    assert found.study == STUDY
-    assert len(found.trials) == 32 and (found.trials["outcome"] == "finished").all()
-    confirmed = found.trials[found.trials["phase"] == "confirm"]
-    assert len(found.cells) == 8 and found.cells["n"].tolist() == [3] * 8
+    results = breakeven.load("first", runs)
+    assert results.study == STUDY
+    assert len(results.trials) == 32 and (results.trials["outcome"] == "finished").all()
+    confirmed = results.trials[results.trials["phase"] == "confirm"]
+    assert len(results.cells) == 8 and results.cells["n"].tolist() == [3] * 8
     means = confirmed.groupby("cell")["test_accuracy"].mean()
-    assert found.cells.set_index("cell")["accuracy"].to_dict() == pytest.approx((100 * means).to_dict())
-    finetuned = found.cells[found.cells["strategy"] == "finetune"].set_index("cell")["accuracy"]
-    assert len(found.gains) == len(finetuned) == 4 and (found.gains["gain"] > 0).all()
-    assert set(found.break_even["pretraining"]) == {"multiclass"}
+    assert results.cells.set_index("cell")["accuracy"].to_dict() == pytest.approx((100 * means).to_dict())
+    finetuned = results.cells[results.cells["strategy"] == "finetune"].set_index("cell")["accuracy"]
+    assert len(results.gains) == len(finetuned) == 4 and (results.gains["gain"] > 0).all()
+    assert set(results.break_even["pretraining"]) == {"multiclass"}
     monkeypatch.setenv("BREAKEVEN_RUNS", str(runs))
-    assert breakeven.load("first").cells.equals(found.cells)
-    assert breakeven.load(str(runs / "first")).gains.equals(found.gains)
+    assert breakeven.load("first").cells.equals(results.cells)
+    assert breakeven.load(str(runs / "first")).gains.equals(results.gains)
 
 
 def test_a_study_half_way_has_missing_cells(tmp_path):

@@ -42,19 +42,19 @@ def standing(*records, now=0.0):
 
 def all_records(seconds=10):
     """Every trial of the study, one after another, each of `seconds`."""
-    found = []
+    made = []
     for cell in cells(STUDY):
         for phase, count in trials_of(STUDY, cell).items():
             for seed in range(count):
-                found.append(record(cell, phase, seed, seconds * len(found), seconds * (len(found) + 1)))
-    return found
+                made.append(record(cell, phase, seed, seconds * len(made), seconds * (len(made) + 1)))
+    return made
 
 
 def test_a_study_that_has_not_begun():
-    found = standing()
-    assert (found.cells, found.cells_done, found.total, found.done, found.left) == (4, 0, 8 + 6, 0, 14)
-    assert found.rate == 0.0 and found.left_seconds is None and found.work_seconds > 0 and not found.spent
-    assert "as long as their events take" in found.how and "none has ended lately" in found.how
+    state = standing()
+    assert (state.cells, state.cells_done, state.total, state.done, state.left) == (4, 0, 8 + 6, 0, 14)
+    assert state.rate == 0.0 and state.left_seconds is None and state.work_seconds > 0 and not state.spent
+    assert "as long as their events take" in state.how and "none has ended lately" in state.how
 
 
 def test_a_study_from_beginning_to_end():
@@ -79,52 +79,52 @@ def test_pace_and_time_left_of_two_workers():
     by_kind = sorted(records, key=lambda one: one["seed"])  # one of each kind first
     for number, one in enumerate(by_kind):
         one |= {"started": at(10 * (number // 2)), "ended": at(10 * (number // 2) + 10)}
-    found = standing(*by_kind[:6], now=30)
+    state = standing(*by_kind[:6], now=30)
     assert {(one["cell"], one["phase"]) for one in by_kind[:6]} == {(one["cell"], one["phase"]) for one in records}
-    assert found.rate == pytest.approx(12.0)
-    assert found.work_seconds == pytest.approx(80.0) and found.left_seconds == pytest.approx(40.0)
-    assert found.how == "8 trials, each as long as those like them have taken; 2.0 at once as in the last 30 s"
+    assert state.rate == pytest.approx(12.0)
+    assert state.work_seconds == pytest.approx(80.0) and state.left_seconds == pytest.approx(40.0)
+    assert state.how == "8 trials, each as long as those like them have taken; 2.0 at once as in the last 30 s"
 
 
 def test_kinds_that_have_not_run_yet_are_told():
     cell = cells(STUDY)[0]
-    found = standing(record(cell, "confirm", 1, 0, 10), now=10)
-    assert "13 trials" in found.how and "(12 of a kind that has not run yet" in found.how
+    state = standing(record(cell, "confirm", 1, 0, 10), now=10)
+    assert "13 trials" in state.how and "(12 of a kind that has not run yet" in state.how
 
 
 def test_what_was_before_a_break_says_nothing_of_the_speed():
     records = all_records()
     early = [{**one, "started": at(-300), "ended": at(-290)} for one in records[:6]]
     late = [{**one, "started": at(0), "ended": at(10)} for one in records[6:8]]
-    found = standing(*early, *late, now=10)
-    assert found.rate == pytest.approx(12.0) and "2.0 at once" in found.how
+    state = standing(*early, *late, now=10)
+    assert state.rate == pytest.approx(12.0) and "2.0 at once" in state.how
 
 
 def test_nothing_ended_lately():
-    found = standing(*all_records()[:6], now=86_400)
-    assert found.rate == 0.0 and found.left_seconds is None and found.done == 6
+    state = standing(*all_records()[:6], now=86_400)
+    assert state.rate == 0.0 and state.left_seconds is None and state.done == 6
 
 
 def test_long_trials_are_lately_for_longer():
     hours = 5 * 3600
-    found = standing(*(one for one in all_records(hours)[:4]), now=4 * hours + 3600)
-    assert found.rate == pytest.approx(60 * 3 / (3 * hours)) and found.left_seconds == pytest.approx(found.work_seconds)
+    state = standing(*(one for one in all_records(hours)[:4]), now=4 * hours + 3600)
+    assert state.rate == pytest.approx(60 * 3 / (3 * hours)) and state.left_seconds == pytest.approx(state.work_seconds)
 
 
 def test_a_worker_whose_clock_is_ahead():
-    found = standing(*all_records()[:2], now=-1000)
-    assert found.rate == pytest.approx(6.0)
+    state = standing(*all_records()[:2], now=-1000)
+    assert state.rate == pytest.approx(6.0)
 
 
 def test_failed_and_pruned_trials_are_done_and_no_result():
     (scratch, finetune, *_) = cells(STUDY)
-    found = standing(
+    state = standing(
         record(scratch, "confirm", 1, 0, 8, "failed", reason="NonFinite: loss"), record(scratch, "confirm", 2, 8, 16),
         record(finetune, "search", 1, 16, 18, "stopped"),
     )  # fmt: skip
-    assert (found.done, found.failed, found.stopped, found.cells_done) == (3, 1, 1, 1)
-    assert found.spent == {"cpu": Spent(useful=8.0, wasted=8.0, stopped=2.0)}
-    assert found.failure == f"{scratch.name} seed 1: NonFinite: loss"
+    assert (state.done, state.failed, state.stopped, state.cells_done) == (3, 1, 1, 1)
+    assert state.spent == {"cpu": Spent(useful=8.0, wasted=8.0, stopped=2.0)}
+    assert state.failure == f"{scratch.name} seed 1: NonFinite: loss"
 
 
 def test_other_cells_and_other_ratios_cost_but_are_no_progress():
@@ -133,8 +133,8 @@ def test_other_cells_and_other_ratios_cost_but_are_no_progress():
     for seed in (1, 2, 3):  # confirmed at a second ratio: one more than the study asks for
         counted.add(record(cell, "confirm", seed, 0, 10))
     counted.add({**record(cell, "confirm", 1, 0, 10), "cell": "ttW_vs_ttt/none/scratch/7", "device": "cuda"})
-    found = counted.standing(NOON.timestamp())
-    assert found.done == 2 and found.spent == {"cpu": Spent(useful=30.0), "cuda": Spent(useful=10.0)}
+    state = counted.standing(NOON.timestamp())
+    assert state.done == 2 and state.spent == {"cpu": Spent(useful=30.0), "cuda": Spent(useful=10.0)}
 
 
 def test_records_may_come_in_any_order():

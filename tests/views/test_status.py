@@ -45,8 +45,8 @@ def test_a_study_as_it_grows(tmp_path):
 def test_it_agrees_with_the_queue(tmp_path):
     queue = begin(tmp_path)
     while work(tmp_path, queue, most=7):
-        found = view(tmp_path).standing
-        assert (found.done, found.total) == (queue.done, queue.total)
+        state = view(tmp_path).standing
+        assert (state.done, state.total) == (queue.done, queue.total)
 
 
 def test_trials_of_other_studies_are_not_counted(tmp_path):
@@ -54,8 +54,8 @@ def test_trials_of_other_studies_are_not_counted(tmp_path):
     work(tmp_path, begin(tmp_path))
     larger = replace(STUDY, name="second", finetuning=replace(STUDY.finetuning, sizes=(100, 300, 900)))
     begin(tmp_path, larger)
-    found = view(tmp_path, "second").standing
-    assert (found.done, found.total, found.cells_done, found.cells) == (32, 48, 8, 12)
+    state = view(tmp_path, "second").standing
+    assert (state.done, state.total, state.cells_done, state.cells) == (32, 48, 8, 12)
     assert view(tmp_path).standing.total == 32
 
 
@@ -66,8 +66,8 @@ def test_records_under_another_name_of_their_task_are_of_that_task(tmp_path):
 
     queue = begin(tmp_path)
     work(tmp_path, queue, facts=under_another_name)
-    found = view(tmp_path).standing
-    assert (found.done, found.cells_done) == (32, 8)
+    state = view(tmp_path).standing
+    assert (state.done, state.cells_done) == (32, 8)
     confirmed = ledger_frame.confirmed(queue.ledger.frame(names=Names(STUDY, PRETRAINING).of))
     assert set(queue.ledger.frame()["task"]) > set(confirmed["task"]) == {"stop_vs_ttH", "WH_vs_ZH"}
     assert (confirmed.groupby("cell").size() == 3).all() and confirmed["cell"].nunique() == 8
@@ -77,9 +77,9 @@ def test_failures_repeats_and_lost_time(tmp_path):
     queue = begin(tmp_path)
     failing = {"outcome": "failed", "reason": "NonFinite: loss", "retry": False, "test_accuracy": None}
     work(tmp_path, queue, facts=lambda trial: failing if trial.seed == 2 else {"wasted_seconds": 0.5})
-    found = view(tmp_path).standing
-    assert found.failed == 8 and found.done == 32 and found.cells_done == 8
-    (spent,) = found.spent.values()
+    state = view(tmp_path).standing
+    assert state.failed == 8 and state.done == 32 and state.cells_done == 8
+    (spent,) = state.spent.values()
     assert (spent.wasted, spent.search) == pytest.approx((8 * 2.0 + 24 * 0.5, 8 * 2.0))
 
 
@@ -90,8 +90,8 @@ def test_a_driver_at_work(tmp_path, capsys):
         queue = begin(tmp_path, leases=leases)
         work(tmp_path, queue, most=6)
         assert len(take(queue, 5)) == 5
-        found = view(tmp_path)
-        assert found.state == "running" and found.at_work == 5 and found.standing.left_seconds is not None
+        state = view(tmp_path)
+        assert state.state == "running" and state.at_work == 5 and state.standing.left_seconds is not None
         status.show_status(STUDY.name, tmp_path)
         out = said(capsys)
         assert "first running" in out and "a driver runs on" in out and "finetuning (heartbeat" in out

@@ -98,12 +98,12 @@ def test_records_are_there_as_soon_as_trials_end(job_for):
     short, long = replace(job_for(1, phase="search", epochs=6), limits=(0.0,) * 6), job_for(2, epochs=6)
     seen = []
 
-    def slow(members, events, form, on_done):
+    def slow(trainings, form, on_done):
         def done(number, outcome):
             on_done(number, outcome)
             seen.append([record is not None for record in records([short, long])])
 
-        return train_pack(members, events, form, done)
+        return train_pack(trainings, form, done)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stack, "train_pack", slow)

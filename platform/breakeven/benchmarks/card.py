@@ -14,7 +14,7 @@ from breakeven.training.recipe import Precision
 class Ceilings:
     """The most that a device gave.
 
-    copy: bytes a second from memory to memory, those read and those written counted.  wide: floating-point operations a
+    copy: bytes per second from memory to memory, those read and those written counted.  wide: floating-point operations per
     second of a large square matrix product, by precision.  narrow: of [rows, 64] x [64, 64], which this network is made of,
     with operands in memory.
     """

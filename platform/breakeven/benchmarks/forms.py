@@ -8,21 +8,23 @@ It times nothing, and trains no result.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from breakeven.models import build
+from breakeven.models import build, gpu
 from breakeven.models.event_network import EventNetwork
-from breakeven.training.batches import EventTensors
+from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured import captured
 from breakeven.training.engine import Engine
-from breakeven.training.objectives import Objective, named_objective
+from breakeven.training.engines import kernels_of
+from breakeven.training.objectives import named_objective
 from breakeven.training.optimiser import make_optimiser
 from breakeven.training.plain_engine import whole_networks
 from breakeven.training.precision import forward_in, products_in
-from breakeven.training.recipe import Precision, Recipe, Strategy
+from breakeven.training.recipe import Precision, Recipe
+from breakeven.training.training import Training
 
 if TYPE_CHECKING:
     from breakeven.models.gpu.engine import Engine as Kernels
@@ -57,29 +59,23 @@ class Case:
         return self.batch * self.members
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What all forms are given. index: [members, batch] int64, event numbers.  target: [n_events], prepared."""
-
-    models: Sequence[EventNetwork]
-    objective: Objective
-    events: EventTensors
-    index: Tensor
-    target: Tensor
-
-
-def problem_of(case: Case, events: EventTensors, target: Tensor) -> Problem:
-    """Networks with weights and scaling of their seeds, and events chosen at random, repeats allowed.
+def trainings_of(case: Case, events: EventTensors, target: Tensor) -> list[Training]:
+    """One for each member, on the events of its step, with weights and scaling of its seed.
 
     target: [n_events] int64 class numbers.  A network alone learns the class, as in pretraining; the members of a pack
     learn class 0 against all others, as in a task.
     """
     alone = case.members == 1
     n_outputs = int(target.max()) + 1 if alone else 1
-    objective = named_objective("multiclass" if alone else "binary", n_outputs)
-    models = [model_of(events, n_outputs, seed) for seed in range(case.members)]
-    prepared = objective.prepare(target if alone else (target == 0).long())
-    return Problem(models, objective, events, index_of(case, events), prepared)
+    recipe = Recipe(
+        "multiclass" if alone else "binary", batch_size=case.batch, learning_rate=_RATE, precision=case.precision
+    )
+    prepared = named_objective(recipe.objective, n_outputs).prepare(target if alone else (target == 0).long())
+    samples = [Sample(index, prepared[index]) for index in index_of(case, events)]
+    return [
+        Training(model_of(events, n_outputs, seed), events, sample, sample, recipe)
+        for seed, sample in enumerate(samples)
+    ]
 
 
 def index_of(case: Case, events: EventTensors) -> Tensor:
@@ -92,23 +88,26 @@ def model_of(events: EventTensors, n_outputs: int, seed: int = 0) -> EventNetwor
     """A network whose weights and scaling depend on events and seed alone."""
     model = build(n_outputs, seed=seed)
     offsets = events.offsets[: min(events.n_events, 4000) + 1].cpu()
-    model.measure_scaling(events.nodes[: int(offsets[-1])].cpu(), offsets)
+    model.fit_scaling([(events.nodes[: int(offsets[-1])].cpu(), offsets)])
     return model.to(events.device)
 
 
 def step_of(case: Case, events: EventTensors, target: Tensor) -> Callable[[], object]:
     """A function that takes one step, of the same events each time. Raises NotServed where the form cannot run here."""
-    problem = problem_of(case, events, target)
+    trainings = trainings_of(case, events, target)
     if case.form in ENGINES:
-        engine = _engine(case, problem)
-
+        engine = _engine(case, trainings)
         return captured([engine.backward, engine.update], events.device)
-    outputs = _outputs(case, problem)
-    adam = make_optimiser(problem.models[0], Recipe(learning_rate=_RATE), Strategy())
+    return eager_step(trainings[0], _outputs(case, trainings[0]))
+
+
+def eager_step(training: Training, outputs: Callable[[], Tensor]) -> Callable[[], None]:
+    """A function that takes one step of Adam on the training sample, whose outputs are given, launch by launch."""
+    adam = make_optimiser(training.model, training.recipe, training.strategy)
 
     def step() -> None:
         adam.zero_grad(set_to_none=True)
-        _differentiate(case, problem, outputs)
+        _differentiate(training, outputs)
         adam.step()
 
     return step
@@ -116,86 +115,77 @@ def step_of(case: Case, events: EventTensors, target: Tensor) -> Callable[[], ob
 
 def gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
     """The gradient of the first member's mean loss [n_parameters], before any step; raises as step_of does."""
-    problem = problem_of(case, events, target)
+    trainings = trainings_of(case, events, target)
     if case.form in ENGINES:
-        engine = _engine(case, problem)
+        engine = _engine(case, trainings)
         engine.backward()
-        return engine.gradient[0, : sum(parameter.numel() for parameter in problem.models[0].parameters())]
-    _differentiate(case, problem, _outputs(case, problem))
-    return _flat_gradient(problem.models[0])
+        return engine.gradient[0, : sum(parameter.numel() for parameter in trainings[0].model.parameters())]
+    _differentiate(trainings[0], _outputs(case, trainings[0]))
+    return _flat_gradient(trainings[0].model)
 
 
 def exact_gradient_of(case: Case, events: EventTensors, target: Tensor) -> Tensor:
     """The same in float64, by the network as it stands, whatever the case's form and precision."""
-    problem = problem_of(case, events, target)
-    model = problem.models[0].double()
-    nodes, offsets = events.gather(problem.index[0])
-    outputs = model(nodes.double(), offsets)
-    (problem.objective.loss_sum(outputs, problem.target[problem.index[0]]) / case.batch).backward()
+    training = trainings_of(case, events, target)[0]
+    model, sample = training.model.double(), training.train_sample
+    nodes, offsets = events.gather(sample.index)
+    (training.objective.loss_sum(model(nodes.double(), offsets), sample.target) / case.batch).backward()
     return _flat_gradient(model)
 
 
-def _flat_gradient(model: EventNetwork) -> Tensor:
+def _flat_gradient(model: nn.Module) -> Tensor:
     """Zeros where a weight had no part in the outputs: the last block's edges, where events have one object each."""
     return torch.cat(
         [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in model.parameters()]
     ).detach()
 
 
-def _differentiate(case: Case, problem: Problem, outputs: Callable[[], Tensor]) -> None:
+def _differentiate(training: Training, outputs: Callable[[], Tensor]) -> None:
     """Add up the gradients of one step."""
-    with products_in(case.precision):
-        with forward_in(case.precision, problem.index.device):
-            found = outputs()
-        (problem.objective.loss_sum(found.float(), problem.target[problem.index[0]]) / case.batch).backward()
+    precision, sample = training.recipe.precision, training.train_sample
+    with products_in(precision):
+        with forward_in(precision, training.events.device):
+            values = outputs()
+        (training.objective.loss_sum(values.float(), sample.target) / len(sample)).backward()
 
 
-def _outputs(case: Case, problem: Problem) -> Callable[[], Tensor]:
+def _outputs(case: Case, training: Training) -> Callable[[], Tensor]:
     """The outputs of a step's events, in a form without an engine."""
     if case.members > 1:
         raise NotServed(f"{case.form} has no packs; take members=1")
-    model, events, index = problem.models[0], problem.events, problem.index[0]
+    model, events, index = training.model, training.events, training.train_sample.index
     if case.form == "eager":
         return lambda: model(*events.gather(index))
     try:
         from breakeven.benchmarks import geometric
     except ImportError as error:
         raise NotServed(f"PyTorch Geometric is not there ({error}); pip install 'breakeven[pyg]'") from error
-    return partial(geometric.GeometricNetwork(model), geometric.collate(*events.gather(index)))
+    return partial(geometric.GeometricNetwork(cast(EventNetwork, model)), geometric.collate(*events.gather(index)))
 
 
-def _engine(case: Case, problem: Problem) -> Engine:
+def _engine(case: Case, trainings: Sequence[Training]) -> Engine:
     """The engine of a case, its batch laid out."""
-    events = problem.events
-    objects = events.offsets.diff()[problem.index]
-    nodes, edges = objects.sum(1), (objects * (objects - 1)).sum(1)
-    room = int(nodes.max()), int(edges.max())
+    index = torch.stack([training.train_sample.index for training in trainings])
+    objects = trainings[0].events.offsets.diff()[index]
+    nodes, edges = int(objects.sum(1).max()), int((objects * (objects - 1)).sum(1).max())
     engine: Engine
     if case.form == "triton":
-        engine = kernels_of(case, problem, *room)
+        engine = kernels_for(trainings, nodes, edges)
     else:
-        engine = whole_networks(
-            problem.models, events, problem.objective, problem.target, case.batch, *room, case.precision
-        )
-    engine.index.copy_(problem.index)
-    engine.target.copy_(problem.target[problem.index])
+        engine = whole_networks(trainings, case.batch, nodes, edges)
+    engine.index.copy_(index)
+    engine.target.copy_(torch.stack([training.train_sample.target for training in trainings]))
     engine.count.fill_(case.batch)
     engine.divisor.fill_(case.batch)
     engine.rates.fill_(_RATE)
     return engine
 
 
-def kernels_of(case: Case, problem: Problem, most_nodes: int, most_edges: int) -> "Kernels":
+def kernels_for(trainings: Sequence[Training], most_nodes: int, most_edges: int) -> "Kernels":
     """The engine of our own kernels; raises NotServed with the reason where there is none."""
-    if problem.index.device.type != "cuda":
+    model, recipe = cast(EventNetwork, trainings[0].model), trainings[0].recipe
+    if trainings[0].events.device.type != "cuda":
         raise NotServed("triton: the events lie on no CUDA card")
-    from breakeven.models import gpu
-
-    if reason := gpu.refusal(problem.models[0], case.precision):
+    if reason := gpu.refusal(model, recipe.precision):
         raise NotServed(f"triton: {reason}")
-    from breakeven.models.gpu.engine import Engine as Kernels
-
-    return Kernels(
-        problem.models, problem.events.nodes, problem.events.offsets, objective=problem.objective.name,
-        batch=case.batch, most_nodes=most_nodes, most_edges=most_edges, precision=case.precision,
-    )  # fmt: skip
+    return kernels_of(trainings, recipe.batch_size, most_nodes, most_edges)

@@ -4,18 +4,17 @@ MetaLayer is the graph-network block that the equations of arXiv 2412.10665 desc
 and never trains a result. Where PyTorch Geometric is missing, importing this raises ImportError.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
-import torch_geometric
 from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import MetaLayer
 from torch_geometric.utils import scatter
 
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph import edge_features, fully_connected
-
-VERSION: str = torch_geometric.__version__
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,21 @@ def collate(nodes: Tensor, offsets: Tensor) -> Collated:
         graph.event_of_node,
         graph.nodes_per_event,
     )
+
+
+def event_graphs(nodes: Tensor, offsets: Tensor) -> list[Data]:
+    """One graph for each event, as a dataset in memory keeps them; arguments as in EventNetwork.forward."""
+    return [
+        Data(one.x, one.edge_index, one.edge_attr)
+        for first, last in itertools.pairwise(offsets.tolist())
+        for one in [collate(nodes[first:last], offsets.new_tensor([0, last - first]))]
+    ]
+
+
+def batch(graphs: list[Data]) -> Collated:
+    """At least one graph in one batch, as its DataLoader does at every step."""
+    data = Batch.from_data_list(graphs)
+    return Collated(data.x, data.edge_index, data.edge_attr, data.batch, data.ptr.diff())
 
 
 class GeometricNetwork(nn.Module):

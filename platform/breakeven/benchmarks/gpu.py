@@ -8,30 +8,23 @@ import datetime
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from breakeven import provenance
-from breakeven.benchmarks import card, forms, loading, work
+from breakeven.benchmarks import card, forms, loading, packs, work
 from breakeven.benchmarks.forms import Case, Form
-from breakeven.benchmarks.gpu_rows import (
-    DEFINITIONS,
-    Step,
-    Training,
-    ceilings_table,
-    steps_table,
-    trainings_table,
-)
+from breakeven.benchmarks.gpu_rows import DEFINITIONS, Step, Training, ceilings_table, steps_table, trainings_table
 from breakeven.benchmarks.timing import interleaved
 from breakeven.estimate.cards import SCHEMA
 from breakeven.terminal import console, show, show_error
-from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.batches import EventTensors
 from breakeven.training.energy import energy_meter
-from breakeven.training.member import Failed, Member
-from breakeven.training.pack import train_pack
 from breakeven.training.recipe import Precision, Recipe
 
 if TYPE_CHECKING:
@@ -112,24 +105,16 @@ class Benchmark:
         self._part("ceilings", self._measure_ceilings)
         if "triton" in sizes.forms:
             self._part("compiling the kernels", self._compile_kernels)
-        for form in sizes.forms:
-            for precision in sizes.precisions:
-                self._part(f"agreement of {form} in {precision}", self._measure_agreement, form, precision)
-        for batch in sizes.batches:
-            for precision in sizes.precisions:
-                self._measure_steps([Case(form, precision, batch) for form in sizes.forms])
+        for form, precision in product(sizes.forms, sizes.precisions):
+            self._part(f"agreement of {form} in {precision}", self._measure_agreement, form, precision)
         engines = [form for form in sizes.forms if form in forms.ENGINES]
-        for batch in sizes.large:
-            for precision in sizes.precisions:
-                self._measure_steps([Case(form, precision, batch) for form in engines])
-        for members in sizes.packs:
-            for precision in sizes.precisions:
-                if members > 1:
-                    self._measure_steps([Case(form, precision, sizes.pack_batch, members) for form in engines])
+        packs = [(sizes.pack_batch, members, engines) for members in sizes.packs if members > 1]
+        alone = [*((batch, 1, sizes.forms) for batch in sizes.batches), *((batch, 1, engines) for batch in sizes.large)]
+        for (batch, members, chosen), precision in product([*alone, *packs], sizes.precisions):
+            self._measure_steps([Case(form, precision, batch, members) for form in chosen])
         show(steps_table(self.steps))
-        for precision in sizes.precisions:
-            for members in sizes.packs:
-                self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
+        for precision, members in product(sizes.precisions, sizes.packs):
+            self._part(f"{members} trainings in {precision}", self._measure_training, precision, members)
         self._part("loading", self._measure_loading)
         return self._figures()
 
@@ -165,7 +150,7 @@ class Benchmark:
         for precision in self.sizes.precisions:
             for members in {1, max(self.sizes.packs, default=1)}:
                 case = Case("triton", precision, self.sizes.pack_batch, members)
-                engine = forms.kernels_of(case, forms.problem_of(case, self.events, self.target), 1, 0)
+                engine = forms.kernels_for(forms.trainings_of(case, self.events, self.target), 1, 0)
                 launches += engine.launches
         from triton.runtime import driver  # only now is it known that Triton is there
 
@@ -179,8 +164,8 @@ class Benchmark:
         """How far a form's gradient is from the exact one; one that is not the network's is not timed at all."""
         case = Case(form, precision, min(self.sizes.agreement, self.events.n_events))
         exact = forms.exact_gradient_of(case, self.events, self.target)
-        found = forms.gradient_of(case, self.events, self.target).double()
-        difference = float((found - exact).norm() / exact.norm())
+        gradient = forms.gradient_of(case, self.events, self.target).double()
+        difference = float((gradient - exact).norm() / exact.norm())
         self.content["agreement"].append({**asdict(case), "gradient_difference": difference})
         console.print(f"  {case}: the gradient differs from float64's by {difference:.2g} of its length")
         if not difference < TOLERANCE[precision]:
@@ -196,11 +181,11 @@ class Benchmark:
         for case in cases:
             if (case.form, case.precision) not in self._agree:
                 continue
-            self._part(str(case), lambda case=case: made.update({case: self._made(case)}))
+            self._part(str(case), lambda case=case: made.update({case: self._prepared(case)}))
         if made:
             self._part(f"timing of {', '.join(map(str, made))}", self._time, made)
 
-    def _made(self, case: Case) -> tuple[Callable[[], object], int | None]:
+    def _prepared(self, case: Case) -> tuple[Callable[[], object], int | None]:
         """The step of a case, taken once, and the memory that it needs on a GPU."""
         cuda = self.device.type == "cuda"
         before = torch.cuda.memory_allocated() if cuda else 0
@@ -258,44 +243,15 @@ class Benchmark:
         return meter() / (n_steps * row.batch * row.members) * 1e6
 
     def _measure_training(self, precision: Precision, members: int) -> None:
-        pack = [self._member(precision, seed) for seed in range(members)]
-
-        def train() -> None:
-            for outcome in train_pack(pack, self.events):
-                if isinstance(outcome, Failed):
-                    raise outcome.error
-
-        seconds = interleaved({"pack": train}, 1, self.device)["pack"].median_wall
-        seen = members * self.sizes.epochs * len(pack[0].training)
-        self.trainings.append(
-            Training(
-                precision,
-                members,
-                self.sizes.pack_batch,
-                self.sizes.epochs,
-                len(pack[0].training),
-                seconds,
-                seen / seconds,
-            )
-        )
-        show(trainings_table(self.trainings[-1:]))
-
-    def _member(self, precision: Precision, seed: int) -> Member:
-        """A training of class 0 against all others on events of its own."""
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(self.events.n_events, generator=generator).to(self.device)
-        n_training = min(self.sizes.training_events, self.events.n_events * 2 // 3)
-        training, validation = order[:n_training], order[n_training : n_training + n_training // 2]
-        signal = (self.target == 0).float()
-        recipe = Recipe(
-            batch_size=self.sizes.pack_batch, epochs=self.sizes.epochs, patience=None, seed=seed, precision=precision
-        )
-        return Member(
-            forms.model_of(self.events, 1, seed),
-            Sample(training, signal[training]),
-            Sample(validation, signal[validation]),
-            recipe,
-        )
+        sizes, signal = self.sizes, (self.target == 0).float()
+        n_training = min(sizes.training_events, self.events.n_events * 2 // 3)
+        recipe = Recipe(batch_size=sizes.pack_batch, epochs=sizes.epochs, patience=None, precision=precision)
+        pack = packs.trainings_of(self.events, signal, recipe, members, n_training)
+        seconds = interleaved({"pack": partial(packs.train_all, pack)}, 1, self.device)["pack"].median_wall
+        seen = members * sizes.epochs * n_training
+        row = Training(precision, members, sizes.pack_batch, sizes.epochs, n_training, seconds, seen / seconds)
+        self.trainings.append(row)
+        show(trainings_table([row]))
 
     def _measure_loading(self) -> None:
         batch = min(1024, self.events.n_events)

@@ -22,10 +22,10 @@ DEFINITIONS = {
     "captured": "the plain formulas on batches filled up to one size, a step being one CUDA graph",
     "triton": "our own kernels, a step being one CUDA graph",
     "geometric": "PyTorch Geometric's MetaLayer, from batches collated beforehand, which are not charged",
-    "share_of_products": "two operations for each multiply-add of the split form, forward and twice that backward, a second, "
+    "share_of_products": "two operations for each multiply-add of the split form, forward and twice that backward, per second, "
     "over those of a large square matrix product in the same precision in the same run",
     "share_of_copy": "bytes of the states of all edges, nodes and events (after the encoder and each iteration: written and "
-    "read forward, read backward, their gradients written and read), a second, over those of a large copy in the same run",
+    "read forward, read backward, their gradients written and read), per second, over those of a large copy in the same run",
     "joules_per_million_events": "by the GPU's energy counter, over steps that follow each other",
     "agreement": "length of the difference of a step's gradient from that in float64, over the latter's length",
     "trainings": "whole trainings of a task, one pack: start, feature statistics, epochs, validation; nothing stops early",
@@ -82,8 +82,8 @@ def steps_table(steps: Sequence[Step]) -> Table:
     for step in steps:
         table.add_row(
             step.form, step.precision, f"{step.batch:,}", str(step.members), f"{1e3 * step.seconds:,.3f}",
-            f"{step.events_per_second:,.0f}", _told(step.share_of_products, 100.0), _told(step.share_of_copy, 100.0),
-            _told(step.joules_per_million_events), _told(step.peak_bytes, 1e-9),
+            f"{step.events_per_second:,.0f}", _format(step.share_of_products, 100.0), _format(step.share_of_copy, 100.0),
+            _format(step.joules_per_million_events), _format(step.peak_bytes, 1e-9),
         )  # fmt: skip
     return table
 
@@ -91,7 +91,7 @@ def steps_table(steps: Sequence[Step]) -> Table:
 def trainings_table(trainings: Sequence[Training]) -> Table:
     """One row for each pack of whole trainings."""
     table = Table("precision", title="whole trainings, one pack", title_justify="left")
-    for heading in ("K", "batch", "epochs", "events", "seconds", "ms a training", "trained events/s"):
+    for heading in ("K", "batch", "epochs", "events", "seconds", "ms per training", "trained events/s"):
         table.add_column(heading, justify="right")
     for t in trainings:
         table.add_row(
@@ -101,7 +101,7 @@ def trainings_table(trainings: Sequence[Training]) -> Table:
     return table
 
 
-def _told(value: float | None, factor: float = 1.0) -> str:
+def _format(value: float | None, factor: float = 1.0) -> str:
     return "-" if value is None else f"{factor * value:,.3g}"
 
 
@@ -118,14 +118,14 @@ def markdown(content: Mapping[str, Any]) -> str:
         "| --- |" + " ---: |" * len(columns),
     ]
     for members, batch in sorted({(step["members"], step["batch"]) for step in content["steps"]}):
-        found = [rates.get((members, batch, *column)) for column in columns]
+        of_row = [rates.get((members, batch, *column)) for column in columns]
         lines.append(
-            f"| {members} x {batch:,} | " + " | ".join("" if rate is None else f"{rate:,.0f}" for rate in found) + " |"
+            f"| {members} x {batch:,} | " + " | ".join("" if rate is None else f"{rate:,.0f}" for rate in of_row) + " |"
         )
     if content["trainings"]:
         lines += [
             "",
-            "| trainings in a pack | precision | ms a training | trained events/s |",
+            "| trainings in a pack | precision | ms per training | trained events/s |",
             "| ---: | --- | ---: | ---: |",
         ]
         lines += [
@@ -139,4 +139,4 @@ def markdown(content: Mapping[str, Any]) -> str:
         told.append(
             f"The card copies {ceilings['copy'] / 1e12:,.2f} TB/s and multiplies matrices at {products} TFLOP/s."
         )
-    return "\n".join(["Events a second of a training step:", "", *lines, "", *told])
+    return "\n".join(["Events per second of a training step:", "", *lines, "", *told])

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from rich.table import Table
 from torch import Tensor
 
-from breakeven.benchmarks.timing import Timing, interleaved
+from breakeven.benchmarks.timing import Timing, interleaved, on_one_thread
 from breakeven.models import build
 from breakeven.training.batches import EventTensors, Sample, epoch_order
-from breakeven.training.member import Failed, Member
 from breakeven.training.pack import Form, train_pack
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Failed, Training
 
 FORMS: tuple[Form, ...] = ("sequential", "stacked")
-TRAINING_EVENTS, VALIDATION_EVENTS = 256, 128
+TRAINING_EVENTS = 256
 RECIPE = Recipe(epochs=1, batch_size=64, patience=None)
 
 
@@ -34,17 +33,14 @@ class MeasuredPack:
 
 def measure(events: EventTensors, target: Tensor, sizes: Sequence[int], rounds: int) -> list[MeasuredPack]:
     """Time packs of all sizes in both forms, interleaved, on one thread; target: [n_events] int64 class numbers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     signal = (target == 0).float()
-    try:
-        timings = interleaved(
-            {(form, size): partial(_train, events, signal, size, form) for size in sizes for form in FORMS},
-            rounds,
-            events.device,
-        )
-    finally:
-        torch.set_num_threads(before)
+    works = {
+        (form, size): partial(train_all, trainings_of(events, signal, RECIPE, size, TRAINING_EVENTS), form)
+        for size in sizes
+        for form in FORMS
+    }
+    with on_one_thread():
+        timings = interleaved(works, rounds, events.device)
     return [MeasuredPack(form, size, timing) for (form, size), timing in timings.items()]
 
 
@@ -68,34 +64,39 @@ def figures(measured: Sequence[MeasuredPack], device: str) -> dict[str, float]:
 
 def table(measured: Sequence[MeasuredPack], device: str) -> Table:
     """One row for each form and size."""
-    found = Table(
-        "form", title=f"K trainings of {TRAINING_EVENTS} events, batch {RECIPE.batch_size}", title_justify="left"
-    )
-    for heading in ("K", "ms a training", "trained events/s"):
-        found.add_column(heading, justify="right")
+    title = f"K trainings of {TRAINING_EVENTS} events, batch {RECIPE.batch_size}"
+    shown = Table("form", title=title, title_justify="left")
+    for heading in ("K", "ms per training", "trained events/s"):
+        shown.add_column(heading, justify="right")
     for m in measured:
         seconds = _seconds(m, device)
-        found.add_row(
-            m.form, str(m.size), f"{1e3 * seconds / m.size:,.1f}", f"{m.size * TRAINING_EVENTS / seconds:,.0f}"
-        )
-    return found
+        rate = m.size * TRAINING_EVENTS / seconds
+        shown.add_row(m.form, str(m.size), f"{1e3 * seconds / m.size:,.1f}", f"{rate:,.0f}")
+    return shown
 
 
 def _seconds(measured: MeasuredPack, device: str) -> float:
     return measured.timing.median_cpu if device == "cpu" else measured.timing.median_wall
 
 
-def _train(events: EventTensors, signal: Tensor, size: int, form: Form) -> None:
-    members = [_member(events, signal, seed) for seed in range(size)]
-    for outcome in train_pack(members, events, form):
+def trainings_of(events: EventTensors, signal: Tensor, recipe: Recipe, size: int, n_training: int) -> list[Training]:
+    """Trainings of several seeds, each on `n_training` events of its own and half as many to validate on.
+
+    signal: [n_events] float32, 1 for signal and 0 for background.
+    """
+    trainings = []
+    for seed in range(size):
+        order = epoch_order(events.n_events, seed, epoch=0).to(events.device)
+        training, validation = (
+            Sample(part, signal[part]) for part in (order[:n_training], order[-(n_training // 2) :])
+        )
+        model = build(1).to(events.device)
+        trainings.append(Training(model, events, training, validation, replace(recipe, seed=seed)))
+    return trainings
+
+
+def train_all(trainings: Sequence[Training], form: Form | None = None) -> None:
+    """Train a pack. Raises what one of it raised."""
+    for outcome in train_pack(trainings, form):
         if isinstance(outcome, Failed):
             raise outcome.error
-
-
-def _member(events: EventTensors, signal: Tensor, seed: int) -> Member:
-    order = epoch_order(events.n_events, seed, epoch=0).to(events.device)
-    train, validation = order[:TRAINING_EVENTS], order[-VALIDATION_EVENTS:]
-    model = build(1).to(events.device)
-    return Member(
-        model, Sample(train, signal[train]), Sample(validation, signal[validation]), replace(RECIPE, seed=seed)
-    )

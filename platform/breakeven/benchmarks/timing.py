@@ -5,7 +5,8 @@ Holds clocks and medians. It never knows what it times.
 
 import statistics
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,3 +71,14 @@ def _now(device: torch.device | str) -> tuple[float, float, float]:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter(), time.process_time(), time.thread_time()
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Have torch calculate on one thread inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

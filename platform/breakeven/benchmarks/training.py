@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from breakeven import provenance
-from breakeven.benchmarks import engines, loading, report, timing, work
+from breakeven.benchmarks import card, engines, loading, report
 from breakeven.benchmarks import packs as pack_benchmark
+from breakeven.benchmarks.timing import on_one_thread
 from breakeven.terminal import console
 from breakeven.training.batches import EventTensors
 
@@ -44,7 +45,9 @@ def _measure_engines(
     measured = engines.measure(events, target, sizes, threads, rounds)
     console.print(report.engine_table(measured, device))
     gather = loading.gather_seconds(events, report.BATCH, rounds=50)
-    figures = report.engine_figures(measured, gather, _peaks(device), device)
+    with on_one_thread():
+        peaks = card.measure(events.device, ("float32",), copied=2**20, width=1024, rows=4096, rounds=20)
+    figures = report.engine_figures(measured, gather, peaks, device)
     if device == "cpu":
         alone = engines.measure(events, target, [report.BATCH], [1, 2], rounds=20, engines=["native"])
         figures |= report.thread_figures(alone)
@@ -58,11 +61,3 @@ def _measure_packs(device: str, quick: bool, events: EventTensors, target: torch
     measured = pack_benchmark.measure(events, target, (1, 4) if quick else (1, 4, 16), rounds=1 if quick else 3)
     console.print(pack_benchmark.table(measured, device))
     return pack_benchmark.figures(measured, device) | {"pack_start_seconds": pack_benchmark.start_seconds()}
-
-
-def _peaks(device: str) -> dict[str, float]:
-    """Operations a second of torch's matrix products on one thread, the least disturbed of several rounds."""
-    torch.set_num_threads(1)
-    found = work.products(device)
-    timings = timing.interleaved({name: multiply for name, (multiply, _) in found.items()}, 10, device)
-    return {name: found[name][1] / timings[name].best_wall for name in found}

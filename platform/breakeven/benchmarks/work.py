@@ -1,14 +1,9 @@
-"""How much there is to calculate, and how fast this machine multiplies matrices. Counts and measures, no model runs."""
+"""How much there is to calculate and to move in a training step. Counts; no model runs."""
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES
-
-_ROWS = (1024, 4096, 16384)
 
 
 def model_flop(model: EventNetwork, offsets: Tensor) -> int:
@@ -34,7 +29,7 @@ def model_flop(model: EventNetwork, offsets: Tensor) -> int:
 
 
 def state_bytes(model: EventNetwork, offsets: Tensor, element_size: int) -> int:
-    """Bytes that a training step moves at least where its states lie in memory, each of `element_size` bytes a number.
+    """Bytes that a training step moves at least where its states lie in memory, each of `element_size` bytes.
 
     States of all edges, nodes and events of `offsets` [n_events + 1], after the encoder and after each iteration: written
     and read forward, read backward, and their gradients written and read. Weights, inputs and inner layers do not count.
@@ -42,26 +37,3 @@ def state_bytes(model: EventNetwork, offsets: Tensor, element_size: int) -> int:
     objects = offsets.diff()
     rows = int((objects * (objects - 1)).sum()) + int(objects.sum()) + len(objects)
     return 5 * (1 + model.iterations) * rows * model.hidden * element_size
-
-
-def products(device: torch.device | str = "cpu") -> dict[str, tuple[Callable[[], object], int]]:
-    """Work that shows the float32 matrix peak, with its floating-point operations.
-
-    "narrow n": [n, 64] x [64, 64], the product that this network is made of, at sizes that lie in a cache;
-    "wide": [1024, 1024] x [1024, 1024], the best that the library can do.
-    """
-    found: dict[str, tuple[Callable[[], object], int]] = {}
-    for name, rows, width in (*((f"narrow {rows}", rows, 64) for rows in _ROWS), ("wide", 1024, 1024)):
-        left, right = torch.rand(rows, width, device=device), torch.rand(width, width, device=device)
-        flop = 2 * rows * width * width
-        times = max(1, 500_000_000 // flop)
-        found[name] = (_repeated(left, right, torch.empty_like(left), times), times * flop)
-    return found
-
-
-def _repeated(left: Tensor, right: Tensor, out: Tensor, times: int) -> Callable[[], object]:
-    def multiply() -> None:
-        for _ in range(times):
-            torch.mm(left, right, out=out)
-
-    return multiply

@@ -1,7 +1,7 @@
-"""Generation as Ray tasks: one task a shard, any worker, any order, the same events.
+"""Generation as Ray tasks: one task per shard, any worker, any order, the same events.
 
 Holds the distribution and nothing of physics. It makes what it is told is missing: an interrupted generation goes on
-and re-does at most one shard a worker.
+and re-does at most one shard per worker.
 """
 
 import itertools

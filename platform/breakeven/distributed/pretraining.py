@@ -18,6 +18,7 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from breakeven.beat import Beat
 from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.study.spec import Pretraining
@@ -59,11 +60,7 @@ def pretrain(
             _worker,
             train_loop_config={"job": job, "progress": str(progress)},
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo", timeout_s=300),
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=bool(resources.gpus),
-                resources_per_worker=share,
-            ),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(resources.gpus), resources_per_worker=share),
             run_config=RunConfig(
                 name=job.hash,
                 storage_path=str(storage.resolve()),
@@ -125,24 +122,17 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 class _Watcher:
-    """Reads the workers' progress file once a second and tells the driver of each new epoch."""
+    """Reads the workers' progress file once per second and tells the driver of each new epoch."""
 
     def __init__(self, path: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
         self.path, self.on_epoch, self.seen = path, on_epoch, 0
 
     def __enter__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="pretraining progress")
-        self._thread.start()
+        self._beat = Beat(1.0, self._look, "pretraining progress")
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._beat.stop()
         self._look()
-
-    def _run(self) -> None:
-        while not self._stop.wait(1.0):
-            self._look()
 
     def _look(self) -> None:
         if not self.path.exists():

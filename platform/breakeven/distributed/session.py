@@ -43,23 +43,28 @@ class Resources:
 
 
 @contextmanager
-def session(log_to_driver: bool = False) -> Iterator[Resources]:
+def session() -> Iterator[Resources]:
     """Connect to the cluster of `RAY_ADDRESS`, or of `ray start` on this machine, or start one; leave it at the end.
 
     One that another program started for itself is never joined: it ends with that program.
 
-    Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where the
-    cluster is lost on the way.
+    Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where a local
+    one does not come up or the cluster is lost on the way.
     """
     address = os.environ.get(internals.ADDRESS) or _started_here() or "local"
     local = address == "local"
-    context = ray.init(
-        address=address,
-        log_to_driver=log_to_driver,
-        logging_level=logging.WARNING,
-        include_dashboard=True if local else None,
-        runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
-    )
+    try:
+        context = ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            include_dashboard=True if local else None,
+            runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
+        )
+    except Exception as error:
+        if type(error) is not Exception:  # Ray has no kind of its own for a node that takes longer than half a minute
+            raise
+        raise StageFailed(f"Ray did not start: {error} Is this machine too busy? {_GO_ON.capitalize()}") from error
     try:
         offers = ray.cluster_resources()
         with _watched():

@@ -56,10 +56,10 @@ class Budget:
 
 def budget_of(text: str) -> Budget:
     """A budget such as "20h", "90m" or "45s" in device time. Raises OverBudget on anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(h|m|min|s)\s*", text)
-    if not found or float(found[1]) == 0.0:
+    written = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(h|m|min|s)\s*", text)
+    if not written or float(written[1]) == 0.0:
         raise OverBudget(f"--budget is {text!r}: write a time of one device above zero, such as 20h, 90m or 45s")
-    return Budget(float(found[1]) * _UNITS[found[2]])
+    return Budget(float(written[1]) * _UNITS[written[2]])
 
 
 def rank(trial: Trial, seconds: float) -> tuple[int, float]:

@@ -62,14 +62,14 @@ class Card:
         as long as there, above the largest, and in a pack larger than any, an event does.
         Raises ValueError on a precision that was not measured.
         """
-        found: dict[str, dict[int, dict[int, float]]] = {}
+        rates: dict[str, dict[int, dict[int, float]]] = {}
         for step in self.content["steps"]:
             if step["form"] in FORMS and step["precision"] == precision:
-                of_members = found.setdefault(step["form"], {}).setdefault(step["members"], {})
+                of_members = rates.setdefault(step["form"], {}).setdefault(step["members"], {})
                 of_members[step["batch"]] = step["events_per_second"]
-        if not found:
+        if not rates:
             raise ValueError(f"{self.name} was not measured in {precision}; choose {', '.join(self.precisions)}")
-        packs = [{k: _at_batch(of_batch, batch) for k, of_batch in of_form.items()} for of_form in found.values()]
+        packs = [{k: _at_batch(of_batch, batch) for k, of_batch in of_form.items()} for of_form in rates.values()]
         smaller = [rate for of_form in packs for k, rate in of_form.items() if k <= members]  # one after the other
         return max(*smaller, *(_between(of_form, members) for of_form in packs if min(of_form) <= members))
 

@@ -18,7 +18,10 @@ class Pace:
     def __init__(self, study: Study) -> None:
         self.study = study
         self._passes, self._seconds, self._device_seconds = 0.0, 0.0, 0.0
-        self._kinds: dict[tuple[str, str, int, Phase], tuple[int, float]] = {}
+        self._kinds: dict[_Kind, tuple[int, float]] = {}
+        """Trials of each kind that came back, and their seconds."""
+        self._passes_of: dict[_Kind, float] = {}
+        """Event passes of a trial of each kind: asked for every trial that waits, whenever a pack is made."""
 
     def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
         """Take the time of a finished trial into account; failed ones say nothing."""
@@ -28,7 +31,7 @@ class Pace:
         kind = _kind(trial.cell, trial.phase)
         number, total = self._kinds.get(kind, (0, 0.0))
         self._kinds[kind] = number + 1, total + seconds
-        self._passes += event_passes(self.study, trial.cell, trial.phase)
+        self._passes += self._event_passes(trial.cell, trial.phase)
         self._seconds += seconds
         self._device_seconds += float(record["device_seconds"])
 
@@ -46,12 +49,21 @@ class Pace:
         if known := self._kinds.get(_kind(cell, phase)):
             return known[1] / known[0]
         rate = self._passes / self._seconds if self._seconds > 0 else ELSEWHERE.trained.value
-        return event_passes(self.study, cell, phase) / rate
+        return self._event_passes(cell, phase) / rate
 
     def knows(self, cell: Cell, phase: Phase) -> bool:
         """Whether a trial like those of `cell` in this phase has come back."""
         return _kind(cell, phase) in self._kinds
 
+    def _event_passes(self, cell: Cell, phase: Phase) -> float:
+        kind = _kind(cell, phase)
+        if kind not in self._passes_of:
+            self._passes_of[kind] = event_passes(self.study, cell, phase)
+        return self._passes_of[kind]
 
-def _kind(cell: Cell, phase: Phase) -> tuple[str, str, int, Phase]:
+
+_Kind = tuple[str, str, int, Phase]
+
+
+def _kind(cell: Cell, phase: Phase) -> _Kind:
     return cell.network, cell.strategy, cell.size, phase

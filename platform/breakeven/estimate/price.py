@@ -132,8 +132,8 @@ def trial_hours(study: Study, cell: Cell, phase: Phase, speeds: Speeds) -> Range
 
     How early a trial stops is not known before: from as soon as its patience lets it, to the epoch limit.
     """
-    if found := speeds.trials.get((cell.strategy, cell.size, phase)):
-        average, spread, number = found
+    if alike := speeds.trials.get((cell.strategy, cell.size, phase)):
+        average, spread, number = alike
         error = max(MACHINE_NOISE, 2 * spread / average / number**0.5)
         return Range(average, average / (1 + error), average * (1 + error)) * (1 / 3600)
     most = plan.event_passes(study, cell, phase)
@@ -148,8 +148,8 @@ def trial_hours(study: Study, cell: Cell, phase: Phase, speeds: Speeds) -> Range
 def to_keep(price: Price) -> dict[str, Any]:
     """What is kept of a price beside a study, in plain values, to be held against what came."""
     stages = ("generation", "pretraining", "finetuning", "search")
-    found: dict[str, Any] = {stage: vars(getattr(price, stage)) for stage in stages}
-    return {**found, "origin": price.speeds.origin}
+    hours = {stage: vars(getattr(price, stage)) for stage in stages}
+    return {**hours, "origin": price.speeds.origin}
 
 
 def outcome(kept: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -170,9 +170,9 @@ def outcome(kept: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> li
     taken["all trainings"] = sum(taken[stage] for stage in every)
     for stage, expected in ranges.items():
         if expected.expected > 0:
-            found = taken[stage]
-            rows.append({"stage": stage, **vars(expected), "taken": found, "off": found / expected.expected - 1,
-                         "within": expected.low <= found <= expected.high})  # fmt: skip
+            hours = taken[stage]
+            rows.append({"stage": stage, **vars(expected), "taken": hours, "off": hours / expected.expected - 1,
+                         "within": expected.low <= hours <= expected.high})  # fmt: skip
     return rows
 
 

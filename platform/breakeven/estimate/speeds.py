@@ -150,9 +150,9 @@ def _of_last_kernel(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _passes(record: Mapping[str, Any]) -> float:
-    """Event passes of a trial; judging an event costs a third of training on it."""
-    judged = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
-    return float(record["events_seen"] + judged / 3)
+    """Event passes of a trial; evaluation costs a third of training per event."""
+    evaluated = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
+    return float(record["events_seen"] + evaluated / 3)
 
 
 def _speed(rates: list[float]) -> Speed:
@@ -170,19 +170,21 @@ def _by_process(events: list[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, int, str], tuple[float, float, int]]:
-    """Trials of the same kind, limit of epochs, events to judge and stopping rule take about the same time."""
-    found: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    """Trials of the same kind, limit of epochs, events to evaluate and stopping rule take about the same time."""
+    seconds: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     settings = study.finetuning
     rule = (settings.patience, settings.validation_events)
     for record in trials:
         training, limit = record["identity"]["training"], epoch_limit(settings, record["size"])
         if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:
-            found[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
-    return {kind: (mean(all_), stdev(all_) if len(all_) > 1 else mean(all_), len(all_)) for kind, all_ in found.items()}
+            seconds[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
+    return {
+        kind: (mean(all_), stdev(all_) if len(all_) > 1 else mean(all_), len(all_)) for kind, all_ in seconds.items()
+    }
 
 
 def _epochs(trials: list[Mapping[str, Any]]) -> dict[str, float]:
-    found: dict[str, list[float]] = defaultdict(list)
+    parts: dict[str, list[float]] = defaultdict(list)
     for record in trials:
-        found[record["strategy"]].append(record["epochs"] / record["identity"]["epochs"])
-    return {strategy: mean(parts) for strategy, parts in found.items()}
+        parts[record["strategy"]].append(record["epochs"] / record["identity"]["epochs"])
+    return {strategy: mean(of_trials) for strategy, of_trials in parts.items()}

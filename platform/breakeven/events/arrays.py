@@ -126,13 +126,13 @@ def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> l
     Returns:
         Values and offsets of each level, of these events in this order.
     """
-    found = []
+    taken = []
     for values, offsets in levels:
         first, count = offsets[rows], offsets[rows + 1] - offsets[rows]
         inside = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
         rows = np.repeat(first - inside[:-1], count) + np.arange(inside[-1])
-        found.append((values[rows], inside))
-    return found
+        taken.append((values[rows], inside))
+    return taken
 
 
 def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -150,7 +150,7 @@ def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np
         CorruptDataset: lists differ in length, or a value is impossible; the message names `where`, event and column.
     """
     counts: list[np.ndarray] = []
-    found = []
+    levels = []
     for level in schema.levels:
         columns = {}
         for name, feature in level.columns.items():
@@ -169,8 +169,8 @@ def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np
             raise store.CorruptDataset(
                 f"{where}: event {row} has {what}; delete the file and make it again, or correct the events you brought"
             )
-        found.append((values, counts[-1].astype(np.int64)))
-    return found
+        levels.append((values, counts[-1].astype(np.int64)))
+    return levels
 
 
 def _cache(dataset: store.Dataset) -> Path:

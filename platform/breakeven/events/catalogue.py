@@ -36,10 +36,10 @@ def schemas_of_plugins() -> "list[EventSchema]":
 
 
 def _of_plugins() -> dict[str, Source]:
-    found: dict[str, Source] = plugins.brought("SOURCES")
-    for name, one in found.items():
+    brought: dict[str, Source] = plugins.brought("SOURCES")
+    for name, one in brought.items():
         if name in processes.CATALOGUE or one.name != name:
             raise plugins.BadPlugin(
                 f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
             )
-    return found
+    return brought

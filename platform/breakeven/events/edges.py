@@ -1,6 +1,6 @@
 """How many edges the events at rest have, from the sizes in their flat arrays: what a step on them costs goes with it.
 
-Reads one small file a dataset, and neither Arrow nor Pythia, so that plans can ask. It never opens a shard.
+Reads one small file per dataset, and neither Arrow nor Pythia, so that plans can ask. It never opens a shard.
 """
 
 from collections.abc import Iterable

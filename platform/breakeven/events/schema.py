@@ -79,13 +79,13 @@ class EventSchema:
     @property
     def float_leaves(self) -> list[str]:
         """Parquet's paths of the columns of real numbers, which compress better as streams of bytes."""
-        found = [
+        things = [
             name + ".list.element" * depth
             for depth, level in enumerate(self.levels, start=1)
             for name, feature in level.columns.items()
             if not feature.whole
         ]
-        return found + [one.name for one in self.event if not one.whole]
+        return things + [one.name for one in self.event if not one.whole]
 
     def table(self, counts: Sequence[np.ndarray], columns: Mapping[str, np.ndarray]) -> pa.Table:
         """Events as an Arrow table, one row per event.

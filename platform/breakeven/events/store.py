@@ -210,9 +210,9 @@ def read_shard(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
-    if (found := content_hash(table, schema_of(table.schema, str(path)))) != facts["content"]:
+    if (content := content_hash(table, schema_of(table.schema, str(path)))) != facts["content"]:
         raise CorruptDataset(
-            f"{path}: its events hash to {found}, its header says {facts['content']}: the file was changed after it was "
+            f"{path}: its events hash to {content}, its header says {facts['content']}: the file was changed after it was "
             "written; delete it and run again: it is made anew"
         )
     return table, facts
@@ -222,11 +222,11 @@ def read_facts(path: Path) -> dict[str, Any]:
     """The facts in a shard's header, without reading events. Raises CorruptDataset and SchemaMismatch as
     `read_shard`."""
     try:
-        found = pq.read_schema(path)
+        header = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
-    check_schema(found, schema_of(found, str(path)), str(path))
-    facts: dict[str, Any] = json.loads(found.metadata[b"breakeven.facts"])
+    check_schema(header, schema_of(header, str(path)), str(path))
+    facts: dict[str, Any] = json.loads(header.metadata[b"breakeven.facts"])
     return facts
 
 
@@ -306,12 +306,12 @@ def open_dataset(folder: Path, content: str = "") -> Dataset:
     """
     if content:
         return _dataset(folder, _read_manifest(_manifest_path(folder, content)))
-    found = [_dataset(folder, _read_manifest(path)) for path in _manifests(folder)]
-    if not found:
+    datasets = [_dataset(folder, _read_manifest(path)) for path in _manifests(folder)]
+    if not datasets:
         raise FileNotFoundError(
             f"{folder / _MANIFESTS}: no manifest; name the folder of a finished dataset, or run the generation"
         )
-    return max(found, key=lambda dataset: dataset.n_events)
+    return max(datasets, key=lambda dataset: dataset.n_events)
 
 
 def find_dataset(root: Path, process: str, content: str) -> Dataset | None:

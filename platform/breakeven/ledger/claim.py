@@ -1,6 +1,6 @@
 """Claims: how much device time a try that never came to its end has lost.
 
-A worker's small file beside the ledger, rewritten in place once a second while it works. It is an estimate of lost time,
+A worker's small file beside the ledger, rewritten in place once per second while it works. It is an estimate of lost time,
 never a result, and it keeps nobody from working on the same record: that is what leases are for.
 """
 
@@ -8,15 +8,16 @@ import json
 import os
 import re
 import socket
-import threading
 import time
 from pathlib import Path
+
+from breakeven.beat import Beat
 
 BEAT_SECONDS = 1.0
 
 
 class Claim:
-    """One worker's work on one record. As a context manager it beats once a second until the work ends.
+    """One worker's work on one record. As a context manager it beats once per second until the work ends.
 
     path: its file.  device: "cpu" charges the CPU time of this process, all else the time that passes.
     share: part of the device that works on this record: 1/16 in a pack of 16, 4 where four workers train one backbone.
@@ -35,16 +36,14 @@ class Claim:
         now_spent, before = _read(os.pread(self._file, 400, 0))
         self.wasted_seconds = now_spent + before
         self._start = self._clock()
-        self._stop = threading.Event()
-        self._beat()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="claim")
-        self._thread.start()
+        self._write()
+        self._beat = Beat(BEAT_SECONDS, self._write, "claim")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._stop.is_set():
-            self._end()
-            self._beat()
+        if not self._beat.stopped:
+            self._beat.stop()
+            self._write()
         os.close(self._file)
 
     def saved(self) -> None:
@@ -53,19 +52,11 @@ class Claim:
 
     def release(self) -> None:
         """Remove the claim: its record is written."""
-        self._end()
+        self._beat.stop()
         self.path.unlink(missing_ok=True)
 
-    def _end(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            self._beat()
-
-    def _beat(self) -> None:
-        """One write of fixed length over the last one: no flush, as a lost second costs less than a flush a second."""
+    def _write(self) -> None:
+        """One write of fixed length over the last one: no flush, as a lost second costs less than a flush per second."""
         spent = (self._clock() - self._start) * self.share
         times = f'"device_seconds": {spent:16.3f}, "wasted_seconds": {self.wasted_seconds:16.3f}'
         text = f'{{{times}, "worker": "{worker_name():80}"}}\n'
@@ -78,8 +69,8 @@ def last_try(path: Path) -> tuple[float, str]:
         content = path.read_bytes()
     except OSError:
         return 0.0, ""
-    found = re.search(rb'"worker": "([^"]*)"', content)
-    return _read(content)[0], found[1].decode().strip() if found else ""
+    worker = re.search(rb'"worker": "([^"]*)"', content)
+    return _read(content)[0], worker[1].decode().strip() if worker else ""
 
 
 def worker_name() -> str:

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -23,12 +22,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from breakeven.beat import Beat
+
 __all__ = ["Driver", "Leases"]
 
 BEAT_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How long the heartbeat of a driver on another machine may stand still: NFS shows what is up to a minute old."""
 
+_LOOK_SECONDS = 1.0
 _NAMELESS = "?"
 _HEARTBEAT_BYTES = 1024
 """Length of every heartbeat: written over the last one, it must cover it."""
@@ -82,19 +84,16 @@ class Leases:
         self._looked: dict[str, tuple[bool, float]] = {}
         """Whether each driver lived at the last look, and when that was."""
         self._beats = 0
-        self._stop = threading.Event()
 
     def __enter__(self) -> "Leases":
         for folder in (self.folder / "drivers", self.folder / "leases"):
             folder.mkdir(parents=True, exist_ok=True)
         self._beat()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="leases")
-        self._thread.start()
+        self._heart = Beat(self.beat_seconds, self._beat_unless_the_disk_fails, "leases")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._heart.stop()
         self._heartbeat(self.owner).unlink(missing_ok=True)
 
     def take(self, name: str) -> bool:
@@ -122,13 +121,12 @@ class Leases:
         number, owner = self._highest(name)
         return not self.lives(owner) and self._create(name, number + 1)
 
-    def wait(self, name: str, done: Callable[[], bool], look_seconds: float = 1.0) -> bool:
+    def wait(self, name: str, done: Callable[[], bool]) -> bool:
         """Take the lease of `name`, or wait while a living driver has it.
 
         Args:
             name: of the work.
             done: whether the work is done; asked again and again.
-            look_seconds: between two looks.
 
         Returns:
             Whether the work is left to this driver, which has its lease then.
@@ -144,7 +142,7 @@ class Leases:
                 return False
             if taken:
                 return True
-            time.sleep(look_seconds)
+            time.sleep(_LOOK_SECONDS)
 
     def release(self, name: str) -> None:
         """Remove the lease of `name`, whose work is done: its record is in the ledger.
@@ -183,7 +181,7 @@ class Leases:
         A first look at a driver of another machine has only the heartbeat's age to go by, so clocks that differ by more
         than `patience_seconds` make it look dead or alive; nothing but what people read may depend on it.
         """
-        found = []
+        drivers = []
         for path in sorted((self.folder / "drivers").glob("*")):
             try:
                 silent = max(time.time() - path.stat().st_mtime, 0.0)
@@ -192,17 +190,10 @@ class Leases:
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # it ended meanwhile, or is about to write its first heartbeat
             here = bool(machine()) and told.get("machine") == machine()
-            driver = Driver(
-                owner=path.name,
-                host=path.name.rsplit("-", 2)[0],
-                pid=pid,
-                study=str(told.get("study", "")),
-                doing=str(told.get("doing", "")),
-                alive=self.lives(path.name) and (here or silent < self.patience_seconds),
-                silent_seconds=silent,
-            )
-            found.append(driver)
-        return found
+            alive = self.lives(path.name) and (here or silent < self.patience_seconds)
+            study, doing = (str(told.get(name, "")) for name in ("study", "doing"))
+            drivers.append(Driver(path.name, path.name.rsplit("-", 2)[0], pid, study, doing, alive, silent))
+        return drivers
 
     def held(self) -> dict[str, str]:
         """Owner of each lease that there is, whether it lives or not."""
@@ -213,16 +204,13 @@ class Leases:
         """Create the lease with this number; False where another driver was first."""
         path = self._path(name, number)
         try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with path.open("x") as file:
+                file.write(self.owner)
         except FileExistsError:
             return False
-        try:
-            os.write(file, self.owner.encode())
         except OSError:
             path.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(file)
         self._mine[name] = number
         return True
 
@@ -237,12 +225,12 @@ class Leases:
         number, owner = 0, ""
         while True:
             try:
-                found = self._path(name, number + 1).read_text()
+                text = self._path(name, number + 1).read_text()
             except FileNotFoundError:
                 return number, owner
             number += 1
             # A lease without a name is about to get one, or its driver was killed before: it is watched by itself.
-            owner = found or f"{_NAMELESS}{name}.{number}"
+            owner = text or f"{_NAMELESS}{name}.{number}"
 
     def _look(self, owner: str) -> bool:
         if not owner:
@@ -259,21 +247,17 @@ class Leases:
             return True
         return time.monotonic() - since < self.patience_seconds
 
-    def _run(self) -> None:
-        while not self._stop.wait(self.beat_seconds):
-            with suppress(OSError):  # a disk in trouble must not end the thread; `take` raises what lasts
-                self._beat()
+    def _beat_unless_the_disk_fails(self) -> None:
+        with suppress(OSError):  # a disk in trouble must not end the thread; `take` raises what lasts
+            self._beat()
 
     def _beat(self) -> None:
         """Write the heartbeat in place: one small write, opened anew so that NFS sends it on closing."""
         self._beats += 1
         about = {"beats": f"{self._beats:016d}", "study": self.study, "doing": self.doing[:200]}
         text = json.dumps({**_process(), **about}).ljust(_HEARTBEAT_BYTES - 1) + "\n"
-        file = os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            os.write(file, text.encode())
-        finally:
-            os.close(file)
+        with open(os.open(self._heartbeat(self.owner), os.O_WRONLY | os.O_CREAT, 0o666), "w") as file:
+            file.write(text)
         self._beaten = time.monotonic()
 
     def _heartbeat(self, owner: str) -> Path:
@@ -310,7 +294,7 @@ def _born(pid: int) -> str:
 def _gone(heartbeat: bytes) -> bool:
     """Whether a heartbeat is that of a process of this machine that is certainly dead."""
     try:
-        found = json.loads(heartbeat)
-        return bool(machine()) and found["machine"] == machine() and _born(found["pid"]) != found["born"]
+        told = json.loads(heartbeat)
+        return bool(machine()) and told["machine"] == machine() and _born(told["pid"]) != told["born"]
     except (ValueError, KeyError, TypeError):
         return False

@@ -1,6 +1,6 @@
 """The ledger: what has been computed, once and for ever, and what it cost.
 
-Append-only and content-addressed: a record's name is the hash of all that defines its result. Workers write one file a
+Append-only and content-addressed: a record's name is the hash of all that defines its result. Workers write one file per
 pack, atomically and without locks; the driver folds many files into one. What the ledger says is a function of the
 records in it, whatever the order in which they are read, and however often. Tune's state and MLflow can be thrown away;
 this cannot. It never trains and never decides what to run.
@@ -189,8 +189,8 @@ class Ledger:
         kept: list[Kept] = []
         sources: list[str] = []
         for name in sorted(self._loose):
-            if (content := self._content(name)) is not None and (found := self._parse(name, content)):
-                kept += found
+            if (content := self._content(name)) is not None and (records := self._parse(name, content)):
+                kept += records
                 sources.append(name)
         if not sources:
             return None
@@ -208,7 +208,7 @@ class Ledger:
             for part in parts:
                 writer.write_table(part)
         _flush_folder(self._folder)
-        if len(at_rest.unfold(path.read_bytes())[0]) != len(kept):
+        if at_rest.whole_records(path.read_bytes()) != len(kept):
             raise LedgerError(f"{path}: not what was written to it; nothing was removed; check the disk")
         for source in sources:
             if source != name:
@@ -224,7 +224,7 @@ class Ledger:
         records: Iterable[str] | None = None,
         names: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda record: {},
     ) -> pd.DataFrame:
-        """One row a record, with the columns of every level and metric.
+        """One row per record, with the columns of every level and metric.
 
         records: hashes of those that are wanted, in order; None: all.  names: what a study calls the parts of a record, see
         study/naming.py.
@@ -311,9 +311,9 @@ class Ledger:
             self._files.add(name)
             if is_folded(name):
                 self._take_folded(name, content)
-            elif found := self._parse(name, content):
+            elif records := self._parse(name, content):
                 self._loose.add(name)
-                for kept in found:
+                for kept in records:
                     self._take(kept)
         return whole
 
@@ -327,17 +327,17 @@ class Ledger:
 
     def _take_folded(self, name: str, content: bytes) -> None:
         try:
-            found, wrong = at_rest.unfold(content)
+            records, wrong = at_rest.unfold(content)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self._distrust(name, f"not used ({error})")
             return
-        for kept in found:
+        for kept in records:
             self._take(kept)
         if wrong:
-            self._distrust(name, f"{len(wrong)} of its {len(found) + len(wrong)} records not used ({wrong[0]})")
+            self._distrust(name, f"{len(wrong)} of its {len(records) + len(wrong)} records not used ({wrong[0]})")
         else:
-            self._files.update(kept.file for kept in found)
-            self._folded[name] = len(found)
+            self._files.update(kept.file for kept in records)
+            self._folded[name] = len(records)
 
     def _distrust(self, name: str, why: str) -> None:
         self._bad[name] = f"{self._folder / name}: {why}; its trials run again; move the file away to silence this"

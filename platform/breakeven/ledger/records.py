@@ -1,4 +1,4 @@
-"""How records lie on disk: JSON files that workers write, one a pack, and Parquet files that the driver folds them into.
+"""How records lie on disk: JSON files that workers write, one per pack, and Parquet files that the driver folds them into.
 
 Pure translations between records and bytes, each verified on the way back by a hash over the bytes, so that what was cut
 short or edited by hand is noticed. It opens no folder, decides nothing, and repairs nothing.
@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven.fingerprint import encode, fingerprint
-from breakeven.ledger import compact_json
 
 VERSION = 3
 """Schema of what is written. Still read are version 2 (metrics among the other facts) and version 1 (the same, with a
@@ -56,7 +55,7 @@ class Kept:
     file: str
     """The file that it was written to first; with its place there it tells a try from a repeat."""
     place: int
-    squeezed: bytes
+    compressed: bytes
     """Exact JSON, compressed."""
     name: str
     outcome: str
@@ -67,12 +66,24 @@ class Kept:
     @property
     def text(self) -> bytes:
         """Exact JSON."""
-        return zlib.decompress(self.squeezed)
+        return zlib.decompress(self.compressed)
 
     @property
     def record(self) -> dict[str, Any]:
         """The record, read anew."""
-        return _with_metrics(compact_json.loads(self.text))
+        return _with_metrics(loads(self.text))
+
+
+def loads(text: str | bytes) -> Any:
+    """What `json.loads` gives, in little memory: equal strings, in this and all other texts read so, are one object.
+
+    Thousands of records have the same names and words: half of a trial's record is such strings.
+    """
+    return json.loads(text, object_pairs_hook=_shared)
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {sys.intern(key): sys.intern(value) if type(value) is str else value for key, value in pairs}
 
 
 def kept(file: str, place: int, record: Mapping[str, Any], text: bytes | None = None) -> Kept:
@@ -108,7 +119,7 @@ def stamp(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack_text(stamped: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """Name and content of the file of one pack: a JSON list, one record a line, its hash in the name.
+    """Name and content of the file of one pack: a JSON list, one record per line, its hash in the name.
 
     The random part of the name keeps a second try of the same work apart from the first.
     """
@@ -118,14 +129,14 @@ def pack_text(stamped: Sequence[dict[str, Any]]) -> tuple[str, str]:
 
 def parse(name: str, content: bytes) -> list[Kept]:
     """The records of one pack's file. Raises LedgerError, or what JSON raises, where it cannot be trusted."""
-    if found := _LOOSE.fullmatch(name):
-        if _digest(content) != found["digest"]:
+    if named := _LOOSE.fullmatch(name):
+        if _digest(content) != named["digest"]:
             raise LedgerError("it is cut short, or was changed after it was written")
         records = json.loads(content)
         for record in records:
             _check_version(record)
         lines = content.splitlines()[1:-1]
-        if len(lines) == len(records):  # as this program writes it: one a line
+        if len(lines) == len(records):  # as this program writes it: one per line
             texts = [line.removesuffix(b",") for line in lines]
             return [kept(name, place, *one) for place, one in enumerate(zip(records, texts, strict=True))]
     elif _LOOSE_1.fullmatch(name):
@@ -135,19 +146,20 @@ def parse(name: str, content: bytes) -> list[Kept]:
     return [kept(name, place, record) for place, record in enumerate(records)]
 
 
-def fold(found: Sequence[Kept]) -> tuple[str, Iterator[pa.Table]]:
+def fold(records: Sequence[Kept]) -> tuple[str, Iterator[pa.Table]]:
     """Name of a Parquet file of many records, and its content in parts: key columns for people, exact JSON for the ledger.
 
     The name comes from the files that went in, so that two drivers folding the same files write the same file.
     """
-    name = f"compact-{fingerprint(sorted({one.file for one in found}))}.parquet"
-    return name, (_part(found[start : start + _PART]) for start in range(0, len(found), _PART))
+    name = f"compact-{fingerprint(sorted({one.file for one in records}))}.parquet"
+    return name, (_part(records[start : start + _PART]) for start in range(0, len(records), _PART))
 
 
-def _part(found: Sequence[Kept]) -> pa.Table:
+def _part(records: Sequence[Kept]) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in FOLDED.names}
-    for one in found:
-        record, text = one.record, one.text
+    for one in records:
+        text = one.text
+        record = json.loads(text)  # `one.record` shares what repeats, which pays only where it is kept
         exact = {"file": one.file, "place": one.place, "digest": _digest(text), "json": text}
         for name, column in columns.items():
             column.append(exact[name] if name in exact else record.get(name))
@@ -159,7 +171,7 @@ def unfold(content: bytes) -> tuple[list[Kept], list[str]]:
 
     Raises pyarrow.ArrowInvalid (a ValueError), OSError or KeyError where the file as a whole cannot be read.
     """
-    found, wrong = [], []
+    records, wrong = [], []
     file_of_parts = pq.ParquetFile(pa.BufferReader(content))
     for part in file_of_parts.iter_batches(batch_size=_PART, columns=list(_EXACT), use_threads=False):
         for file, place, digest, json_text in zip(*(part[name].to_pylist() for name in _EXACT), strict=True):
@@ -169,10 +181,21 @@ def unfold(content: bytes) -> tuple[list[Kept], list[str]]:
                     raise LedgerError("it was changed after it was written")
                 record = json.loads(text)
                 _check_version(record)
-                found.append(kept(sys.intern(file), place, record, text))
+                records.append(kept(sys.intern(file), place, record, text))
             except ValueError as error:
                 wrong.append(str(error))
-    return found, wrong
+    return records, wrong
+
+
+def whole_records(content: bytes) -> int:
+    """How many records of a Parquet file are as they were when it was written: a look at their hashes, not into them."""
+    whole = 0
+    for part in pq.ParquetFile(pa.BufferReader(content)).iter_batches(
+        batch_size=_PART, columns=["digest", "json"], use_threads=False
+    ):
+        texts = zip(part["digest"].to_pylist(), part["json"].to_pylist(), strict=True)
+        whole += sum(_digest(text.encode()) == digest for digest, text in texts)
+    return whole
 
 
 def _text(record: Mapping[str, Any]) -> str:

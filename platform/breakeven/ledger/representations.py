@@ -1,6 +1,6 @@
 """What finished networks say of the same events, layer by layer: kept beside the ledger, for comparing networks.
 
-One small file a trial, in half precision; its record names the file's hash and the events. It never says what a layer is.
+One small file per trial, in half precision; its record names the file's hash and the events. It never says what a layer is.
 """
 
 import hashlib
@@ -72,11 +72,11 @@ class Representations:
         if _digest(content) != digest:
             raise NoRepresentation(f"{path} is cut short, or was changed after its trial ended: {way_out}")
         try:
-            found = load(content)
+            layers = load(content)
         except SafetensorError as error:
             raise NoRepresentation(f"{path} is no safetensors file ({error}): {way_out}") from error
-        ordered = sorted(found, key=lambda name: int(name.split(" ", 1)[0]))
-        return {name.split(" ", 1)[1]: found[name].astype(np.float32) for name in ordered}
+        ordered = sorted(layers, key=lambda name: int(name.split(" ", 1)[0]))
+        return {name.split(" ", 1)[1]: layers[name].astype(np.float32) for name in ordered}
 
     def _path(self, record: str) -> Path:
         return self.folder / f"{record}.safetensors"

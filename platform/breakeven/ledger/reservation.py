@@ -6,7 +6,6 @@ which name their reservation. It never decides anything.
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from breakeven import atomic, provenance
+from breakeven.beat import Beat
 from breakeven.ledger.ledger import now
 
 BEAT_SECONDS = 2.0
@@ -41,25 +41,18 @@ class Reservation:
     def __enter__(self) -> "Reservation":
         self._about["started"] = now()
         self._begun = time.monotonic()
-        self._stop = threading.Event()
         self._write()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="reservation")
-        self._thread.start()
+        self._beat = Beat(BEAT_SECONDS, self._write, "reservation")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._beat.stop()
         self._write(closed=True)
 
     @property
     def reserved_seconds(self) -> float:
         """Device-seconds held so far."""
         return (time.monotonic() - self._begun) * self._devices
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            self._write()
 
     def _write(self, closed: bool = False) -> None:
         """closed: its driver has come to an end of the stage, and was not killed."""
@@ -71,12 +64,12 @@ class Reservation:
 
 def reservations(ledger: Path, study: str) -> list[dict[str, Any]]:
     """All reservations of a study, oldest first; files that cannot be read are left out, as an estimate less."""
-    found = []
+    of_study = []
     for path in (ledger / "reservations").glob("*.json"):
         try:
             one = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
         if one.get("study") == study:
-            found.append(one)
-    return sorted(found, key=lambda one: one["started"])
+            of_study.append(one)
+    return sorted(of_study, key=lambda one: one["started"])

@@ -4,7 +4,7 @@
 "native" (graph_network.py, the fast form) and "dgl" (graph_network_dgl.py, the reference).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from breakeven.models.event_network import EventNetwork
@@ -24,17 +24,7 @@ class UnknownEngine(ValueError):
     """An engine name that is neither "native" nor "dgl"."""
 
 
-def build(
-    n_outputs: int,
-    engine: str = "native",
-    *,
-    seed: int = 0,
-    hidden: int = 64,
-    iterations: int = 4,
-    shared_blocks: bool = False,
-    log_momenta: bool = True,
-    initialisation: str = "he",
-) -> "EventNetwork":
+def build(n_outputs: int, engine: str = "native", *, seed: int = 0, **arguments: Any) -> "EventNetwork":
     """A freshly initialised event network; the same seed gives the same weights in both engines.
 
     With the defaults and 12 outputs one shared block gives 135,244 parameters, separate ones 372,172; the paper says
@@ -45,12 +35,7 @@ def build(
         n_outputs: width of the last layer (12 processes, 41 labels, 1 logit).
         engine: "native" or "dgl".
         seed: of the weights.
-        hidden: width of every layer.
-        iterations: graph-network blocks in a row.
-        shared_blocks: one block used in every iteration ("the same update MLPs", arXiv 2412.10665 section III.2) in
-            place of one block each.
-        log_momenta: take log(pt) and log(energy) before standardising.
-        initialisation: "he" or "torch", see layers.py.
+        arguments: those of EventNetwork.
 
     Returns:
         The network, on CPU.
@@ -62,20 +47,12 @@ def build(
     """
     from breakeven.models.graph_network import GraphNetwork
     from breakeven.models.graph_network_dgl import GraphNetworkDGL, import_dgl
-    from breakeven.models.layers import initialise
 
     if engine not in ENGINES:
         raise UnknownEngine(f"engine {engine!r} is unknown; choose one of {', '.join(ENGINES)}")
     if engine == "dgl":
         import_dgl()  # better here than in the first batch
     network = GraphNetwork if engine == "native" else GraphNetworkDGL
-    model = network(
-        n_outputs,
-        hidden=hidden,
-        iterations=iterations,
-        shared_blocks=shared_blocks,
-        log_momenta=log_momenta,
-        initialisation=initialisation,
-    )
-    initialise(model, seed, initialisation)
+    model = network(n_outputs, **arguments)
+    model.draw_weights(seed)
     return model

@@ -100,7 +100,7 @@ def build(dtype: torch.dtype, folder: Path | None = None) -> Path:
     where the compiler fails.
     """
     names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
-    compiler = next((found for name in names if (found := shutil.which(name))), None)
+    compiler = next((path for name in names if (path := shutil.which(name))), None)
     if compiler is None:
         raise FileNotFoundError("no C++ compiler found; install g++ or name one in the variable CXX")
     flags = (*_FLAGS, f"-DREAL={_C_TYPES[dtype]}")
@@ -207,7 +207,7 @@ class _Backbone(torch.autograd.Function):
 
 
 _spare: list[Tensor] = []
-"""At most one buffer that no graph holds any more, for the next step: fresh memory costs a page fault every
+"""At most one buffer that no graph holds any more, for the next step: fresh memory costs a page fault per
 4 KiB, a sixth of a step's time."""
 
 

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from breakeven.feature import MOMENTUM_FLOOR, OBJECT
-from breakeven.models.graph import (
-    N_EDGE_FEATURES,
-    N_GLOBAL_FEATURES,
-    N_NODE_FEATURES,
-    edge_features,
-    fully_connected,
-)
+from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES, edge_features, fully_connected
 
 _LOGARITHMIC = [column for column, feature in enumerate(OBJECT) if feature.log_floor is not None]
 _MOMENTA = slice(_LOGARITHMIC[0], _LOGARITHMIC[-1] + 1, _LOGARITHMIC[1] - _LOGARITHMIC[0])
@@ -40,11 +34,7 @@ class Scaling(nn.Module):
 
     def __init__(self, log_momenta: bool) -> None:
         super().__init__()
-        for name, width in (
-            ("node", N_NODE_FEATURES),
-            ("edge", N_EDGE_FEATURES),
-            ("global", N_GLOBAL_FEATURES),
-        ):
+        for name, width in (("node", N_NODE_FEATURES), ("edge", N_EDGE_FEATURES), ("global", N_GLOBAL_FEATURES)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
             self.register_buffer(f"{name}_std", torch.ones(width))
         self.register_buffer("log_momenta", torch.tensor(log_momenta))
@@ -61,18 +51,13 @@ class Scaling(nn.Module):
         """Standardised number of objects; nodes_per_event: [n_events] int64 -> [n_events, 1]."""
         return (nodes_per_event[..., None].to(self.global_mean.dtype) - self.global_mean) / self.global_std
 
-    def measure(self, nodes: Tensor, offsets: Tensor) -> None:
-        """Set all statistics from events; nodes: [n_nodes, 7], offsets: [n_events + 1] int64.
-
-        A feature that never varies (the b-tag of a sample without jets) gets the standard deviation 1.
-        Raises ValueError without events and on a feature that is not finite.
-        """
-        parts = (offsets[start : start + EVENTS_AT_ONCE + 1] for start in range(0, len(offsets) - 1, EVENTS_AT_ONCE))
-        self.measure_batches((nodes[int(part[0]) : int(part[-1])], part) for part in parts)
-
     @torch.no_grad()
-    def measure_batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """As `measure`, from (nodes, offsets) of EVENTS_AT_ONCE events at most: memory stays that of one batch."""
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Set all statistics from nodes [n_nodes, 7] and offsets [n_events + 1] int64 of EVENTS_AT_ONCE events at most.
+
+        Memory stays that of one batch. A feature that never varies (the b-tag of a sample without jets) gets the standard
+        deviation 1. Raises ValueError without events and on a feature that is not finite.
+        """
         moments = {name: _Moments() for name in ("node", "edge", "global")}
         for nodes, offsets in batches:
             raw = nodes.double()
@@ -82,8 +67,8 @@ class Scaling(nn.Module):
             moments["global"].add(graph.nodes_per_event[:, None].double())
         if moments["global"].count == 0:
             raise ValueError("the scaling is measured on events, and there are none; give the training events")
-        for name, found in moments.items():
-            mean, std = found.mean_and_std(getattr(self, f"{name}_mean").numel())
+        for name, running in moments.items():
+            mean, std = running.mean_and_std(getattr(self, f"{name}_mean").numel())
             if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all()):
                 raise ValueError(
                     f"the {name} features have the means {mean.tolist()}: some feature of these events "

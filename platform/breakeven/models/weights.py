@@ -18,10 +18,10 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(skip)}
     given = {name: tensor for name, tensor in weights.items() if not name.startswith(skip)}
-    if found := _misfits(own, given):
+    if misfits := _misfits(own, given):
         raise WeightsDoNotFit(
-            f"{source} does not fit the model ({len(found)} misfits):\n  "
-            + "\n  ".join(found)
+            f"{source} does not fit the model ({len(misfits)} misfits):\n  "
+            + "\n  ".join(misfits)
             + "\nbuild the model with the arguments (EventNetwork.config) of the one the weights come from"
         )
     with torch.no_grad():
@@ -30,14 +30,14 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
 
 
 def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    found = [f"missing: {name} {_shape(own[name])}" for name in own if name not in given]
-    found += [f"unexpected: {name} {_shape(given[name])}" for name in given if name not in own]
+    misfits = [f"missing: {name} {_shape(own[name])}" for name in own if name not in given]
+    misfits += [f"unexpected: {name} {_shape(given[name])}" for name in given if name not in own]
     for name in own.keys() & given.keys():
         if own[name].shape != given[name].shape:
-            found.append(f"shape: {name} is {_shape(given[name])}, the model has {_shape(own[name])}")
+            misfits.append(f"shape: {name} is {_shape(given[name])}, the model has {_shape(own[name])}")
         elif own[name].dtype == torch.bool and bool(own[name]) != bool(given[name]):
-            found.append(f"flag: {name} is {bool(given[name])}, the model has {bool(own[name])}")
-    return sorted(found)
+            misfits.append(f"flag: {name} is {bool(given[name])}, the model has {bool(own[name])}")
+    return sorted(misfits)
 
 
 def _shape(tensor: Tensor) -> str:

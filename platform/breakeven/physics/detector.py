@@ -19,15 +19,9 @@ from fastjet import _swig
 from numpy.typing import NDArray
 
 from breakeven.physics import response
-from breakeven.physics.particles import (
-    Particles,
-    delta_r_squared,
-    event_of,
-    last_copies,
-    pairs_within_event,
-)
+from breakeven.physics.particles import Particles, delta_r_squared, event_of, last_copies, pairs_within_event
 
-# FastJet greets once a process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
+# FastJet greets once per process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
 _swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 INVISIBLE = (12, 14, 16, 1000022)
@@ -112,11 +106,6 @@ def reconstruct(particles: Particles, random: np.random.Generator) -> Objects:
     return _collect(n_events, jets, b_tag, isolated, met)
 
 
-def concatenate(parts: list[Objects]) -> Objects:
-    """The objects of several batches as one."""
-    return Objects(*(np.concatenate([getattr(part, name) for part in parts]) for name in Objects.__dataclass_fields__))
-
-
 def take(objects: Objects, events: NDArray[np.int64]) -> Objects:
     """The objects of the events with these numbers, in this order."""
     _, index = pairs_within_event(events, objects.counts)
@@ -180,7 +169,7 @@ def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candi
         (ecal_energy, response.ecal_cell, response.ecal_resolution, ECAL_MIN_ENERGY),
         (hcal_energy, response.hcal_cell, response.hcal_resolution, HCAL_MIN_ENERGY),
     )
-    found = []
+    cells = []
     for deposit, cell_of, resolution, min_energy in layers:
         used = deposit > 0
         cell_event, cell_eta, cell_phi, energy = _sum_per_cell(
@@ -189,8 +178,8 @@ def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candi
         measured = response.log_normal(energy, resolution(energy, cell_eta), random)
         threshold = np.maximum(min_energy, CALORIMETER_MIN_SIGNIFICANCE * resolution(measured, cell_eta))
         seen = measured > threshold
-        found.append((cell_event[seen], cell_eta[seen], cell_phi[seen], measured[seen]))
-    event, eta, phi, energy = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        cells.append((cell_event[seen], cell_eta[seen], cell_phi[seen], measured[seen]))
+    event, eta, phi, energy = (np.concatenate(columns) for columns in zip(*cells, strict=True))
     order = np.argsort(event, kind="stable")
     zeros = np.zeros(len(event), np.int8)
     return _Candidates(event[order], zeros, (energy / np.cosh(eta))[order], eta[order], phi[order], zeros)
@@ -287,9 +276,9 @@ def _jets(cells: _Candidates, n_events: int) -> _Candidates:
     by_event = ak.unflatten(vectors, np.bincount(cells.event, minlength=n_events))
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, JET_RADIUS)
     # the calibration raises pT, at most by a third here: cluster from a lower threshold, select after it
-    found = fastjet.ClusterSequence(by_event, definition).inclusive_jets(min_pt=0.6 * JET_MIN_PT)
-    event = event_of(ak.to_numpy(ak.num(found)).astype(np.int64))
-    flat = ak.flatten(found)
+    clustered = fastjet.ClusterSequence(by_event, definition).inclusive_jets(min_pt=0.6 * JET_MIN_PT)
+    event = event_of(ak.to_numpy(ak.num(clustered)).astype(np.int64))
+    flat = ak.flatten(clustered)
     px, py, pz = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz"))
     pt = np.hypot(px, py)
     eta, phi = np.arcsinh(pz / pt), np.arctan2(py, px)

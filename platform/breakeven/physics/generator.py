@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from breakeven.physics import detector, hard, higgs_cp, lhe, truth
 from breakeven.physics.detector import Objects
-from breakeven.physics.particles import Particles, from_pythia
+from breakeven.physics.particles import Particles, concatenate, from_pythia
 from breakeven.physics.processes import Process
 from breakeven.physics.pythia import PICOBARN_PER_MILLIBARN, GenerationError, draw_seed, start
 from breakeven.physics.truth import Truth
@@ -111,8 +111,8 @@ def _native(process: Process, n_events: int, shard: int, mpi: bool, random: np.r
         cross_section += info.sigmaGen() * PICOBARN_PER_MILLIBARN
         variance += (info.sigmaErr() * PICOBARN_PER_MILLIBARN) ** 2
         n_tried += info.nTried()
-    objects = detector.concatenate([part for part, _ in parts])
-    true = truth.concatenate([part for _, part in parts])
+    objects = concatenate([part for part, _ in parts])
+    true = concatenate([part for _, part in parts])
     if len(instances) > 1:
         # events of the two instances take turns, so that any stretch of the shard holds both alike
         alternating = np.argsort(np.concatenate([np.arange(share) for share in shares]), kind="stable")
@@ -141,7 +141,7 @@ def _observe(batches: Iterator[Particles], random: np.random.Generator) -> tuple
     for particles in batches:
         objects.append(detector.reconstruct(particles, random))
         true.append(truth.truth_of(particles))
-    return detector.concatenate(objects), truth.concatenate(true)
+    return concatenate(objects), concatenate(true)
 
 
 def _complete_events(pythia: pythia8mc.Pythia, n_events: int, settings: tuple[str, ...]) -> Iterator[Particles]:

@@ -23,6 +23,9 @@ UNKNOWN_SPIN = 9.0
 ALPHA_QED, ALPHA_QCD = 0.00782, 0.118
 _COLUMNS = ("pdg", "colour", "anticolour", "px", "py", "pz", "mass", "scale")
 _PROCESS_NUMBER = 1
+_FLAVOUR_AND_COLOUR = ("pdg", "status", "mother1", "mother2", "colour", "anticolour")
+_KINEMATICS = ("momentum", "mass", "lifetime", "spin")
+"""The columns per particle, in the order in which Pythia takes them."""
 
 
 @dataclass(frozen=True)
@@ -91,29 +94,13 @@ class Feeder(pythia8mc.LHAup):  # type: ignore[misc]
         position = self._queue[self._next]
         self._next += 1
         events = self.events
-        self.setProcess(
-            _PROCESS_NUMBER,
-            1.0,
-            float(events.scale[position]),
-            float(events.alpha_qed[position]),
-            float(events.alpha_qcd[position]),
-        )
+        of_event = (float(getattr(events, name)[position]) for name in ("scale", "alpha_qed", "alpha_qcd"))
+        self.setProcess(_PROCESS_NUMBER, 1.0, *of_event)
         begin = self._first[position]
         rows = slice(begin, begin + events.counts[position])
-        for pdg, status, mother1, mother2, colour, anticolour, momentum, mass, lifetime, spin in zip(
-            events.pdg[rows].tolist(),
-            events.status[rows].tolist(),
-            events.mother1[rows].tolist(),
-            events.mother2[rows].tolist(),
-            events.colour[rows].tolist(),
-            events.anticolour[rows].tolist(),
-            events.momentum[rows].tolist(),
-            events.mass[rows].tolist(),
-            events.lifetime[rows].tolist(),
-            events.spin[rows].tolist(),
-            strict=True,
-        ):
-            self.addParticle(pdg, status, mother1, mother2, colour, anticolour, *momentum, mass, lifetime, spin)
+        columns = [getattr(events, name)[rows].tolist() for name in (*_FLAVOUR_AND_COLOUR, *_KINEMATICS)]
+        for *flavour_and_colour, momentum, mass, lifetime, spin in zip(*columns, strict=True):
+            self.addParticle(*flavour_and_colour, *momentum, mass, lifetime, spin)
         return True
 
 
@@ -206,10 +193,8 @@ def _balanced(counts: NDArray[np.int64], column: dict[str, NDArray[Any]]) -> NDA
 def _take(events: HardEvents, rows: NDArray[np.int64]) -> HardEvents:
     _, index = pairs_within_event(rows, events.counts)
     per_event = ("counts", "scale", "alpha_qed", "alpha_qcd", "identity")
-    flavour_and_colour = ("pdg", "status", "mother1", "mother2", "colour", "anticolour")
-    per_particle = (*flavour_and_colour, "momentum", "mass", "lifetime", "spin")
     columns = {name: getattr(events, name)[rows] for name in per_event}
-    columns |= {name: getattr(events, name)[index] for name in per_particle}
+    columns |= {name: getattr(events, name)[index] for name in (*_FLAVOUR_AND_COLOUR, *_KINEMATICS)}
     return replace(events, **columns, n_tried=len(rows))
 
 
@@ -227,11 +212,5 @@ def _turned(events: HardEvents, random: np.random.Generator) -> HardEvents:
     order = np.arange(len(angle))
     first = starts(events.counts)[flipped]
     order[first], order[first + 1] = first + 1, first
-    return replace(
-        events,
-        momentum=momentum[order],
-        pdg=events.pdg[order],
-        colour=events.colour[order],
-        anticolour=events.anticolour[order],
-        mass=events.mass[order],
-    )
+    turned = {name: getattr(events, name)[order] for name in ("pdg", "colour", "anticolour", "mass")}
+    return replace(events, momentum=momentum[order], **turned)

@@ -7,6 +7,8 @@ unbiased, and its copies share one identity. The CP-even sample takes the same r
 differ in nothing but the coupling. Gluon channel only, in both. Never showers or decays anything.
 """
 
+from typing import Any
+
 import awkward as ak
 import numpy as np
 import pythia8mc
@@ -82,14 +84,13 @@ def hard_events(
     relative_error = np.hypot(
         info.sigmaErr() / info.sigmaGen(), all_ratios.std() / np.sqrt(len(all_ratios)) / all_ratios.mean()
     )
+    columns = (np.concatenate(parts)[:n_events] for parts in (momenta, flows, scales, identities))
     return _as_hard_events(
-        np.concatenate(momenta)[:n_events],
-        np.concatenate(flows)[:n_events],
-        np.concatenate(scales)[:n_events],
-        np.concatenate(identities)[:n_events],
-        (float(cross_section), float(cross_section * relative_error)),
-        len(all_ratios),
-        process.name,
+        *columns,
+        cross_section_pb=float(cross_section),
+        cross_section_error_pb=float(cross_section * relative_error),
+        n_tried=len(all_ratios),
+        origin=process.name,
     )
 
 
@@ -112,9 +113,7 @@ def _as_hard_events(
     flows: NDArray[np.int64],
     scales: NDArray[np.float64],
     identity: NDArray[np.int64],
-    cross_section: tuple[float, float],
-    n_tried: int,
-    name: str,
+    **about: Any,
 ) -> HardEvents:
     n_events, n_particles = len(momenta), len(_PDG)
     total = n_events * n_particles
@@ -136,8 +135,5 @@ def _as_hard_events(
         alpha_qcd=np.full(n_events, ALPHA_QCD),
         identity=identity,
         beams=PROTON_BEAMS,
-        cross_section_pb=cross_section[0],
-        cross_section_error_pb=cross_section[1],
-        n_tried=n_tried,
-        origin=name,
+        **about,
     )

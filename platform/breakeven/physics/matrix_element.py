@@ -53,12 +53,18 @@ class _Boson:
     vertex: Complex
 
 
+@dataclass(frozen=True)
+class _QuarkEnds:
+    """Both ends of the quark line: top and its mass, ubar(top) [n, 2, 4] and v(antitop) [n, 4, 2] of both helicities."""
+
+    top: Momenta
+    mass: float
+    top_bar: Complex
+    antitop_spinor: Complex
+
+
 def squared_amplitude(
-    momenta: Momenta,
-    mass: float,
-    yukawa: tuple[float, float] | None = None,
-    *,
-    replace_polarisation: int | None = None,
+    momenta: Momenta, mass: float, yukawa: tuple[float, float] | None = None, *, replace_polarisation: int | None = None
 ) -> SquaredAmplitude:
     """|M|^2 of g g -> t tbar (yukawa None) or g g -> t tbar H with yukawa = (c_even, c_odd).
 
@@ -73,6 +79,7 @@ def squared_amplitude(
     neutral = [] if yukawa is None else [_higgs(momenta[:, 4], yukawa)]
     top_bar = np.stack([_adjoint(_quark_spinor(top, helicity)) for helicity in _HELICITIES], axis=1)
     antitop_spinor = np.stack([_antiquark_spinor(antitop, helicity) for helicity in _HELICITIES], axis=2)
+    ends = _QuarkEnds(top, mass, top_bar, antitop_spinor)
 
     order_12 = np.zeros(len(momenta))
     order_21 = np.zeros(len(momenta))
@@ -85,9 +92,8 @@ def squared_amplitude(
             polarisation1 = gluon1.astype(complex)
         elif replace_polarisation == 1:
             polarisation2 = gluon2.astype(complex)
-        amplitude_12, amplitude_21 = _colour_ordered(
-            (gluon1, polarisation1), (gluon2, polarisation2), neutral, top, mass, top_bar, antitop_spinor
-        )
+        gluons = (gluon1, polarisation1), (gluon2, polarisation2)
+        amplitude_12, amplitude_21 = _colour_ordered(*gluons, neutral, ends)
         order_12 += (np.abs(amplitude_12) ** 2).sum(axis=(1, 2))
         order_21 += (np.abs(amplitude_21) ** 2).sum(axis=(1, 2))
         interference += (amplitude_12 * amplitude_21.conj()).real.sum(axis=(1, 2))
@@ -97,42 +103,36 @@ def squared_amplitude(
 
 
 def _colour_ordered(
-    first: tuple[Momenta, Complex],
-    second: tuple[Momenta, Complex],
-    neutral: list[_Boson],
-    top: Momenta,
-    mass: float,
-    top_bar: Complex,
-    antitop_spinor: Complex,
+    first: tuple[Momenta, Complex], second: tuple[Momenta, Complex], neutral: list[_Boson], ends: _QuarkEnds
 ) -> tuple[Complex, Complex]:
     """A12 and A21 [n, top helicity, antitop helicity] of gluons given as (momentum, polarisation)."""
     gluons = [_Boson(momentum, _slash(polarisation)) for momentum, polarisation in (first, second)]
     bosons = [*gluons, *neutral]
-    shape = (len(top), 2, 2)
+    shape = (len(ends.top), 2, 2)
     amplitude_12, amplitude_21 = np.zeros(shape, complex), np.zeros(shape, complex)
     for order in itertools.permutations(range(len(bosons))):
-        diagram = _quark_line([bosons[place] for place in order], top, mass, top_bar, antitop_spinor)
+        diagram = _quark_line([bosons[place] for place in order], ends)
         if order.index(0) < order.index(1):
             amplitude_12 += diagram
         else:
             amplitude_21 += diagram
     for line in itertools.permutations([_three_gluon_current(first, second), *neutral]):
-        diagram = _quark_line(list(line), top, mass, top_bar, antitop_spinor)
+        diagram = _quark_line(list(line), ends)
         amplitude_12 += diagram
         amplitude_21 -= diagram
     return amplitude_12, amplitude_21
 
 
-def _quark_line(bosons: list[_Boson], top: Momenta, mass: float, top_bar: Complex, antitop_spinor: Complex) -> Complex:
+def _quark_line(bosons: list[_Boson], ends: _QuarkEnds) -> Complex:
     """ubar(top) V1 S V2 S ... v(antitop) [n, 2, 2], the bosons in order from the top end."""
-    row = top_bar @ bosons[0].vertex
-    momentum = top - bosons[0].momentum
+    row = ends.top_bar @ bosons[0].vertex
+    momentum = ends.top - bosons[0].momentum
     for boson in bosons[1:]:
-        virtuality = _dot(momentum, momentum) - mass**2
-        row = (row @ _slash(momentum) + mass * row) / virtuality[:, None, None]
+        virtuality = _dot(momentum, momentum) - ends.mass**2
+        row = (row @ _slash(momentum) + ends.mass * row) / virtuality[:, None, None]
         row = row @ boson.vertex
         momentum = momentum - boson.momentum
-    return row @ antitop_spinor
+    return row @ ends.antitop_spinor
 
 
 def _three_gluon_current(first: tuple[Momenta, Complex], second: tuple[Momenta, Complex]) -> _Boson:

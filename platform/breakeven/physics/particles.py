@@ -3,12 +3,18 @@
 Holds the event record after the generator and before the detector. Never keeps a generator, never smears anything.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Columns = TypeVar("Columns", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,14 @@ def from_pythia(batch: ak.Array, particle_data: Any) -> Particles:
     )
 
 
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """Several batches as one: dataclasses of arrays, joined column by column."""
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
 def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Position of the first entry of each event [n_events], from the entries an event has [n_events]."""
+    """Position of the first entry of each event [n_events], from the entries per event [n_events]."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)[:-1]])
 
 
@@ -80,7 +92,7 @@ def last_copies(particles: Particles, kinds: tuple[int, ...], min_pt: float = 0.
 
 
 def event_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The event number of each entry [n_entries], from the entries an event has [n_events]."""
+    """The event number of each entry [n_entries], from the entries per event [n_events]."""
     return np.repeat(np.arange(len(counts)), counts)
 
 

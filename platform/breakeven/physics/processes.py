@@ -122,126 +122,64 @@ _GLUON_CHANNEL = (
     "both CP samples take this one route and differ in the Yukawa coupling alone. Top decays carry no spin correlation"
 )
 
+
+def _shipped(name: str, title: str, n_higgs: int, n_top: int, cross_section_pb: float, notes: str = "") -> Process:
+    """A process whose hard events ship with the package, in a file of its name."""
+    sample = {"files": (f"{name}.parquet",), "notes": _SHERPA + notes, "cross_section_pb": cross_section_pb}
+    return Process(name, title, "hard_events", n_higgs=n_higgs, n_top=n_top, **sample)  # type: ignore[arg-type]
+
+
+def _with_yukawa(name: str, title: str, yukawa: tuple[float, float]) -> Process:
+    """ttH with a Higgs boson to two photons and this (c_even, c_odd)."""
+    notes = _GLUON_CHANNEL
+    return Process(name, title, "matrix_element", _HIGGS_TO_PHOTONS, n_higgs=1, n_top=2, yukawa=yukawa, notes=notes)
+
+
+_WEAK_FUSION = ("HiggsSM:ff2Hff(t:WW)=on", "HiggsSM:ff2Hff(t:ZZ)=on")
+# on-shell masses: four times fewer tries in the 2 -> 3 phase space, and the same masses as the shipped samples
+_TTH = ("HiggsSM:gg2Httbar=on", "HiggsSM:qqbar2Httbar=on", "PhaseSpace:useBreitWigners=off")
+_SINGLE_TOP = ("Top:qq2tq(t:W)=on", "Top:ffbar2tqbar(s:W)=on")
+_STOP_PAIR = (
+    "SUSY:gg2squarkantisquark=on",
+    "SUSY:qqbar2squarkantisquark=on",
+    "SUSY:qqbar2squarkantisquark:onlyQCD=on",
+    "SUSY:idA=2000006",
+    "SUSY:idB=2000006",
+    f"SLHA:file={HERE}/stop2.slha",
+    "SLHA:useDecayTable=on",
+    "SLHA:verbose=0",
+)
+
 _PRETRAINING = (
     Process("ggF", r"$gg \to H$", "pythia", ("HiggsSM:gg2H=on",), n_higgs=1, n_top=0, cross_section_pb=26.6),
-    Process(
-        "VBF",
-        r"$qq \to qqH$",
-        "pythia",
-        ("HiggsSM:ff2Hff(t:WW)=on", "HiggsSM:ff2Hff(t:ZZ)=on"),
-        n_higgs=1,
-        n_top=0,
-        cross_section_pb=3.43,
-    ),
+    Process("VBF", r"$qq \to qqH$", "pythia", _WEAK_FUSION, n_higgs=1, n_top=0, cross_section_pb=3.43),
     Process("WH", "$WH$", "pythia", ("HiggsSM:ffbar2HW=on",), n_higgs=1, n_top=0, cross_section_pb=1.10),
     Process("ZH", "$ZH$", "pythia", ("HiggsSM:ffbar2HZ=on",), n_higgs=1, n_top=0, cross_section_pb=0.617),
-    Process(
-        "ttH",
-        r"$t\bar{t}H$",
-        "pythia",
-        # on-shell masses: four times fewer tries in the 2 -> 3 phase space, and the same masses as the shipped samples
-        ("HiggsSM:gg2Httbar=on", "HiggsSM:qqbar2Httbar=on", "PhaseSpace:useBreitWigners=off"),
-        n_higgs=1,
-        n_top=2,
-        cross_section_pb=0.360,
-    ),
-    Process(
-        "tHq",
-        "$tHq$",
-        "hard_events",
-        n_higgs=1,
-        n_top=1,
-        cross_section_pb=0.0694,
-        files=("tHq.parquet",),
-        notes=_SHERPA,
-    ),
-    Process(
-        "single_top",
-        "single $t$",
-        "pythia",
-        ("Top:qq2tq(t:W)=on", "Top:ffbar2tqbar(s:W)=on"),
-        n_higgs=0,
-        n_top=1,
-        cross_section_pb=161.0,
-    ),
+    Process("ttH", r"$t\bar{t}H$", "pythia", _TTH, n_higgs=1, n_top=2, cross_section_pb=0.360),
+    _shipped("tHq", "$tHq$", n_higgs=1, n_top=1, cross_section_pb=0.0694),
+    Process("single_top", "single $t$", "pythia", _SINGLE_TOP, n_higgs=0, n_top=1, cross_section_pb=161.0),
     Process("ttbar", r"$t\bar{t}$", "pythia", _TTBAR, n_higgs=0, n_top=2, cross_section_pb=521.0),
-    Process(
+    _shipped(
         "ttyy",
         r"$t\bar{t}\gamma\gamma$",
-        "hard_events",
         n_higgs=0,
         n_top=2,
         cross_section_pb=0.00624,
-        files=("ttyy.parquet",),
-        notes=_SHERPA + "; photons with pT > 15 GeV, |eta| < 2.7, dR > 0.4",
+        notes="; photons with pT > 15 GeV, |eta| < 2.7, dR > 0.4",
     ),
-    Process(
-        "ttW",
-        r"$t\bar{t}W$",
-        "hard_events",
-        n_higgs=0,
-        n_top=2,
-        cross_section_pb=0.381,
-        files=("ttW.parquet",),
-        notes=_SHERPA,
-    ),
-    Process(
-        "ttt",
-        "$ttt$",
-        "hard_events",
-        n_higgs=0,
-        n_top=3,
-        cross_section_pb=5.72e-4,
-        files=("ttt.parquet",),
-        notes=_SHERPA + "; the associated-W mode",
-    ),
-    Process(
-        "tttt",
-        r"$t\bar{t}t\bar{t}$",
-        "hard_events",
-        n_higgs=0,
-        n_top=4,
-        cross_section_pb=0.00420,
-        files=("tttt.parquet",),
-        notes=_SHERPA,
-    ),
+    _shipped("ttW", r"$t\bar{t}W$", n_higgs=0, n_top=2, cross_section_pb=0.381),
+    _shipped("ttt", "$ttt$", n_higgs=0, n_top=3, cross_section_pb=5.72e-4, notes="; the associated-W mode"),
+    _shipped("tttt", r"$t\bar{t}t\bar{t}$", n_higgs=0, n_top=4, cross_section_pb=0.00420),
 )
 
 _TASK_ONLY = (
-    Process(
-        "ttH_yy_even",
-        r"CP-even $t\bar{t}H(\gamma\gamma)$",
-        "matrix_element",
-        _HIGGS_TO_PHOTONS,
-        n_higgs=1,
-        n_top=2,
-        yukawa=(1.0, 0.0),
-        notes=_GLUON_CHANNEL,
-    ),
-    Process(
-        "ttH_yy_odd",
-        r"CP-odd $t\bar{t}H(\gamma\gamma)$",
-        "matrix_element",
-        _HIGGS_TO_PHOTONS,
-        n_higgs=1,
-        n_top=2,
-        yukawa=(0.0, 1.0),
-        notes=_GLUON_CHANNEL,
-    ),
+    _with_yukawa("ttH_yy_even", r"CP-even $t\bar{t}H(\gamma\gamma)$", (1.0, 0.0)),
+    _with_yukawa("ttH_yy_odd", r"CP-odd $t\bar{t}H(\gamma\gamma)$", (0.0, 1.0)),
     Process(
         "stop_pair",
         r"$\tilde{t}_2\bar{\tilde{t}}_2$",
         "pythia",
-        (
-            "SUSY:gg2squarkantisquark=on",
-            "SUSY:qqbar2squarkantisquark=on",
-            "SUSY:qqbar2squarkantisquark:onlyQCD=on",
-            "SUSY:idA=2000006",
-            "SUSY:idB=2000006",
-            f"SLHA:file={HERE}/stop2.slha",
-            "SLHA:useDecayTable=on",
-            "SLHA:verbose=0",
-        ),
+        _STOP_PAIR,
         n_higgs=2,
         n_top=2,
         cross_section_pb=0.135,

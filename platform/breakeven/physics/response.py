@@ -51,7 +51,7 @@ def ecal_resolution(energy: Floats, eta: Floats) -> Floats:
 
 
 def hcal_resolution(energy: Floats, eta: Floats) -> Floats:
-    """sigma(E) in GeV of the hadronic calorimeter; the barrel has 1.59 GeV of noise a tower."""
+    """sigma(E) in GeV of the hadronic calorimeter; the barrel has 1.59 GeV of noise per tower."""
     absolute = np.abs(eta)
     barrel = np.sqrt((0.0302 * energy) ** 2 + 0.5205**2 * energy + 1.59**2)
     endcap = np.sqrt((0.05 * energy) ** 2 + 0.706**2 * energy)

@@ -91,11 +91,6 @@ def labels(truth: Truth) -> NDArray[np.float32]:
     )
 
 
-def concatenate(parts: list[Truth]) -> Truth:
-    """The truth of several batches as one."""
-    return Truth(*(np.concatenate([getattr(part, name) for part in parts]) for name in Truth.__dataclass_fields__))
-
-
 def take(truth: Truth, events: NDArray[np.int64]) -> Truth:
     """The truth of the events with these numbers, in this order."""
     return Truth(*(getattr(truth, name)[events] for name in Truth.__dataclass_fields__))

@@ -3,7 +3,8 @@
 Reads reconstructed objects only. Never generates events and never evaluates them: the tests do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ def count_per_event(objects: Objects, kind: ObjectKind, *, b_tagged: bool = Fals
     return np.bincount(event_of(objects.counts)[chosen], minlength=len(objects.counts))
 
 
+SPECTRA: tuple[tuple[str, bool, NDArray[np.float64], Callable[[Objects], NDArray[Any]]], ...] = (
+    ("missing momentum (GeV)", True, np.linspace(0, 300, 31), lambda one: one.pt[one.kind == ObjectKind.MET]),
+    ("jet pT (GeV)", True, np.linspace(25, 425, 33), lambda one: one.pt[one.kind == ObjectKind.JET]),
+    ("jet eta", False, np.linspace(-2.5, 2.5, 26), lambda one: one.eta[one.kind == ObjectKind.JET]),
+    ("jets per event", False, np.arange(-0.5, 16), lambda one: count_per_event(one, ObjectKind.JET)),
+    (
+        "b-tagged jets per event",
+        False,
+        np.arange(-0.5, 7),
+        partial(count_per_event, kind=ObjectKind.JET, b_tagged=True),
+    ),
+)
+"""Label, whether its axis is logarithmic, bin edges, and what is drawn."""
+
+
 def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
     """Write a page (format by the ending of `path`) with missing momentum, jet pT, multiplicities and b-tags.
 
@@ -42,20 +58,12 @@ def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
     axes = figure.subplots(2, 3)
     for axis in axes.flat[:5]:  # as many colours as processes: the default cycle has ten
         axis.set_prop_cycle(color=colormaps["tab20"](range(20)))
-    for name, objects in samples.items():
-        title = CATALOGUE[name].title if name in CATALOGUE else name
-        _spectrum(axes[0, 0], objects.pt[objects.kind == ObjectKind.MET], np.linspace(0, 300, 31), title)
-        _spectrum(axes[0, 1], objects.pt[objects.kind == ObjectKind.JET], np.linspace(25, 425, 33), title)
-        _spectrum(axes[0, 2], objects.eta[objects.kind == ObjectKind.JET], np.linspace(-2.5, 2.5, 26), title)
-        _spectrum(axes[1, 0], count_per_event(objects, ObjectKind.JET), np.arange(-0.5, 16), title)
-        tagged = count_per_event(objects, ObjectKind.JET, b_tagged=True)
-        _spectrum(axes[1, 1], tagged, np.arange(-0.5, 7), title)
-    for axis, label, log in zip(
-        axes.flat[:5],
-        ("missing momentum (GeV)", "jet pT (GeV)", "jet eta", "jets per event", "b-tagged jets per event"),
-        (True, True, False, False, False),
-        strict=True,
-    ):
+    for axis, (label, log, edges, quantity) in zip(axes.flat[:5], SPECTRA, strict=True):
+        for name, objects in samples.items():
+            values = quantity(objects)
+            counts, _ = np.histogram(values, edges)
+            title = CATALOGUE[name].title if name in CATALOGUE else name
+            axis.stairs(counts / max(len(values), 1), edges, label=title)
         axis.set_xlabel(label)
         axis.set_ylabel("fraction")
         if log:
@@ -63,11 +71,6 @@ def plot_processes(samples: Mapping[str, Objects], path: Path) -> None:
     axes[0, 0].legend(fontsize=6, ncols=2)
     _means(axes[1, 2], samples)
     figure.savefig(path)
-
-
-def _spectrum(axis: Axes, values: NDArray[Any], edges: NDArray[np.float64], title: str) -> None:
-    counts, _ = np.histogram(values, edges)
-    axis.stairs(counts / max(len(values), 1), edges, label=title)
 
 
 def _means(axis: Axes, samples: Mapping[str, Objects]) -> None:

@@ -46,14 +46,14 @@ class Backbone(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         """
         nodes, offsets = graphs_of(model_input)
         network = self.network
-        found = []
+        parts = []
         with torch.no_grad():
             for start in range(0, len(offsets) - 1, _BATCH):
                 here = offsets[start : start + _BATCH + 1]
                 batch = nodes[here[0] : here[-1]], here - here[0]
                 outputs = (params or {}).get("what") == "outputs"
-                found.append(network(*batch) if outputs else network.represent(*batch))
-        return torch.cat(found).numpy()
+                parts.append(network(*batch) if outputs else network.represent(*batch))
+        return torch.cat(parts).numpy()
 
 
 def graphs_of(events: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from breakeven.estimate.pace import Pace
 from breakeven.study.plan import Trial
 
-PACK_TRIALS = 16
-"""Most trials in a pack that are trained one after another."""
+PACK_TRIALS = 32
+"""Most trials in a pack that are trained one after another: trials of half a second still fill PACK_SECONDS."""
 STACKED_TRIALS = 64
 """Most trials in a pack that a GPU trains side by side: its steps hardly take longer then, and more would only wait."""
 PACK_SECONDS = 20.0
@@ -50,17 +50,27 @@ def choose(
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
     for mixed in (False, True):
+        left = (
+            None  # the last of a cell that does not go with these: thousands of its seeds may follow, and are left too
+        )
         for other in waiting:
             if len(pack) == most:
                 return pack
             if mixed and lasts >= _SHORTEST_PACK_SECONDS:
                 break
-            if other.hash in pack or other.hash in alone or not (mixed or _alike(first, other)):
+            if left is not None and other.cell is left.cell and other.phase == left.phase:
+                continue
+            if other.hash in pack or other.hash in alone:
+                continue
+            if not (mixed or _alike(first, other)):
+                left = other
                 continue
             seconds, device_seconds = pace.seconds(other), pace.device_seconds(other)
             if lasts + seconds <= longest and spends + device_seconds <= room:
                 pack[other.hash] = other
                 lasts, spends = lasts + seconds, spends + device_seconds
+            else:
+                left = other
     return pack
 
 

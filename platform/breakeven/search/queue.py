@@ -34,8 +34,8 @@ class TrialQueue:
 
     Everything already in the ledger is skipped, so a second run of a finished study hands out nothing. With `leases`,
     other drivers may work on the same ledger at the same time: a trial that a living one has is not handed out but waited
-    for, and that of a dead one is taken over. The observer is told of every trial of this study that has an outcome (found,
-    newly finished, or finished elsewhere), once. With a `budget`, no trial is handed out that is expected not to fit into
+    for, and that of a dead one is taken over. The observer is told of every trial of this study that has an outcome, an earlier
+    one, a new one or one from elsewhere, once. With a `budget`, no trial is handed out that is expected not to fit into
     what is left.
     """
 

@@ -1,4 +1,4 @@
-"""First stage: the events of every process, made or found."""
+"""First stage: the events of every process, made where they are missing."""
 
 from collections.abc import Mapping, Sequence
 

@@ -37,12 +37,12 @@ class Change:
 def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
     """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks is None there."""
     old, new = _flat(before), _flat(asdict(study))
-    found = []
+    differences = []
     for name in dict.fromkeys([*new, *old]):
         was, now = (_plain(name, values.get(name)) for values in (old, new))
         if was != now and name in old and name in new:  # a field that only one version knows has its default
-            found.append(Change(name, was, now, _grows(name, was, now)))
-    return found
+            differences.append(Change(name, was, now, _grows(name, was, now)))
+    return differences
 
 
 def _grows(name: str, was: Any, now: Any) -> bool:
@@ -57,14 +57,14 @@ def _grows(name: str, was: Any, now: Any) -> bool:
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a specification by their dotted name; what a field holds, or a name stands for, is not taken apart."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, part in values.items():
-        found |= (
+        fields |= (
             {f"{name}.{field}": value for field, value in part.items()}
             if isinstance(part, Mapping) and name not in _NAMED
             else {name: part}
         )
-    return found
+    return fields
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -162,7 +162,7 @@ def search_name(study: Study, cell: Cell, made_of: Ingredients) -> str:
 
 
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:
-    """Event passes (forward, backward, step) of one trial that makes `part` of its epochs; judging costs a third of one.
+    """Event passes (forward, backward, step) of one trial that makes `part` of its epochs; evaluation costs a third of one.
 
     A frozen backbone looks at each event once.
     """
@@ -170,7 +170,7 @@ def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> f
     frozen = cell.strategy == "frozen"
     rounds = 1.0 if frozen else part * epochs(settings, cell.size)
     trained = 2 * cell.size * (1 / 3 if frozen else rounds)
-    judged = 2 * settings.validation_events * rounds
+    evaluated = 2 * settings.validation_events * rounds
     if phase == "confirm":
-        judged += 2 * min(settings.test_events, study.generation.events_per_process // 4)
-    return trained + judged / 3
+        evaluated += 2 * min(settings.test_events, study.generation.events_per_process // 4)
+    return trained + evaluated / 3

@@ -210,7 +210,7 @@ class Finetuning:
     decay: float = 0.99
     """Factor on the rates after each epoch."""
     precision: Precision = "float32"
-    """Of the matrix products in training; judging is always in float32."""
+    """Of the matrix products in training; evaluation is always in float32."""
     patience: int = 5
     """Epochs without a better validation loss after which training has reached its plateau and stops."""
     validation_events: int = 250

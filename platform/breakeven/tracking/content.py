@@ -104,12 +104,12 @@ def of_study(frame: pd.DataFrame, figures: Mapping[str, float], study: str) -> C
 
 
 def cell_record(row: pd.Series, study: str) -> str:
-    """What a cell's summary run is found by."""
+    """What a cell's summary run is looked up by."""
     return f"cell:{study}:{row['cell']}"
 
 
 def study_record(study: str) -> str:
-    """What the run of a study is found by."""
+    """What the run of a study is looked up by."""
     return f"study:{study}"
 
 
@@ -171,7 +171,7 @@ def _summary(
 
 def _shared(rows: pd.DataFrame) -> dict[str, str]:
     values = {name: sorted({text(value) for value in rows[name] if present(value)}) for name in _SHARED}
-    return {name: ", ".join(found)[:4000] for name, found in values.items() if found}
+    return {name: ", ".join(told)[:4000] for name, told in values.items() if told}
 
 
 def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
@@ -186,12 +186,12 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     }
     figures = {name: row[column] for column, name in {**_FIGURES, **of_metrics}.items() if present(row.get(column))}
     figures |= {f"{unit}/useful": charge.worked / 3600, f"{unit}/wasted": charge.wasted / 3600}
-    found = [Metric(name, float(value), ended, 0) for name, value in figures.items()]
+    points = [Metric(name, float(value), ended, 0) for name, value in figures.items()]
     for epoch in row["curve"] if isinstance(row["curve"], list) else ():
-        found += [Metric(name, float(epoch[column]), ended, epoch["epoch"]) for column, name in _CURVE.items()
+        points += [Metric(name, float(epoch[column]), ended, epoch["epoch"]) for column, name in _CURVE.items()
                   if epoch.get(column) is not None]  # fmt: skip
-    finite = tuple(metric for metric in found if math.isfinite(metric.value))
-    return finite, sorted({metric.key for metric in found if not math.isfinite(metric.value)})
+    finite = tuple(metric for metric in points if math.isfinite(metric.value))
+    return finite, sorted({metric.key for metric in points if not math.isfinite(metric.value)})
 
 
 def _name(row: pd.Series) -> str:

@@ -50,7 +50,7 @@ _UNREACHED = (MlflowException, sqlalchemy.exc.SQLAlchemyError, alembic.util.Comm
               OSError, ImportError)  # fmt: skip
 
 
-class Reach:
+class Connection:
     """One tracking URI, and how long a lock on its database is waited for.
 
     Raises TrackingUnavailable where MLflow does not answer.
@@ -58,8 +58,6 @@ class Reach:
 
     def __init__(self, uri: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.uri, self.patience_seconds = uri, patience_seconds
-        self.retries = 0
-        """Calls that met a lock and were made again."""
 
     def client(self) -> MlflowClient:
         """MLflow's client, its database opened; a new SQLite file is made first."""
@@ -78,7 +76,6 @@ class Reach:
             except _UNREACHED as error:
                 if not _locked(error) or time.monotonic() + pause > until:
                     raise self._unavailable(error) from error
-            self.retries += 1
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
@@ -100,7 +97,7 @@ def prepare(uri: str) -> None:
 
     Raises TrackingUnavailable where that cannot be.
     """
-    Reach(uri).call(_create, uri)
+    Connection(uri).call(_create, uri)
 
 
 def _connect(uri: str) -> MlflowClient:
@@ -126,7 +123,7 @@ def _create(uri: str) -> None:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             SqlAlchemyStore(f"sqlite:///{temporary}", "./mlruns").engine.dispose()
-        _name(temporary, path)
+        _name_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -139,7 +136,7 @@ def _mapping_tables() -> Iterator[None]:
         yield
 
 
-def _name(temporary: Path, path: Path) -> None:
+def _name_file(temporary: Path, path: Path) -> None:
     with suppress(FileExistsError):
         try:
             os.link(temporary, path)

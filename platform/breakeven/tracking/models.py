@@ -1,4 +1,4 @@
-"""MLflow's model registry: one registered model a study, one version for each backbone that has won.
+"""MLflow's model registry: one registered model per study, one version for each backbone that has won.
 
 Writes what it is given; which backbone wins, and what its card says, is decided elsewhere.
 """
@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
 
-from breakeven.tracking.database import Reach
+from breakeven.tracking.database import Connection
 
 ALIAS = "winner"
 _FOLDER = "backbone"
@@ -43,35 +43,35 @@ class Model:
     tags: Mapping[str, str]
 
 
-def register(reach: Reach, client: MlflowClient, run: str, model: Model) -> bool:
+def register(connection: Connection, client: MlflowClient, run: str, model: Model) -> bool:
     """Register a model with a run's artifacts, and point the alias `winner` at it; whether there is a new version.
 
     A version with the same backbone is kept, and its card brought up to date. Raises TrackingUnavailable.
     """
-    reach.call(_make, client, model.name)
-    versions = reach.call(client.search_model_versions, f"name = '{model.name}'")
+    connection.call(_ensure_registered, client, model.name)
+    versions = connection.call(client.search_model_versions, f"name = '{model.name}'")
     known = next((one for one in versions if one.tags.get("backbone") == model.tags["backbone"]), None)
     if known is None:
         with tempfile.TemporaryDirectory() as folder:
             built = Path(folder) / _FOLDER
             _save(built, model)
-            reach.call(client.log_artifacts, run, str(built), _FOLDER)
-        about: Run = reach.call(client.get_run, run)
+            connection.call(client.log_artifacts, run, str(built), _FOLDER)
+        about: Run = connection.call(client.get_run, run)
         source = f"{about.info.artifact_uri}/{_FOLDER}"
-        made = reach.call(client.create_model_version, model.name, source, run, tags=dict(model.tags))
-        reach.call(client.update_model_version, model.name, made.version, model.card)
-        reach.call(client.set_registered_model_alias, model.name, ALIAS, made.version)
+        made = connection.call(client.create_model_version, model.name, source, run, tags=dict(model.tags))
+        connection.call(client.update_model_version, model.name, made.version, model.card)
+        connection.call(client.set_registered_model_alias, model.name, ALIAS, made.version)
         return True
     if known.description != model.card:
-        reach.call(client.update_model_version, model.name, known.version, model.card)
+        connection.call(client.update_model_version, model.name, known.version, model.card)
         for tag, value in model.tags.items():
-            reach.call(client.set_model_version_tag, model.name, known.version, tag, value)
+            connection.call(client.set_model_version_tag, model.name, known.version, tag, value)
     if ALIAS not in known.aliases:
-        reach.call(client.set_registered_model_alias, model.name, ALIAS, known.version)
+        connection.call(client.set_registered_model_alias, model.name, ALIAS, known.version)
     return False
 
 
-def _make(client: MlflowClient, name: str) -> None:
+def _ensure_registered(client: MlflowClient, name: str) -> None:
     if not client.search_registered_models(f"name = '{name}'"):
         try:
             client.create_registered_model(name)

@@ -1,6 +1,6 @@
 """The runs of one study in MLflow, brought to what the ledger says.
 
-study > generation, study > pretraining and study > cell > trial, each found by its record before it is made. A run whose
+study > generation, study > pretraining and study > cell > trial, each looked up by its record before it is made. A run whose
 content has changed is replaced, as MLflow forgets no metric and no parameter; what people added to it moves along. It
 decides nothing about a study, and is meant to be the only one that writes an experiment at a time.
 """
@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from breakeven.fingerprint import fingerprint
 from breakeven.tracking import content, models
 from breakeven.tracking.content import DIGEST, Content
-from breakeven.tracking.database import PATIENCE_SECONDS, Reach
+from breakeven.tracking.database import PATIENCE_SECONDS, Connection
 from breakeven.tracking.models import Model
 
 _BATCH = 1000
@@ -29,7 +29,7 @@ _PARENT = "mlflow.parentRunId"
 
 
 @dataclass
-class _Found:
+class _Known:
     """What is known of one run in MLflow."""
 
     id: str
@@ -51,31 +51,31 @@ class Tracker:
 
     def __init__(self, uri: str, study: str, artifacts: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.study, self.uri = study, uri
-        self.reach = Reach(uri, patience_seconds)
-        self._client = self.reach.client()
-        self.experiment = _open_experiment(self.reach, self._client, study, artifacts)
+        self.connection = Connection(uri, patience_seconds)
+        self._client = self.connection.client()
+        self.experiment = _open_experiment(self.connection, self._client, study, artifacts)
         """Its id."""
         self._starts: dict[str, int] = {}
         """When the summaries began, as far as that is known before their first record is written."""
 
     @cached_property
-    def _runs(self) -> dict[str, list[_Found]]:
+    def _runs(self) -> dict[str, list[_Known]]:
         """The runs of each record: one, or more where writers were killed half way. Read when first needed, which
         is when the experiment is this process's to write.
         """
-        known: dict[str, list[_Found]] = {}
+        known: dict[str, list[_Known]] = {}
         for run in self._existing():
             if record := run.data.tags.get("record"):
-                known.setdefault(record, []).append(_found(run))
+                known.setdefault(record, []).append(_known_run(run))
         return known
 
     def holds(self, row: pd.Series) -> bool:
         """Whether the record of one row of the ledger frame is in MLflow as it is in the ledger."""
-        return self._standing(row) is not None
+        return self._run_up_to_date(row) is not None
 
     def record(self, row: pd.Series) -> bool:
         """Write one row of the ledger frame unless it is there; returns whether it was written."""
-        if standing := self._standing(row):
+        if standing := self._run_up_to_date(row):
             self._keep_only(row["record"], standing)
             return False
         self._write(content.of_record(row, self.study), self._parent_of(row))
@@ -109,33 +109,33 @@ class Tracker:
         for cell in cells:
             self._write(cell, top)
         for _, row in frame.iterrows():
-            self._hang(row["record"], self._parent_of(row))
+            self._set_parent(row["record"], self._parent_of(row))
         return written
 
     def log_artifacts(self, files: list[Path]) -> None:
         """Attach files to the study run, those that changed; `sync` has written that run."""
         run = self._runs[content.study_record(self.study)][0].id
-        tags = self.reach.call(self._client.get_run, run).data.tags
+        tags = self.connection.call(self._client.get_run, run).data.tags
         for file in files:
             digest, tag = fingerprint(file.read_bytes().hex()), f"artifact.{file.name}"
             if tags.get(tag) != digest:
-                self.reach.call(self._client.log_artifact, run, str(file))
-                self.reach.call(self._client.set_tag, run, tag, digest)
+                self.connection.call(self._client.log_artifact, run, str(file))
+                self.connection.call(self._client.set_tag, run, tag, digest)
 
     def register(self, record: str, model: Model) -> bool:
         """Register a model that came from a record, which `sync` has written; whether there is a new version of it."""
-        return models.register(self.reach, self._client, self._runs[record][0].id, model)
+        return models.register(self.connection, self._client, self._runs[record][0].id, model)
 
     def _existing(self) -> Iterator[Run]:
         token = None
         while True:
-            page = self.reach.call(self._client.search_runs, [self.experiment], run_view_type=ViewType.ACTIVE_ONLY,
+            page = self.connection.call(self._client.search_runs, [self.experiment], run_view_type=ViewType.ACTIVE_ONLY,
                                    max_results=_PAGE, page_token=token)  # fmt: skip
             yield from page
             if not (token := page.token):
                 return
 
-    def _standing(self, row: pd.Series) -> _Found | None:
+    def _run_up_to_date(self, row: pd.Series) -> _Known | None:
         """The run that shows this row, or a better try of its record by the ledger's own rule."""
         digest, end = content.digest_of(row), content.milliseconds(row["ended"])
         finished = row["outcome"] == "finished"
@@ -148,8 +148,8 @@ class Tracker:
                 return run
         return None
 
-    def _write(self, wanted: Content, parent: str | None) -> _Found:
-        """The one run with this content: found, or completed where its writer did not get to the end, or made."""
+    def _write(self, wanted: Content, parent: str | None) -> _Known:
+        """The one run with this content: as it is, completed where its writer did not get to the end, or created."""
         known = self._runs.get(wanted.record, [])
         run = next((run for run in known if run.digest == wanted.digest and run.status == wanted.status), None)
         if run is None:
@@ -157,42 +157,42 @@ class Tracker:
             run = next(begun, None) or self._create(wanted, wanted.tags, parent)
             self._fill(run, wanted)
         self._keep_only(wanted.record, run)
-        self._hang(wanted.record, parent)
+        self._set_parent(wanted.record, parent)
         return run
 
-    def _create(self, wanted: Content, tags: Mapping[str, str], parent: str | None) -> _Found:
+    def _create(self, wanted: Content, tags: Mapping[str, str], parent: str | None) -> _Known:
         every = {**tags, **({_PARENT: parent} if parent else {})}
-        run = _found(self.reach.call(self._client.create_run, self.experiment, start_time=wanted.start, tags=every,
+        run = _known_run(self.connection.call(self._client.create_run, self.experiment, start_time=wanted.start, tags=every,
                                      run_name=wanted.name))  # fmt: skip
         self._runs.setdefault(wanted.record, []).append(run)
         return run
 
-    def _fill(self, run: _Found, wanted: Content) -> None:
+    def _fill(self, run: _Known, wanted: Content) -> None:
         """Log what is wanted and end the run. Doing so twice, or from two processes, changes nothing."""
         if run.digest != wanted.digest:  # made as a parent: from here on nobody fills it with anything else
-            self.reach.call(self._client.log_batch, run.id, tags=[RunTag(*tag) for tag in wanted.tags.items()])
+            self.connection.call(self._client.log_batch, run.id, tags=[RunTag(*tag) for tag in wanted.tags.items()])
         params = [Param(*param) for param in wanted.params.items()]
         for start in range(0, max(len(wanted.metrics), 1), _BATCH):
             metrics = wanted.metrics[start : start + _BATCH]
-            self.reach.call(self._client.log_batch, run.id, metrics, params if not start else ())
-        self.reach.call(self._client.set_terminated, run.id, wanted.status, wanted.end)
+            self.connection.call(self._client.log_batch, run.id, metrics, params if not start else ())
+        self.connection.call(self._client.set_terminated, run.id, wanted.status, wanted.end)
         run.digest, run.status, run.end = wanted.digest, wanted.status, wanted.end
 
-    def _keep_only(self, record: str, kept: _Found) -> None:
+    def _keep_only(self, record: str, kept: _Known) -> None:
         for other in self._runs[record]:
             if other is not kept:
-                added = content.added_by_people(self.reach.call(self._client.get_run, other.id).data.tags)
+                added = content.added_by_people(self.connection.call(self._client.get_run, other.id).data.tags)
                 if added:
                     tags = [RunTag(*tag) for tag in added.items()]
-                    self.reach.call(self._client.log_batch, kept.id, tags=tags)
-                self.reach.call(self._client.delete_run, other.id)
+                    self.connection.call(self._client.log_batch, kept.id, tags=tags)
+                self.connection.call(self._client.delete_run, other.id)
         self._runs[record] = [kept]
 
-    def _hang(self, record: str, parent: str | None) -> None:
+    def _set_parent(self, record: str, parent: str | None) -> None:
         """Put the run of a record below its parent, which may have been replaced."""
         run = self._runs[record][0]
         if parent and run.parent != parent:
-            self.reach.call(self._client.set_tag, run.id, _PARENT, parent)
+            self.connection.call(self._client.set_tag, run.id, _PARENT, parent)
             run.parent = parent
 
     def _parent_of(self, row: pd.Series) -> str:
@@ -210,32 +210,32 @@ class Tracker:
         return self._create(Content(tags["record"], name, "RUNNING", begun, 0, tags, {}, ()), tags, parent).id
 
 
-def _open_experiment(reach: Reach, client: MlflowClient, study: str, artifacts: Path) -> str:
-    location = artifacts.resolve().as_uri() if reach.uri.startswith("sqlite:") else None
-    found = reach.call(client.get_experiment_by_name, study)
-    if found is None:
-        return reach.call(_create_experiment, client, study, location)
-    if found.lifecycle_stage == "deleted":
-        reach.call(client.restore_experiment, found.experiment_id)
-    return found.experiment_id
+def _open_experiment(connection: Connection, client: MlflowClient, study: str, artifacts: Path) -> str:
+    location = artifacts.resolve().as_uri() if connection.uri.startswith("sqlite:") else None
+    experiment = connection.call(client.get_experiment_by_name, study)
+    if experiment is None:
+        return connection.call(_create_experiment, client, study, location)
+    if experiment.lifecycle_stage == "deleted":
+        connection.call(client.restore_experiment, experiment.experiment_id)
+    return experiment.experiment_id
 
 
 def _create_experiment(client: MlflowClient, study: str, location: str | None) -> str:
     try:
         return client.create_experiment(study, artifact_location=location)
     except MlflowException:
-        if found := client.get_experiment_by_name(study):
-            return found.experiment_id  # a driver of another ledger was first
+        if theirs := client.get_experiment_by_name(study):
+            return theirs.experiment_id  # a driver of another ledger was first
         raise
 
 
-def _found(run: Run) -> _Found:
+def _known_run(run: Run) -> _Known:
     info, tags = run.info, run.data.tags
-    return _Found(info.run_id, info.status, info.start_time, info.end_time or 0, tags.get(DIGEST, ""),
+    return _Known(info.run_id, info.status, info.start_time, info.end_time or 0, tags.get(DIGEST, ""),
                   tags.get(_PARENT, ""))  # fmt: skip
 
 
-def _has_nothing_else(run: _Found, wanted: Content) -> bool:
+def _has_nothing_else(run: _Known, wanted: Content) -> bool:
     """Whether all that a run may have been given is part of what is wanted."""
     made_as_parent: Any = not run.digest and run.start == wanted.start and wanted.tags["level"] in ("study", "cell")
     return run.digest == wanted.digest or made_as_parent

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from breakeven.training.batches import Sample, share
 from breakeven.training.engine import Engine
+from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
 
@@ -46,30 +47,26 @@ class Batches:
     def largest(self, objects: Tensor) -> Tensor:
         """Most objects and most edges of a batch, [2]; objects: [n] int64, of each event of the list."""
         place = torch.stack([self.first, self.first + self.count]).clamp(max=len(objects))
-        found = []
+        most = []
         for sizes in (objects, objects * (objects - 1)):
             until = functional.pad(sizes.cumsum(0), (1, 0))
-            found.append((until[place[1]] - until[place[0]]).max())
-        return torch.stack(found)
+            most.append((until[place[1]] - until[place[0]]).max())
+        return torch.stack(most)
 
 
 class Captured:
-    """K members of one engine.
+    """Trainings side by side in one engine.
 
     make_engine: (batch, most objects, most edges in the batch of any member) -> an engine that has room for them, with
     fresh moments; asked again where a later epoch has a larger batch.
-    training, validation: of each member, on the device, targets prepared; their index are the engine's event numbers.
-    batch_sizes: of each member's steps, over all workers.  objects: [n_events] int64, of each event number.
-    moments: Adam's first, second and steps, to go on from; see Engine.
+    trainings: samples on the device, targets prepared; their index are the engine's event numbers.
+    objects: [n_events] int64, of each event number.  moments: Adam's first, second and steps, to go on from; see Engine.
     """
 
     def __init__(
         self,
         make_engine: Callable[[int, int, int], Engine],
-        training: Sequence[Sample],
-        validation: Sequence[Sample],
-        batch_sizes: Sequence[int],
-        n_outputs: int,
+        trainings: Sequence[Training],
         objects: Tensor,
         *,
         workers: Workers = ALONE,
@@ -79,21 +76,22 @@ class Captured:
         self._engine: Engine | None = None
         self._room = (-1, -1)
         self._replay_training: Callable[[], None] = _nothing
-        self._replay_judging: Callable[[], None] = _nothing
-        self._moments = moments
-        self._train, self._judge = _Rows.of(training), _Rows.of([_own_part(sample, workers) for sample in validation])
-        batches = Batches.cut([len(sample) for sample in training], batch_sizes, workers)
+        self._replay_prediction: Callable[[], None] = _nothing
+        self._moments, n = moments, len(trainings)
+        self._training = _Rows.of([one.train_sample for one in trainings])
+        self._validation = _Rows.of([_own_part(one.validation_sample, workers) for one in trainings])
+        batches = Batches.cut(self._training.sizes, [one.recipe.batch_size for one in trainings], workers)
         self.batch = int(batches.count.max())
-        judged = Batches.cut(self._judge.sizes, [max(1, self.batch)] * len(validation))
-        self._n_steps, self._n_judged = ((table.whole > 0).sum(0).tolist() for table in (batches, judged))
-        self._batches, self._judged = batches.to(self._device), judged.to(self._device)
-        n_judged = len(self._judge.index)
-        self._order = torch.zeros(len(self._train.index), dtype=torch.int64, device=self._device)
+        evaluated = Batches.cut(self._validation.sizes, [max(1, self.batch)] * n)
+        self._n_steps, self._n_evaluated = ((table.whole > 0).sum(0).tolist() for table in (batches, evaluated))
+        self._batches, self._evaluated = batches.to(self._device), evaluated.to(self._device)
+        self._order = torch.zeros(len(self._training.index), dtype=torch.int64, device=self._device)
         self._place = torch.arange(self.batch, device=self._device)
-        self._active = torch.zeros(len(training), dtype=torch.int32, device=self._device)
+        self._active = torch.zeros(n, dtype=torch.int32, device=self._device)
         self._step = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._losses = torch.zeros(batches.whole.shape, dtype=torch.float64, device=self._device)
-        self._outputs = torch.zeros(n_judged + 1, n_outputs, dtype=torch.float64, device=self._device)
+        shape = len(self._validation.index) + 1, trainings[0].model.n_outputs
+        self._outputs = torch.zeros(shape, dtype=torch.float64, device=self._device)
 
     @property
     def engine(self) -> Engine:
@@ -115,15 +113,15 @@ class Captured:
         self._begin(active)
         for _ in range(_longest(self._n_steps, active)):
             self._replay_training()
-        losses = self._workers.sum_scalars(self._losses * self._batches.whole * self._active)
+        losses = self._workers.add_up(self._losses * self._batches.whole * self._active)
         return losses.cpu()
 
     def predict(self, active: Sequence[bool]) -> list[Tensor]:
         """The outputs [n, n_outputs] float64 of each member for its validation events, on CPU."""
         self._begin(active)
-        for _ in range(_longest(self._n_judged, active)):
-            self._replay_judging()
-        parts = self._outputs[:-1].split(self._judge.sizes)
+        for _ in range(_longest(self._n_evaluated, active)):
+            self._replay_prediction()
+        parts = self._outputs[:-1].split(self._validation.sizes)
         if self._workers.world > 1:
             parts = tuple(self._workers.gather(part) for part in parts)
         return list(torch.cat(parts).cpu().split([len(part) for part in parts]))
@@ -134,9 +132,9 @@ class Captured:
 
     def _make_room(self) -> None:
         """An engine that has room for the largest batch of this epoch: the only wait for the device before its end."""
-        largest = self._batches.largest(self._objects[self._train.index[self._order]])
+        largest = self._batches.largest(self._objects[self._training.index[self._order]])
         if self._engine is None:
-            largest = largest.maximum(self._judged.largest(self._objects[self._judge.index]))
+            largest = largest.maximum(self._evaluated.largest(self._objects[self._validation.index]))
         wanted = tuple(int(n) for n in largest.tolist())
         if wanted[0] <= self._room[0] and wanted[1] <= self._room[1]:
             return
@@ -144,7 +142,7 @@ class Captured:
         margin = 1.0 + 1.0 / math.sqrt(self.batch)
         nodes, edges = (max(had, math.ceil(margin * n)) for had, n in zip(self._room, wanted, strict=True))
         before, self._engine, self._room = self._engine, None, (nodes, edges)
-        self._replay_training = self._replay_judging = _nothing  # their memory is free before the next is taken
+        self._replay_training = self._replay_prediction = _nothing  # their memory is free before the next is taken
         engine = self._make_engine(self.batch, nodes, edges)
         with torch.no_grad():
             if before is not None:
@@ -160,7 +158,7 @@ class Captured:
     def _capture(self) -> None:
         """Steps as CUDA graphs. Captures run them a few times, so nobody is active meanwhile."""
         self._begin([False] * len(self._active))
-        self._replay_judging = captured([self._judge_batch], self._device)
+        self._replay_prediction = captured([self._predict_batch], self._device)
         if self._workers.world == 1:
             self._replay_training = captured([self._calculate, self._learn], self._device)
             return
@@ -169,27 +167,27 @@ class Captured:
 
         def step() -> None:
             calculate()
-            self._workers.sum_in_place(self.engine.gradient)
+            self._workers.add_up(self.engine.gradient)
             learn()
 
         self._replay_training = step
 
     def _calculate(self) -> None:
         engine = self.engine
-        rows = self._order[self._lay(self._batches, len(self._order))]
-        engine.index.copy_(self._train.index[rows])
-        engine.target.copy_(self._train.target[rows])
+        rows = self._order[self._lay_out(self._batches, len(self._order))]
+        engine.index.copy_(self._training.index[rows])
+        engine.target.copy_(self._training.target[rows])
         engine.backward()
-        self._losses.index_copy_(0, self._number(self._batches), engine.loss[None].to(self._losses.dtype))
+        self._losses.index_copy_(0, self._batch_number(self._batches), engine.loss[None].to(self._losses.dtype))
 
     def _learn(self) -> None:
         self.engine.update()
         self._step.add_(1)
 
-    def _judge_batch(self) -> None:
-        engine, n = self.engine, len(self._judge.index)
-        rows = self._lay(self._judged, n)
-        engine.index.copy_(self._judge.index[rows])
+    def _predict_batch(self) -> None:
+        engine, n = self.engine, len(self._validation.index)
+        rows = self._lay_out(self._evaluated, n)
+        engine.index.copy_(self._validation.index[rows])
         outputs = engine.predict()
         real = self._place < engine.count[:, None]
         # What lies beyond a member's events goes to a row that nobody reads.
@@ -198,9 +196,9 @@ class Captured:
         )
         self._step.add_(1)
 
-    def _lay(self, batches: Batches, n: int) -> Tensor:
+    def _lay_out(self, batches: Batches, n: int) -> Tensor:
         """Tell the engine how many events the next batches have; their places in a list of n, [K, batch]."""
-        number = self._number(batches)
+        number = self._batch_number(batches)
         first, count, whole = (
             table.index_select(0, number)[0] for table in (batches.first, batches.count, batches.whole)
         )
@@ -208,7 +206,7 @@ class Captured:
         self.engine.divisor.copy_(whole * self._active)
         return (first[:, None] + self._place).clamp_(max=n - 1)
 
-    def _number(self, batches: Batches) -> Tensor:
+    def _batch_number(self, batches: Batches) -> Tensor:
         """Which of the batches is next, [1]; a capture's own runs go beyond the last."""
         return self._step.clamp(max=len(batches.first) - 1)
 

@@ -1,73 +1,41 @@
 """An epoch of one training as CUDA graphs: captured.py with one member, for loop.train."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from breakeven.models.backbone import Backbone
-from breakeven.models.event_network import EventNetwork
 from breakeven.models.graph_network import GraphNetwork
 from breakeven.models.stacked import StackedWeights, set_parameters
 from breakeven.training import optimiser as optimisers
-from breakeven.training.batches import EventTensors, Sample, epoch_order
+from breakeven.training.batches import epoch_order
 from breakeven.training.engines import captured_networks
-from breakeven.training.nonfinite import not_finite
-from breakeven.training.objectives import Objective
-from breakeven.training.recipe import Recipe, Strategy
+from breakeven.training.nonfinite import mean_loss
+from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 
 
-def can_be_captured(model: Backbone, strategy: Strategy) -> bool:
-    """Whether all weights of `model` learn, and in our own form: what CapturedAlone is for."""
-    return isinstance(model, GraphNetwork) and strategy.name != "frozen"
+def can_be_captured(training: Training) -> bool:
+    """Whether all weights learn, and in our own form: what CapturedAlone is for."""
+    return isinstance(training.model, GraphNetwork) and training.strategy.name != "frozen"
 
 
 class CapturedAlone:
-    """A learner for loop.train; see its Learner. Arguments as of eager.Eager."""
+    """A learner for loop.train; see its Learner."""
 
-    def __init__(
-        self,
-        model: Backbone,
-        events: EventTensors,
-        training: Sample,
-        validation: Sample,
-        objective: Objective,
-        recipe: Recipe,
-        strategy: Strategy,
-        workers: Workers,
-        moments: Mapping[str, Tensor] | None,
-    ) -> None:
-        model = cast(EventNetwork, model)  # see can_be_captured
-        self._model, self._events, self._training, self._recipe = model, events, training, recipe
-        self._ratio = optimisers.backbone_ratio(recipe, strategy)
-        self._weights = StackedWeights([model])
-        self._captured = captured_networks(
-            [model],
-            events,
-            [training],
-            [validation],
-            [recipe.batch_size],
-            objective,
-            recipe,
-            workers=workers,
-            moments=None if moments is None else self._rows(moments),
-        )
+    def __init__(self, training: Training, workers: Workers, moments: Mapping[str, Tensor] | None) -> None:
+        self._training, self._weights = training, StackedWeights([training.model])
+        rows = None if moments is None else self._rows(moments)
+        self._captured = captured_networks([training], workers=workers, moments=rows)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the training sample, the model's weights set to those it ends with; the mean loss over its events."""
-        recipe, n = self._recipe, len(self._training)
-        order, rate = epoch_order(n, recipe.seed, epoch), recipe.rate(epoch)
-        rates = torch.tensor([[rate, rate * self._ratio]], dtype=torch.float64)
+        training = self._training
+        order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
+        rates = torch.tensor([training.rates(epoch)], dtype=torch.float64)
         losses = self._captured.train(order, rates, [True])[:, 0]
-        set_parameters(self._model, self._captured.engine.weights[0])
-        bad = (~torch.isfinite(losses)).nonzero()
-        if len(bad):
-            number = int(bad[0])
-            index = self._training.index[order.split(recipe.batch_size)[number].to(self._events.device)]
-            raise not_finite(losses[number].item(), self._events, index, self._model, recipe, epoch, number)
-        return float(losses.sum()) / n
+        set_parameters(training.model, self._captured.engine.weights[0])
+        return mean_loss(training, losses, epoch)
 
     def predict(self) -> Tensor:
         """Outputs [n, n_outputs] for the validation sample."""
@@ -77,15 +45,15 @@ class CapturedAlone:
         """Copies of Adam's state by name."""
         engine = self._captured.engine
         step = engine.steps[0].float().cpu()
-        found: dict[str, Tensor] = {}
+        moments: dict[str, Tensor] = {}
         for kind, rows in (("exp_avg", engine.first), ("exp_avg_sq", engine.second)):
             for name, part in self._weights.named(rows).items():
-                found |= {f"step.{name}": step.clone(), f"{kind}.{name}": part[0].detach().clone()}
-        return found
+                moments |= {f"step.{name}": step.clone(), f"{kind}.{name}": part[0].detach().clone()}
+        return moments
 
     def _rows(self, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The saved state of Adam in the engine's form. Raises WeightsDoNotFit with all misfits."""
-        optimisers.check_moments(self._model, moments)
+        optimisers.check_moments(self._training.model, moments)
         names = list(self._weights.shapes)
         first, second = (
             torch.cat([moments[f"{kind}.{name}"].flatten() for name in names])[None]

@@ -136,12 +136,11 @@ def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None =
         (temporary / "model.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
 
 
-def read_model(folder: Path, engine: str = "native") -> Backbone:
+def read_model(folder: Path) -> Backbone:
     """The model in `folder`, on CPU.
 
     Args:
         folder: as `write_model` wrote it.
-        engine: of an event_graph: "native" or "dgl".
 
     Returns:
         The network with its weights.
@@ -154,8 +153,6 @@ def read_model(folder: Path, engine: str = "native") -> Backbone:
     described = _read_json(folder / "model.json")
     arguments = _model_arguments(folder)
     n_outputs, kind = arguments.pop("n_outputs"), arguments.pop("kind", EVENT_GRAPH)
-    if kind == EVENT_GRAPH:
-        arguments["engine"] = engine
     levels = (
         [[Feature(**plain) for plain in level] for level in described["levels"]] if "levels" in described else (OBJECT,)
     )
@@ -207,9 +204,7 @@ def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
-        return load(file.read_bytes())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+        return load(_content(file))
     except SafetensorError as error:
         raise CorruptCheckpoint(
             f"{file} is no whole safetensors file ({error}); delete it and make it again"
@@ -218,11 +213,16 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+        return json.loads(_content(file))
     except ValueError as error:
         raise CorruptCheckpoint(f"{file} is no whole JSON file ({error}); delete it and make it again") from error
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:

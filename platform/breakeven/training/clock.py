@@ -27,7 +27,7 @@ class Clock:
         """Wall and device seconds since the start of the training, those before a resumption included."""
         wall, on_device = self._now()
         spent = torch.tensor([on_device - self._device], dtype=torch.float64, device=self.device)
-        total = float(self.workers.sum_scalars(spent))
+        total = float(self.workers.add_up(spent))
         if self.before is None:
             return wall - self._wall, total
         return self.before.wall_seconds + wall - self._wall, self.before.device_seconds + total

@@ -45,14 +45,14 @@ def load_arrays(
             f"the events are {total / 1e9:.3g} GB and {device} has {free / 1e9:.3g} GB free, half of which training needs: "
             "take fewer events (--pretraining.events-per-process), or a device with more memory"
         )
-    found = [torch.empty_like(source, device=device) for source in sources]
+    tensors = [torch.empty_like(source, device=device) for source in sources]
     buffers = _Buffers(piece_bytes, device)
-    for source, target in zip(sources, found, strict=True):
+    for source, target in zip(sources, tensors, strict=True):
         rows = max(1, piece_bytes // max(1, source[:1].nbytes))
         for piece, place in zip(source.split(rows), target.split(rows), strict=True):
             buffers.send(piece, place)
     buffers.wait()
-    return found
+    return tensors
 
 
 class _Buffers:

@@ -4,8 +4,7 @@
 files (a hook saves), clusters or tracking.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -15,18 +14,19 @@ from torch import Tensor
 from breakeven.models.backbone import Backbone
 from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
-from breakeven.training.batches import EventTensors, Sample, share
+from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured_alone import CapturedAlone, can_be_captured
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
 from breakeven.training.eager import Eager
-from breakeven.training.engines import events_at_once, predict_events
+from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
-from breakeven.training.nonfinite import not_finite
+from breakeven.training.nonfinite import check_validation
 from breakeven.training.objectives import named_objective, quality
 from breakeven.training.progress import Progress, copy_of_weights
-from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
-from breakeven.training.start import check_device, ready_sample, start_weights
+from breakeven.training.recipe import Recipe, Result, Strategy
+from breakeven.training.start import ready, ready_sample, start_weights
+from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
 __all__ = ["CannotResume", "evaluate", "represent", "train"]
@@ -52,32 +52,18 @@ class Learner(Protocol):
 
 
 def train(
-    model: Backbone,
-    events: EventTensors,
-    train_sample: Sample,
-    validation_sample: Sample,
-    recipe: Recipe,
+    training: Training,
     *,
-    strategy: Strategy = Strategy(),  # noqa: B008  (frozen)
-    backbone: Mapping[str, Tensor] | None = None,
     workers: Workers = ALONE,
-    on_epoch: Callable[[Epoch], bool | None] | None = None,
     save: Callable[[TrainingState], None] | None = None,
     resume_from: TrainingState | None = None,
     form: Form | None = None,
 ) -> Result:
-    """Train `model` in place and leave it with the weights of its best epoch (lowest validation loss).
+    """Train the model in place and leave it with the weights of its best epoch (lowest validation loss).
 
     Args:
-        model: on the device of `events`. Its own weights do not matter: the strategy and the seed set them.
-        events: all that the samples point into.
-        train_sample: rows of `events` and targets as recipe.objective wants them; equal on all workers.
-        validation_sample: likewise.
-        recipe: rates, epochs, batch size, seed.
-        strategy: what is taken over from `backbone` and what may move.
-        backbone: state dict of the pretrained model, for the strategies finetune and frozen.
+        training: what learns, from which events, and how.
         workers: those that train together; ALONE: this process.
-        on_epoch: called after every epoch, on every worker; True ends the training (all workers must agree).
         save: called after every epoch with a state that `resume_from` takes, on every worker; see write_state.
         resume_from: state of an earlier call with the same recipe and strategy.
         form: None captures steps as CUDA graphs on a GPU where the model can be, and launches them as they come elsewhere.
@@ -88,46 +74,34 @@ def train(
     Raises:
         NonFinite: a loss or a feature is not finite; on all workers alike.
         ValueError: samples, targets or sizes make no sense.
-        WeightsDoNotFit: `backbone` is of another network.
+        WeightsDoNotFit: the backbone is of another network.
         CannotResume: `resume_from` was made with another recipe or strategy.
     """
-    objective = named_objective(recipe.objective, model.n_outputs)
-    training = ready_sample(train_sample, events, objective, "training")
-    validation = ready_sample(validation_sample, events, objective, "validation")
-    check_device(model, events)
-    clock = Clock(events.device, workers, resume_from.curve[-1] if resume_from else None)
+    training = ready(training)
+    model, validation, device = training.model, training.validation_sample, training.events.device
+    clock = Clock(device, workers, resume_from.curve[-1] if resume_from else None)
 
-    progress = _begin(model, events, training, recipe, strategy, backbone, resume_from)
-    kind = Eager if _form(form, events, model, strategy) == "eager" else CapturedAlone
-    moments = resume_from.moments if resume_from else None
-    learner: Learner = kind(model, events, training, validation, objective, recipe, strategy, workers, moments)
+    progress = _begin(training, resume_from)
+    kind = Eager if _form(form, training) == "eager" else CapturedAlone
+    learner: Learner = kind(training, workers, resume_from.moments if resume_from else None)
     asked = False
-    while not asked and progress.goes_on(recipe):
+    while not asked and progress.goes_on:
         number = len(progress.curve)
         train_loss = learner.train_epoch(number)
         outputs = learner.predict()
-        found = quality(objective, outputs, validation.target.to(outputs.device))
-        if not math.isfinite(found["loss"]):
-            raise not_finite(found["loss"], events, validation.index, model, recipe, number)
-        epoch = progress.add(recipe, len(training), train_loss, found, clock.read())
+        values = quality(training.objective, outputs, validation.target.to(outputs.device))
+        check_validation(training, values["loss"], number)
+        epoch = progress.add(train_loss, values, clock.read())
         if progress.is_best:
             progress.best_weights = copy_of_weights(model)
         if save is not None:
-            save(_state(model, learner, recipe, strategy, progress))
-        asked = on_epoch is not None and bool(on_epoch(epoch))
+            save(_state(training, learner, progress))
+        asked = training.on_epoch is not None and bool(training.on_epoch(epoch))
     load_weights(model, progress.best_weights, source="the best epoch")
-    return progress.result(recipe, asked)
+    return progress.result(asked)
 
 
-def evaluate(
-    model: Backbone,
-    events: EventTensors,
-    sample: Sample,
-    objective: str,
-    batch_size: int | None = None,
-    *,
-    workers: Workers = ALONE,
-) -> dict[str, float]:
+def evaluate(model: Backbone, events: EventTensors, sample: Sample, objective: str) -> dict[str, float]:
     """How well `model` does on `sample`.
 
     Args:
@@ -135,80 +109,68 @@ def evaluate(
         events: all that the sample points into.
         sample: rows and targets.
         objective: name of the loss, see objectives.py.
-        batch_size: events per pass; None: as many as suit the device.
-        workers: those that share the sample.
 
     Returns:
         Loss (mean over events), accuracy and auc (fractions, see metrics.py); with the binary objective also
         metrics.working_points, those that the sample is large enough for.
 
     Raises:
-        NonFinite: the loss is not finite.
         ValueError: the sample is empty, rows are not there, or the objective cannot take the targets.
     """
     chosen = named_objective(objective, model.n_outputs)
-    ready = ready_sample(sample, events, chosen, "evaluation")
-    own = ready.index[share(len(ready), workers.rank, workers.world)]
-    outputs = workers.gather(predict_events(model, events, own, batch_size))
-    found = quality(chosen, outputs, ready.target)
-    return found | working_points(chosen.scores(outputs), ready.target) if objective == "binary" else found
+    prepared = ready_sample(sample, events, chosen, "evaluation")
+    outputs = in_batches(model, events, prepared.index)
+    values = quality(chosen, outputs, prepared.target)
+    return values | working_points(chosen.scores(outputs), prepared.target) if objective == "binary" else values
 
 
 @torch.no_grad()
-def represent(model: Backbone, events: EventTensors, index: Tensor, batch_size: int | None = None) -> dict[str, Tensor]:
+def represent(model: Backbone, events: EventTensors, index: Tensor) -> dict[str, Tensor]:
     """What every layer says of events.
 
     Args:
         model: on the device of `events`.
         events: all that `index` points into.
         index: rows [n].
-        batch_size: events per pass; None: as many as suit the device.
 
     Returns:
         [n, hidden] by name, first layer to last, on the events' device. The last is what the head sees; see Backbone.layers
         for the others.
     """
-    parts = index.to(events.device).split(batch_size or events_at_once(events.device))
+    parts = index.to(events.device).split(events_at_once(events.device))
     batches = [model.layers(*events.gather(rows)) for rows in parts]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def _form(asked: Form | None, events: EventTensors, model: Backbone, strategy: Strategy) -> Form:
-    possible = can_be_captured(model, strategy)
+def _form(asked: Form | None, training: Training) -> Form:
+    possible = can_be_captured(training)
     if asked == "captured" and not possible:
         raise ValueError(
-            f"form is 'captured', which a {type(model).__name__} with the strategy {strategy.name} has not; leave it out"
+            f"form is 'captured', which a {type(training.model).__name__} with the strategy {training.strategy.name} has not; "
+            "leave it out"
         )
-    return asked or ("captured" if possible and events.device.type == "cuda" else "eager")
+    return asked or ("captured" if possible and training.events.device.type == "cuda" else "eager")
 
 
-def _begin(
-    model: Backbone,
-    events: EventTensors,
-    sample: Sample,
-    recipe: Recipe,
-    strategy: Strategy,
-    backbone: Mapping[str, Tensor] | None,
-    resume_from: TrainingState | None,
-) -> Progress:
-    """The model as the first epoch, or the first after a resumption, finds it, and what is known from before."""
+def _begin(training: Training, resume_from: TrainingState | None) -> Progress:
+    """Set the model for the first epoch, or the first after a resumption; what is known from before."""
     if resume_from is None:
-        start_weights(model, events, sample, recipe, strategy, backbone)
-        return Progress()
-    _check_resumption(resume_from, recipe, strategy)
-    load_weights(model, resume_from.weights, source="the saved training")
-    optimisers.mark_learning(model, strategy)
-    best_weights = {name: tensor.to(events.device) for name, tensor in resume_from.best_weights.items()}
-    return Progress(list(resume_from.curve), resume_from.best_epoch, best_weights)
+        start_weights(training)
+        return Progress(training)
+    _check_resumption(resume_from, training.recipe, training.strategy)
+    load_weights(training.model, resume_from.weights, source="the saved training")
+    optimisers.mark_learning(training.model, training.strategy)
+    best_weights = {name: tensor.to(training.events.device) for name, tensor in resume_from.best_weights.items()}
+    return Progress(training, list(resume_from.curve), resume_from.best_epoch, best_weights)
 
 
-def _state(model: Backbone, learner: Learner, recipe: Recipe, strategy: Strategy, progress: Progress) -> TrainingState:
+def _state(training: Training, learner: Learner, progress: Progress) -> TrainingState:
     return TrainingState(
-        recipe=recipe,
-        strategy=strategy,
+        recipe=training.recipe,
+        strategy=training.strategy,
         curve=tuple(progress.curve),
         best_epoch=progress.best_epoch,
-        weights=copy_of_weights(model),
+        weights=copy_of_weights(training.model),
         best_weights=dict(progress.best_weights),
         moments=learner.moments(),
     )

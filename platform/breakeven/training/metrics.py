@@ -37,9 +37,27 @@ def area_of_ranks(score: np.ndarray, positive: np.ndarray) -> float:
 
 def binary_metrics(scores: Tensor, target: Tensor, *, area: Area = area_of_curve) -> dict[str, float]:
     """scores: [n] signal probabilities, target: [n] 0 or 1. Accuracy is at the threshold 0.5."""
+    score, truth = _numpy(scores), _numpy(target) > 0.5
+    return _accuracy_and_auc((score >= 0.5) == truth, score[:, None], truth[:, None], area)
+
+
+def multiclass_metrics(scores: Tensor, target: Tensor, *, area: Area = area_of_curve) -> dict[str, float]:
+    """scores: [n, n_classes], target: [n] class numbers. Accuracy of the highest score; AUC one against the rest,
+    averaged over classes with equal weight.
+    """
     score, truth = _numpy(scores), _numpy(target)
-    found = _area(score, truth > 0.5, area)
-    return _unless_not_finite(score, float(np.mean((score >= 0.5) == (truth > 0.5))), found)
+    return _accuracy_and_auc(score.argmax(1) == truth, score, truth[:, None] == np.arange(score.shape[1]), area)
+
+
+def multilabel_metrics(
+    scores: Tensor, target: Tensor, n_regression: int, *, area: Area = area_of_curve
+) -> dict[str, float]:
+    """scores, target: [n, n_labels], the first `n_regression` of which are regressions and do not count here.
+
+    Accuracy and AUC of each binary label, averaged over labels with equal weight.
+    """
+    score, truth = _numpy(scores)[:, n_regression:], _numpy(target)[:, n_regression:] > 0.5
+    return _accuracy_and_auc((score >= 0.5) == truth, score, truth, area)
 
 
 def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
@@ -57,51 +75,23 @@ def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
         return {}
     background, signal, _ = roc_curve(truth, score, drop_intermediate=False)
     counts = background * n_background > LEAST_BACKGROUND - 0.5
-    found = {}
+    points = {}
     for efficiency in SIGNAL_EFFICIENCIES:
         first = int(np.argmax(signal >= efficiency - 1e-12))
         if counts[first]:
-            found[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])
+            points[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])
     if counts.any():
-        found["significance_improvement"] = float(np.max(signal[counts] / np.sqrt(background[counts])))
-    return found
+        points["significance_improvement"] = float(np.max(signal[counts] / np.sqrt(background[counts])))
+    return points
 
 
-def multiclass_metrics(scores: Tensor, target: Tensor, *, area: Area = area_of_curve) -> dict[str, float]:
-    """scores: [n, n_classes], target: [n] class numbers. Accuracy of the highest score; AUC one against the rest,
-    averaged over classes with equal weight.
-    """
-    score, truth = _numpy(scores), _numpy(target)
-    areas = [_area(score[:, k], truth == k, area) for k in range(score.shape[1])]
-    return _unless_not_finite(score, float(np.mean(score.argmax(1) == truth)), _mean(areas))
-
-
-def multilabel_metrics(
-    scores: Tensor, target: Tensor, n_regression: int, *, area: Area = area_of_curve
-) -> dict[str, float]:
-    """scores, target: [n, n_labels], the first `n_regression` of which are regressions and do not count here.
-
-    Accuracy and AUC of each binary label, averaged over labels with equal weight.
-    """
-    score, truth = _numpy(scores)[:, n_regression:], _numpy(target)[:, n_regression:] > 0.5
-    areas = [_area(score[:, k], truth[:, k], area) for k in range(score.shape[1])]
-    return _unless_not_finite(score, float(np.mean((score >= 0.5) == truth)), _mean(areas))
-
-
-def _area(score: np.ndarray, positive: np.ndarray, area: Area) -> float:
-    if positive.all() or not positive.any() or not np.isfinite(score).all():
-        return math.nan
-    return area(score, positive)
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def _unless_not_finite(score: np.ndarray, accuracy: float, auc: float) -> dict[str, float]:
-    finite = bool(np.isfinite(score).all())
-    return {"accuracy": accuracy if finite else math.nan, "auc": auc if finite else math.nan}
+def _accuracy_and_auc(right: np.ndarray, score: np.ndarray, positive: np.ndarray, area: Area) -> dict[str, float]:
+    """score, positive: [n, n_columns]; the area is the mean over those columns that have both kinds of events."""
+    if not np.isfinite(score).all():
+        return {"accuracy": math.nan, "auc": math.nan}
+    both = [k for k in range(score.shape[1]) if positive[:, k].any() and not positive[:, k].all()]
+    areas = [area(score[:, k], positive[:, k]) for k in both]
+    return {"accuracy": float(np.mean(right)), "auc": sum(areas) / len(areas) if areas else math.nan}
 
 
 def _numpy(values: Tensor) -> np.ndarray:

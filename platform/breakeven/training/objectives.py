@@ -19,19 +19,25 @@ N_REGRESSION_LABELS = 5
 
 @dataclass(frozen=True)
 class Objective:
-    """prepare: checks and converts targets.  loss_sum: (outputs [n, n_outputs], prepared targets) -> sum over events.
-
-    losses: the same for each event [n], for batches of which some events do not count.
+    """prepare: checks and converts targets.  loss: (outputs [n, n_outputs], prepared targets, "sum") -> sum over events,
+    and with "none" for each event [n], for batches of which some events do not count.
     scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
     """
 
     name: str
     n_outputs: int
     prepare: Callable[[Tensor], Tensor]
-    loss_sum: Callable[[Tensor, Tensor], Tensor]
-    losses: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor, str], Tensor]
     scores: Callable[[Tensor], Tensor]
     metrics: Callable[..., dict[str, float]]
+
+    def loss_sum(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss summed over events."""
+        return self.loss(outputs, target, "sum")
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of each event [n]."""
+        return self.loss(outputs, target, "none")
 
 
 def named_objective(name: str, n_outputs: int) -> Objective:
@@ -58,7 +64,7 @@ def binary(n_outputs: int = 1) -> Objective:
     if n_outputs != 1:
         raise ValueError(f"the binary objective needs a model with 1 output, this one has {n_outputs}")
 
-    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_losses, _binary_scores, metrics.binary_metrics)
+    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, metrics.binary_metrics)
 
 
 def multiclass(n_outputs: int) -> Objective:
@@ -70,77 +76,54 @@ def multiclass(n_outputs: int) -> Objective:
         n_outputs,
         partial(_class_numbers, n_classes=n_outputs),
         _multiclass_loss,
-        _multiclass_losses,
         _multiclass_scores,
         metrics.multiclass_metrics,
     )
 
 
-def multilabel(n_outputs: int, n_regression: int = N_REGRESSION_LABELS) -> Objective:
-    """Truth labels: squared error of the first `n_regression`, binary cross-entropy of the others, equal weights.
+def multilabel(n_outputs: int) -> Objective:
+    """Truth labels: squared error of the first N_REGRESSION_LABELS, binary cross-entropy of the others, equal weights.
 
     The loss of an event is the average over all labels (arXiv 2412.10665 section III.3.2).
     """
-    if n_outputs <= n_regression:
+    if n_outputs <= N_REGRESSION_LABELS:
         raise ValueError(
-            f"the multilabel objective has {n_regression} regressions and at least one binary label, "
+            f"the multilabel objective has {N_REGRESSION_LABELS} regressions and at least one binary label, "
             f"this model has {n_outputs} outputs"
         )
-    return Objective(
-        "multilabel",
-        n_outputs,
-        partial(_labels, n_labels=n_outputs, n_regression=n_regression),
-        partial(_multilabel_loss, n_regression=n_regression),
-        partial(_multilabel_losses, n_regression=n_regression),
-        partial(_multilabel_scores, n_regression=n_regression),
-        partial(metrics.multilabel_metrics, n_regression=n_regression),
-    )
+    prepare = partial(_labels, n_labels=n_outputs)
+    measure = partial(metrics.multilabel_metrics, n_regression=N_REGRESSION_LABELS)
+    return Objective("multilabel", n_outputs, prepare, _multilabel_loss, _multilabel_scores, measure)
 
 
-def _binary_loss(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="sum")
-
-
-def _binary_losses(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction="none")
+def _binary_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(outputs[:, 0], target.to(outputs.dtype), reduction=reduction)
 
 
 def _binary_scores(outputs: Tensor) -> Tensor:
     return torch.sigmoid(outputs[:, 0])
 
 
-def _multiclass_loss(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, target, reduction="sum")
-
-
-def _multiclass_losses(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, target, reduction="none")
+def _multiclass_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return functional.cross_entropy(outputs, target, reduction=reduction)
 
 
 def _multiclass_scores(outputs: Tensor) -> Tensor:
     return torch.softmax(outputs, dim=1)
 
 
-def _multilabel_loss(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
+def _multilabel_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
     target = target.to(outputs.dtype)
-    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum()
+    squares = (outputs[:, :N_REGRESSION_LABELS] - target[:, :N_REGRESSION_LABELS]).square()
     entropies = functional.binary_cross_entropy_with_logits(
-        outputs[:, n_regression:], target[:, n_regression:], reduction="sum"
+        outputs[:, N_REGRESSION_LABELS:], target[:, N_REGRESSION_LABELS:], reduction="none"
     )
-    return (squares + entropies) / outputs.shape[1]
+    over = None if reduction == "sum" else 1
+    return (squares.sum(over) + entropies.sum(over)) / outputs.shape[1]
 
 
-def _multilabel_losses(outputs: Tensor, target: Tensor, n_regression: int) -> Tensor:
-    target = target.to(outputs.dtype)
-    squares = (outputs[:, :n_regression] - target[:, :n_regression]).square().sum(1)
-    entropies = functional.binary_cross_entropy_with_logits(
-        outputs[:, n_regression:], target[:, n_regression:], reduction="none"
-    )
-    return (squares + entropies.sum(1)) / outputs.shape[1]
-
-
-def _multilabel_scores(outputs: Tensor, n_regression: int) -> Tensor:
-    return torch.cat([outputs[:, :n_regression], torch.sigmoid(outputs[:, n_regression:])], dim=1)
+def _multilabel_scores(outputs: Tensor) -> Tensor:
+    return torch.cat([outputs[:, :N_REGRESSION_LABELS], torch.sigmoid(outputs[:, N_REGRESSION_LABELS:])], dim=1)
 
 
 def _zeros_and_ones(target: Tensor) -> Tensor:
@@ -157,13 +140,13 @@ def _class_numbers(target: Tensor, n_classes: int) -> Tensor:
     return target.to(torch.int64)
 
 
-def _labels(target: Tensor, n_labels: int, n_regression: int) -> Tensor:
+def _labels(target: Tensor, n_labels: int) -> Tensor:
     if target.ndim != 2 or target.shape[1] != n_labels:
         raise ValueError(f"multilabel targets are [n, {n_labels}]; these are {_describe(target)}")
-    flags = target[:, n_regression:]
+    flags = target[:, N_REGRESSION_LABELS:]
     if not bool(((flags == 0) | (flags == 1)).all()) or not bool(torch.isfinite(target).all()):
         raise ValueError(
-            f"labels {n_regression} to {n_labels - 1} are zeros and ones and the others finite; "
+            f"labels {N_REGRESSION_LABELS} to {n_labels - 1} are zeros and ones and the others finite; "
             f"these are {_describe(target)}"
         )
     return target.to(torch.float32)

@@ -92,15 +92,15 @@ def check_moments(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
         for name, parameter in _learning(model).items()
         for kind in _MOMENTS
     }
-    found = [f"missing: {name}" for name in expected if name not in saved]
-    found += [f"unexpected: {name}" for name in saved if name not in expected]
-    found += [
+    misfits = [f"missing: {name}" for name in expected if name not in saved]
+    misfits += [f"unexpected: {name}" for name in saved if name not in expected]
+    misfits += [
         f"shape: {name} is {list(saved[name].shape)}, the model has {list(shape)}"
         for name, shape in expected.items()
         if name in saved and saved[name].shape != shape
     ]
-    if found:
-        raise WeightsDoNotFit("the optimiser state does not fit the model:\n  " + "\n  ".join(sorted(found)))
+    if misfits:
+        raise WeightsDoNotFit("the optimiser state does not fit the model:\n  " + "\n  ".join(sorted(misfits)))
 
 
 def _learning(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -8,73 +8,64 @@ as if it were trained alone. On CPU they train one after the other. On a GPU the
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
+
 from breakeven.models.graph_network import GraphNetwork
-from breakeven.training.batches import EventTensors
 from breakeven.training.clock import Clock
 from breakeven.training.loop import train
-from breakeven.training.member import Failed, Member
 from breakeven.training.recipe import Result
 from breakeven.training.stack import OnDone, train_stacked
+from breakeven.training.training import Failed, Training
 
 Form = Literal["sequential", "stacked"]
 
 
 def train_pack(
-    members: Sequence[Member],
-    events: EventTensors,
-    form: Form | None = None,
-    on_done: OnDone = lambda number, outcome: None,
+    trainings: Sequence[Training], form: Form | None = None, on_done: OnDone = lambda number, outcome: None
 ) -> list[Result | Failed]:
-    """Train all members, in place; what each gave, in their order. An exception of one is its own outcome alone.
+    """Do all trainings, in place; what each gave, in their order. An exception of one is its own outcome alone.
 
-    events: of all members, on one device with all models.
-    form: None stacks on a GPU and trains one after the other on CPU. Members whose networks have another shape, engine,
-    objective or precision are stacks of their own, and so are those with a frozen backbone, which sees each event once.
-    on_done: called with a member's number and outcome as soon as it has ended, while others of its stack go on.
+    form: None stacks on a GPU and trains one after the other on CPU. Those whose events are others, or whose networks have
+    another shape, engine, objective or precision, are stacks of their own, and so are those with a frozen backbone, which
+    sees each event once.
+    on_done: called with a training's number and outcome as soon as it has ended, while others of its stack go on.
     Device seconds add up to the pack's: the time of a stacked epoch is shared by the events seen, those with gradients
     counting three times. Wall seconds count from the start of the pack where stacked.
     """
-    if form is None:
-        form = "sequential" if events.device.type == "cpu" else "stacked"
     outcomes: dict[int, Result | Failed] = {}
-    for group in _groups(members) if form == "stacked" else [[number] for number in range(len(members))]:
+    for group in _groups(trainings, form):
         if len(group) > 1:
-            found = train_stacked([members[number] for number in group], events, _renumbered(on_done, group))
-            outcomes.update(zip(group, found, strict=True))
+            ended = train_stacked([trainings[number] for number in group], _renumbered(on_done, group))
+            outcomes.update(zip(group, ended, strict=True))
         else:
-            outcomes[group[0]] = _train_alone(members[group[0]], events)
+            outcomes[group[0]] = _train_alone(trainings[group[0]])
             on_done(group[0], outcomes[group[0]])
-    return [outcomes[number] for number in range(len(members))]
+    return [outcomes[number] for number in range(len(trainings))]
 
 
 def _renumbered(on_done: OnDone, group: Sequence[int]) -> OnDone:
     return lambda place, outcome: on_done(group[place], outcome)
 
 
-def _train_alone(member: Member, events: EventTensors) -> Result | Failed:
-    clock = Clock(events.device)
+def _train_alone(training: Training) -> Result | Failed:
+    clock = Clock(training.events.device)
     try:
-        return train(
-            member.model,
-            events,
-            member.training,
-            member.validation,
-            member.recipe,
-            strategy=member.strategy,
-            backbone=member.backbone,
-            on_epoch=member.on_epoch,
-        )
-    except Exception as error:  # whatever it is, it is this member's
+        return train(training)
+    except Exception as error:  # whatever it is, it is this training's
         return Failed(error, clock.read()[1])
 
 
-def _groups(members: Sequence[Member]) -> list[list[int]]:
-    """Numbers of members that can be stacked, and each of the others alone."""
+def _groups(trainings: Sequence[Training], form: Form | None) -> list[list[int]]:
+    """Numbers of those that are to be stacked and can be, and each of the others alone."""
     groups: dict[object, list[int]] = {}
-    for number, member in enumerate(members):
-        model, recipe, strategy = member.model, member.recipe, member.strategy
-        fits = isinstance(model, GraphNetwork)
-        shape = (*model.config().items(), model.head.weight.dtype, recipe.objective, recipe.precision,
-                 strategy.name == "frozen")  # fmt: skip
-        groups.setdefault(shape if fits else number, []).append(number)
+    for number, one in enumerate(trainings):
+        model, recipe, events = one.model, one.recipe, one.events
+        stacks = isinstance(model, GraphNetwork) and (form or _form_on(events.device)) == "stacked"
+        shape = (id(events), *model.config().items(), model.head.weight.dtype, recipe.objective, recipe.precision,
+                 one.strategy.name == "frozen")  # fmt: skip
+        groups.setdefault(shape if stacks else number, []).append(number)
     return list(groups.values())
+
+
+def _form_on(device: torch.device) -> Form:
+    return "sequential" if device.type == "cpu" else "stacked"

@@ -4,90 +4,64 @@ On CPU it is what tests hold the trainer's logic to; on a GPU it serves where th
 """
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.stacked import StackedNetwork, StackedWeights, linear, stack_batches
-from breakeven.training.batches import EventTensors
 from breakeven.training.engine import Engine
-from breakeven.training.objectives import Objective
 from breakeven.training.precision import forward_in, products_in
-from breakeven.training.recipe import Precision
+from breakeven.training.training import Training
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 """torch.optim.Adam's own, which optimiser.make_optimiser leaves as they are."""
 
 
-def whole_networks(
-    models: Sequence[EventNetwork],
-    events: EventTensors,
-    objective: Objective,
-    targets: Tensor,
-    batch: int,
-    most_nodes: int,
-    most_edges: int,
-    precision: Precision,
-) -> Engine:
-    """An engine that trains all weights of `models`, GraphNetworks of one configuration, on whole events.
-
-    targets: of any events, as objective.prepare gives them: the batch's are of their kind.
-    """
-    network = StackedNetwork(models)
+def whole_networks(trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int) -> Engine:
+    """An engine that trains all weights of GraphNetworks of one configuration on whole events; targets prepared."""
+    network = StackedNetwork([cast(EventNetwork, training.model) for training in trainings])
+    events = trainings[0].events
 
     def outputs(index: Tensor, count: Tensor) -> Tensor:
         stacked = stack_batches(events.nodes, events.offsets, index, count, most_nodes, most_edges)
         return network.outputs(stacked)[:, :batch]
 
-    return PlainEngine(network.stack, "head.", outputs, objective, targets, batch, precision)
+    return PlainEngine(trainings[0], network.stack, "head.", outputs, batch)
 
 
-def heads(
-    models: Sequence[EventNetwork],
-    features: Tensor,
-    objective: Objective,
-    targets: Tensor,
-    batch: int,
-    precision: Precision,
-) -> Engine:
-    """An engine that trains the last layers of `models` on what their frozen backbones say of events.
+def heads(trainings: Sequence[Training], features: Tensor, batch: int) -> Engine:
+    """An engine that trains last layers on what their frozen backbones say of events.
 
     features: [n, hidden]; the event numbers of the engine are its rows.
     """
-    stack = StackedWeights([model.head for model in models])
+    stack = StackedWeights([training.model.head for training in trainings])
 
     def outputs(index: Tensor, count: Tensor) -> Tensor:
         w = stack.named(stack.weights)
         return linear(features[index], w["weight"], w["bias"])
 
-    return PlainEngine(stack, "", outputs, objective, targets, batch, precision)
+    return PlainEngine(trainings[0], stack, "", outputs, batch)
 
 
 class PlainEngine:
     """K members whose outputs are a function of their weights and the batch's event numbers and counts.
 
-    head: what the names of the head's parameters begin with.
-    outputs: (index, count) -> [K, batch, n_outputs].  targets: see whole_networks.
+    like: any of them, for what they have in common.  head: what the names of the head's parameters begin with.
+    outputs: (index, count) -> [K, batch, n_outputs].
     """
 
     def __init__(
-        self,
-        stack: StackedWeights,
-        head: str,
-        outputs: Callable[[Tensor, Tensor], Tensor],
-        objective: Objective,
-        targets: Tensor,
-        batch: int,
-        precision: Precision,
+        self, like: Training, stack: StackedWeights, head: str, outputs: Callable[[Tensor, Tensor], Tensor], batch: int
     ) -> None:
-        self._stack, self._outputs, self._objective, self._precision = stack, outputs, objective, precision
+        self._outputs, self._objective, self._precision = outputs, like.objective, like.recipe.precision
         self.weights = stack.weights
-        n, device = len(self.weights), self.weights.device
+        n, device, target = len(self.weights), self.weights.device, like.train_sample.target
         self._rate_of_column = (~stack.columns(head)).long()
         self._place = torch.arange(batch, device=device)
         self.index = torch.zeros(n, batch, dtype=torch.int64, device=device)
-        self.target = targets.new_zeros(n, batch, *targets.shape[1:])
+        self.target = target.new_zeros(n, batch, *target.shape[1:])
         self.count, self.divisor = (torch.zeros(n, dtype=torch.int32, device=device) for _ in range(2))
         self.rates = self.weights.detach().new_zeros(n, 2)
         self.loss = self.weights.detach().new_zeros(n)

@@ -6,67 +6,65 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from breakeven.models.backbone import Backbone
-from breakeven.training.plateau import find_plateau
-from breakeven.training.recipe import Epoch, Recipe, Result
+from breakeven.training.plateau import Plateau, find_plateau
+from breakeven.training.recipe import Epoch, Result
+from breakeven.training.training import Training
 
 
 @dataclass
 class Progress:
     """What grows from epoch to epoch, besides model and optimiser. best_epoch: -1 before the first."""
 
+    training: Training
     curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = -1
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def goes_on(self, recipe: Recipe) -> bool:
+    @property
+    def goes_on(self) -> bool:
         """Whether epochs are left and the plateau is not reached."""
-        losses = [epoch.validation_loss for epoch in self.curve]
-        return len(losses) < recipe.epochs and not find_plateau(losses, recipe.patience, recipe.min_delta).reached
+        return len(self.curve) < self.training.recipe.epochs and not self._plateau().reached
 
     @property
     def is_best(self) -> bool:
         """Whether the last epoch has the lowest validation loss, so that its weights are to be kept."""
         return bool(self.curve) and self.best_epoch == len(self.curve) - 1
 
-    def add(
-        self,
-        recipe: Recipe,
-        n_events: int,
-        train_loss: float,
-        quality: Mapping[str, float],
-        seconds: tuple[float, float],
-    ) -> Epoch:
+    def add(self, train_loss: float, quality: Mapping[str, float], seconds: tuple[float, float]) -> Epoch:
         """The next epoch, appended to the curve.
 
-        n_events: of the training sample.  quality: loss, accuracy and auc on validation events.
-        seconds: wall and device seconds since the start.
+        quality: loss, accuracy and auc on validation events.  seconds: wall and device seconds since the start.
         """
         number = len(self.curve)
         epoch = Epoch(
             epoch=number,
             wall_seconds=seconds[0],
             device_seconds=seconds[1],
-            events_seen=(number + 1) * n_events,
+            events_seen=(number + 1) * len(self.training.train_sample),
             train_loss=train_loss,
             validation_loss=quality["loss"],
             validation_accuracy=quality["accuracy"],
             validation_auc=quality["auc"],
-            learning_rate=recipe.rate(number),
+            learning_rate=self.training.recipe.rate(number),
         )
         self.curve.append(epoch)
         if number == 0 or epoch.validation_loss < self.curve[self.best_epoch].validation_loss:
             self.best_epoch = number
         return epoch
 
-    def result(self, recipe: Recipe, asked: bool) -> Result:
+    def result(self, asked: bool) -> Result:
         """What the training gave. asked: whether it was asked to end."""
-        plateau = find_plateau([epoch.validation_loss for epoch in self.curve], recipe.patience, recipe.min_delta)
+        plateau = self._plateau()
         return Result(
             curve=tuple(self.curve),
             best_epoch=self.best_epoch,
             plateau_epoch=plateau.last_improving if plateau.reached else None,
             stopped="plateau" if plateau.reached else "asked" if asked else "epochs",
         )
+
+    def _plateau(self) -> Plateau:
+        recipe = self.training.recipe
+        return find_plateau([epoch.validation_loss for epoch in self.curve], recipe.patience, recipe.min_delta)
 
 
 def copy_of_weights(model: Backbone) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ class Recipe:
     """Everything but data, model and strategy that defines a training's result.
 
     objective: what is minimised (objectives.py).  epochs: most passes over the training sample.
-    batch_size: events an optimiser step, over all workers together; the last batch of an epoch may be smaller.
+    batch_size: events per optimiser step, over all workers together; the last batch of an epoch may be smaller.
     learning_rate, decay: the head's rate is learning_rate * decay**epoch, epochs counted from 0
     (arXiv 2412.10665 section III.3.3).  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.

@@ -1,19 +1,28 @@
 """How a training starts: samples checked and brought to the device, weights set, features standardised."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
-from torch import Tensor
-
-from breakeven.models.backbone import Backbone
 from breakeven.models.scaling import EVENTS_AT_ONCE
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample
-from breakeven.training.nonfinite import NonFinite, blame
+from breakeven.training.nonfinite import NonFinite, what_to_look_at
 from breakeven.training.objectives import Objective
-from breakeven.training.recipe import Recipe, Strategy
+from breakeven.training.training import Training
 
 SCALING_EVENTS = 100_000
 """Most training events the feature statistics are measured on, evenly spread over the sample."""
+
+
+def ready(training: Training) -> Training:
+    """The training with its samples checked and on the events' device. Raises ValueError where they make no sense."""
+    events, objective, device = training.events, training.objective, training.model.head.weight.device
+    if device != events.device:
+        raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
+    return replace(
+        training,
+        train_sample=ready_sample(training.train_sample, events, objective, "training"),
+        validation_sample=ready_sample(training.validation_sample, events, objective, "validation"),
+    )
 
 
 def ready_sample(sample: Sample, events: EventTensors, objective: Objective, name: str) -> Sample:
@@ -33,31 +42,16 @@ def ready_sample(sample: Sample, events: EventTensors, objective: Objective, nam
     return Sample(sample.index.to(events.device), target.to(events.device))
 
 
-def check_device(model: Backbone, events: EventTensors) -> None:
-    """Raise ValueError where model and events are not on one device."""
-    device = model.head.weight.device
-    if device != events.device:
-        raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
-
-
-def start_weights(
-    model: Backbone,
-    events: EventTensors,
-    sample: Sample,
-    recipe: Recipe,
-    strategy: Strategy,
-    backbone: Mapping[str, Tensor] | None,
-) -> None:
-    """Set weights and scaling of `model` for its first epoch on the training sample; see apply_strategy."""
-    optimisers.apply_strategy(model, strategy, recipe.seed, backbone)
-    if strategy.name == "scratch":
-        _measure_scaling(model, events, sample, recipe)
-
-
-def _measure_scaling(model: Backbone, events: EventTensors, sample: Sample, recipe: Recipe) -> None:
-    spread = sample.index[:: max(1, -(-len(sample) // SCALING_EVENTS))]
+def start_weights(training: Training) -> None:
+    """Set weights and scaling of the model for its first epoch on the training sample; see apply_strategy."""
+    model, events, recipe = training.model, training.events, training.recipe
+    optimisers.apply_strategy(model, training.strategy, recipe.seed, training.backbone)
+    if training.strategy.name != "scratch":
+        return
+    index = training.train_sample.index
+    spread = index[:: max(1, -(-len(index) // SCALING_EVENTS))]
     try:
         model.fit_scaling(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
     except ValueError as error:
-        why = blame(events, spread, model, recipe.rate(0))
+        why = what_to_look_at(training, spread, epoch=0)
         raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

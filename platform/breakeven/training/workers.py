@@ -27,11 +27,8 @@ class Workers(Protocol):
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace each gradient by its sum over workers; a missing one counts as zero."""
 
-    def sum_in_place(self, values: Tensor) -> None:
-        """Replace `values` by their sum over workers."""
-
-    def sum_scalars(self, values: Tensor) -> Tensor:
-        """Sums over workers of `values`."""
+    def add_up(self, values: Tensor) -> Tensor:
+        """`values`, replaced by their sum over workers."""
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all workers in the order of their ranks; workers may hold different numbers of rows."""
@@ -49,11 +46,8 @@ class Alone:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
 
-    def sum_in_place(self, values: Tensor) -> None:
+    def add_up(self, values: Tensor) -> Tensor:
         """They are the sum."""
-
-    def sum_scalars(self, values: Tensor) -> Tensor:
-        """The values themselves."""
         return values
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -78,22 +72,16 @@ class TorchWorkers:
         for parameter, part in zip(parameters, bucket.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
 
-    def sum_in_place(self, values: Tensor) -> None:
-        """Replace `values` by their sum over workers; a GPU's queue takes it, the host does not wait."""
+    def add_up(self, values: Tensor) -> Tensor:
+        """`values`, replaced by their sum over workers; a GPU's queue takes it, the host does not wait."""
         distributed.all_reduce(values)
-
-    def sum_scalars(self, values: Tensor) -> Tensor:
-        """Sums over workers of `values`."""
-        total = values.clone()
-        distributed.all_reduce(total)
-        return total
+        return values
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all workers in the order of their ranks."""
         counts = torch.zeros(self.world, dtype=torch.int64, device=rows.device)
         counts[self.rank] = len(rows)
-        distributed.all_reduce(counts)
-        longest = int(counts.max())
+        longest = int(self.add_up(counts).max())
         padded = rows.new_zeros(longest, *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.world)]

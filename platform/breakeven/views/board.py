@@ -84,7 +84,7 @@ def last_results(latest: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _counts(standing: Standing) -> list[str]:
-    counts = [f"{standing.cells_done:,} of {standing.cells:,} cells", f"{standing.rate:,.1f} trials a minute"]
+    counts = [f"{standing.cells_done:,} of {standing.cells:,} cells", f"{standing.rate:,.1f} trials per minute"]
     counts.append(f"{standing.failed:,} failed")
     return counts + ([f"{standing.stopped:,} pruned"] if standing.stopped else [])
 

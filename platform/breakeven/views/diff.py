@@ -57,12 +57,12 @@ def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, 
     Raises FileNotFoundError, naming those that there are, where there is no such study or it has no trial yet, and OSError
     where the files cannot be written.
     """
-    found = compare(folder_with_trials(a, runs_dir), folder_with_trials(b, runs_dir))
-    show(*_pages(found))
+    both = compare(folder_with_trials(a, runs_dir), folder_with_trials(b, runs_dir))
+    show(*_pages(both))
     if json_path is not None:
-        atomic.write_text(json_path, json.dumps(as_json(found), indent=1, allow_nan=False) + "\n")
+        atomic.write_text(json_path, json.dumps(as_json(both), indent=1, allow_nan=False) + "\n")
     if csv_path is not None:
-        atomic.write_text(csv_path, found.cells.to_csv(index=False))
+        atomic.write_text(csv_path, both.cells.to_csv(index=False))
 
 
 def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
@@ -83,19 +83,19 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
     )
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
+def as_json(both: Comparison) -> dict[str, Any]:
     """The comparison as plain values; what is not a number is null."""
     return {
-        "a": str(found.a.places.folder),
-        "b": str(found.b.places.folder),
+        "a": str(both.a.places.folder),
+        "b": str(both.b.places.folder),
         "level": LEVEL,
         "correction": CORRECTION,
-        "specification": [dataclasses.asdict(one) for one in found.specification],
-        "provenance": [dataclasses.asdict(one) for one in found.provenance],
-        "cells": _rows(found.cells),
-        "only_in_a": _rows(found.only_a),
-        "only_in_b": _rows(found.only_b),
-        "costs": _rows(found.costs),
+        "specification": [dataclasses.asdict(one) for one in both.specification],
+        "provenance": [dataclasses.asdict(one) for one in both.provenance],
+        "cells": _rows(both.cells),
+        "only_in_a": _rows(both.only_a),
+        "only_in_b": _rows(both.only_b),
+        "costs": _rows(both.costs),
     }
 
 
@@ -123,24 +123,24 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in finite.to_dict("records")]
 
 
-def _pages(found: Comparison) -> list[RenderableType]:
+def _pages(both: Comparison) -> list[RenderableType]:
     pages: list[RenderableType] = [
         Text.assemble((f"{side}  {study.places.study}", "bold"), (f"  {study.places.folder}", "dim"), overflow="fold")
-        for side, study in (("A", found.a), ("B", found.b))
+        for side, study in (("A", both.a), ("B", both.b))
     ]
-    pages += [Text(), _differences("what was asked", found.specification, "the same in all fields")]
-    pages += [Text(), _differences("where it comes from", found.provenance, "the same commit, hardware and data")]
-    pages += [Text(), *_cells(found.cells)]
-    pages += [page for side, table in (("A", found.only_a), ("B", found.only_b)) for page in _only(side, table)]
-    return [*pages, Text(), _costs(found.costs)]
+    pages += [Text(), _differences("what was asked", both.specification, "the same in all fields")]
+    pages += [Text(), _differences("where it comes from", both.provenance, "the same commit, hardware and data")]
+    pages += [Text(), *_cells(both.cells)]
+    pages += [page for side, table in (("A", both.only_a), ("B", both.only_b)) for page in _only_in(side, table)]
+    return [*pages, Text(), _costs(both.costs)]
 
 
-def _differences(title: str, found: Sequence[Difference], none: str) -> RenderableType:
-    if not found:
+def _differences(title: str, differences: Sequence[Difference], none: str) -> RenderableType:
+    if not differences:
         return Text.assemble((title, "bold"), f": {none}")
     table = _table(title, "A", "B")
-    for one in found:
-        table.add_row(Text(one.field), _value(one.a), _value(one.b))
+    for one in differences:
+        table.add_row(Text(one.field), _text_of(one.a), _text_of(one.b))
     return table
 
 
@@ -199,9 +199,9 @@ def _hours(row: dict[Any, Any]) -> list[Text]:
 
 
 def _accuracy(row: dict[Any, Any], side: str) -> str:
-    found = Estimate(row[f"accuracy_{side}"], row[f"sd_{side}"], row[f"n_{side}"], math.nan, math.nan).text()
+    text = Estimate(row[f"accuracy_{side}"], row[f"sd_{side}"], row[f"n_{side}"], math.nan, math.nan).text()
     failed = row[f"failed_{side}"]
-    return found.replace("n=", "") + (f", {failed} failed" if failed else "")
+    return text.replace("n=", "") + (f", {failed} failed" if failed else "")
 
 
 def _probability(p: float) -> str:
@@ -210,7 +210,7 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _only(side: str, table: pd.DataFrame) -> list[RenderableType]:
+def _only_in(side: str, table: pd.DataFrame) -> list[RenderableType]:
     if table.empty:
         return []
     other = "B" if side == "A" else "A"
@@ -240,5 +240,5 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _value(value: Any) -> Text:
+def _text_of(value: Any) -> Text:
     return Text(value if isinstance(value, str) else json.dumps(value))

@@ -1,6 +1,6 @@
 """How far a study is: what is done, how fast it goes, what it has cost, and how long it will take yet.
 
-Counts over the records of one study, kept up in a few microseconds a record, so that a driver can show them while it
+Counts over the records of one study, kept up in a few microseconds per record, so that a driver can show them while it
 works; another program counts the same from the ledger. It reads no file and prints nothing.
 """
 
@@ -53,7 +53,7 @@ class Standing:
     stopped: int
     """Pruned search trials."""
     rate: float
-    """Trials a minute, lately; 0 where none ended lately."""
+    """Trials per minute, lately; 0 where none ended lately."""
     spent: Mapping[str, Spent]
     """By kind of device: "cpu", "cuda"."""
     work_seconds: float
@@ -136,7 +136,7 @@ class Progress:
                 spent=dict(self._spent),
                 work_seconds=work,
                 left_seconds=work / at_once if at_once else None,
-                how=_how(self._total - self._done, new, at_once, span),
+                how=_explain_time_left(self._total - self._done, new, at_once, span),
                 latest=tuple(record for *_, record in sorted(self._latest, key=lambda one: one[:2], reverse=True)),
                 failure=self._failure[1],
             )
@@ -153,13 +153,13 @@ class Progress:
         self._stopped += record["outcome"] == "stopped"
         self._pace.learn(Trial(cell, phase, record["seed"], record["ratio"], {}), record)
         started, ended = (datetime.fromisoformat(record[name]).timestamp() for name in ("started", "ended"))
-        _push(self._recent, _Ended(ended, started), _RECENT)
+        _keep_largest(self._recent, _Ended(ended, started), _RECENT)
         if record["outcome"] == "failed" and ended >= self._failure[0]:
             self._failure = ended, f"{record['cell']} seed {record['seed']}: {record.get('reason', '')}"
-        _push(self._latest, (ended, record["record"], record), _SHOWN)
+        _keep_largest(self._latest, (ended, record["record"], record), _SHOWN)
 
     def _speed(self, now: float) -> tuple[float, float, float]:
-        """Trials a minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
+        """Trials per minute lately; how many ran at once (0: nothing is known); seconds that this was seen over."""
         recent = _without_break(self._recent)
         if not recent:
             return 0.0, 0.0, 0.0
@@ -177,7 +177,7 @@ class Progress:
         return 60 * len(recent) / max(now - begin, 1e-3), busy / seen, seen
 
 
-def _push(heap: list[Any], new: Any, most: int) -> None:
+def _keep_largest(heap: list[Any], new: Any, most: int) -> None:
     """Put `new` on the heap, and take the least off it where there are more than `most`."""
     if len(heap) < most:
         heapq.heappush(heap, new)
@@ -187,17 +187,17 @@ def _push(heap: list[Any], new: Any, most: int) -> None:
 
 def _without_break(trials: Iterable[_Ended]) -> list[_Ended]:
     """Those since the last break, the last to end first."""
-    found: list[_Ended] = []
+    kept: list[_Ended] = []
     begun = math.inf
     for one in sorted(trials, reverse=True):
-        if found and one.ended < begun - IDLE_SECONDS:
+        if kept and one.ended < begun - IDLE_SECONDS:
             break
-        found.append(one)
+        kept.append(one)
         begun = min(begun, one.started)
-    return found
+    return kept
 
 
-def _how(left: int, new: int, at_once: float, span: float) -> str:
+def _explain_time_left(left: int, new: int, at_once: float, span: float) -> str:
     if not left:
         return "nothing is left"
     known = "as long as those like them have taken"

@@ -31,7 +31,7 @@ WATCH_SECONDS = 2.0
 class View:
     """One study as it is seen from outside."""
 
-    found: StudyFolder
+    folder: StudyFolder
     standing: Standing
     drivers: tuple[Driver, ...]
     """Those whose heartbeats say that they run it, living and killed."""
@@ -87,19 +87,19 @@ class Viewer:
         self._taken = {name for name, owner in self._leases.held().items() if owner in living}
         return self
 
-    def view(self, found: StudyFolder) -> View:
+    def view(self, folder: StudyFolder) -> View:
         """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
-        progress = Progress(found.study)
-        at_work = self._taken & set(found.members)
-        for name in found.members:
+        progress = Progress(folder.study)
+        at_work = self._taken & set(folder.members)
+        for name in folder.members:
             record = self._facts(name)
             if record is not None and (record["outcome"] != "failed" or name not in at_work):  # else it is tried again
                 progress.add(record, self.ledger.wasted_seconds(name))
-        drivers = tuple(driver for driver in self._drivers if driver.study == found.places.study)
+        drivers = tuple(driver for driver in self._drivers if driver.study == folder.places.study)
         standing = progress.standing(time.time())
         if not any(driver.alive for driver in drivers):
             standing = replace(standing, left_seconds=None)
-        return View(found, standing, drivers, len(at_work))
+        return View(folder, standing, drivers, len(at_work))
 
     def _facts(self, name: str) -> dict[str, Any] | None:
         """What is counted of a record; one that finished stays as it is, so it is read once."""
@@ -120,36 +120,36 @@ def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, st
     if not names:
         raise FileNotFoundError(f"{runs_dir.resolve()}: no study began here; name another folder with --runs-dir")
     views = [viewer.view(read_folder(one, runs_dir)) for one in names]
-    shown = _one(views[0]) if name else _all(views)
+    shown = _study_page(views[0]) if name else _studies_table(views)
     if problems := viewer.ledger.problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         shown = Group(shown, Text(f"  warning  {problems[0]}{more}", style="yellow"))
-    told = "; ".join(f"{view.found.places.study} {view.state}: {board.line(view.standing)}" for view in views)
+    told = "; ".join(f"{view.folder.places.study} {view.state}: {board.line(view.standing)}" for view in views)
     return shown, told, any(view.state == "running" for view in views)
 
 
-def _one(view: View) -> RenderableType:
+def _study_page(view: View) -> RenderableType:
     head = Text.assemble(
-        "  ", (view.found.places.study, "bold"), f"  {view.state}  ", (str(view.found.places.folder), "dim")
+        "  ", (view.folder.places.study, "bold"), f"  {view.state}  ", (str(view.folder.places.folder), "dim")
     )
-    lines = [f"  {_driver(driver)}" for driver in view.drivers]
+    lines = [f"  {_driver_line(driver)}" for driver in view.drivers]
     foot = []
     if view.state == "running":
         foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
     elif view.standing.left:
-        command = view.found.places.folder / "command.txt"
+        command = view.folder.places.folder / "command.txt"
         again = command.read_text().strip() if command.exists() else "the command that began it"
         foot = [f"  no driver is alive; what is finished is kept, it goes on with: {again}"]
     notes = [f"{view.at_work:,} at work"] if view.at_work else []
     return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))
 
 
-def _all(views: Iterable[View]) -> Table:
+def _studies_table(views: Iterable[View]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     table.add_column("  study", overflow="fold")
     for name in ("state", "at"):
         table.add_column(name, overflow="fold")
-    for name in ("cells", "trials", "failed", "a minute"):
+    for name in ("cells", "trials", "failed", "per minute"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("device-hours", justify="right", no_wrap=True)
     table.add_column("left", overflow="fold")
@@ -157,24 +157,24 @@ def _all(views: Iterable[View]) -> Table:
         one = view.standing
         alive = [driver.doing for driver in view.drivers if driver.alive]
         table.add_row(
-            f"  {view.found.places.study}",
+            f"  {view.folder.places.study}",
             view.state,
             ", ".join(dict.fromkeys(alive)) or "-",
             f"{one.cells_done:,}/{one.cells:,}",
             f"{one.done:,}/{one.total:,}",
             f"{one.failed:,}",
             f"{one.rate:,.1f}",
-            "\n".join(_hours(device, spent) for device, spent in sorted(one.spent.items())) or "-",
+            "\n".join(_hours_text(device, spent) for device, spent in sorted(one.spent.items())) or "-",
             board.left_text(one),
         )
     return table
 
 
-def _hours(device: str, spent: Spent) -> str:
+def _hours_text(device: str, spent: Spent) -> str:
     return f"{format_hours((spent.worked + spent.wasted) / 3600)} {hours_unit(device).removesuffix('_hours')}"
 
 
-def _driver(driver: Driver) -> str:
+def _driver_line(driver: Driver) -> str:
     place, ago = f"{driver.host}, process {driver.pid}", f"{duration(driver.silent_seconds)} ago"
     if driver.alive:
         return f"a driver runs on {place}: {driver.doing or 'starting'} (heartbeat {ago})"

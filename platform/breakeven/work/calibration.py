@@ -24,6 +24,7 @@ from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 from breakeven.work.network import build_network
 
 SECONDS = 20.0
@@ -47,7 +48,7 @@ def calibrate(study: Study, ledger: Path, say: Callable[[str], None], seconds: f
         device = "cuda" if torch.cuda.is_available() else "cpu"
         say(f"training on them, on {device}")
         trained = _train(study, datasets, device, seconds - (time.monotonic() - begun))
-    found = {
+    measured = {
         "generated": generated,
         "trained": trained,
         "device": device,
@@ -57,8 +58,8 @@ def calibrate(study: Study, ledger: Path, say: Callable[[str], None], seconds: f
         "seconds": time.monotonic() - begun,
         "ended": now(),
     }
-    atomic.write_json(calibration_path(ledger, study), found)
-    return found
+    atomic.write_json(calibration_path(ledger, study), measured)
+    return measured
 
 
 def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Dataset], float]:
@@ -81,17 +82,17 @@ def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Data
 def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: float) -> float:
     """Event passes a device-second of short trainings, validation included, the median of as many as there is time for."""
     arrays = [open_arrays(dataset) for dataset in datasets]
-    chosen = select(arrays, [np.arange(found.n_events) for found in arrays])
+    chosen = select(arrays, [np.arange(one.n_events) for one in arrays])
     events = EventTensors.of(chosen, device)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(events.n_events))
     target = torch.from_numpy(chosen.process.astype(np.float32))
     cut = max(4 * events.n_events // 5, 1)
     training, validation = (Sample(part, target[part]) for part in (rows[:cut], rows[cut:]))
-    found: list[float] = []
+    speeds: list[float] = []
     end = time.monotonic() + max(seconds, 1.0)
-    while len(found) < 2 or time.monotonic() < end:
+    while len(speeds) < 2 or time.monotonic() < end:
         model = build_network(study.network, events.levels, 1).to(device)
         recipe = Recipe(objective="binary", epochs=2, batch_size=study.finetuning.batch_size, patience=None)
-        last = train(model, events, training, validation, recipe).curve[-1]
-        found.append((last.events_seen + 2 * len(validation) / 3) / last.device_seconds)
-    return statistics.median(found[1:])  # the first one warms up
+        last = train(Training(model, events, training, validation, recipe)).curve[-1]
+        speeds.append((last.events_seen + 2 * len(validation) / 3) / last.device_seconds)
+    return statistics.median(speeds[1:])  # the first one warms up

@@ -20,6 +20,7 @@ from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
 from breakeven.training.loop import train
 from breakeven.training.recipe import Recipe, Strategy
+from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
@@ -58,18 +59,10 @@ def train_share(
                 curve.append(epoch_line(new.curve[-1]))
                 atomic.write_json(progress, curve)
 
-    result = train(
-        model,
-        events,
-        train_sample,
-        validation_sample,
-        recipe_of(job),
-        strategy=Strategy("finetune" if job.start else "scratch"),
-        backbone=checkpoints.read_weights(job.start) if job.start else None,
-        workers=workers,
-        save=save,
-        resume_from=state,
-    )
+    strategy = Strategy("finetune" if job.start else "scratch")
+    backbone = checkpoints.read_weights(job.start) if job.start else None
+    training = Training(model, events, train_sample, validation_sample, recipe_of(job), strategy, backbone)
+    result = train(training, workers=workers, save=save, resume_from=state)
     if claim is not None:
         facts = training_facts(result) | {
             "pretraining": job.name,
@@ -108,12 +101,12 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     """Training and validation events of all processes on one device, their samples, and the number of outputs."""
     arrays = [open_arrays(dataset) for dataset in job.datasets]
     rows = []
-    for found in arrays:
-        train_rows = found.rows(Split.TRAIN)
+    for one in arrays:
+        train_rows = one.rows(Split.TRAIN)
         if job.settings.events_per_process:
             most = min(job.settings.events_per_process, len(train_rows))
-            train_rows = np.sort(subset(train_rows, most, job.settings.seed, found.process_names[0]))
-        validation = capped(found, Split.VALIDATION, job.settings.validation_events, found.process_names[0])
+            train_rows = np.sort(subset(train_rows, most, job.settings.seed, one.process_names[0]))
+        validation = capped(one, Split.VALIDATION, job.settings.validation_events, one.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, device)

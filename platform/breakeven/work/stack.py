@@ -1,4 +1,4 @@
-"""A pack of trials trained side by side on one GPU: events loaded once, each trial claimed, judged and recorded alone.
+"""A pack of trials trained side by side on one GPU: events loaded once, each trial claimed, evaluated and recorded alone.
 
 What a trial gets is what trial.run_pack gives it, to floating point. A record is written as soon as its trial has ended,
 so a worker that dies loses those that were still at work. Needs no Ray.
@@ -13,9 +13,9 @@ import torch
 from breakeven.ledger.claim import Claim
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.training.energy import energy_meter
-from breakeven.training.member import Failed, Member
 from breakeven.training.pack import train_pack
 from breakeven.training.recipe import Epoch, Result
+from breakeven.training.training import Failed, Training
 from breakeven.work import trial
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import TrialJob, about
@@ -81,16 +81,17 @@ class _Pack:
         seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, trial.seen_by, job))}
         if not seen:
             return
-        events, found = trial.load_events(self.left, list(seen.values()))
-        samples = dict(zip(seen, found, strict=True))
+        events, loaded = trial.load_events(self.left, list(seen.values()))
+        samples = dict(zip(seen, loaded, strict=True))
         loading = self._lap() / len(self.left)
         jobs: list[TrialJob] = []
-        members: list[Member] = []
+        trainings: list[Training] = []
         for job in list(self.left):
-            member = self._tried(job, trial.member_of, job, samples[job.trial.hash], self._in_time(job, check))
-            if member is not None:
+            own = samples[job.trial.hash]
+            training = self._tried(job, trial.training_of, job, events, own, self._in_time(job, check))
+            if training is not None:
                 jobs.append(job)
-                members.append(member)
+                trainings.append(training)
 
         def ended(number: int, outcome: Result | Failed) -> None:
             job = jobs[number]
@@ -100,12 +101,12 @@ class _Pack:
             else:
                 trained = outcome.curve[-1].device_seconds
                 try:
-                    facts = trial.judge(job, members[number].model, events, samples[job.trial.hash], outcome)
+                    facts = trial.evaluated(job, trainings[number].model, events, samples[job.trial.hash], outcome)
                 except Exception as error:  # it is this trial's
                     facts = trial.failure(job, error, 0.0)
             self._record(job, trial.in_seconds(job, facts, loading + trained * self._share + self._lap()))
 
-        train_pack(members, events, "stacked", ended)
+        train_pack(trainings, "stacked", ended)
 
     def _tried(self, job: TrialJob, work: Callable[..., Any], *arguments: Any) -> Any:
         """What `work` gives, or None where it raises an error, which is then the outcome of `job`."""

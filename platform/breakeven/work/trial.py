@@ -27,9 +27,9 @@ from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import kernel_of
 from breakeven.training.loop import evaluate, represent, train
-from breakeven.training.member import Member
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+from breakeven.training.training import Training
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
 from breakeven.work.network import build_network
@@ -44,13 +44,13 @@ def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list
     Returns the names of their files in the ledger, in that order, and the device-seconds that they used in all.
 
     Each record is written when its trial ends, so a worker that dies loses the one that it was at, and a trial that
-    fails in whatever way leaves the others as they are. A confirming trial is judged on test events, a search trial never
+    fails in whatever way leaves the others as they are. A confirming trial is evaluated on test events, a search trial never
     sees one. A loss or feature that is not finite makes a record with outcome "failed" and the reason, and so does a trial
     that takes longer than it may; neither is tried again, unless the limit is raised.
     """
     files, used = [], 0.0
     for job in jobs:
-        record, path = _recorded(job, train or train_and_judge)
+        record, path = _recorded(job, train or train_and_evaluate)
         files.append(path.name)
         used += record["device_seconds"]
         if record["outcome"] != "finished" and job.device != "cpu":
@@ -134,7 +134,7 @@ def measured(split: str, values: Mapping[str, float]) -> dict[str, float | None]
     return {f"{split}_{name}": _finite(value) for name, value in values.items()}
 
 
-def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
+def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, Any]:
     """Train and evaluate one trial; what it gave, without who it is. check: called after every epoch; it ends what it raises in.
 
     A confirming trial is evaluated on test events, a search trial never sees one.
@@ -142,18 +142,8 @@ def train_and_judge(job: TrialJob, check: Check = lambda: None) -> dict[str, Any
     """
     wall, begun = time.perf_counter(), device_now(job)
     events, (samples,) = load_events([job], [seen_by(job)])
-    member = member_of(job, samples, lambda epoch: check())
-    result = train(
-        member.model,
-        events,
-        member.training,
-        member.validation,
-        member.recipe,
-        strategy=member.strategy,
-        backbone=member.backbone,
-        on_epoch=member.on_epoch,
-    )
-    facts = judge(job, member.model, events, samples, result)
+    training = training_of(job, events, samples, lambda epoch: check())
+    facts = evaluated(job, training.model, events, samples, train(training))
     facts["wall_seconds"] = time.perf_counter() - wall
     facts["device_seconds"] = device_now(job) - begun
     return facts
@@ -203,7 +193,9 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
     return events, samples
 
 
-def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]) -> Member:
+def training_of(
+    job: TrialJob, events: EventTensors, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]
+) -> Training:
     """The training of a trial. check: called after every epoch; it ends what it raises in."""
     trial, settings = job.trial, job.settings
     levels = tuple(level.features for level in _arrays(next(iter(job.datasets.values()))).schema.levels)
@@ -227,8 +219,9 @@ def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[E
         best = min(best, epoch.validation_loss)
         return best > (job.limits[epoch.epoch] if epoch.epoch < len(job.limits) - 1 else math.inf)
 
-    return Member(
+    return Training(
         model,
+        events,
         samples[Split.TRAIN],
         samples[Split.VALIDATION],
         recipe,
@@ -238,10 +231,10 @@ def member_of(job: TrialJob, samples: Mapping[Split, Sample], check: Callable[[E
     )
 
 
-def judge(
+def evaluated(
     job: TrialJob, model: Backbone, events: EventTensors, samples: Mapping[Split, Sample], result: Result
 ) -> dict[str, Any]:
-    """What the ledger keeps of a trained trial: a confirming one is judged on its test events."""
+    """What the ledger keeps of a trained trial: a confirming one is evaluated on its test events."""
     strategy = Strategy(job.trial.cell.strategy)  # type: ignore[arg-type]
     facts = training_facts(result, share(job)) | {"kernel": kernel_of(model, job.settings.precision, strategy)}
     if result.stopped == "asked":
@@ -252,8 +245,7 @@ def judge(
         )
         facts |= {"outcome": "stopped", "reason": reason}
     elif job.trial.phase == "confirm":
-        judged = evaluate(model, events, samples[Split.TEST], "binary")
-        facts["metrics"] |= measured("test", judged)
+        facts["metrics"] |= measured("test", evaluate(model, events, samples[Split.TEST], "binary"))
         facts["test_events"] = len(samples[Split.TEST])
         facts |= _kept_representation(job, model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
@@ -267,8 +259,8 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
         return {}
     arrays = [_arrays(job.datasets[process]) for process in (cell.task.signal, cell.task.background)]
     rows = [
-        capped(found, Split.TEST, most, process)
-        for found, process in zip(arrays, (cell.task.signal, cell.task.background), strict=True)
+        capped(one, Split.TEST, most, process)
+        for one, process in zip(arrays, (cell.task.signal, cell.task.background), strict=True)
     ]
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, job.device)

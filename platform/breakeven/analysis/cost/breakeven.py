@@ -137,7 +137,13 @@ def study_break_even(
     Raises:
         ValueError: a column of the ledger is missing.
     """
-    confirmed = ledger_frame.confirmed(frame)
+    return _charged_so(frame, ledger_frame.confirmed(frame), charge, merit, level)
+
+
+def _charged_so(
+    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, merit: Metric, level: float
+) -> pd.DataFrame:
+    """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
     scratch, all_tuned = (confirmed[confirmed["strategy"] == strategy] for strategy in ("scratch", "finetune"))
@@ -180,7 +186,8 @@ def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float
     Returns:
         Columns as in BREAK_EVEN_COLUMNS; `charged` tells the ways apart.
     """
-    return pd.concat((study_break_even(frame, way, merit=merit, level=level) for way in WAYS), ignore_index=True)
+    confirmed = ledger_frame.confirmed(frame)
+    return pd.concat((_charged_so(frame, confirmed, way, merit, level) for way in WAYS), ignore_index=True)
 
 
 READING_COLUMNS = columns("""

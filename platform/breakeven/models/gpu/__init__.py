@@ -2,8 +2,9 @@
 
 The formulas are those of event_network.iterations, cut by phase (kernels/): a batch is made on the device (batch.py), encoded
 (encoder.py), each iteration updates edges, nodes and globals (edges.py, dense.py), then come head and loss (head.py), the
-same backward, and Adam (adam.py). passes.py puts them in order, tiles.py says how rows are cut, launch.py compiles ahead;
-engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the engine does.
+same backward, and Adam (adam.py). forward.py and backward.py put them in order, tiles.py says how rows are cut, launch.py
+compiles ahead; engine.py is what a trainer holds. `serves` says whether it can be had: importing this needs no Triton, the
+engine does.
 """
 
 import functools
@@ -32,7 +33,7 @@ def serves(model: "EventNetwork", precision: str) -> bool:
         return False
     reason = refusal(model, precision)
     if reason is not None:
-        _say(reason)
+        _warn_once(reason)
     return reason is None
 
 
@@ -70,13 +71,13 @@ def _refusal_of_card(name: str, capability: tuple[int, int], precision: str) -> 
             f"choose {' or '.join(OLDEST)}"
         )
     if capability < OLDEST[precision]:
-        needed, found = (".".join(map(str, version)) for version in (OLDEST[precision], capability))
-        return f"in {precision} they need a card of compute capability {needed} or higher; {name} has {found}"
+        needed, own = (".".join(map(str, version)) for version in (OLDEST[precision], capability))
+        return f"in {precision} they need a card of compute capability {needed} or higher; {name} has {own}"
     return None
 
 
 @functools.cache
-def _say(reason: str) -> None:
+def _warn_once(reason: str) -> None:
     _log.warning(
         "the event network trains without the GPU's own kernels, several times slower than it could: %s", reason
     )

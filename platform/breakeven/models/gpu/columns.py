@@ -14,7 +14,7 @@ class Columns:
 
     width: of a row of weights, filled up by zeros from n_parameters on.  n_backbone: columns before the head's.
     slab_width: of a slab, in which each iteration has a block of its own even where they share one: the
-    columns from blocks_begin on, block_width of them, are there once an iteration, and all further ones lie behind.
+    columns from blocks_begin on, block_width of them, are there once per iteration, and all further ones lie behind.
     """
 
     def __init__(self, model: EventNetwork) -> None:

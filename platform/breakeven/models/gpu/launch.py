@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from triton.backends.compiler import GPUTarget
@@ -39,27 +39,26 @@ def settle_key(kernel: Any) -> None:
 class Launch:
     """kernel: a triton.jit function.  grid: programs in each direction.
 
-    arguments: tensors and numbers by name.  constants: constexpr ones, num_warps and num_stages.
+    arguments: tensors and numbers by name, constexpr ones, and options such as num_warps.
     """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: dict[str, Any]
-    constants: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         settle_key(self.kernel)
 
     def run(self) -> None:
         """Put it on the current stream; the first time compiles, unless the cache has it."""
-        self.kernel[self.grid](**self.arguments, **self.constants)
+        self.kernel[self.grid](**self.arguments)
 
     def source(self, target: GPUTarget) -> "Source":
         """What has to be compiled for `target`, just as `run` would ask for it there."""
         backend = make_backend(target)
         bind = create_function_from_signature(self.kernel.signature, self.kernel.params, backend)
         # What JITFunction.run adds by itself, off by default; without it the cache would not know the kernel again.
-        asked = {**self.arguments, **self.constants, "debug": False, "instrumentation_mode": ""}
+        asked = {**self.arguments, "debug": False, "instrumentation_mode": ""}
         bound, specialization, excess = bind(**asked)
         options, signature, constexprs, attributes = self.kernel._pack_args(
             backend, asked, bound, specialization, excess
@@ -85,9 +84,7 @@ class Source:
     @property
     def identity(self) -> str:
         """Equal for equal code."""
-        return repr(
-            (self.module, self.name, self.target, self.signature, self.constexprs, self.attributes, self.options)
-        )
+        return repr(self)
 
     def compile(self) -> CompiledKernel:
         """Compile it into Triton's cache on disk, unless it is there."""
@@ -97,16 +94,16 @@ class Source:
         return compile_source(source, target=self.target, options=self.options)
 
 
-def compile_all(launches: Iterable[Launch], target: GPUTarget, processes: int | None = None) -> int:
-    """Compile all that the launches need into Triton's cache, in parallel processes; how many kernels that are.
+def compile_all(launches: Iterable[Launch], target: GPUTarget) -> int:
+    """Compile all that the launches need into Triton's cache, in a process for each core; how many kernels that are.
 
-    processes: by default as many as this process has cores. A kernel takes seconds and holds Python's lock meanwhile,
-    hence processes; they import nothing but this package. Raises RuntimeError with what the compiler says.
+    A kernel takes seconds and holds Python's lock meanwhile, hence processes; they import nothing but this package. Raises
+    RuntimeError with what the compiler says.
     """
     sources = {source.identity: source for source in (launch.source(target) for launch in launches)}
     # In order of their names: forms of one kernel take alike long, and so each process gets its share of the long ones.
     ordered = sorted(sources.values(), key=lambda source: source.name)
-    processes = min(len(ordered), processes or len(os.sched_getaffinity(0)))
+    processes = min(len(ordered), len(os.sched_getaffinity(0)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "breakeven.models.gpu.compile"]
 

@@ -1,4 +1,4 @@
-"""How the rows of each kernel are cut: programs, rows a tile, warps a program, by precision.
+"""How the rows of each kernel are cut: programs, rows per tile, warps per program, by precision.
 
 From measurements on an H200 (9.0). In bfloat16 the same cuts fit an 8.0, as compiled; nobody has timed them there.
 """

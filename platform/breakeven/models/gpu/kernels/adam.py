@@ -22,17 +22,9 @@ def _sum_columns(slabs, slab_width, n_networks, column, n, BLOCK: tl.constexpr):
 
 @triton.jit(do_not_specialize=["n_networks"])
 def sum_slabs(
-    slabs,
-    slab_width,
-    programs,
-    n_networks,
-    gradient,
-    width,
-    shared_begin,
-    shared_width,
-    REPEATS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    slabs, slab_width, programs, n_networks, gradient, width, shared_begin, shared_width,
+    REPEATS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """gradient [K, width] from slabs [S, K, slab_width].
 
     programs: [width] int32, how many programs wrote each column.

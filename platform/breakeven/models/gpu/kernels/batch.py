@@ -9,22 +9,9 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=["batch", "n_slots", "most_nodes", "most_edges"])
 def lay_out(
-    offsets,
-    index,
-    count,
-    node_ptr,
-    edge_ptr,
-    node_rows,
-    edge_rows,
-    event_rows,
-    wanted,
-    lost,
-    batch,
-    n_slots,
-    most_nodes,
-    most_edges,
-    BLOCK: tl.constexpr,
-):
+    offsets, index, count, node_ptr, edge_ptr, node_rows, edge_rows, event_rows, wanted, lost,
+    batch, n_slots, most_nodes, most_edges, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Where each event's nodes and edges begin, and the rows of each network. One program.
 
     index: [K, batch] int64.  count: [K] int32; slots from count on hold no event.  n_slots: K * batch.
@@ -72,24 +59,11 @@ def lay_out(
 
 @triton.jit(do_not_specialize=["batch"])
 def build(
-    events,
-    offsets,
-    index,
-    node_ptr,
-    edge_ptr,
-    scaling,
-    batch,
-    node_features,
-    edge_features,
-    event_features,
-    receiver,
-    sender,
-    event_of,
-    first_edge,
-    LOG_MOMENTA: tl.constexpr,
-    TILE: tl.constexpr,
-):
-    """Scaled features and pairs of one event; a program an event, in tiles of TILE x TILE pairs.
+    events, offsets, index, node_ptr, edge_ptr, scaling, batch,
+    node_features, edge_features, event_features, receiver, sender, event_of, first_edge,
+    LOG_MOMENTA: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """Scaled features and pairs of one event; one program per event, in tiles of TILE x TILE pairs.
 
     events: [n_objects, 7], offsets: [n_events + 1] int64, of the whole dataset.
     scaling: [K, 2, 16], means and deviations of 7 node, 3 edge and 1 global features.

@@ -33,24 +33,9 @@ DECODER, NODES, GLOBALS = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 @triton.jit
 def dense_forward(
-    W,
-    stride,
-    rows,
-    X,
-    S,
-    Z,
-    event_of,
-    node_ptr,
-    sum_x,
-    sum_s,
-    first_layer,
-    output,
-    KIND: tl.constexpr,
-    N_IN: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, rows, X, S, Z, event_of, node_ptr, sum_x, sum_s, first_layer, output,
+    KIND: tl.constexpr, N_IN: tl.constexpr, BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """Inputs -> output [n, 64]; what the backward pass needs goes to first_layer [n, 64], and of globals to sum_x, sum_s.
 
     N_IN: inputs of the first layer, 64 for the decoder, else 192.
@@ -94,30 +79,10 @@ def dense_forward(
 
 @triton.jit
 def dense_backward(
-    W,
-    stride,
-    G,
-    slab_width,
-    rows,
-    X,
-    S,
-    Z,
-    event_of,
-    node_ptr,
-    first_layer,
-    gradient,
-    of_event_x,
-    of_event_s,
-    of_x,
-    of_s,
-    of_z,
-    KIND: tl.constexpr,
-    LAST: tl.constexpr,
-    N_IN: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, G, slab_width, rows, X, S, Z, event_of, node_ptr, first_layer,
+    gradient, of_event_x, of_event_s, of_x, of_s, of_z,
+    KIND: tl.constexpr, LAST: tl.constexpr, N_IN: tl.constexpr, BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """From the output's gradient to the parameters', into G, and to the inputs'.
 
     gradient: at the output, [n, 64]. LAST is the last iteration, whose nodes have none of their own.

@@ -33,18 +33,9 @@ _FIRST_BIAS, _TAIL = tl.constexpr(64 * 256), tl.constexpr(64 * 256 + 64)
 
 @triton.jit
 def terms_forward(
-    W,
-    stride,
-    node_rows,
-    X,
-    Z,
-    event_of,
-    from_receiver,
-    from_sender,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, node_rows, X, Z, event_of, from_receiver, from_sender,
+    BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """X: [nodes, 64], Z: [events, 64] -> from_receiver, from_sender: [nodes, 64]."""
     W += tl.program_id(1) * stride
     wa, wb, wd = load_square(W, 256, OP, PREC), load_square(W + _B, 256, OP, PREC), load_square(W + _D, 256, OP, PREC)
@@ -68,19 +59,9 @@ def _first_layer(y, c, from_receiver, from_sender, r, s, ok, OP: tl.constexpr, P
 
 @triton.jit
 def edges_forward(
-    W,
-    stride,
-    edge_rows,
-    Y,
-    from_receiver,
-    from_sender,
-    receiver,
-    sender,
-    updated,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, edge_rows, Y, from_receiver, from_sender, receiver, sender, updated,
+    BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """Y: [edges, 64] -> updated: [edges, 64]."""
     W += tl.program_id(1) * stride
     M = W + _TAIL
@@ -97,25 +78,10 @@ def edges_forward(
 
 @triton.jit
 def edges_backward(
-    W,
-    stride,
-    G,
-    slab_width,
-    edge_rows,
-    Y,
-    from_receiver,
-    from_sender,
-    receiver,
-    sender,
-    of_sums,
-    of_next,
-    W_next,
-    gradient,
-    LAST: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, G, slab_width, edge_rows, Y, from_receiver, from_sender, receiver, sender,
+    of_sums, of_next, W_next, gradient,
+    LAST: tl.constexpr, BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """The gradient at the first layer [edges, 64], and the parameters' but for A, B, D and the first bias, into G.
 
     of_sums: [nodes, 64], at the sums of each receiver's edges.  of_next: [edges, 64], at the first layer of the next
@@ -181,22 +147,9 @@ def edge_sums(
 
 @triton.jit
 def terms_backward(
-    W,
-    stride,
-    G,
-    slab_width,
-    node_rows,
-    X,
-    Z,
-    event_of,
-    of_receiver,
-    of_sender,
-    of_x,
-    of_z,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, G, slab_width, node_rows, X, Z, event_of, of_receiver, of_sender, of_x, of_z,
+    BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """From the gradients at the terms to those of A, B, D and the first bias, into G.
 
     of_receiver, of_sender: [nodes, 64], the sums of the edges' gradients.  of_x, of_z: [nodes, 64], gradients at the

@@ -62,21 +62,9 @@ def encoder_forward(
 
 @triton.jit
 def encoder_backward(
-    W,
-    stride,
-    G,
-    slab_width,
-    rows,
-    features,
-    gradient,
-    C,
-    of_nodes,
-    node_ptr,
-    F: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OP: tl.constexpr,
-    PREC: tl.constexpr,
-):
+    W, stride, G, slab_width, rows, features, gradient, C, of_nodes, node_ptr,
+    F: tl.constexpr, BLOCK: tl.constexpr, OP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
     """From the output's gradient to the parameters', into G.
 
     gradient: [n, 64], of nodes: the output's; of edges: at the first layer of the first block's edges, to go through C,

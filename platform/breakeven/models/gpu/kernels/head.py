@@ -46,23 +46,9 @@ def head_forward(W, stride, event_rows, X, outputs, N: tl.constexpr, PAD: tl.con
 
 @triton.jit
 def head_backward(
-    W,
-    stride,
-    G,
-    slab_width,
-    event_rows,
-    X,
-    target,
-    divisor,
-    lost,
-    of_x,
-    loss,
-    OBJECTIVE: tl.constexpr,
-    N: tl.constexpr,
-    N_REGRESSION: tl.constexpr,
-    PAD: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    W, stride, G, slab_width, event_rows, X, target, divisor, lost, of_x, loss,
+    OBJECTIVE: tl.constexpr, N: tl.constexpr, N_REGRESSION: tl.constexpr, PAD: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """The layer's outputs, the loss and its gradients.
 
     X: [events, 64], the decoder's output; of_x: the gradient there.  divisor: [K] int32, of the loss; 0 for none.
