@@ -27,14 +27,14 @@ SMOKE = Study(
     search=Search(trials=2),
 )  # fmt: skip
 
-LAPTOP = Study(name="laptop")
+LAPTOP = Study(name="laptop", finetuning=Finetuning(baselines=("trees",)))
 
 WORKSTATION = Study(
     name="workstation",
     generation=Generation(events_per_process=20_000),
     pretraining=Pretraining(events_per_process=10_000, epochs=15, validation_events=1000),
     finetuning=Finetuning(
-        sizes=(100, 200, 500, 1000, 2000, 5000), seeds=5, epochs=12, validation_events=1000
+        baselines=("trees",), sizes=(100, 200, 500, 1000, 2000, 5000), seeds=5, epochs=12, validation_events=1000
     ),
     search=Search(trials=3),
 )  # fmt: skip

@@ -370,6 +370,16 @@ def test_the_last_trials_are_spread_over_the_workers(tmp_path):
     assert sum(lengths) == 64 and lengths[-4:] == [1, 1, 1, 1] and max(lengths[4:]) <= 8
 
 
+def test_trees_and_networks_are_never_in_one_pack(tmp_path):
+    """On a GPU machine trees are trained on a CPU: a pack has one device."""
+    study = replace(STUDY, finetuning=replace(STUDY.finetuning, baselines=("trees",)))
+    queue = filled(study, MADE_OF, Ledger(tmp_path / "ledger"), open_storage(None))
+    kinds = []
+    while pack := queue.next_pack():
+        kinds.append({trial.cell.strategy == "trees" for trial in pack})
+    assert all(len(kind) == 1 for kind in kinds) and {True} in kinds and {False} in kinds
+
+
 def test_a_pack_too_short_to_be_worth_its_handling_takes_other_tasks(tmp_path):
     study = replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, sizes=(100, 1000), seeds=2))
     queue = new_queue(tmp_path, study)

@@ -17,7 +17,7 @@ from breakeven.physics import truth
 from breakeven.physics.processes import CATALOGUE
 from breakeven.study import identity
 from breakeven.study.growth import RUNNING
-from breakeven.study.plan import Cell, Ingredients, search_name, search_seeds, trial
+from breakeven.study.plan import Cell, Ingredients, cells, search_name, search_seeds, trial, trials_of
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study, task
 from breakeven.work.versions import result_versions
 
@@ -88,6 +88,24 @@ def test_what_a_strategy_or_phase_does_not_use_is_not_in_its_identity():
     assert pretraining("multiclass", validated) != pretraining("multiclass")
 
 
+TREES = Cell(task("WH_vs_ZH"), "none", "trees", 100)
+
+
+def test_trees_know_neither_network_nor_batch_and_search_nothing():
+    asked = replace(MADE_OF, versions={"": FIRST, "trees": {"trees": "1", "variables": "1", "sklearn": "1.9"}})
+    first = of(TREES, made_of=asked, ratio=1.0)
+    assert first == "4e7f50428529228f"  # of the first version
+    for same in (replace(STUDY, network=Network(hidden=32)), finetuning(batch_size=7, decay=0.5, epochs=99)):
+        assert of(TREES, study=same, made_of=asked, ratio=1.0) == first
+    assert of(TREES, study=finetuning(patience=9), made_of=asked) != first
+    newer = replace(asked, versions={"trees": {"trees": "1", "variables": "2", "sklearn": "1.9"}})
+    assert of(TREES, made_of=newer) != first != of(SCRATCH, made_of=asked)
+    study = replace(finetuning(baselines=("trees",)), networks={"a": Network(), "b": Network(hidden=32)})
+    of_task = [cell for cell in cells(study) if cell.strategy == "trees" and cell.task == TREES.task]
+    assert of_task == [Cell(TREES.task, "none", "trees", size) for size in (1000, 300, 100)]
+    assert trials_of(study, TREES) == {"search": 0, "confirm": study.finetuning.seeds}
+
+
 @pytest.mark.parametrize("room", ["features", "splits", "subsets", "labels"])
 def test_what_changes_a_result_is_in_its_identity_from_its_second_version_on(room):
     first, second = {**FIRST, room: "1"}, {**FIRST, room: "2"}
@@ -128,7 +146,17 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
     named_otherwise = {
         Network: set(),
         Pretraining: {"objectives", "processes", "validation_events", "start"},
-        Finetuning: {"tasks", "strategies", "sizes", "seeds", "epochs", "steps", "learning_rate", "head_rate"},
+        Finetuning: {
+            "tasks",
+            "strategies",
+            "baselines",
+            "sizes",
+            "seeds",
+            "epochs",
+            "steps",
+            "learning_rate",
+            "head_rate",
+        },
         Search: {"trials", "seeds", "pruning"},
     }[part]
     running = {name.partition(".")[2] for name in RUNNING if name.startswith(f"{part.__name__.lower()}.")}

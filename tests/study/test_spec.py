@@ -50,6 +50,7 @@ def test_the_default_study_is_valid():
         (Study(generation=Generation(lhe={"a": "x.lhe", "b": "./x.lhe"})), "'a' and 'b' are the same file ./x.lhe"),
         (Study(generation=Generation(lhe={"a_vs_b": "x.lhe"})), "'a_vs_b' holds '_vs_'"),
         (Study(networks={"a/b": Network()}), "networks is 'a/b'"),
+        (Study(networks={"trees": Network()}), "'trees' stands for boosted trees"),
         (Study(networks={"wide": Network(hidden=0)}), "networks.wide.hidden is 0"),
         (Study(networks={"one": Network(), "two": Network()}), "networks: 'one' and 'two' are the same"),
         (Study(network=Network(hidden=32), networks={"wide": Network()}), "set the fields of each, as networks.wide"),

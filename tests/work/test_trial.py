@@ -11,13 +11,16 @@ from queues import run_alone
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.sampling import Split
+from breakeven.events.sampling import Split, subset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.models import build
+from breakeven.physics.variables import high_level
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Network, Study, task
 from breakeven.training.checkpoint import content_hash, read_model, write_model
+from breakeven.training.recipe import Recipe
+from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record
 from breakeven.work.trial import capped
 
@@ -82,6 +85,27 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
         expected = read_model(backbone).pool(torch.from_numpy(chosen.nodes), torch.from_numpy(chosen.offsets))
     np.testing.assert_allclose(frozen["block 4"], expected.numpy(), rtol=2e-3, atol=2e-3)
     assert np.abs(scratch["block 4"] - frozen["block 4"]).max() > 0.1
+
+
+def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(datasets, tmp_path):
+    cell = Cell(task("WH_vs_ZH"), "none", "trees", 20)
+    record = run_alone(job_for(datasets, tmp_path, cell, baselines=("trees",), represented_events=7))
+    assert record["outcome"] == "finished" and record["kernel"] == "scikit-learn" and "representation" not in record
+    sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
+
+    def sample(rows_of):
+        rows = [rows_of(side, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)]
+        chosen = select(sides, rows)
+        return high_level(chosen.nodes, chosen.offsets), np.repeat([1, 0], [len(part) for part in rows])
+
+    own = sample(lambda side, name: subset(side.rows(Split.TRAIN), 20, 1, name))
+    validation = sample(lambda side, name: capped(side, Split.VALIDATION, 10, name))
+    test = sample(lambda side, name: side.rows(Split.TEST))
+    model, result = train_trees(own, validation, Recipe(epochs=200, patience=5, seed=1))
+    assert record["validation_loss"] == result.best.validation_loss and record["epochs"] == len(result.curve)
+    share = torch.sigmoid(model.outputs(test[0])).numpy().ravel()
+    assert record["metrics"]["test_accuracy"] == pytest.approx(((share > 0.5) == test[1]).mean())
+    assert record["test_events"] == len(test[1]) and record["plateau_seconds"] <= record["device_seconds"]
 
 
 @pytest.mark.parametrize("more", [{"represented_events": 0}, {"sizes": (20, 40)}])

@@ -96,9 +96,9 @@ def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Seri
 
 
 def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each network by its name in the study, with those of the events, which are of all."""
+    """The rows of each network by its name in the study, with those of events and trees, which are of all."""
     check(frame)
-    networks = frame["network"].fillna("").where(frame["level"] != "generation")
+    networks = frame["network"].fillna("").where((frame["level"] != "generation") & (frame["strategy"] != "trees"))
     names = list(dict.fromkeys(networks.dropna()))
     return {name: frame[networks.isna() | (networks == name)] for name in names or [""]}
 
@@ -183,10 +183,10 @@ def title(task: str) -> str:
 
 
 def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
-    """(pretraining, strategy) pairs present, scratch first, then by pretraining, finetune before frozen."""
-    rank = {"scratch": 0, "finetune": 1, "frozen": 2}
+    """(pretraining, strategy) pairs present, scratch and trees first, then by pretraining, finetune before frozen."""
+    rank = {"scratch": 0, "trees": 1, "finetune": 2, "frozen": 3}
     pairs = set(zip(selected["pretraining"], selected["strategy"], strict=True))
-    return sorted(pairs, key=lambda pair: (pair[1] != "scratch", pair[0], rank.get(pair[1], len(rank)), pair[1]))
+    return sorted(pairs, key=lambda pair: (pair[0] != "none", pair[0], rank.get(pair[1], len(rank)), pair[1]))
 
 
 def _finished_first(rows: pd.DataFrame) -> pd.DataFrame:

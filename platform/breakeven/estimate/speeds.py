@@ -15,6 +15,7 @@ from typing import Any
 from breakeven import provenance
 from breakeven.fingerprint import fingerprint
 from breakeven.study.identity import said
+from breakeven.study.plan import TREES_EPOCHS
 from breakeven.study.plan import epochs as epoch_limit
 from breakeven.study.spec import Study
 
@@ -82,6 +83,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     if any(record["device"] != "cpu" for record in trials):
         trials = [record for record in trials if record["device"] != "cpu"]
     trials = _of_last_kernel(trials)
+    trees = [record for record in here if record.get("strategy") == "trees" and record.get("processor") == made_here]
     events = [
         record for record in here if record["level"] == "generation" and record.get("processor", made_here) == made_here
     ]
@@ -117,7 +119,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     if not origins:
         return ELSEWHERE
     return Speeds(base.trained, base.pretrained, base.generated, " and ".join(origins), base.trusted, processes,
-                  _by_kind(trials, study), _epochs(trials))  # fmt: skip
+                  _by_kind([*trials, *trees], study), _epochs(trials))  # fmt: skip
 
 
 def read_calibration(ledger: Path, study: Study) -> dict[str, Any] | None:
@@ -136,6 +138,8 @@ def calibration_path(ledger: Path, study: Study) -> Path:
 
 def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
     identity = record["identity"]
+    if record["strategy"] == "trees":
+        return False
     return (
         record.get("processor") == processor
         and identity["network"] == said(study.network)
@@ -175,7 +179,8 @@ def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, i
     settings = study.finetuning
     rule = (settings.patience, settings.validation_events)
     for record in trials:
-        training, limit = record["identity"]["training"], epoch_limit(settings, record["size"])
+        training = record["identity"]["training"]
+        limit = TREES_EPOCHS if record["strategy"] == "trees" else epoch_limit(settings, record["size"])
         if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:
             seconds[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
     return {

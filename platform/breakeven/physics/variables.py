@@ -9,8 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["VARIABLES", "Variable", "high_level"]
+__all__ = ["VARIABLES", "VARIABLES_VERSION", "Variable", "high_level"]
 
+VARIABLES_VERSION = 1
+"""Part of the identity of every trial with trees: raise it when the same objects give other variables."""
 JET, ELECTRON, MUON, PHOTON, MET = range(5)
 W_MASS = 80.4
 """GeV."""
@@ -93,17 +95,20 @@ def high_level(nodes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _pt(vectors: Vectors) -> np.ndarray:
-    return np.hypot(vectors[..., 0], vectors[..., 1])
+    pt: np.ndarray = np.hypot(vectors[..., 0], vectors[..., 1])
+    return pt
 
 
 def _mass(vectors: Vectors) -> np.ndarray:
     """Invariant mass; that of a vector whose square is negative by rounding is 0."""
     squared = vectors[..., 3] ** 2 - (vectors[..., :3] ** 2).sum(axis=-1)
-    return np.sqrt(np.maximum(squared, 0.0))
+    mass: np.ndarray = np.sqrt(np.maximum(squared, 0.0))
+    return mass
 
 
 def _eta(vectors: Vectors) -> np.ndarray:
-    return np.arcsinh(vectors[..., 2] / _pt(vectors))
+    eta: np.ndarray = np.arcsinh(vectors[..., 2] / _pt(vectors))
+    return eta
 
 
 def _delta_phi(one: Vectors, other: Vectors) -> np.ndarray:
@@ -113,12 +118,14 @@ def _delta_phi(one: Vectors, other: Vectors) -> np.ndarray:
 
 
 def _delta_r(one: Vectors, other: Vectors) -> np.ndarray:
-    return np.hypot(_eta(one) - _eta(other), _delta_phi(one, other))
+    distance: np.ndarray = np.hypot(_eta(one) - _eta(other), _delta_phi(one, other))
+    return distance
 
 
 def _transverse_mass(one: Vectors, other: Vectors) -> np.ndarray:
     """sqrt(2 pt pt' (1 - cos dphi)), both massless."""
-    return np.sqrt(2.0 * _pt(one) * _pt(other) * (1.0 - np.cos(_delta_phi(one, other))))
+    mass: np.ndarray = np.sqrt(2.0 * _pt(one) * _pt(other) * (1.0 - np.cos(_delta_phi(one, other))))
+    return mass
 
 
 def _pairs(one: Vectors, other: Vectors, of: Callable[[Vectors, Vectors], np.ndarray]) -> np.ndarray:

@@ -7,15 +7,26 @@ from typing import Any
 
 # Okabe and Ito's palette keeps its contrasts under every kind of colour blindness; markers repeat the distinction.
 # The second of each pair is for a dark ground.
-_COLOURS = {"none": ("#3c3c3c", "#d4d4d4"), "multiclass": ("#0072B2", "#56B4E9"), "multilabel": ("#D55E00", "#F08C4A")}
-_SPARE_COLOURS = (("#009E73", "#2DCB9C"), ("#CC79A7", "#E3A3C6"), ("#B07D00", "#E6B93A"))
+_COLOURS = {
+    "none": ("#3c3c3c", "#d4d4d4"),
+    "trees": ("#009E73", "#2DCB9C"),
+    "multiclass": ("#0072B2", "#56B4E9"),
+    "multilabel": ("#D55E00", "#F08C4A"),
+}
+_SPARE_COLOURS = (("#CC79A7", "#E3A3C6"), ("#B07D00", "#E6B93A"))
 _PARTS = {"useful": ("#0072B2", "#56B4E9"), "search": ("#B07D00", "#E6B93A"), "stopped": ("#B07D00", "#E6B93A"),
           "wasted": ("#D55E00", "#F08C4A"), "idle": ("#c4c4c4", "#555b63")}  # fmt: skip
-_MARKERS = {"none": ("o", "circle"), "multiclass": ("s", "square"), "multilabel": ("D", "diamond")}
+_MARKERS = {
+    "none": ("o", "circle"),
+    "trees": ("v", "triangle-down"),
+    "multiclass": ("s", "square"),
+    "multilabel": ("D", "diamond"),
+}
 _SPARE_MARKER = ("^", "triangle-up")
 _DASHES: dict[str, tuple[Any, str]] = {
     "scratch": ("-", "solid"),
     "finetune": ("-", "solid"),
+    "trees": ("-", "solid"),
     "frozen": ((0, (2.5, 1.8)), "dash"),
 }
 _SPARE_DASH: tuple[Any, str] = (":", "dot")
@@ -38,11 +49,10 @@ class Look:
 
 def look(pretraining: str, strategy: str) -> Look:
     """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones."""
-    spare = _SPARE_COLOURS[sum(pretraining.encode()) % len(_SPARE_COLOURS)]
-    colours = _COLOURS.get(pretraining, spare)
-    return Look(
-        *colours, *_MARKERS.get(pretraining, _SPARE_MARKER), *_DASHES.get(strategy, _SPARE_DASH), strategy == "frozen"
-    )
+    kind = "trees" if strategy == "trees" else pretraining
+    spare = _SPARE_COLOURS[sum(kind.encode()) % len(_SPARE_COLOURS)]
+    colours = _COLOURS.get(kind, spare)
+    return Look(*colours, *_MARKERS.get(kind, _SPARE_MARKER), *_DASHES.get(strategy, _SPARE_DASH), strategy == "frozen")
 
 
 def part_colours(part: str) -> tuple[str, str]:

@@ -33,10 +33,10 @@ def answer(results: Results) -> list[str]:
 def _answer(results: Results) -> list[str]:
     gains = results.gains
     tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
-    lines = []
+    trees = gains[(gains["strategy"] == "trees") & (gains["n"] > 0)]
+    lines = [_gain("boosted trees", "they beat", rows, results.merit) for rows in _ends(trees)]
     for pretraining, rows in tuned.groupby("pretraining", sort=False):
-        for size in sorted({rows["size"].min(), rows["size"].max()}):
-            lines.append(_gain(str(pretraining), size, rows[rows["size"] == size], results.merit))
+        lines += [_gain(str(pretraining), "finetuning beats", at_size, results.merit) for at_size in _ends(rows)]
         smallest = rows[rows["size"] == rows["size"].min()]
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
             lines.append(_why_not(smallest, results, str(pretraining)))
@@ -68,6 +68,14 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
         f"Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % of the validation loss; the time to "
         "plateau ends with the last improving epoch.",
+        *(
+            [
+                "Boosted trees: scikit-learn's histogram gradient boosting on high-level variables of the same events (masses, "
+                "angles, sums and counts of objects), with the same validation events, seeds and plateau rule; no search."
+            ]
+            if "trees" in tuning.get("baselines", ())
+            else []
+        ),
         f"Learning-rate ratios (backbone over head): {chosen}; what is reported comes from {tuning['seeds']} fresh seed(s) "
         "and test events.",
         "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
@@ -100,7 +108,8 @@ def _network_lines(results: Results) -> list[str]:
     for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
         sizes = rows.groupby("size")["gain"]
         entries = "   ".join(f"{size:,} {mean:+.{merit.digits}f}" for size, mean in sizes.mean().items())
-        lines.append(f"  {pretraining:11}{strategy:9} {entries}")
+        name = "" if pretraining == "none" else pretraining
+        lines.append(f"  {name:11}{strategy:9} {entries}")
     lines.append("Break-even (tasks from which pretraining is cheaper, time to plateau):")
     for row in even.to_dict("records"):
         size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"
@@ -121,13 +130,20 @@ def published_break_even() -> str:
     )
 
 
-def _gain(pretraining: str, size: int, rows: pd.DataFrame, merit: Metric) -> str:
+def _ends(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows at the smallest and at the largest size."""
+    return (
+        [rows[rows["size"] == size] for size in sorted({rows["size"].min(), rows["size"].max()})] if len(rows) else []
+    )
+
+
+def _gain(name: str, beat: str, rows: pd.DataFrame, merit: Metric) -> str:
     better, sure, mean = (rows["gain"] > 0).sum(), (rows["gain_low"] > 0).sum(), estimate(rows["gain"])
     interval = wording.between(mean.low, mean.high, merit.digits, sign=True)
     by = f"{mean.mean:+.{merit.digits}f} {'points' if merit.unit else f'in {merit.title}'}"
     spread = f" (90 % over {mean.n} tasks: {interval})" if interval else " (one task)"
     return (
-        f"**{pretraining}**, {size:,} events per class: finetuning beats scratch on {better} of {len(rows)} tasks ({sure} beyond "
+        f"**{name}**, {rows['size'].iloc[0]:,} events per class: {beat} scratch on {better} of {len(rows)} tasks ({sure} beyond "
         f"the 90 % interval), by {by} on average{spread}."
     )
 

@@ -13,7 +13,7 @@ from breakeven.duration import format_hours
 
 NO_UNCERTAINTY = "n=1: no uncertainty"
 UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}
-STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned"}
+STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned", "trees": "boosted trees"}
 
 
 def known(value: Any) -> bool:
@@ -94,4 +94,4 @@ def sizes_of(row: Mapping[Any, Any]) -> str:
 
 def treatment(pretraining: str, strategy: str) -> str:
     """`from scratch`, `multiclass, finetuned`."""
-    return STRATEGIES["scratch"] if strategy == "scratch" else f"{pretraining}, {STRATEGIES.get(strategy, strategy)}"
+    return STRATEGIES[strategy] if pretraining == "none" else f"{pretraining}, {STRATEGIES.get(strategy, strategy)}"

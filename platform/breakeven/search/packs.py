@@ -62,7 +62,7 @@ def choose(
                 continue
             if other.hash in pack or other.hash in alone:
                 continue
-            if not (mixed or _alike(first, other)):
+            if not (_of_one_device(first, other) if mixed else _alike(first, other)):
                 left = other
                 continue
             seconds, device_seconds = pace.seconds(other), pace.device_seconds(other)
@@ -76,8 +76,13 @@ def choose(
 
 def _alike(one: Trial, other: Trial) -> bool:
     """Of one task and network, with sizes within a factor of two: trials that were lost come in any order of sizes."""
-    same = one.cell.task == other.cell.task and one.cell.network == other.cell.network
+    same = one.cell.task == other.cell.task and one.cell.network == other.cell.network and _of_one_device(one, other)
     return same and one.cell.size <= 2 * other.cell.size <= 4 * one.cell.size
+
+
+def _of_one_device(one: Trial, other: Trial) -> bool:
+    """Trees are trained on a CPU wherever networks are."""
+    return (one.cell.strategy == "trees") == (other.cell.strategy == "trees")
 
 
 def _pack_seconds(waiting: Sequence[Trial], pace: Pace, workers: int) -> float:

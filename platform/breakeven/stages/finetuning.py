@@ -85,12 +85,12 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
             task = trial.cell.task
             return TrialJob(
                 trial=trial,
-                network=networks[trial.cell.network],
+                network=networks.get(trial.cell.network, study.network),
                 settings=study.finetuning,
                 datasets={name: inputs.datasets[name] for name in (task.signal, task.background)},
                 backbone=inputs.backbones.get(trial.cell.backbone),
                 ledger=driver.places.ledger,
-                device=resources.device,
+                device="cpu" if trial.cell.strategy == "trees" else resources.device,
                 git_commit=commit,
                 reservation=reservation.name,
                 pack=queue.packs,

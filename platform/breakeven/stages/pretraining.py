@@ -16,7 +16,7 @@ from breakeven.stages.driver import Driver
 from breakeven.study import plan
 from breakeven.study.identity import pretraining_identity
 from breakeven.work.job import PretrainingJob
-from breakeven.work.versions import result_versions
+from breakeven.work.versions import result_versions, trees_versions
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
             )
             hashes[job.name], folders[job.name] = _backbone(driver, job, network_name, name), job.backbone
             records.append(job.hash)
+    versions["trees"] = trees_versions()
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
     return Inputs(datasets, ingredients, folders, tuple(records))
 

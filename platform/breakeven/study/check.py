@@ -35,7 +35,7 @@ _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
 }
 _NO_REPEATS: dict[type, tuple[str, ...]] = {
     Pretraining: ("objectives", "processes"),
-    Finetuning: ("tasks", "sizes", "strategies"),
+    Finetuning: ("tasks", "sizes", "strategies", "baselines"),
 }
 
 
@@ -102,6 +102,8 @@ def check(study: Study, known_processes: Collection[str]) -> None:
 def _networks(study: Study) -> dict[str, Network]:
     """The networks by the field that they stand in. Raises InvalidStudy where their names will not do."""
     _check_named("network", study.network, Network(), study.networks)
+    if "trees" in study.networks:
+        raise InvalidStudy("networks: 'trees' stands for boosted trees, which have no network; choose another name")
     return {f"networks.{name}": network for name, network in study.networks.items()} or {"network": study.network}
 
 

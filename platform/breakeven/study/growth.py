@@ -9,7 +9,9 @@ from typing import Any
 
 from breakeven.study.spec import Network, Pretraining, Study, task, tuples
 
-_MORE_OF = frozenset({"finetuning.tasks", "finetuning.strategies", "finetuning.sizes", "pretraining.objectives"})
+_MORE_OF = frozenset(
+    {"finetuning.tasks", "finetuning.strategies", "finetuning.baselines", "finetuning.sizes", "pretraining.objectives"}
+)
 """Lists that may gain entries: the old trials are all part of the new study."""
 _NAMED: dict[str, type[Network] | type[Pretraining]] = {"networks": Network, "pretrainings": Pretraining}
 """Fields that hold several by name, and may gain some."""

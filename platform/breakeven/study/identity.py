@@ -10,7 +10,7 @@ from typing import Any
 
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search
 
-IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1}
+IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1, "trees": 1.0}
 """Learning-rate ratio of the strategies that use none: a constant, as the first records have it."""
 
 DECIDING: dict[type, tuple[str, ...]] = {
@@ -69,6 +69,26 @@ def trial_identity(
         "network": said(network),
         "training": training,
         "versions": _versions(versions, labelled=False),
+    }
+
+
+def trees_identity(
+    settings: Finetuning, *, data: tuple[str, str], size: int, seed: int, epochs: int, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Of a trial with trees, which know neither network nor batch. data: dataset hashes of signal and background."""
+    return {
+        "kind": "trial",
+        "judged_on": "test",
+        "signal": data[0],
+        "background": data[1],
+        "backbone": "",
+        "strategy": "trees",
+        "size": size,
+        "seed": seed,
+        "ratio": 1.0,
+        "epochs": epochs,
+        "training": {name: getattr(settings, name) for name in ("patience", "validation_events", "test_events")},
+        "versions": dict(versions),
     }
 
 

@@ -33,13 +33,13 @@ class Names:
         if record["level"] == "generation":
             self._processes[record["dataset"]] = record["process"]
             return {}
-        network = self._network(record)
+        network = "" if record.get("strategy") == "trees" else self._network(record)
         if record["level"] == "pretraining":
             name = self._pretraining(record, network)
             self._backbones[record.get("backbone", "")] = name
             return {"network": network, "pretraining": name}
         pretraining = record["pretraining"]
-        if record["strategy"] != "scratch":
+        if pretraining != "none":
             pretraining = self._backbones.get(record.get("backbone", ""), pretraining)
         names = {"task": task_name(record), "network": network, "pretraining": pretraining}
         return names | {"cell": cell_name(**names, strategy=record["strategy"], size=int(record["size"]))}

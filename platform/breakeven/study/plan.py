@@ -14,6 +14,8 @@ from breakeven.study import identity
 from breakeven.study.spec import SEARCH_SEED, Finetuning, Pretraining, Study, Task
 
 Phase = Literal["search", "confirm"]
+TREES_EPOCHS = 200
+"""Epoch limit of trees: a safety net far above where they reach their plateau, after 5 to 30."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,11 @@ class Cell:
     pretraining: str
     """Its name in the study, such as "multiclass"; "none" from scratch."""
     strategy: str
-    """"scratch", "finetune" or "frozen"."""
+    """"scratch", "trees", "finetune" or "frozen"."""
     size: int
     """Training events of each class."""
     network: str = ""
-    """Its name in the study; empty where there is one alone."""
+    """Its name in the study; empty where there is one alone, and for trees, which have none."""
 
     @property
     def name(self) -> str:
@@ -60,7 +62,7 @@ class Ingredients:
     backbones: Mapping[str, str]
     """Checkpoint hash of each backbone."""
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By network, the versions of all that decides a result besides: network, training, torch's major ..."""
+    """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,13 @@ def cells(study: Study) -> tuple[Cell, ...]:
     treatments += [
         (name, strategy) for name in study.pretrainings_by_name() for strategy in study.finetuning.strategies
     ]
+    networks = [(network, *treatment) for network in study.networks_by_name() for treatment in treatments]
+    baselines = [("", "none", baseline) for baseline in study.finetuning.baselines]
     return tuple(
         Cell(task, pretraining, strategy, size, network)
         for size in sorted(study.finetuning.sizes, reverse=True)
         for task in study.finetuning.resolved()
-        for network in study.networks_by_name()
-        for pretraining, strategy in treatments
+        for network, pretraining, strategy in networks + baselines
     )
 
 
@@ -139,10 +142,17 @@ def epochs(finetuning: Finetuning, size: int) -> int:
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
+    data = made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]
+    if cell.strategy == "trees":
+        versions = made_of.versions.get("trees", {})
+        said = identity.trees_identity(
+            study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
+        )
+        return Trial(cell, phase, seed, said["ratio"], said)
     said = identity.trial_identity(
         study.finetuning,
         study.networks_by_name()[cell.network],
-        data=(made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]),
+        data=data,
         backbone=made_of.backbones[cell.backbone] if cell.backbone else "",
         strategy=cell.strategy,
         size=cell.size,
@@ -167,6 +177,8 @@ def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> f
     A frozen backbone looks at each event once.
     """
     settings = study.finetuning
+    if cell.strategy == "trees":  # some hundred iterations of a few milliseconds
+        return 500.0 + cell.size
     frozen = cell.strategy == "frozen"
     rounds = 1.0 if frozen else part * epochs(settings, cell.size)
     trained = 2 * cell.size * (1 / 3 if frozen else rounds)

@@ -28,6 +28,7 @@ from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
+Baseline = Literal["trees"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -193,6 +194,8 @@ class Finetuning:
     """Tasks to solve."""
     strategies: tuple[Strategy, ...] = ("finetune", "frozen")
     """What is done with a backbone; `scratch` always runs, as the baseline."""
+    baselines: tuple[Baseline, ...] = ()
+    """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network."""
     sizes: tuple[int, ...] = (100, 300, 1000)
     """Training events of each class."""
     seeds: int = 3

@@ -22,7 +22,7 @@ from breakeven.training.eager import Eager
 from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import check_validation
-from breakeven.training.objectives import named_objective, quality
+from breakeven.training.objectives import Objective, binary, named_objective, quality
 from breakeven.training.progress import Progress, copy_of_weights
 from breakeven.training.recipe import Recipe, Result, Strategy
 from breakeven.training.start import ready, ready_sample, start_weights
@@ -119,9 +119,17 @@ def evaluate(model: Backbone, events: EventTensors, sample: Sample, objective: s
     """
     chosen = named_objective(objective, model.n_outputs)
     prepared = ready_sample(sample, events, chosen, "evaluation")
-    outputs = in_batches(model, events, prepared.index)
-    values = quality(chosen, outputs, prepared.target)
-    return values | working_points(chosen.scores(outputs), prepared.target) if objective == "binary" else values
+    return _quality(chosen, in_batches(model, events, prepared.index), prepared.target)
+
+
+def quality_of(outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """What `evaluate` gives, of the logits of signal [n, 1] of whatever classifier, and targets [n], 1 for signal."""
+    return _quality(binary(), outputs, target)
+
+
+def _quality(objective: Objective, outputs: Tensor, target: Tensor) -> dict[str, float]:
+    values = quality(objective, outputs, target)
+    return values | working_points(objective.scores(outputs), target) if objective.name == "binary" else values
 
 
 @torch.no_grad()

@@ -16,20 +16,23 @@ import numpy as np
 import torch
 
 from breakeven.events.arrays import EventArrays, open_arrays, select
+from breakeven.events.objects import OBJECTS
 from breakeven.events.sampling import Split, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.representations import Representations
 from breakeven.models.backbone import Backbone
+from breakeven.physics.variables import high_level
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import kernel_of
-from breakeven.training.loop import evaluate, represent, train
+from breakeven.training.loop import evaluate, quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.training.training import Training
+from breakeven.training.trees import train_trees
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
 from breakeven.work.network import build_network
@@ -141,12 +144,47 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
     Raises NonFinite, and ValueError where events or weights do not fit.
     """
     wall, begun = time.perf_counter(), device_now(job)
+    if job.trial.cell.strategy == "trees":
+        facts = trees_facts(job, lambda epoch: check())
+        return facts | {"wall_seconds": time.perf_counter() - wall, "device_seconds": device_now(job) - begun}
     events, (samples,) = load_events([job], [seen_by(job)])
     training = training_of(job, events, samples, lambda epoch: check())
     facts = evaluated(job, training.model, events, samples, train(training))
     facts["wall_seconds"] = time.perf_counter() - wall
     facts["device_seconds"] = device_now(job) - begun
     return facts
+
+
+def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]:
+    """Train and evaluate trees on the same events as a network would get. Raises ValueError where events are not whole."""
+    samples = {split: _variables(job, rows) for split, rows in _by_split(seen_by(job)).items()}
+    settings, identity = job.settings, job.trial.identity
+    recipe = Recipe(epochs=identity["epochs"], patience=settings.patience, seed=job.trial.seed)
+    model, result = train_trees(samples[Split.TRAIN], samples[Split.VALIDATION], recipe, check)
+    facts = training_facts(result) | {"kernel": "scikit-learn", "validation_events": len(samples[Split.VALIDATION][1])}
+    if job.trial.phase == "confirm":
+        values, target = samples[Split.TEST]
+        test = quality_of(model.outputs(values), torch.from_numpy(target.astype(np.float32)))
+        facts["metrics"] |= measured("test", test)
+        facts["test_events"] = len(target)
+    return facts
+
+
+def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """High-level variables [n, n_variables] of rows of the signal and of the background, and targets [n]."""
+    arrays = [_arrays(dataset) for dataset in job.datasets.values()]
+    if arrays[0].schema != OBJECTS:
+        raise ValueError(
+            f"trees take whole events, those of {', '.join(job.datasets)} are of the schema {arrays[0].schema.version}: leave "
+            "trees out of finetuning.baselines"
+        )
+    chosen = select(arrays, list(rows))
+    return high_level(chosen.nodes, chosen.offsets), np.repeat([1, 0], [len(part) for part in rows])
+
+
+def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
+    """The rows of each split, the signal's first."""
+    return {split: [rows[split] for rows in seen.values()] for split in next(iter(seen.values()))}
 
 
 Seen = dict[Dataset, dict[Split, np.ndarray]]

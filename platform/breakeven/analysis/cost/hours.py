@@ -50,7 +50,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
 
 
-_STAGES = ("generation", "pretraining", "search", "scratch", "finetune", "frozen")
+_STAGES = ("generation", "pretraining", "search", "scratch", "trees", "finetune", "frozen")
 _PUBLISHED = {
     "pretraining multiclass": "multiclass pretraining",
     "pretraining multilabel": "multilabel pretraining (16 GPUs)",
