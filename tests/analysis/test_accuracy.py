@@ -3,6 +3,7 @@ import math
 import pytest
 
 from breakeven.analysis import accuracy
+from breakeven.analysis.frame import by_network
 
 
 def gain_of(ledger, **wanted):
@@ -117,3 +118,19 @@ def test_the_same_row_twice_counts_once(ledger) -> None:
 def test_an_empty_ledger_gives_empty_tables(ledger) -> None:
     assert accuracy.cells(ledger.frame()).empty and accuracy.gains(ledger.frame()).empty
     assert accuracy.table(ledger.frame()).empty
+
+
+def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
+    for seed in (1, 2, 3):
+        ledger.trial("stop_vs_ttH", "scratch", 1000, seed, 0.80 + seed / 100)
+        ledger.trial("stop_vs_ttH", "trees", 1000, seed, 0.83 + seed / 100, pretraining="none")
+        ledger.trial("stop_vs_ttH", "frozen", 1000, seed, 0.81 + seed / 100)
+    rows = accuracy.gains(ledger.frame()).set_index("strategy")
+    assert rows.loc["trees", "gain"] == pytest.approx(3.0) and rows["published"].isna().all()
+    assert list(accuracy.table(ledger.frame()).index.get_level_values("quantity")) == [
+        "baseline accuracy", "boosted trees gain", "multiclass frozen gain",
+    ]  # fmt: skip
+    named = ledger.frame().assign(
+        network=lambda rows: rows["strategy"].map(lambda name: "" if name == "trees" else "wide")
+    )
+    assert set(by_network(named)["wide"]["strategy"]) == {"scratch", "trees", "frozen"} and len(by_network(named)) == 1

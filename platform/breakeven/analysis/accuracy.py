@@ -142,17 +142,19 @@ def table(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
 
     Returns:
         Rows (task, quantity), a column for each size, the published value in brackets. quantity: `baseline accuracy`, then
-        `multiclass gain`, `multiclass frozen gain` ... An entry reads `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`, `84.8 (n=1)`,
+        `boosted trees gain`, `multiclass gain`, `multiclass frozen gain` ... An entry reads `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`, `84.8 (n=1)`,
         `missing` or `failed (2)`; failures beside finished trials are appended as `, 1 failed`.
     """
     baseline, gained = cells(frame, merit=merit), gains(frame, merit=merit)
     baseline = baseline[baseline["strategy"] == "scratch"].assign(quantity=f"baseline {merit.title}")
     if merit.name != published.METRIC:
         baseline["published"] = math.nan
-    how = gained["strategy"].map(lambda strategy: " gain" if strategy == "finetune" else f" {strategy} gain")
+    own = gained["pretraining"].where(gained["pretraining"] != "none", "boosted") + " "
+    gained = gained.assign(quantity=own + gained["strategy"].replace("finetune", "") + " gain")
+    gained["quantity"] = gained["quantity"].str.replace("  ", " ")
     texts: dict[tuple[str, str], dict[int, str]] = {}
     for task in ledger_frame.ordered_tasks(baseline):
-        for rows, name in ((baseline, merit.name), (gained.assign(quantity=gained["pretraining"] + how), "gain")):
+        for rows, name in ((baseline, merit.name), (gained, "gain")):
             for row in rows[rows["task"] == task].to_dict("records"):
                 figure = Estimate(row[name], row[f"{name}_sd"], row["n"], math.nan, math.nan)
                 entry = _entry(figure.text(digits=merit.digits, sign=name == "gain"), row)
@@ -199,7 +201,10 @@ def _note(gain: Estimate, paired: bool) -> str:
 
 
 def _published(row: Mapping[Any, Any]) -> dict[str, float]:
-    printed = published.accuracy_value(row["signal"], row["background"], row["pretraining"], row["size"])
+    """The paper's value of a cell or gain: it has those from scratch and finetuned alone."""
+    printed = None
+    if row["strategy"] in ("scratch", "finetune"):
+        printed = published.accuracy_value(row["signal"], row["background"], row["pretraining"], row["size"])
     return dict(zip(("published", "published_uncertainty"), printed or (math.nan, math.nan), strict=True))
 
 
