@@ -142,8 +142,8 @@ def table(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
 
     Returns:
         Rows (task, quantity), a column for each size, the published value in brackets. quantity: `baseline accuracy`, then
-        `boosted trees gain`, `multiclass gain`, `multiclass frozen gain` ... An entry reads `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`, `84.8 (n=1)`,
-        `missing` or `failed (2)`; failures beside finished trials are appended as `, 1 failed`.
+        `boosted trees gain`, `multiclass gain`, `multiclass frozen gain` ... An entry reads `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`,
+        `84.8 (n=1)`, `missing` or `failed (2)`; failures beside finished trials are appended as `, 1 failed`.
     """
     baseline, gained = cells(frame, merit=merit), gains(frame, merit=merit)
     baseline = baseline[baseline["strategy"] == "scratch"].assign(quantity=f"baseline {merit.title}")
