@@ -117,7 +117,8 @@ class StudyResults:
         trained = self.frame[self.frame["representation"].notna()]
         if trained.empty:
             return ensembles.NONE.assign(network="")
-        key = fingerprint([ensembles.VERSION, sorted(zip(trained["record"], trained["representation"], strict=True))])
+        named = [trained[name] for name in ("record", "representation", "cell")]
+        key = fingerprint([ensembles.VERSION, sorted(zip(*named, strict=True))])
         before = self._kept("similarity.json")
         if isinstance(before, dict) and before.get("key") == key:
             return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)

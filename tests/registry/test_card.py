@@ -14,7 +14,7 @@ from breakeven.study.spec import Study
 
 MADE = {
     "identity": {
-        "datasets": ["hash_ttH", "hash_WH"], "network": {"iterations": 4},
+        "objective": "multiclass", "datasets": ["hash_ttH", "hash_WH"], "network": {"iterations": 4},
         "training": {"events_per_process": 0, "epochs": 5, "batch_size": 64, "learning_rate": 3e-4, "decay": 0.99, "seed": 1},
     },
     "epochs": 5, "best_epoch": 3, "train_events": 4800, "device": "cpu", "processor": "an Intel", "device_seconds": 3600.0,

@@ -53,5 +53,29 @@ def test_a_network_or_pretraining_more_is_the_same_study_and_one_less_or_changed
     assert all(change.grows for change in changes(before, replace(study, pretrainings={"few": few, "many": many})))
     assert not changes(before, replace(study, pretrainings={"few": many}))[0].grows
     assert not changes(before, replace(study, networks={}))[0].grows
+    more_workers = replace(study, pretrainings={"few": replace(few, workers=3)})
+    assert not changes(before, more_workers)
     del before["networks"]["narrow"]["kind"]  # as a version without that field wrote it
     assert not changes(before, study)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(STUDY, network=Network(hidden=32)),
+        replace(STUDY, networks={"narrow": Network(hidden=32)}),
+        replace(STUDY, pretraining=replace(STUDY.pretraining, validation_events=999)),
+        replace(STUDY, pretraining=replace(STUDY.pretraining, precision="bfloat16")),
+    ],
+)
+def test_a_field_that_an_older_version_had_not_is_compared_with_what_it_meant_then(other):
+    old = json.loads(json.dumps(asdict(STUDY)))
+    for part, names in {
+        "network": ["hidden", "kind", "options"],
+        "pretraining": ["precision", "validation_events", "start"],
+    }.items():
+        for name in names:
+            del old[part][name]
+    del old["networks"], old["pretrainings"], old["finetuning"]["baselines"]
+    assert not changes(old, STUDY)
+    assert [change.grows for change in changes(old, other)] == [False]

@@ -133,6 +133,10 @@ def test_a_new_field_leaves_every_hash_as_it_is_until_it_is_used(monkeypatch):
     assert of(FINETUNE) == changed != of(FINETUNE, study=finetuning(test_events=99))
 
 
+def test_a_whole_number_is_the_same_fraction():
+    assert of(SCRATCH, study=finetuning(decay=1), ratio=1.0) == of(SCRATCH, study=finetuning(decay=1.0), ratio=1.0)
+
+
 def test_the_width_of_a_network_is_in_its_identity_where_it_is_not_that_of_the_first():
     narrow = replace(STUDY, network=Network(hidden=32))
     assert of(SCRATCH, study=narrow, ratio=1.0) != "3b2c20e2cb84096f"

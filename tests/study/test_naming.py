@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from queues import filled
 
+from breakeven.estimate.pace import Pace
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import PRETRAINING
 from breakeven.results import StudyResults
 from breakeven.search import open_storage
+from breakeven.search.packs import choose
 from breakeven.study.folder import folder_with_trials
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.naming import Names
-from breakeven.study.plan import Ingredients, backbone_name, cells
+from breakeven.study.plan import Ingredients, backbone_name, cells, trial
 from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
 from breakeven.work.versions import result_versions
 
@@ -84,6 +86,25 @@ def test_a_chain_of_pretrainings_is_named_from_its_start():
         record = {"level": "pretraining", "record": fingerprint(said), "identity": said, "pretraining": "?"}
         told[name] = names.of({**record, "backbone": f"b-{name}"})["pretraining"]
     assert told == {name: name for name in study.pretrainings}
+
+
+def test_a_trial_has_the_network_of_its_cell_and_goes_with_its_like(tmp_path):
+    study = Study(
+        finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100,), seeds=3),
+        networks={"narrow": Network(hidden=32), "wide": Network()}, pretraining=Pretraining(objectives=()),
+    )  # fmt: skip
+    made_of = Ingredients({"WH": "w", "ZH": "z"}, {})
+    for cell in cells(study):
+        said = trial(study, cell, "confirm", 1, 1.0, made_of).identity["network"]
+        assert said.get("hidden", 64) == study.networks[cell.network].hidden
+    pace, (narrow, wide) = Pace(study), cells(study)
+    slow = {"outcome": "finished", "wall_seconds": 90.0, "device_seconds": 90.0}
+    pace.learn(trial(study, wide, "confirm", 1, 1.0, made_of), slow)
+    assert pace.knows(wide, "confirm") and not pace.knows(narrow, "confirm")
+    pace.learn(trial(study, narrow, "confirm", 1, 1.0, made_of), {**slow, "wall_seconds": 30.0})
+    assert (pace.expected(narrow, "confirm"), pace.expected(wide, "confirm")) == (30.0, 90.0)
+    waiting = [trial(study, cell, "confirm", seed, 1.0, made_of) for seed in (1, 2, 3) for cell in (narrow, wide)]
+    assert {one.cell.network for one in choose(waiting, pace).values()} == {"narrow"}
 
 
 def test_every_network_has_every_cell():

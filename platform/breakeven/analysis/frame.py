@@ -13,6 +13,7 @@ import pandas as pd
 
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, SPLITS, Metric
+from breakeven.study.plan import backbone_name
 from breakeven.study.spec import known_tasks
 
 __all__ = ["confirmed", "failed", "trials"]
@@ -101,6 +102,12 @@ def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     networks = frame["network"].fillna("").where((frame["level"] != "generation") & (frame["strategy"] != "trees"))
     names = list(dict.fromkeys(networks.dropna()))
     return {name: frame[networks.isna() | (networks == name)] for name in names or [""]}
+
+
+def by_backbone(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, a pretraining of one of several networks called as its backbone is."""
+    names = zip(frame["network"].fillna(""), frame["pretraining"], strict=True)
+    return frame.assign(pretraining=[name and backbone_name(network, name) for network, name in names])
 
 
 def devices(frame: pd.DataFrame) -> tuple[str, ...]:

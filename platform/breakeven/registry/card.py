@@ -36,15 +36,15 @@ def card(
         f"- {process}: {manifest['events']:,} events generated ({manifest['source']}), dataset `{manifest['hash']}`"
         for process, manifest in read.items()
     ]
-    outputs = (
-        "12 processes" if best["pretraining"] == "multiclass" and len(samples) == 12 else f"{best['pretraining']} head"
-    )
+    objective = made["identity"]["objective"]
+    outputs = "12 processes" if objective == "multiclass" and len(samples) == 12 else f"{objective} head"
+    start = made["identity"].get("start", "")
     lines = [
         f"# {name}",
         "",
         f"Backbone of the study *{facts['study']}*: a graph network on whole collision events, pretrained by "
-        f"{best['pretraining']} classification ({outputs}). Of the study's backbones the one that helped most on validation "
-        "events.",
+        f"{objective} classification ({outputs}), {best['pretraining']} in the study. Of the study's backbones the one that "
+        "helped most on validation events.",
         "",
         "```python",
         "import mlflow",
@@ -81,6 +81,8 @@ def card(
         "",
         *samples,
         *_trained_on(made),
+        *(["", f"It started from the backbone `{start}` of another pretraining, whose events and hours are not in these."]
+          if start else []),
         "",
         "## What it is worth",
         "",

@@ -85,7 +85,8 @@ def winner(
             f"are in {weights}, for training.checkpoint.read_model"
         )
     tags = {
-        "study": study, "objective": best["pretraining"], "backbone": best["backbone"], "record": best["record"],
+        "study": study, "objective": made["identity"]["objective"], "pretraining": best["pretraining"],
+        "backbone": best["backbone"], "record": best["record"],
         "dataset": made["dataset"], "git_commit": made["git_commit"],
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),

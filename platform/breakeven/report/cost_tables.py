@@ -148,9 +148,9 @@ def convergence_tables(results: Results) -> list[Table]:
     ]
 
 
-def cost_tables(results: Results) -> list[Table]:
-    """Where the device time went, and what was expected."""
-    several, facts = results.cost["unit"].nunique() > 1, results.facts
+def hours_tables(results: Results) -> list[Table]:
+    """Where the device time went."""
+    several = results.cost["unit"].nunique() > 1
     return [
         Table(
             "cost",
@@ -177,6 +177,13 @@ def cost_tables(results: Results) -> list[Table]:
             ),
             meanings=hours.COST_COLUMNS,
         ),
+    ]
+
+
+def account_tables(results: Results) -> list[Table]:
+    """What was reserved and what was expected, of the whole study."""
+    facts = results.facts
+    return [
         Table(
             "accounts",
             "Where the reserved time went",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.metric import MERIT, Metric, shown
 from breakeven.report import wording
@@ -19,7 +20,7 @@ def provenance_tables(results: Results) -> list[Table]:
     missing = results.facts.get("missing") or {}
     return [
         _samples(results),
-        _pretrainings(results.frame, results.merit),
+        _pretrainings(ledger_frame.by_backbone(results.frame), results.merit),
         Table(
             "failed",
             "Failed",

@@ -57,7 +57,7 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "similarity": networks.tables(results, similarity_parts.similarity_tables),
         "break_even": networks.tables(results, cost_tables.break_even_tables),
         "convergence": networks.tables(results, cost_tables.convergence_tables),
-        "cost": cost_tables.cost_tables(results),
+        "cost": [*networks.tables(results, cost_tables.hours_tables), *cost_tables.account_tables(results)],
         "provenance": provenance_tables(results),
     }
 
@@ -77,5 +77,6 @@ def plots_of(results: Results) -> list[Plot]:
         time_plots.convergence_plot,
         time_plots.events_curves_plot,
         time_plots.hours_curves_plot,
+        time_plots.cost_plot,
     )
-    return [*(networks.plots(results, make) for make in of_networks), time_plots.cost_plot(results)]
+    return [networks.plots(results, make) for make in of_networks]

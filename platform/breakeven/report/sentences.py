@@ -59,8 +59,8 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "Events are split by hard event: 60 % train, 15 % validation, 25 % test. No backbone and no trial has seen a test "
         "event before it was evaluated. As in the paper, backbones have seen training events of the same processes.",
         *(
-            f"Pretraining: {name}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate {pre['learning_rate']:g} x "
-            f"{pre['decay']}^epoch{', from the backbone of ' + pre['start'] if pre.get('start') else ''}."
+            f"Pretraining: {_learns(name, pre)}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
+            f"{pre['learning_rate']:g} x {pre['decay']}^epoch{', from the backbone of ' + pre['start'] if pre.get('start') else ''}."
             for name, pre in pretrainings.items()
         ),
         f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
@@ -83,6 +83,14 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "Intervals are at 90 %. A mean over one seed has no uncertainty, and is marked n=1. Hours of processors and of GPUs "
         "are never added up.",
     ]
+
+
+def _learns(name: str, pretraining: Mapping[str, Any]) -> str:
+    """A pretraining by name with its objective and, where they are not all of the catalogue, its processes."""
+    objectives = ", ".join(pretraining["objectives"])
+    learns = name if name == (objectives or "none") else f"{name} ({objectives})"
+    processes = ", ".join(pretraining["processes"])
+    return f"{learns} on {processes}" if processes else learns
 
 
 def summary_lines(results: Results) -> list[str]:

@@ -15,6 +15,9 @@ from breakeven.physics import processes
 from breakeven.stages.driver import Driver
 from breakeven.study import plan
 from breakeven.study.identity import pretraining_identity
+from breakeven.study.spec import InvalidStudy
+from breakeven.terminal import console
+from breakeven.training.checkpoint import content_hash
 from breakeven.work.job import PretrainingJob
 from breakeven.work.versions import result_versions, trees_versions
 
@@ -35,7 +38,7 @@ class Inputs:
 def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) -> Inputs:
     """The backbone of each network and pretraining, trained where it is missing.
 
-    Raises PretrainingFailed and OverBudget.
+    Raises PretrainingFailed and OverBudget, and InvalidStudy where two of them give the same weights.
     """
     study = driver.study
     records = [dataset.hash for dataset in datasets.values()]
@@ -58,7 +61,14 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 ledger=driver.places.ledger,
                 backbone=driver.places.backbones / fingerprint(identity),
             )
-            hashes[job.name], folders[job.name] = _backbone(driver, job, network_name, name), job.backbone
+            weights = _backbone(driver, job, network_name, name)
+            if weights in hashes.values():
+                twin = next(other for other, known in hashes.items() if known == weights)
+                raise InvalidStudy(
+                    f"pretrainings: {twin!r} and {job.name!r} have come out with the same weights, so that no trial tells them "
+                    f"apart (do their processes have fewer events than both ask for?); leave one of them out"
+                )
+            hashes[job.name], folders[job.name] = weights, job.backbone
             records.append(job.hash)
     versions["trees"] = trees_versions()
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
@@ -76,9 +86,13 @@ def _backbone(driver: Driver, job: PretrainingJob, network: str, pretraining: st
         with driver.observers.watch(replace(work, done=job.settings.epochs)):
             pass
     driver.observers.recorded([job.hash])
-    done = driver.ledger.get(job.hash)
-    assert done is not None
-    return str(done["backbone"])
+    done, weights = driver.ledger.get(job.hash), content_hash(job.backbone)
+    if done is None or done["backbone"] != weights:
+        console.print(
+            f"[yellow]warning[/] {job.name} pretraining: the weights in {job.backbone} are not those that the ledger "
+            "knows (they were lost and trained again): trials on the old ones are not taken for trials on these"
+        )
+    return weights
 
 
 def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from breakeven.study.spec import (
+    Baseline,
     Finetuning,
     Generation,
     InvalidStudy,
     Network,
     Precision,
     Pretraining,
+    PretrainingObjective,
     Search,
+    Strategy,
     Study,
     check_part_name,
     nearest,
@@ -32,6 +35,14 @@ _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers"),
     Finetuning: ("steps", "represented_events", "trial_seconds"),
     Search: ("trials",),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
+    "objectives": get_args(PretrainingObjective),
+    "strategies": get_args(Strategy),
+    "baselines": get_args(Baseline),
+    "engine": ("native", "dgl"),
+    "initialisation": ("he", "torch"),
 }
 _NO_REPEATS: dict[type, tuple[str, ...]] = {
     Pretraining: ("objectives", "processes"),
@@ -76,8 +87,13 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             if not math.isfinite(value) or value < 0:
                 name = f"{at}.{field_name.replace('_', '-')}"
                 raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
-        if isinstance(part, Pretraining | Finetuning) and part.precision not in get_args(Precision):
-            raise InvalidStudy(f"{at}.precision is {part.precision!r}: choose {', '.join(get_args(Precision))}")
+        for field_name, choices in _CHOICES.items():
+            given = getattr(part, field_name, ())
+            for one in (given,) if isinstance(given, str) else given:
+                if one not in choices:
+                    raise InvalidStudy(f"{at}.{field_name} is {one!r}: choose {', '.join(choices)}")
+        if isinstance(part, Network):
+            _check_kind(at, part)
         for field_name in _NO_REPEATS.get(type(part), ()):
             if len(set(values := getattr(part, field_name))) < len(values):
                 raise InvalidStudy(f"{at}.{field_name} is {values}: name each only once")
@@ -99,6 +115,20 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
 
 
+def _check_kind(at: str, network: Network) -> None:
+    """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
+    if network.kind == Network().kind:
+        if network.options:
+            raise InvalidStudy(
+                f"{at}.options is {network.options}: {network.kind} has none; they are those of a plug-in's"
+            )
+    elif network != (own := Network(kind=network.kind, options=network.options)):
+        name = next(name for name in vars(own) if getattr(own, name) != getattr(network, name))
+        raise InvalidStudy(
+            f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"
+        )
+
+
 def _networks(study: Study) -> dict[str, Network]:
     """The networks by the field that they stand in. Raises InvalidStudy where their names will not do."""
     _check_named("network", study.network, Network(), study.networks)
@@ -116,6 +146,11 @@ def _pretrainings(study: Study) -> dict[str, Pretraining]:
             "from; give them names in `pretrainings`"
         )
     for name, settings in study.pretrainings.items():
+        if name in get_args(PretrainingObjective) and settings.objectives != (name,):
+            raise InvalidStudy(
+                f"pretrainings: {name!r} learns {', '.join(settings.objectives)}, and would stand beside the paper's {name} "
+                "figures; choose another name"
+            )
         if name == "none":
             raise InvalidStudy("pretrainings: 'none' stands for training from scratch; choose another name")
         if len(settings.objectives) != 1:

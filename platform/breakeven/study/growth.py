@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from breakeven.study.spec import Network, Pretraining, Study, task, tuples
+from breakeven.study.spec import Network, Pretraining, Study, study_from_json, task, tuples
 
 _MORE_OF = frozenset(
     {"finetuning.tasks", "finetuning.strategies", "finetuning.baselines", "finetuning.sizes", "pretraining.objectives"}
@@ -38,11 +38,11 @@ class Change:
 
 def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
     """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks is None there."""
-    old, new = _flat(before), _flat(asdict(study))
+    old, new = _flat(_as_now(before)), _flat(asdict(study))
     differences = []
     for name in dict.fromkeys([*new, *old]):
         was, now = (_plain(name, values.get(name)) for values in (old, new))
-        if was != now and name in old and name in new:  # a field that only one version knows has its default
+        if was != now and name in new:  # a field that is gone says nothing any more
             differences.append(Change(name, was, now, _grows(name, was, now)))
     return differences
 
@@ -55,6 +55,17 @@ def _grows(name: str, was: Any, now: Any) -> bool:
     if name in _HIGHER:
         return bool(was <= now)
     return name in RUNNING
+
+
+def _as_now(before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A specification with the fields that came later, at the values that they had before they were there."""
+    try:
+        return asdict(study_from_json(dict(before)))
+    except (TypeError, KeyError, AttributeError):  # of another version
+        return {
+            name: {**part, **before.get(name, {})} if isinstance(part, Mapping) else before.get(name, part)
+            for name, part in asdict(Study()).items()
+        }
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,5 +84,5 @@ def _plain(name: str, value: Any) -> Any:
     if name == "finetuning.tasks" and value is not None:
         return list(dict.fromkeys(task(one).name for one in value))
     if name in _NAMED and value is not None:  # by a version with fewer fields: those have their defaults
-        return {one: asdict(_NAMED[name](**tuples(fields))) for one, fields in value.items()}
+        return {one: {**asdict(_NAMED[name](**tuples(fields))), "workers": 0} for one, fields in value.items()}
     return list(value) if isinstance(value, tuple) else value

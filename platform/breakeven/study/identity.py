@@ -125,7 +125,9 @@ def said(part: Network | Pretraining | Finetuning | Search) -> dict[str, Any]:
     later = {
         name: getattr(part, name) for name, silent in SILENT.get(kind, {}).items() if getattr(part, name) != silent
     }
-    return {name: getattr(part, name) for name in DECIDING[kind]} | later
+    fields = {name: getattr(part, name) for name in DECIDING[kind]} | later
+    # A whole number where a fraction is meant is the same number.
+    return {name: float(value) if isinstance(getattr(kind(), name), float) else value for name, value in fields.items()}
 
 
 def _versions(versions: Mapping[str, str], labelled: bool) -> dict[str, str]:

@@ -82,9 +82,10 @@ def of_record(row: pd.Series, study: str) -> Content:
 
 
 def digest_of(row: pd.Series) -> str:
-    """Which try of a record a row is, and what it lost before: all that can change of a record."""
+    """Which try of a record a row is, what it lost before, and what the study calls it: all that can change of a record."""
+    names = [text(row[name]) for name in ("cell", "task", "network", "pretraining") if present(row[name])]
     seconds = [round(float(row[name]), 3) for name in ("device_seconds", "wasted_seconds")]
-    return fingerprint([LAYOUT, row["outcome"], row["started"], row["ended"], *seconds])
+    return fingerprint([LAYOUT, row["outcome"], row["started"], row["ended"], *seconds, *names])
 
 
 def of_cell(rows: pd.DataFrame, figures: Mapping[str, float], study: str) -> Content:

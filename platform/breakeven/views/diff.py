@@ -18,6 +18,7 @@ from rich.text import Text
 
 from breakeven import atomic
 from breakeven.analysis import comparison
+from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.comparison import CORRECTION, Difference
 from breakeven.analysis.statistics import Estimate
 from breakeven.duration import format_hours
@@ -25,7 +26,6 @@ from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import PRETRAINING
 from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.study.naming import Names
-from breakeven.study.plan import backbone_name
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import page_width, show
 
@@ -101,9 +101,7 @@ def as_json(both: Comparison) -> dict[str, Any]:
 
 def _frame(ledger: Ledger, study: StudyFolder) -> pd.DataFrame:
     """The study's rows; a pretraining of one of several networks is called as its backbone is."""
-    frame = ledger.frame(study.members, _names(study))
-    names = zip(frame["network"].fillna(""), frame["pretraining"], strict=True)
-    return frame.assign(pretraining=[name and backbone_name(network, name) for network, name in names])
+    return ledger_frame.by_backbone(ledger.frame(study.members, _names(study)))
 
 
 def _names(folder: StudyFolder) -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
@@ -115,7 +113,8 @@ def _names(folder: StudyFolder) -> Callable[[Mapping[str, Any]], Mapping[str, st
 
 
 def _records(ledger: Ledger, study: StudyFolder) -> Iterator[dict[str, Any]]:
-    return (record for name in study.members if (record := ledger.get(name)) is not None)
+    names = _names(study)
+    return ({**record, **names(record)} for name in study.members if (record := ledger.get(name)) is not None)
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

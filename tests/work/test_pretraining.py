@@ -1,0 +1,49 @@
+"""One rank of a pretraining, on real events and without Ray."""
+
+import torch
+
+from breakeven.ledger.ledger import Ledger
+from breakeven.models import build
+from breakeven.study.spec import Network, Pretraining
+from breakeven.training.checkpoint import read_weights, write_model
+from breakeven.training.workers import ALONE
+from breakeven.work.job import PretrainingJob
+from breakeven.work.pretraining import train_share
+
+
+def trained(datasets, folder, start, rate):
+    """Weights of a pretraining of one epoch at this rate."""
+    folder.mkdir()
+    job = PretrainingJob(
+        name="adapted",
+        identity={"start": str(start)},
+        network=Network(),
+        settings=Pretraining(
+            ("multiclass",), epochs=1, batch_size=32, validation_events=10, learning_rate=rate, seed=5
+        ),
+        datasets=tuple(datasets.values()),
+        start=start,
+        ledger=folder / "ledger",
+        backbone=folder / "backbone",
+    )
+    (folder / "ledger").mkdir()
+    Ledger(folder / "ledger").refresh()
+    train_share(job, ALONE, "cpu", None, lambda epoch, checkpoint: None, folder / "progress.json")
+    return read_weights(job.backbone)
+
+
+def test_it_starts_from_the_weights_of_another_with_a_head_of_its_own(datasets, tmp_path):
+    start = tmp_path / "start"
+    write_model(start, build(2, seed=77), {})
+    before, after = read_weights(start), trained(datasets, tmp_path / "adapted", start, 1e-9)
+    kept = {
+        name
+        for name in before
+        if before[name].is_floating_point() and torch.allclose(before[name], after[name], atol=1e-6)
+    }
+    assert {name for name in before if before[name].is_floating_point()} - kept == {"head.weight", "head.bias"}
+    scratch = trained(datasets, tmp_path / "scratch", None, 1e-9)
+    assert any(not torch.allclose(scratch[name], after[name], atol=1e-3) for name in kept)
+    moved = trained(datasets, tmp_path / "moved", start, 1e-2)  # every layer learns
+    weights = [name for name in kept if name.endswith("weight") and before[name].dim() == 2]
+    assert weights and all(not torch.allclose(before[name], moved[name], atol=1e-6) for name in weights)
