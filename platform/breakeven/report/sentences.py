@@ -60,7 +60,8 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "event before it was evaluated. As in the paper, backbones have seen training events of the same processes.",
         *(
             f"Pretraining: {_learns(name, pre)}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
-            f"{pre['learning_rate']:g} x {pre['decay']}^epoch{', from the backbone of ' + pre['start'] if pre.get('start') else ''}."
+            f"{pre['learning_rate']:g} x {pre['decay']}^epoch"
+            + (f", from the backbone of {pre['start']}." if pre.get("start") else ".")
             for name, pre in pretrainings.items()
         ),
         f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
