@@ -65,15 +65,39 @@ class EventNetwork(Backbone):
 
     @abstractmethod
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The global feature after the last block [n_events, hidden]; arguments as in `forward`."""
+        """The global feature after the last block.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The decoder's output, which the head sees [n_events, hidden]; arguments as in `forward`."""
+        """The decoder's output, which the head sees.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden].
+        """
         represented: Tensor = self.decoder(self.pool(nodes, offsets))
         return represented
 
     def layers(self, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
-        """What each layer says of each event [n_events, hidden], "encoder", "block 1" ..., "decoder"; as in `forward`."""
+        """What each layer says of each event; one form for both engines.
+
+        Args:
+            nodes: as in `forward`.
+            offsets: as in `forward`.
+
+        Returns:
+            [n_events, hidden] by name, first layer to last: "encoder", "block 1" ..., "decoder".
+        """
         nodes, graph = nodes.to(self.scaling.node_mean.dtype), fully_connected(offsets)
         layers: dict[str, Tensor] = {}
         pairs = edge_features(nodes, graph.receiver, graph.sender)
@@ -146,7 +170,7 @@ def _apply_block(block: Block, graph: Graph, x: Tensor, y: Tensor, z: Tensor) ->
     # index_select and not indexing: its backward is an index_add, five times as fast on CPU.
     terms = receiver_term.index_select(0, graph.receiver).add_(sender_term.index_select(0, graph.sender))
     y = block.edges.after_first_layer(torch.addmm(terms, y, from_edge.t()))
-    messages = sum_over(y, graph.receiver, len(x))
+    messages = sum_over(y, graph.receiver, x.shape[0])  # not len(x), which an ONNX export would take for a constant
 
     from_node, from_messages, from_global = _columns(block.nodes, 3)
     of_event = functional.linear(z, from_global, block.nodes.first.bias)

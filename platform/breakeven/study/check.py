@@ -182,7 +182,15 @@ def _check_named(single: str, one: Any, default: Any, several: Mapping[str, Any]
 
 
 def check_distinct(field_name: str, values: Mapping[str, Any]) -> None:
-    """Raise InvalidStudy where two names stand for the same."""
+    """Refuse two names that stand for the same.
+
+    Args:
+        field_name: of the specification, for the message.
+        values: what stands under each name.
+
+    Raises:
+        InvalidStudy: names both.
+    """
     for name, value in values.items():
         if (first := next(other for other, known in values.items() if known == value)) != name:
             raise InvalidStudy(f"{field_name}: {first!r} and {name!r} are the same: name it only once")
