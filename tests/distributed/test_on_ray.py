@@ -97,7 +97,7 @@ def test_a_killed_trainer_loses_at_most_an_epoch(resources, datasets, tmp_path):
     def kill_once(epoch):
         if not killed and epoch["epoch"] >= 1:
             workers = [
-                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
+                p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())
             ]
             if workers:
                 killed.append(workers[0].pid)

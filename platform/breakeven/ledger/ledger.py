@@ -226,8 +226,9 @@ class Ledger:
     ) -> pd.DataFrame:
         """One row per record, with the columns of every level and metric.
 
-        records: hashes of those that are wanted, in order; None: all.  names: what a study calls the parts of a record, see
-        study/naming.py.
+        Args:
+            records: hashes of those that are wanted, in order; None: all.
+            names: what a study calls the parts of a record, see study/naming.py.
         """
         chosen = self._records if records is None else [name for name in records if name in self._records]
         measured = metric.columns()
