@@ -224,11 +224,14 @@ class Ledger:
         records: Iterable[str] | None = None,
         names: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda record: {},
     ) -> pd.DataFrame:
-        """One row per record, with the columns of every level and metric.
+        """The records as a table.
 
         Args:
             records: hashes of those that are wanted, in order; None: all.
             names: what a study calls the parts of a record, see study/naming.py.
+
+        Returns:
+            One row per record, with the columns of every level and metric.
         """
         chosen = self._records if records is None else [name for name in records if name in self._records]
         measured = metric.columns()
