@@ -59,7 +59,8 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         optuna_storage: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
         """Database for Optuna's proposals, as sqlite:///ratios.db; empty: a journal in the study's folder."""
         plugin: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = ()
-        """Python files of your own that bring sources of events and networks; every node must find them there."""
+        """Python files of your own that bring sources of events, networks and tasks, see breakeven/plugins.py; every node must
+        find them there."""
         runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = field(default_factory=default_runs_dir)
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 

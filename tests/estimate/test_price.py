@@ -88,7 +88,8 @@ def test_each_process_has_its_own_speed_and_interactions_theirs():
                    None)  # fmt: skip
     assert known.processes == {"WH": 100.0, "ttH": 10.0} and known.generated.uncertainty > 0.5
     real = replace(STUDY, generation=Generation(multiparton_interactions=True))
-    assert speeds(real, [{**made, "process": "WH", "device_seconds": 1.0}], None) == ELSEWHERE
+    unknown = speeds(real, [{**made, "process": "WH", "device_seconds": 1.0}], None)
+    assert not unknown.trusted and not unknown.processes and unknown.trained == ELSEWHERE.trained
 
 
 def test_afterwards_it_says_by_how_much_it_was_wrong():
@@ -107,3 +108,9 @@ def test_afterwards_it_says_by_how_much_it_was_wrong():
 
 def test_ranges_add_at_their_ends():
     assert Range(2.0, 1.0, 4.0) + Range(1.0, 0.5, 2.0) * 2 == Range(4.0, 2.0, 8.0)
+
+
+def test_an_unknown_machine_takes_longer_with_multiparton_interactions():
+    quick, slow = Study(), Study(generation=Generation(multiparton_interactions=True))
+    assert speeds(slow, [], None).generated.value == pytest.approx(speeds(quick, [], None).generated.value / 4)
+    assert "multiparton interactions on" in speeds(slow, [], None).origin

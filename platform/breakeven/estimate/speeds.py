@@ -7,7 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -67,6 +67,10 @@ ELSEWHERE = Speeds(
 """Speeds of the laptop preset at commit bc7c5da, for a machine of which nothing is known."""
 
 
+WITH_MULTIPARTON = 4.0
+"""How much longer an event takes with multiparton interactions."""
+
+
 def key(study: Study) -> str:
     """Hash of what decides a speed besides the machine: network, batch size, multiparton interactions."""
     return fingerprint([said(study.network), study.finetuning.batch_size, study.generation.multiparton_interactions])
@@ -94,7 +98,13 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
                  and r["identity"]["network"] == said(study.network)]  # fmt: skip
     backbones = _of_last_kernel(backbones)
-    base, origins = ELSEWHERE, []
+    elsewhere = ELSEWHERE
+    if study.generation.multiparton_interactions:
+        slower = Speed(ELSEWHERE.generated.value / WITH_MULTIPARTON, ELSEWHERE_NOISE)
+        elsewhere = replace(
+            ELSEWHERE, generated=slower, origin=ELSEWHERE.origin.replace("interactions off", "interactions on")
+        )
+    base, origins = elsewhere, []
     if calibration:
         base = Speeds(
             trained=Speed(calibration["trained"], CALIBRATION_NOISE),
@@ -117,7 +127,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
         base = Speeds(base.trained, base.pretrained, _speed(list(processes.values())), base.origin, base.trusted)
         origins.insert(0, f"{len(processes)} processes generated on this machine")
     if not origins:
-        return ELSEWHERE
+        return elsewhere
     return Speeds(base.trained, base.pretrained, base.generated, " and ".join(origins), base.trusted, processes,
                   _by_kind([*trials, *trees], study), _epochs(trials))  # fmt: skip
 

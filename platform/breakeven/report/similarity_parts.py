@@ -40,7 +40,7 @@ _WHAT = (
 def similarity_tables(results: Results) -> list[Table]:
     """Table 3, and every layer."""
     rows = results.similarity
-    about = (TASK, PRETRAINING, replace(STRATEGY, heading="network"), SIZE)
+    about = (TASK, PRETRAINING, replace(STRATEGY, heading="trained"), SIZE)
     figures = (
         Column("CKA with scratch", lambda row: wording.mean(row, "cka", digits=2), "cka"),
         interval(digits=2),

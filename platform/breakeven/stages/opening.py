@@ -8,7 +8,6 @@ import json
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
 from rich.markup import escape
 
@@ -44,9 +43,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     _set_other_study_aside(study, places)
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
     program, *arguments = sys.argv
-    atomic.write_text(
-        places.folder / "command.txt", shlex.join(["python", f"studies/{Path(program).name}", *arguments])
-    )
+    atomic.write_text(places.folder / "command.txt", shlex.join(["python", program, *arguments]))
     _keep_price(study, places, price)
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
