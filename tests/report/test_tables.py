@@ -131,7 +131,7 @@ def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:
     })  # fmt: skip
     results = Results(pair.frame(), FACTS, similarities=lambda: found)
     table_3, layers = similarity_parts.similarity_tables(results)
-    assert table_3.shown["network"].tolist() == ["from scratch", "finetuned"]
+    assert table_3.shown["trained"].tolist() == ["from scratch", "finetuned"]
     assert table_3.shown["published"].tolist() == ["0.87 ± 0.11", "0.79 ± 0.12"]
     assert table_3.shown["CKA with scratch"][0].endswith("(n=1)") and table_3.shown["with itself"][1] == ""
     assert layers.shown["layer"].tolist() == ["encoder", "decoder"] * 2
