@@ -71,7 +71,7 @@ def test_five_thousand_trials_take_a_minute_of_cpu_and_less_than_two_gigabytes(t
     found = json.loads(asked.stdout.splitlines()[-1])
     print(found)
     assert found["trials"] >= 4900
-    # A quiet machine takes 45 s; one whose cores are shared counts up to twice that for the same work.
+    # Measured 78 s at a load of 6 to 10 on two cores, where the same work counts nearly twice.
     assert found["cpu_seconds"] < 120 and found["rss_kib"] < 2 * 2**20 and found["bytes"] < 10e6
 
 
