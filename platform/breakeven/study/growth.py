@@ -37,7 +37,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
-    """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks is None there."""
+    """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks has its default."""
     old, new = _flat(_as_now(before)), _flat(asdict(study))
     differences = []
     for name in dict.fromkeys([*new, *old]):

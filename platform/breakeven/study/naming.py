@@ -36,7 +36,7 @@ class Names:
         network = "" if record.get("strategy") == "trees" else self._network(record)
         if record["level"] == "pretraining":
             name = self._pretraining(record, network)
-            self._backbones[record.get("backbone", "")] = name
+            self._backbones |= {record["backbone"]: name} if record.get("backbone") else {}
             return {"network": network, "pretraining": name}
         pretraining = record["pretraining"]
         if pretraining != "none":
