@@ -62,7 +62,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(Results(synthetic_frame(seeds=4, epochs=8, ratios=4), FACTS), tmp_path_factory.mktemp("report"))
 
 
-def test_five_thousand_trials_take_a_minute_of_cpu_and_less_than_two_gigabytes(tmp_path: Path) -> None:
+def test_five_thousand_trials_take_under_a_minute_of_cpu_and_two_gigabytes(tmp_path: Path) -> None:
     tests = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), *filter(None, sys.path)])}
     command = [sys.executable, "-c", textwrap.dedent(MEASURED), str(tmp_path / "report")]
@@ -71,8 +71,7 @@ def test_five_thousand_trials_take_a_minute_of_cpu_and_less_than_two_gigabytes(t
     found = json.loads(asked.stdout.splitlines()[-1])
     print(found)
     assert found["trials"] >= 4900
-    # Measured 78 s at a load of 6 to 10 on two cores, where the same work counts nearly twice.
-    assert found["cpu_seconds"] < 120 and found["rss_kib"] < 2 * 2**20 and found["bytes"] < 10e6
+    assert found["cpu_seconds"] < 60 and found["rss_kib"] < 2 * 2**20 and found["bytes"] < 10e6
 
 
 @pytest.mark.parametrize("width", [1400, 400])
