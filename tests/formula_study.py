@@ -62,7 +62,7 @@ def begin(runs: Path, study: Study = STUDY, data: dict[str, str] = DATA, **queue
     if not ledger.finished("backbone"):
         ledger.write([{**whole, "level": "pretraining", "record": "backbone", "pretraining": "multiclass", "workers": 1,
                        "backbone": "b", "device_seconds": 60.0}])  # fmt: skip
-    made_of = Ingredients(data, {"multiclass": "b"})
+    made_of = Ingredients(data, {"multiclass": ("b",)})
     made = filled(study, made_of, ledger, open_storage(None), **queue)
     remember(runs, made)
     return made

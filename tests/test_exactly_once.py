@@ -34,7 +34,7 @@ STUDY = Study(
     ),
     search=Search(trials=3, seeds=3),
 )
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": "b"})
+MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
 PACK = 4
 KILLS = 24
 

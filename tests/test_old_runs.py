@@ -44,7 +44,7 @@ def test_the_same_study_finds_all_that_it_has_done(old):
     said = pretraining_identity(study.pretraining, study.network,
                                 [made[name] for name in study.pretraining.processes], result_versions("event_graph"))  # fmt: skip
     assert fingerprint(said) == backbone["record"]
-    made_of = Ingredients(made, {"multiclass": backbone["backbone"]}, {"": result_versions("event_graph")})
+    made_of = Ingredients(made, {"multiclass": (backbone["backbone"],)}, {"": result_versions("event_graph")})
     queue = filled(study, made_of, ledger, open_storage(None))
     assert queue.finished and queue.total == len(queue.trials) == 24 and not queue.missing()
 

@@ -15,7 +15,7 @@ STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(100, 300), seeds=3),
     search=Search(trials=2),
 )
-MADE_OF = Ingredients({"WH": "WH", "ZH": "ZH"}, {"multiclass": "b"})
+MADE_OF = Ingredients({"WH": "WH", "ZH": "ZH"}, {"multiclass": ("b",)})
 
 
 def outcome(one, loss=0.5):
@@ -27,11 +27,10 @@ def test_it_names_all_that_waits_for_nothing_and_then_what_outcomes_lead_to() ->
     known = {}
     allocator = SearchThenConfirm(STUDY, MADE_OF, open_storage(None))
     first = allocator.next(None, known.get)
-    assert allocator.total == 2 * 2 * 3 + 2 * 2 and {one.phase for one in first if one.cell.strategy == "finetune"} == {
-        "search"
-    }
-    assert len(first) == 2 + 2 * 3 and set(allocator.ratios.values()) == {1.0}
-    search = next(one for one in first if one.phase == "search")
+    assert allocator.total == 2 * 2 * (3 + 2) and {one.phase for one in first} == {"search"}
+    assert {(one.cell.strategy, one.ratio) for one in first} == {("scratch", 1.0), ("finetune", 0.1)}
+    assert len(first) == 2 * 2 and allocator.ratios == {}
+    search = first[0]
     assert allocator.next(search, known.get) == []  # nothing has an outcome yet
     known[search.hash] = outcome(search)
     (second,) = allocator.next(search, known.get)

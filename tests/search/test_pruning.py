@@ -16,9 +16,9 @@ EPOCHS = 9
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(100,), seeds=2, epochs=EPOCHS, steps=0),
-    search=Search(trials=12, seeds=2),
+    search=Search(strategies=("finetune",), trials=12, seeds=2),
 )
-MADE_OF = Ingredients({"WH": "WH", "ZH": "ZH"}, {"multiclass": "b"})
+MADE_OF = Ingredients({"WH": "WH", "ZH": "ZH"}, {"multiclass": ("b",)})
 
 
 def test_the_limit_is_the_median_of_the_best_so_far_after_a_third_of_the_epochs():

@@ -12,7 +12,7 @@ from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, open_storage
 from breakeven.search import queue as search_module
-from breakeven.study.plan import Ingredients
+from breakeven.study.plan import Ingredients, space
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
 STUDY = Study(
@@ -20,7 +20,7 @@ STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 300), seeds=2),
     search=Search(trials=4, seeds=2),
 )
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": "b"})
+MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
 
 
 def outcome(trial, best=0.4):
@@ -64,22 +64,19 @@ def finish(queue, trial):
 def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
     queue = new_queue(tmp_path)
     trained = work(queue)
-    assert len(trained) == queue.total == queue.done == 4 * 2 + 4 * (2 + 4 * 2)
+    assert len(trained) == queue.total == queue.done == 2 * 4 * (2 + 4 * 2)
     assert len({trial.hash for trial in trained}) == len(trained)
     for cell, ratio in queue.allocator.ratios.items():
         tried = {t.ratio for t in trained if t.cell == cell and t.phase == "search"}
-        if cell.strategy == "finetune":
-            assert len(tried) == 4 and 0.1 in tried
-            assert ratio == min(tried, key=lambda r: abs(math.log(r / 0.4)))
-        else:
-            assert ratio == 1.0 and not tried
+        assert len(tried) == 4 and space(STUDY, cell).published in tried
+        assert ratio == min(tried, key=lambda r: abs(math.log(r / 0.4)))
         assert {t.ratio for t in trained if t.cell == cell and t.phase == "confirm"} == {ratio}
 
 
 def test_the_published_ratio_comes_first(tmp_path):
     queue = new_queue(tmp_path)
     first = next_trial(queue)
-    assert first.phase == "search" and first.ratio == 0.1 and first.cell.size == 300
+    assert first.phase == "search" and first.ratio == space(STUDY, first.cell).published and first.cell.size == 300
 
 
 def test_a_second_run_trains_nothing(tmp_path):

@@ -16,7 +16,7 @@ STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 1000), seeds=5, steps=0),
     search=Search(trials=2),
 )  # fmt: skip
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": "b"})
+MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
 
 
 def new_queue(folder, budget=None, study=STUDY):
@@ -64,7 +64,7 @@ def test_it_ends_within_the_budget_and_the_next_goes_on(tmp_path, part):
 
 
 def test_the_cells_are_as_even_as_the_budget_lets_them(tmp_path):
-    queue = new_queue(tmp_path, Budget(0.5 * whole(tmp_path)))
+    queue = new_queue(tmp_path, Budget(0.75 * whole(tmp_path)))
     work(queue)
     missing = queue.missing()
     done = {cell.name: 5 - missing.get(cell.name, 0) for cell in {one.cell for one in queue.trials.values()}}

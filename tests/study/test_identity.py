@@ -23,7 +23,7 @@ from breakeven.work.versions import result_versions
 
 FIRST = {"network": "1", "training": "1", "torch": "2"}
 DATA = {"WH": "1" * 16, "ZH": "2" * 16}
-MADE_OF = Ingredients(DATA, {"multiclass": "3" * 16, "multilabel": "4" * 16}, {"": FIRST})
+MADE_OF = Ingredients(DATA, {"multiclass": ("3" * 16,), "multilabel": ("4" * 16,)}, {"": FIRST})
 STUDY = Study()
 SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
 FINETUNE = Cell(task("WH_vs_ZH"), "multiclass", "finetune", 100)
@@ -82,7 +82,7 @@ def test_what_a_strategy_or_phase_does_not_use_is_not_in_its_identity():
     assert search_name(STUDY, FINETUNE, MADE_OF) == search_name(fewer_test_events, FINETUNE, MADE_OF)
     assert of(FINETUNE) != of(FINETUNE, study=fewer_test_events)
     assert of(FROZEN, ratio=0.1) == of(FROZEN, ratio=0.5) and of(FINETUNE, ratio=0.1) != of(FINETUNE, ratio=0.5)
-    assert of(SCRATCH, ratio=0.1) == of(SCRATCH, study=other_ratio, ratio=1.0)
+    assert of(SCRATCH, ratio=1.0) == of(SCRATCH, study=other_ratio, ratio=1.0) != of(SCRATCH, ratio=0.5)
     assert trial(STUDY, FROZEN, "confirm", 1, 0.5, MADE_OF).ratio == identity.IDLE_RATIOS["frozen"]
     validated = replace(STUDY.pretraining, validation_events=99)
     assert pretraining("multiclass", validated) != pretraining("multiclass")
@@ -149,19 +149,20 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
     decides = {*identity.DECIDING[part], *identity.SILENT.get(part, {})}
     named_otherwise = {
         Network: set(),
-        Pretraining: {"objectives", "processes", "validation_events", "start"},
+        Pretraining: {"objectives", "processes", "validation_events", "start", "seeds"},
         Finetuning: {
             "tasks",
             "strategies",
             "baselines",
             "sizes",
             "seeds",
+            "patience_steps",
             "epochs",
             "steps",
             "learning_rate",
             "head_rate",
         },
-        Search: {"trials", "seeds", "pruning"},
+        Search: {"strategies", "trials", "seeds", "pruning"},
     }[part]
     running = {name.partition(".")[2] for name in RUNNING if name.startswith(f"{part.__name__.lower()}.")}
     assert {field.name for field in fields(part)} == decides | named_otherwise | running

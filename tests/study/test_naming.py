@@ -53,9 +53,10 @@ def test_a_study_with_names_finds_what_one_without_has_trained(ran):
     ledger = Ledger(ran.places.ledger).refresh()
     made = {record["process"]: record["dataset"] for record in ledger.records() if record["level"] == "generation"}
     (backbone,) = (record for record in ledger.records() if record["level"] == "pretraining")
-    made_of = Ingredients(made, {backbone_name("narrow", "four"): backbone["backbone"]},
+    made_of = Ingredients(made, {backbone_name("narrow", "four"): (backbone["backbone"],)},
                           {"narrow": result_versions("event_graph")})  # fmt: skip
-    queue = filled(named(ran.study), made_of, ledger, open_storage(None))
+    asked = replace(named(ran.study), search=replace(ran.study.search, strategies=("finetune",)))
+    queue = filled(asked, made_of, ledger, open_storage(None))
     assert queue.finished and queue.total == 24 and not queue.missing()
     assert set(queue.chosen()) == {cell.name for cell in cells(named(ran.study))}
 

@@ -19,7 +19,7 @@ STUDY = Study(
 )
 MADE_OF = Ingredients(
     datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},
-    backbones={"multiclass": "backbone-1"},
+    backbones={"multiclass": ("backbone-1",)},
     versions={"": {"torch": "2"}},
 )
 CELL = Cell(task("WH_vs_ZH"), "multiclass", "finetune", 100)

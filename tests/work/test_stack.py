@@ -37,7 +37,7 @@ def job_for(datasets, backbone, tmp_path):
     def make(seed, strategy="scratch", phase="confirm", ratio=0.1, size=20, task="WH_vs_ZH", **settings):
         study = Study(finetuning=replace(SETTINGS, **settings))
         hashes = {name: dataset.hash for name, dataset in datasets.items()}
-        made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)})
+        made_of = Ingredients(hashes, {"multiclass": (content_hash(backbone),)})
         start = None if strategy == "scratch" else backbone
         cell = Cell(named_task(task), "multiclass" if start else "none", strategy, size)
         made = trial(study, cell, phase, seed, ratio, made_of)

@@ -41,7 +41,7 @@ SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 20)
 
 def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **more):
     hashes = {name: dataset.hash for name, dataset in datasets.items()}
-    made_of = Ingredients(hashes, {"multiclass": content_hash(backbone)} if backbone else {})
+    made_of = Ingredients(hashes, {"multiclass": (content_hash(backbone),)} if backbone else {})
     study = replace(STUDY, finetuning=replace(SETTINGS, **more))
     return TrialJob(
         trial=trial(study, cell, phase, seed=1, ratio=0.1, made_of=made_of), network=Network(),

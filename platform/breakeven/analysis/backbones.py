@@ -35,7 +35,8 @@ def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     cells = both.groupby(["pretraining", "task", "size"], as_index=False)[list(splits)].mean()
     shared = cells.groupby(["task", "size"])["pretraining"].transform("nunique") == cells["pretraining"].nunique()
     finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")]
-    backbones = finished.drop_duplicates("pretraining", keep="last").set_index("pretraining")[["record", "backbone"]]
+    best = finished.sort_values("validation_loss").drop_duplicates("pretraining")  # of several seeds, by validation too
+    backbones = best.set_index("pretraining")[["record", "backbone"]]
     rows = []
     for pretraining, of_backbone in cells[shared & cells["pretraining"].isin(backbones.index)].groupby("pretraining"):
         of_tasks = of_backbone.groupby("task")[list(splits)].mean()

@@ -27,8 +27,8 @@ from breakeven.metric import MERIT, Metric
 
 __all__ = ["optima"]
 
-PUBLISHED = 0.1
-"""arXiv 2412.10665, section III.4."""
+PUBLISHED = {"finetune": 0.1, "scratch": 1.0}
+"""arXiv 2412.10665, section III.4; from scratch the ratio is to the published rate."""
 BY_CELL = ("task", "pretraining", "size")
 _DRAWS = 2000
 
@@ -69,11 +69,11 @@ def optimum_columns(merit: Metric = MERIT) -> dict[str, str]:
     """The columns of `optima`."""
     return columns(f"""
         task pretraining size strategy
-        ratio: best backbone learning rate / head learning rate within the range tried
+        ratio: best backbone learning rate / head learning rate (from scratch: rate / published rate) within the range tried
         low high
         best_tried: ratio of the lowest mean validation loss
-        loss_excess loss_excess_low loss_excess_high: validation loss at ratio 0.1 minus that at the optimum
-        {merit.name}_lost: validation {merit.title} lost by ratio 0.1, by a quadratic likewise, {merit.points}
+        loss_excess loss_excess_low loss_excess_high: validation loss at the published ratio (0.1, from scratch 1) minus that at the optimum
+        {merit.name}_lost: validation {merit.title} lost by the published ratio, by a quadratic likewise, {merit.points}
         n_trials: finished search trials
         n_ratios: different ratios tried
         n_seeds: search seeds
@@ -110,7 +110,8 @@ def optima(
         }  # fmt: skip
         if n_ratios >= 3:
             response = fit_response(finished, merit)
-            x, best, tried = math.log10(PUBLISHED), response.best, response.tried
+            published = PUBLISHED.get(key["strategy"], math.nan)
+            x, best, tried = math.log10(published), response.best, response.tried
             excess, low, high = (float(values[0]) for values in _excess(response, np.array([x]), level, key))
             outside = not tried[0] - 1e-9 <= x <= tried[1] + 1e-9
             lost = merit.sign * merit.scale * float(response.merit @ [best - x, best**2 - x**2])
@@ -119,7 +120,7 @@ def optima(
             }  # fmt: skip
             row["note"] = ledger_frame.notes(
                 row["note"],
-                f"{PUBLISHED:g} was outside the range tried: its cost is extrapolated" if outside else "",
+                f"{published:g} was outside the range tried: its cost is extrapolated" if outside else "",
                 f"{n_stopped} stopped without a loss: far from the optimum the curve may be too flat"
                 if n_stopped
                 else "",

@@ -116,7 +116,9 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
 
 def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str, float]:
     wanted = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
-    made_of = plan.Ingredients({name: name for name in wanted}, {name: name for name in study.pretrainings_by_name()})
+    made_of = plan.Ingredients(
+        {name: name for name in wanted}, {name: (name,) for name in study.pretrainings_by_name()}
+    )
 
     def job_of(trial: plan.Trial) -> TrialJob:
         datasets = {

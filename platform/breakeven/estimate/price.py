@@ -89,7 +89,7 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
             trials[phase] += number
             hours[phase] += trial_hours(study, cell, phase, speeds) * number
     pretrainings = [
-        pretraining_hours(study, settings, pretraining_default, speeds, train_fraction)
+        pretraining_hours(study, settings, pretraining_default, speeds, train_fraction) * settings.seeds
         for settings in study.pretrainings_by_name().values()
     ]
     return Price(

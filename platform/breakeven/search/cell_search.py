@@ -11,7 +11,7 @@ import optuna
 
 from breakeven.search import pruning
 from breakeven.search.ratio import RatioSearch
-from breakeven.study.plan import Cell, Ingredients, Trial, search_name, search_seeds, trial
+from breakeven.study.plan import Cell, Ingredients, Trial, search_name, search_seeds, space, trial
 from breakeven.study.spec import Study
 
 
@@ -35,7 +35,9 @@ class CellSearch:
         cls, study: Study, cell: Cell, made_of: Ingredients, storage: optuna.storages.BaseStorage
     ) -> "CellSearch":
         """The search of `cell` as `storage` remembers it, or a new one."""
-        return cls(study, cell, made_of, RatioSearch.begin(storage, search_name(study, cell, made_of), study.search))
+        return cls(
+            study, cell, made_of, RatioSearch.begin(storage, search_name(study, cell, made_of), space(study, cell))
+        )
 
     def recall(self, outcomes: Callable[[str], Mapping[str, Any] | None]) -> list[Trial]:
         """The trials of all earlier proposals; those of a killed driver are still good."""

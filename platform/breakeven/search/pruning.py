@@ -10,7 +10,7 @@ from statistics import median
 MIN_CURVES = 2
 """Finished trials of other ratios, same cell and seed, without which nothing is pruned."""
 WARM_UP = 1 / 3
-"""Part of the epochs that every trial may do."""
+"""Part of the epochs that others needed which every trial may do."""
 
 
 def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
@@ -18,7 +18,7 @@ def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
 
     curves: validation losses by epoch of finished trials with other ratios, same cell, seed and subset.  epochs: limit.
     A trial is pruned where its best loss so far is above the median of theirs at that epoch (Golovin et al., Google
-    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs. Curves that
+    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs that half of them made. Curves that
     ended early at their plateau count with their best.
     """
     if len(curves) < MIN_CURVES:
@@ -30,5 +30,5 @@ def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
             lowest = min(lowest, curve[epoch]) if epoch < len(curve) else lowest
             so_far.append(lowest)
         best.append(so_far)
-    first = int(epochs * WARM_UP)
+    first = int(median(map(len, curves)) * WARM_UP)
     return tuple(float("inf") if epoch < first else median(one[epoch] for one in best) for epoch in range(epochs))

@@ -49,7 +49,7 @@ def open_study(study: Study, places: Places) -> Ledger:
         console.print(f"[yellow]warning[/] {escape(problem)}")
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
-        f"{len(study.pretrainings_by_name()) * len(study.networks_by_name())} pretraining(s), {price.cells} cells, "
+        f"{sum(one.seeds for one in study.pretrainings_by_name().values()) * len(study.networks_by_name())} pretraining(s), {price.cells} cells, "
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
     console.print(

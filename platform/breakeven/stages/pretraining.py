@@ -1,4 +1,4 @@
-"""Second stage: the backbones, one for each network and pretraining, trained where they are missing."""
+"""Second stage: the backbones, one for each network, pretraining and seed, trained where they are missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,46 +30,50 @@ class Inputs:
     """Events of each process."""
     ingredients: plan.Ingredients
     backbones: Mapping[str, Path]
-    """Folder of each backbone."""
+    """Folder of each backbone, by its checkpoint's hash."""
     records: tuple[str, ...]
     """Ledger records of generation and pretraining."""
 
 
 def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) -> Inputs:
-    """The backbone of each network and pretraining, trained where it is missing.
+    """The backbones of each network and pretraining, trained where they are missing.
 
     Raises PretrainingFailed and OverBudget, and InvalidStudy where two of them give the same weights.
     """
     study = driver.study
     records = [dataset.hash for dataset in datasets.values()]
-    hashes: dict[str, str] = {}
+    hashes: dict[str, tuple[str, ...]] = {}
     folders: dict[str, Path] = {}
+    twins: dict[str, str] = {}
     versions = {name: result_versions(network.kind) for name, network in study.networks_by_name().items()}
     for network_name, network in study.networks_by_name().items():
         for name, settings in study.pretrainings_by_name().items():
-            start = plan.backbone_name(network_name, settings.start) if settings.start else ""
+            backbone = plan.backbone_name(network_name, name)
             classes = [datasets[one] for one in plan.pretraining_processes(settings, processes.PRETRAINING)]
             content = [dataset.hash for dataset in classes]
-            identity = pretraining_identity(settings, network, content, versions[network_name], hashes.get(start, ""))
-            job = PretrainingJob(
-                name=plan.backbone_name(network_name, name),
-                identity=identity,
-                network=network,
-                settings=settings,
-                datasets=tuple(classes),
-                start=folders.get(start),
-                ledger=driver.places.ledger,
-                backbone=driver.places.backbones / fingerprint(identity),
-            )
-            weights = _backbone(driver, job, network_name, name)
-            if weights in hashes.values():
-                twin = next(other for other, known in hashes.items() if known == weights)
-                raise InvalidStudy(
-                    f"pretrainings: {twin!r} and {job.name!r} have come out with the same weights, so that no trial tells them "
-                    f"apart (do their processes have fewer events than both ask for?); leave one of them out"
+            starts = hashes[plan.backbone_name(network_name, settings.start)] if settings.start else ("",)
+            for place, of_seed in enumerate(settings.by_seed()):
+                start = starts[place % len(starts)]
+                identity = pretraining_identity(of_seed, network, content, versions[network_name], start)
+                job = PretrainingJob(
+                    name=backbone if settings.seeds == 1 else f"{backbone} (seed {of_seed.seed})",
+                    identity=identity,
+                    network=network,
+                    settings=of_seed,
+                    datasets=tuple(classes),
+                    start=folders.get(start),
+                    ledger=driver.places.ledger,
+                    backbone=driver.places.backbones / fingerprint(identity),
                 )
-            hashes[job.name], folders[job.name] = weights, job.backbone
-            records.append(job.hash)
+                weights = _backbone(driver, job, network_name, name)
+                if (twin := twins.setdefault(weights, job.name)) != job.name:
+                    raise InvalidStudy(
+                        f"pretrainings: {twin!r} and {job.name!r} have come out with the same weights, so that no trial tells "
+                        f"them apart (do their processes have fewer events than both ask for?); leave one of them out"
+                    )
+                hashes[backbone] = (*hashes.get(backbone, ()), weights)
+                folders[weights] = job.backbone
+                records.append(job.hash)
     versions["trees"] = trees_versions()
     ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
     return Inputs(datasets, ingredients, folders, tuple(records))

@@ -15,6 +15,7 @@ from breakeven.study.spec import (
     Pretraining,
     PretrainingObjective,
     Search,
+    SearchedStrategy,
     Strategy,
     Study,
     check_part_name,
@@ -26,27 +27,28 @@ __all__ = ["check", "check_distinct"]
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events"),
     Network: ("iterations", "hidden"),
-    Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events"),
+    Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "validation_events",
                  "test_events", "gpu_share"),
     Search: ("low", "published", "seeds"),
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
-    Pretraining: ("events_per_process", "workers"),
-    Finetuning: ("steps", "represented_events", "trial_seconds"),
+    Pretraining: ("events_per_process", "workers", "patience"),
+    Finetuning: ("steps", "patience_steps", "represented_events", "trial_seconds"),
     Search: ("trials",),
 }
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "precision": get_args(Precision),
-    "objectives": get_args(PretrainingObjective),
-    "strategies": get_args(Strategy),
-    "baselines": get_args(Baseline),
-    "engine": ("native", "dgl"),
-    "initialisation": ("he", "torch"),
-}
+_CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
+    Network: {"engine": ("native", "dgl"), "initialisation": ("he", "torch")},
+    Pretraining: {"precision": get_args(Precision), "objectives": get_args(PretrainingObjective)},
+    Finetuning: {
+        "precision": get_args(Precision), "strategies": get_args(Strategy), "baselines": get_args(Baseline),
+    },
+    Search: {"strategies": get_args(SearchedStrategy)},
+}  # fmt: skip
 _NO_REPEATS: dict[type, tuple[str, ...]] = {
     Pretraining: ("objectives", "processes"),
     Finetuning: ("tasks", "sizes", "strategies", "baselines"),
+    Search: ("strategies",),
 }
 
 
@@ -87,8 +89,8 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             if not math.isfinite(value) or value < 0:
                 name = f"{at}.{field_name.replace('_', '-')}"
                 raise InvalidStudy(f"{name} is {value}: it must be a number and not negative")
-        for field_name, choices in _CHOICES.items():
-            given = getattr(part, field_name, ())
+        for field_name, choices in _CHOICES.get(type(part), {}).items():
+            given = getattr(part, field_name)
             for one in (given,) if isinstance(given, str) else given:
                 if one not in choices:
                     raise InvalidStudy(f"{at}.{field_name} is {one!r}: choose {', '.join(choices)}")

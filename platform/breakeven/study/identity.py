@@ -22,7 +22,7 @@ DECIDING: dict[type, tuple[str, ...]] = {
 """Fields that an identity always says."""
 SILENT: dict[type, dict[str, Any]] = {
     Network: {"hidden": 64, "kind": "event_graph", "options": {}},
-    Pretraining: {"precision": "float32"},
+    Pretraining: {"precision": "float32", "patience": 0},
     Finetuning: {"precision": "float32"},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
@@ -45,13 +45,14 @@ def trial_identity(
     seed: int,
     ratio: float,
     epochs: int,
+    patience: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
 
-    epochs: most passes over the training events.  A search trial is one on validation events: test events are not said.
+    epochs: most passes over the training events.  patience: those without a better validation loss.  A search trial is one on validation events: test events are not said.
     """
-    training = said(settings)
+    training = said(settings) | {"patience": patience}
     if phase == "search":
         training["test_events"] = _UNSEEN_TEST_EVENTS
     return {
@@ -63,7 +64,7 @@ def trial_identity(
         "strategy": strategy,
         "size": size,
         "seed": seed,
-        "rate": settings.learning_rate if strategy == "scratch" else settings.head_rate,
+        "rate": settings.learning_rate * ratio if strategy == "scratch" else settings.head_rate,
         "ratio": IDLE_RATIOS.get(strategy, float(ratio)),
         "epochs": epochs,
         "network": said(network),

@@ -54,7 +54,9 @@ class Names:
         identity = record.get("identity") or {}
         given = identity.get("datasets", [])
         learnt = tuple(self._processes.get(dataset, "") for dataset in given)
-        for name, settings in self._pretrainings.items():
+        for name, settings in (
+            (name, one) for name, several in self._pretrainings.items() for one in several.by_seed()
+        ):
             start = identity.get("start", "")
             if learnt != pretraining_processes(settings, self._default):
                 continue

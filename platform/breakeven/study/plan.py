@@ -5,13 +5,13 @@ Pure functions of the specification: needs neither Ray nor a GPU nor events. It 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study import identity
-from breakeven.study.spec import SEARCH_SEED, Finetuning, Pretraining, Study, Task
+from breakeven.study.spec import SEARCH_SEED, Finetuning, Pretraining, Search, Study, Task
 
 Phase = Literal["search", "confirm"]
 TREES_EPOCHS = 200
@@ -59,10 +59,17 @@ class Ingredients:
 
     datasets: Mapping[str, str]
     """Dataset hash of each process."""
-    backbones: Mapping[str, str]
-    """Checkpoint hash of each backbone."""
+    backbones: Mapping[str, tuple[str, ...]]
+    """Checkpoint hashes of each backbone, one for each of its seeds."""
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
+
+    def backbone(self, cell: Cell, seed: int) -> str:
+        """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
+        if not cell.backbone:
+            return ""
+        taken = self.backbones[cell.backbone]
+        return taken[(seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % len(taken)]
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Trial:
     phase: Phase
     seed: int
     ratio: float
+    """Of the backbone's learning rate to the head's; from scratch, of all layers' to the published one."""
     identity: dict[str, Any] = field(repr=False)
     """All that defines its result."""
 
@@ -114,8 +122,16 @@ def cells(study: Study) -> tuple[Cell, ...]:
 
 
 def searched(study: Study, cell: Cell) -> bool:
-    """Whether the learning-rate ratio of `cell` is searched: it only exists where a backbone is finetuned."""
-    return cell.strategy == "finetune" and study.search.trials > 0
+    """Whether the learning rate of `cell` is searched."""
+    return cell.strategy in study.search.strategies and study.search.trials > 0
+
+
+def space(study: Study, cell: Cell) -> Search:
+    """What is searched in a cell: from scratch, as far up and down from the published rate as with a backbone."""
+    asked = study.search
+    if cell.strategy != "scratch":
+        return asked
+    return replace(asked, published=1.0, low=asked.low / asked.published, high=asked.high / asked.published)
 
 
 def trials_of(study: Study, cell: Cell) -> dict[Phase, int]:
@@ -136,8 +152,17 @@ def search_seeds(study: Study) -> range:
 
 def epochs(finetuning: Finetuning, size: int) -> int:
     """Epoch limit at `size` events a class: small samples make more passes, up to `finetuning.steps` steps."""
-    steps_each = math.ceil(2 * size / finetuning.batch_size)
-    return max(finetuning.epochs, math.ceil(finetuning.steps / steps_each))
+    return max(finetuning.epochs, math.ceil(finetuning.steps / _steps_each(finetuning, size)))
+
+
+def patience(finetuning: Finetuning, size: int) -> int:
+    """Epochs without a better validation loss that a training at `size` events a class may make."""
+    return max(finetuning.patience, math.ceil(finetuning.patience_steps / _steps_each(finetuning, size)))
+
+
+def _steps_each(finetuning: Finetuning, size: int) -> int:
+    """Gradient steps of an epoch."""
+    return math.ceil(2 * size / finetuning.batch_size)
 
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
@@ -153,22 +178,23 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
         study.finetuning,
         study.networks_by_name()[cell.network],
         data=data,
-        backbone=made_of.backbones[cell.backbone] if cell.backbone else "",
+        backbone=made_of.backbone(cell, seed),
         strategy=cell.strategy,
         size=cell.size,
         phase=phase,
         seed=seed,
         ratio=ratio,
         epochs=epochs(study.finetuning, cell.size),
+        patience=patience(study.finetuning, cell.size),
         versions=made_of.versions.get(cell.network, {}),
     )
-    return Trial(cell, phase, seed, said["ratio"], said)
+    return Trial(cell, phase, seed, ratio if cell.strategy == "scratch" else said["ratio"], said)
 
 
 def search_name(study: Study, cell: Cell, made_of: Ingredients) -> str:
     """Hash of all that defines the search in a cell."""
     first = trial(study, cell, "search", search_seeds(study)[0], 1.0, made_of)
-    return fingerprint(identity.search_identity(first.identity, study.search))
+    return fingerprint(identity.search_identity(first.identity, space(study, cell)))
 
 
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:

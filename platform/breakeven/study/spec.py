@@ -29,6 +29,7 @@ from breakeven.names import InvalidName, check_name
 PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees"]
+SearchedStrategy = Literal["scratch", "finetune"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -162,7 +163,9 @@ class Pretraining:
     events_per_process: int = 0
     """Most training events of each process; 0: all in the training split."""
     epochs: int = 15
-    """Passes over the training events."""
+    """Most passes over the training events."""
+    patience: int = 0
+    """Epochs without a better validation loss after which it has reached its plateau and stops; 0: all `epochs`."""
     batch_size: int = 64
     """Global batch over all workers."""
     learning_rate: float = 3e-4
@@ -171,6 +174,8 @@ class Pretraining:
     """Factor on the rate after each epoch."""
     seed: int = 1
     """Initialisation and order of events."""
+    seeds: int = 1
+    """Backbones of each objective, with `seed` and those that follow; the trials of a cell take them in turns."""
     validation_events: int = 250
     """Most validation events of each process."""
     precision: Precision = "float32"
@@ -184,6 +189,10 @@ class Pretraining:
     def objective(self) -> PretrainingObjective:
         """What is learnt, of a pretraining that `Study.pretrainings_by_name` gives."""
         return self.objectives[0]
+
+    def by_seed(self) -> "tuple[Pretraining, ...]":
+        """One of one seed for each of its seeds."""
+        return tuple(replace(self, seed=self.seed + k, seeds=1) for k in range(self.seeds))
 
 
 @dataclass(frozen=True)
@@ -216,6 +225,8 @@ class Finetuning:
     """Of the matrix products in training; evaluation is always in float32."""
     patience: int = 5
     """Epochs without a better validation loss after which training has reached its plateau and stops."""
+    patience_steps: int = 0
+    """And at least so many gradient steps, as an epoch of a small sample is a few steps; 0: epochs alone count."""
     validation_events: int = 250
     """Most validation events of each class."""
     test_events: int = 2_000_000
@@ -239,8 +250,14 @@ class Finetuning:
 
 @dataclass(frozen=True)
 class Search:
-    """The search for the learning-rate ratio (backbone rate / head rate) of each finetuning cell."""
+    """The search for the learning rate of each cell, with the same effort for a backbone and from scratch.
 
+    What is searched is a ratio: finetuning, of the backbone's rate to the head's; from scratch, of the rate of all layers to
+    `finetuning.learning-rate`, in a range as wide about its published value, 1.
+    """
+
+    strategies: tuple[SearchedStrategy, ...] = ("scratch", "finetune")
+    """Strategies whose cells are searched."""
     trials: int = 2
     """Ratios tried in each cell on validation events, the published one first; 0: no search, the published one."""
     published: float = 0.1
@@ -305,6 +322,7 @@ def study_from_json(values: dict[str, Any]) -> Study:
     if "validation_events" not in values["pretraining"]:  # the first version had one number for both
         number = values["finetuning"]["validation_events"]
         values = {**values, "pretraining": {**values["pretraining"], "validation_events": number}}
+    values = {**values, "search": {"strategies": ["finetune"], **values["search"]}}  # scratch was not searched at first
     read = {name: kind(**tuples(values[name])) for name, kind in parts.items()}
     networks = {name: Network(**one) for name, one in values.get("networks", {}).items()}
     pretrainings = {name: Pretraining(**tuples(one)) for name, one in values.get("pretrainings", {}).items()}

@@ -91,7 +91,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         decay=settings.decay,
-        patience=None,
+        patience=settings.patience or None,
         seed=settings.seed,
         precision=settings.precision,
     )

@@ -245,7 +245,7 @@ def training_of(
         learning_rate=trial.identity["rate"],
         decay=settings.decay,
         ratio=trial.ratio,
-        patience=settings.patience,
+        patience=trial.identity["training"]["patience"],
         seed=trial.seed,
         precision=settings.precision,
     )
