@@ -22,7 +22,7 @@ STUDY = Study(
     name="first",
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 300), seeds=3),
-    search=Search(trials=2),
+    search=Search(strategies=("finetune",), trials=2),
 )
 """8 cells: 24 reported trials and 8 search trials."""
 DATA = {name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")}

@@ -54,13 +54,35 @@ def test_a_cell_that_was_trained_before_costs_what_it_cost():
     assert other.high / other.low > found.high / found.low and known.trusted
 
 
-def test_trials_with_another_limit_of_epochs_are_no_trials_of_this_kind():
+@pytest.mark.parametrize("other", [{"epochs": 500}, {"patience": 50}, {"patience_steps": 5000}])
+def test_trials_with_another_limit_or_patience_are_no_trials_of_this_kind(other):
     cell = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
-    known = speeds(STUDY, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
-    longer = replace(STUDY, finetuning=replace(STUDY.finetuning, epochs=100 * epochs(STUDY.finetuning, 100)))
-    more = speeds(longer, [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)], None)
-    few, many = trial_hours(STUDY, cell, "confirm", known), trial_hours(longer, cell, "confirm", more)
-    assert many.expected > 20 * few.expected
+    records = [record(seed=seed, seconds=8.0 + seed) for seed in (1, 2, 3)]
+    longer = replace(STUDY, finetuning=replace(STUDY.finetuning, **other))
+    assert trial_hours(STUDY, cell, "confirm", speeds(STUDY, records, None)).expected == pytest.approx(10.0 / 3600)
+    assert ("scratch", 100, "confirm") not in speeds(longer, records, None).trials
+
+
+def test_how_early_trials_stop_is_taken_from_those_that_did():
+    quick = record(size=300, stopped="plateau", epochs=15)  # 10 epochs of 19 steps before those of its patience
+    known = speeds(STUDY, [quick], None)
+    assert known.steps == {"scratch": 190.0}
+    unlimited = replace(STUDY, finetuning=replace(STUDY.finetuning, epochs=10_000))
+    expected = trial_hours(unlimited, Cell(task("WH_vs_ZH"), "none", "scratch", 1000), "search", known).expected
+    epochs_each = 5 + 190 / 63
+    assert expected == pytest.approx(epochs_each * (2000 + 500 / 3) / known.trained.value / 3600)
+
+
+def test_a_pretraining_with_a_plateau_rule_may_end_early():
+    patient = replace(STUDY, pretraining=replace(STUDY.pretraining, epochs=100, patience=9))
+    whole = price(
+        replace(patient, pretraining=replace(patient.pretraining, patience=0)), DEFAULT, KNOWN, 0.6
+    ).pretraining
+    found = price(patient, DEFAULT, KNOWN, 0.6).pretraining
+    assert (found.low, found.high) == pytest.approx((0.1 * whole.low, whole.high))
+    assert found.low < found.expected == pytest.approx(0.55 * whole.expected)
+    twice = replace(patient, pretraining=replace(patient.pretraining, seeds=2))
+    assert price(twice, DEFAULT, KNOWN, 0.6).pretraining.expected == pytest.approx(2 * found.expected)
 
 
 def test_only_the_same_network_batch_and_machine_is_history():

@@ -120,3 +120,18 @@ def test_every_network_has_every_cell():
         for rest in ("none/scratch/100", "a/finetune/100", "b/finetune/100")
     ]
     assert {cell.task for cell in cells(study)} == {task("WH_vs_ZH")}
+
+
+def test_backbones_of_several_seeds_are_one_pretraining():
+    settings = Pretraining(objectives=("multiclass",), processes=("WH", "ZH"), seeds=3)
+    study, versions = Study(pretraining=settings), {"network": "1", "training": "1", "torch": "2"}
+    names = Names(study, ())
+    for process in ("WH", "ZH"):
+        names.of({"level": "generation", "process": process, "dataset": f"data-{process}"})
+    for of_seed in settings.by_seed():
+        identity = pretraining_identity(of_seed, study.network, ("data-WH", "data-ZH"), versions)
+        record = {"level": "pretraining", "record": fingerprint(identity), "identity": identity, "backbone": f"b{of_seed.seed}",
+                  "pretraining": f"multiclass (seed {of_seed.seed})"}  # fmt: skip
+        assert names.of(record)["pretraining"] == "multiclass"
+    other = {**record, "record": "another", "pretraining": "kept"}
+    assert names.of(other)["pretraining"] == "kept"

@@ -1,16 +1,23 @@
 from dataclasses import replace
 
+import pytest
+
 from breakeven.study.plan import (
     Cell,
     Ingredients,
     cells,
     confirm_seeds,
     epochs,
+    patience,
     processes,
     search_seeds,
+    searched,
+    space,
+    steps_each,
     trial,
+    trials_of,
 )
-from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study, task
+from breakeven.study.spec import SEARCH_SEED, Finetuning, Network, Pretraining, Search, Study, task
 
 DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
@@ -85,3 +92,40 @@ def test_small_samples_make_more_passes():
     assert epochs(settings, 10_000) == 10
     assert epochs(settings, 32) == 100
     assert epochs(settings, 100) == 25  # 200 events are four batches
+
+
+def test_trials_take_the_backbones_of_several_seeds_in_turns():
+    made_of = replace(MADE_OF, backbones={"multiclass": ("b1", "b2", "b3")})
+    taken = [trial(STUDY, CELL, "confirm", seed, 0.1, made_of).identity["backbone"] for seed in range(1, 6)]
+    assert taken == ["b1", "b2", "b3", "b1", "b2"]
+    searching = [trial(STUDY, CELL, "search", SEARCH_SEED + k, 0.1, made_of).identity["backbone"] for k in range(2)]
+    assert searching == ["b1", "b2"]
+    scratch = Cell(CELL.task, "none", "scratch", 100)
+    assert trial(STUDY, scratch, "confirm", 2, 1.0, made_of).identity["backbone"] == ""
+
+
+def test_scratch_is_searched_as_far_about_its_published_rate_as_finetuning_about_its_ratio():
+    scratch = Cell(CELL.task, "none", "scratch", 100)
+    tuned, fresh = space(STUDY, CELL), space(STUDY, scratch)
+    assert searched(STUDY, CELL) and searched(STUDY, scratch)
+    assert trials_of(STUDY, CELL) == trials_of(STUDY, scratch)
+    assert not searched(STUDY, replace(CELL, strategy="frozen"))
+    assert (fresh.low / fresh.published, fresh.high / fresh.published) == pytest.approx(
+        (tuned.low / tuned.published, tuned.high / tuned.published)
+    )
+    at = trial(STUDY, scratch, "confirm", 1, 3.0, MADE_OF)
+    assert at.ratio == 3.0 and at.identity["rate"] == 3.0 * STUDY.finetuning.learning_rate
+    assert at.identity["ratio"] == 1.0  # all its layers learn at one rate
+    published = trial(STUDY, scratch, "confirm", 1, fresh.published, MADE_OF)
+    assert published.identity["rate"] == STUDY.finetuning.learning_rate
+    unsearched = replace(STUDY, search=replace(STUDY.search, strategies=("finetune",)))
+    assert not searched(unsearched, scratch)
+
+
+def test_patience_counts_in_epochs_and_in_steps():
+    settings = Finetuning(patience=15, patience_steps=300, batch_size=32)
+    assert steps_each(settings, 50) == 4 and patience(settings, 50) == 75
+    assert patience(settings, 5000) == 15 and patience(replace(settings, patience_steps=0), 50) == 15
+    study = replace(STUDY, finetuning=replace(STUDY.finetuning, patience=15, patience_steps=300))
+    said = trial(study, replace(CELL, strategy="scratch", pretraining="none", size=50), "confirm", 1, 1.0, MADE_OF)
+    assert said.identity["training"]["patience"] == 75

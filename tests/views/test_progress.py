@@ -14,7 +14,7 @@ from breakeven.views.progress import Progress
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(100, 300), seeds=2),
-    search=Search(trials=3),
+    search=Search(strategies=("finetune",), trials=3),
 )
 MADE_OF = Ingredients({"WH": "w", "ZH": "z"}, {"multiclass": ("b",)})
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -132,7 +132,7 @@ def speeds_on(
         origin=f"{card.name}, steps alone, in {precision}",
         trusted=True,
         processes=here.processes,
-        epochs=here.epochs,
+        steps=here.steps,
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from breakeven import provenance
 from breakeven.fingerprint import fingerprint
+from breakeven.study import plan
 from breakeven.study.identity import said
 from breakeven.study.plan import TREES_EPOCHS
-from breakeven.study.plan import epochs as epoch_limit
 from breakeven.study.spec import Study
 
 MACHINE_NOISE = 0.1
@@ -53,8 +53,8 @@ class Speeds:
     """Events a core-second of each process that was generated here."""
     trials: Mapping[tuple[str, int, str], tuple[float, float, int]] = field(default_factory=dict)
     """Mean and standard deviation of the device-seconds of a trial, and their number, by strategy, size and phase."""
-    epochs: Mapping[str, float] = field(default_factory=dict)
-    """Mean part of the epoch limit that trials of a strategy made before they stopped."""
+    steps: Mapping[str, float] = field(default_factory=dict)
+    """Mean gradient steps that trials of a strategy made before the epochs of their patience."""
 
 
 ELSEWHERE = Speeds(
@@ -129,7 +129,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     if not origins:
         return elsewhere
     return Speeds(base.trained, base.pretrained, base.generated, " and ".join(origins), base.trusted, processes,
-                  _by_kind([*trials, *trees], study), _epochs(trials))  # fmt: skip
+                  _by_kind([*trials, *trees], study), _steps(trials))  # fmt: skip
 
 
 def read_calibration(ledger: Path, study: Study) -> dict[str, Any] | None:
@@ -187,10 +187,11 @@ def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, i
     """Trials of the same kind, limit of epochs, events to evaluate and stopping rule take about the same time."""
     seconds: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     settings = study.finetuning
-    rule = (settings.patience, settings.validation_events)
     for record in trials:
-        training = record["identity"]["training"]
-        limit = TREES_EPOCHS if record["strategy"] == "trees" else epoch_limit(settings, record["size"])
+        training, size = record["identity"]["training"], record["size"]
+        trees = record["strategy"] == "trees"
+        limit = TREES_EPOCHS if trees else plan.epochs(settings, size)
+        rule = (settings.patience if trees else plan.patience(settings, size), settings.validation_events)
         if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:
             seconds[record["strategy"], record["size"], record["phase"]].append(record["device_seconds"])
     return {
@@ -198,8 +199,10 @@ def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, i
     }
 
 
-def _epochs(trials: list[Mapping[str, Any]]) -> dict[str, float]:
-    parts: dict[str, list[float]] = defaultdict(list)
+def _steps(trials: list[Mapping[str, Any]]) -> dict[str, float]:
+    steps: dict[str, list[float]] = defaultdict(list)
     for record in trials:
-        parts[record["strategy"]].append(record["epochs"] / record["identity"]["epochs"])
-    return {strategy: mean(of_trials) for strategy, of_trials in parts.items()}
+        training, patient = record["identity"]["training"], record.get("stopped") == "plateau"
+        epochs = record["epochs"] - (training["patience"] if patient else 0)
+        steps[record["strategy"]].append(epochs * math.ceil(2 * record["size"] / training["batch_size"]))
+    return {strategy: mean(of_trials) for strategy, of_trials in steps.items()}

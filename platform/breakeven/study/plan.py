@@ -152,15 +152,15 @@ def search_seeds(study: Study) -> range:
 
 def epochs(finetuning: Finetuning, size: int) -> int:
     """Epoch limit at `size` events a class: small samples make more passes, up to `finetuning.steps` steps."""
-    return max(finetuning.epochs, math.ceil(finetuning.steps / _steps_each(finetuning, size)))
+    return max(finetuning.epochs, math.ceil(finetuning.steps / steps_each(finetuning, size)))
 
 
 def patience(finetuning: Finetuning, size: int) -> int:
     """Epochs without a better validation loss that a training at `size` events a class may make."""
-    return max(finetuning.patience, math.ceil(finetuning.patience_steps / _steps_each(finetuning, size)))
+    return max(finetuning.patience, math.ceil(finetuning.patience_steps / steps_each(finetuning, size)))
 
 
-def _steps_each(finetuning: Finetuning, size: int) -> int:
+def steps_each(finetuning: Finetuning, size: int) -> int:
     """Gradient steps of an epoch."""
     return math.ceil(2 * size / finetuning.batch_size)
 
