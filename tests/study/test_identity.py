@@ -157,6 +157,7 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
             "sizes",
             "seeds",
             "patience_steps",
+            "warmup_steps",
             "epochs",
             "steps",
             "learning_rate",

@@ -126,6 +126,6 @@ def test_patience_counts_in_epochs_and_in_steps():
     settings = Finetuning(patience=15, patience_steps=300, batch_size=32)
     assert steps_each(settings, 50) == 4 and patience(settings, 50) == 75
     assert patience(settings, 5000) == 15 and patience(replace(settings, patience_steps=0), 50) == 15
-    study = replace(STUDY, finetuning=replace(STUDY.finetuning, patience=15, patience_steps=300))
+    study = replace(STUDY, finetuning=replace(STUDY.finetuning, patience=15, patience_steps=300, warmup_steps=10))
     said = trial(study, replace(CELL, strategy="scratch", pretraining="none", size=50), "confirm", 1, 1.0, MADE_OF)
-    assert said.identity["training"]["patience"] == 75
+    assert (said.identity["training"]["patience"], said.identity["training"]["warmup"]) == (75, 3)

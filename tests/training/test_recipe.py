@@ -13,7 +13,7 @@ from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
     [
         {"objective": "regression"}, {"epochs": 0}, {"batch_size": -1}, {"evaluation_batch_size": 0}, {"patience": 0},
         {"learning_rate": 0.0}, {"learning_rate": math.nan}, {"ratio": -0.1}, {"decay": math.inf}, {"min_delta": -1e-9},
-        {"precision": "float16"},
+        {"precision": "float16"}, {"warmup": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -30,6 +30,11 @@ def test_a_senseless_strategy_is_refused() -> None:
 def test_the_rate_falls_by_one_percent_an_epoch() -> None:
     assert Recipe().rate(0) == 1e-4
     assert Recipe().rate(50) == pytest.approx(1e-4 * 0.99**50)
+
+
+def test_the_rate_grows_to_its_full_size_in_even_steps() -> None:
+    recipe = Recipe(warmup=3, decay=1.0, learning_rate=4e-4)
+    assert [recipe.rate(epoch) for epoch in range(5)] == pytest.approx([1e-4, 2e-4, 3e-4, 4e-4, 4e-4])
 
 
 def test_plateau_seconds_are_those_of_the_plateau_epoch() -> None:

@@ -1,5 +1,7 @@
 """One rank of a pretraining, on real events and without Ray."""
 
+import json
+
 import torch
 
 from breakeven.ledger.ledger import Ledger
@@ -11,15 +13,20 @@ from breakeven.work.job import PretrainingJob
 from breakeven.work.pretraining import train_share
 
 
-def trained(datasets, folder, start, rate):
-    """Weights of a pretraining of one epoch at this rate."""
+def trained(datasets, folder, start, rate, **settings):
+    """Weights of a pretraining at this rate, of one epoch where `settings` do not say otherwise."""
     folder.mkdir()
     job = PretrainingJob(
         name="adapted",
         identity={"start": str(start)},
         network=Network(),
         settings=Pretraining(
-            ("multiclass",), epochs=1, batch_size=32, validation_events=10, learning_rate=rate, seed=5
+            ("multiclass",),
+            **{"epochs": 1, **settings},
+            batch_size=32,
+            validation_events=10,
+            learning_rate=rate,
+            seed=5,
         ),
         datasets=tuple(datasets.values()),
         start=start,
@@ -47,3 +54,13 @@ def test_it_starts_from_the_weights_of_another_with_a_head_of_its_own(datasets, 
     moved = trained(datasets, tmp_path / "moved", start, 1e-2)  # every layer learns
     weights = [name for name in kept if name.endswith("weight") and before[name].dim() == 2]
     assert weights and all(not torch.allclose(before[name], moved[name], atol=1e-6) for name in weights)
+
+
+def test_it_stops_at_its_plateau_where_it_is_asked_to(datasets, tmp_path):
+    trained(datasets, tmp_path / "patient", None, 1e-9, epochs=50, patience=2)
+    facts = json.loads((tmp_path / "patient" / "backbone" / "model.json").read_text())["about"]
+    assert (facts["stopped"], facts["epochs"]) == ("plateau", 3)
+    assert 0 < facts["plateau_seconds"] < facts["device_seconds"]
+    trained(datasets, tmp_path / "whole", None, 1e-9, epochs=4)
+    facts = json.loads((tmp_path / "whole" / "backbone" / "model.json").read_text())["about"]
+    assert (facts["stopped"], facts["epochs"], facts["plateau_seconds"]) == ("epochs", 4, None)

@@ -46,13 +46,15 @@ def trial_identity(
     ratio: float,
     epochs: int,
     patience: int,
+    warmup: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
 
-    epochs: most passes over the training events.  patience: those without a better validation loss.  A search trial is one on validation events: test events are not said.
+    epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
+    the rates have their full size.  A search trial is one on validation events: test events are not said.
     """
-    training = said(settings) | {"patience": patience}
+    training = said(settings) | {"patience": patience} | ({"warmup": warmup} if warmup else {})
     if phase == "search":
         training["test_events"] = _UNSEEN_TEST_EVENTS
     return {

@@ -221,6 +221,9 @@ class Finetuning:
     """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
+    warmup_steps: int = 0
+    """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
+    never leave their starting loss."""
     precision: Precision = "float32"
     """Of the matrix products in training; evaluation is always in float32."""
     patience: int = 5

@@ -19,8 +19,9 @@ class Recipe:
 
     objective: what is minimised (objectives.py).  epochs: most passes over the training sample.
     batch_size: events per optimiser step, over all workers together; the last batch of an epoch may be smaller.
-    learning_rate, decay: the head's rate is learning_rate * decay**epoch, epochs counted from 0
-    (arXiv 2412.10665 section III.3.3).  ratio: backbone rate over head rate.
+    learning_rate, decay, warmup: the head's rate is learning_rate * decay**epoch, epochs counted from 0
+    (arXiv 2412.10665 section III.3.3), and grows to that in `warmup` even steps, one an epoch: a network of 56 layers
+    whose first steps are large never leaves its starting loss.  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
     precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
@@ -32,6 +33,7 @@ class Recipe:
     batch_size: int = 1024
     learning_rate: float = 1e-4
     decay: float = 0.99
+    warmup: int = 0
     ratio: float = 1.0
     patience: int | None = 5
     min_delta: float = 1e-3
@@ -47,6 +49,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "evaluation_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.warmup < 0:
+            raise ValueError(f"warmup is {self.warmup}; it must be a number of epochs, 0 for none")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience is {self.patience}; give at least 1 epoch, or None to train all epochs")
         for name in ("learning_rate", "decay", "ratio"):
@@ -57,7 +61,7 @@ class Recipe:
 
     def rate(self, epoch: int) -> float:
         """The head's learning rate in `epoch`, counted from 0."""
-        return self.learning_rate * self.decay**epoch
+        return self.learning_rate * self.decay**epoch * min(1.0, (epoch + 1) / (self.warmup + 1))
 
 
 @dataclass(frozen=True)

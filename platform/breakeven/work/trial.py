@@ -244,6 +244,7 @@ def training_of(
         batch_size=settings.batch_size,
         learning_rate=trial.identity["rate"],
         decay=settings.decay,
+        warmup=trial.identity["training"].get("warmup", 0),
         ratio=trial.ratio,
         patience=trial.identity["training"]["patience"],
         seed=trial.seed,
