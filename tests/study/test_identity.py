@@ -163,7 +163,7 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
             "learning_rate",
             "head_rate",
         },
-        Search: {"strategies", "trials", "seeds", "pruning"},
+        Search: {"strategies", "scratch_low", "scratch_high", "trials", "seeds", "pruning"},
     }[part]
     running = {name.partition(".")[2] for name in RUNNING if name.startswith(f"{part.__name__.lower()}.")}
     assert {field.name for field in fields(part)} == decides | named_otherwise | running

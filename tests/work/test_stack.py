@@ -9,7 +9,7 @@ import torch
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.models import build
-from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.plan import Cell, Ingredients, space, trial
 from breakeven.study.spec import Finetuning, Study
 from breakeven.study.spec import task as named_task
 from breakeven.training.checkpoint import content_hash, write_model
@@ -34,13 +34,13 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture
 def job_for(datasets, backbone, tmp_path):
-    def make(seed, strategy="scratch", phase="confirm", ratio=0.1, size=20, task="WH_vs_ZH", **settings):
+    def make(seed, strategy="scratch", phase="confirm", ratio=None, size=20, task="WH_vs_ZH", **settings):
         study = Study(finetuning=replace(SETTINGS, **settings))
         hashes = {name: dataset.hash for name, dataset in datasets.items()}
         made_of = Ingredients(hashes, {"multiclass": (content_hash(backbone),)})
         start = None if strategy == "scratch" else backbone
         cell = Cell(named_task(task), "multiclass" if start else "none", strategy, size)
-        made = trial(study, cell, phase, seed, ratio, made_of)
+        made = trial(study, cell, phase, seed, ratio or space(study, cell).published, made_of)
         return TrialJob(made, study.network, study.finetuning, datasets, start, tmp_path / "stacked", "cpu", "abc")
 
     return make

@@ -16,7 +16,7 @@ from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.representations import Representations
 from breakeven.models import build
 from breakeven.physics.variables import high_level
-from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.plan import Cell, Ingredients, space, trial
 from breakeven.study.spec import Finetuning, Network, Study, task
 from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.training.recipe import Recipe
@@ -44,7 +44,7 @@ def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **mo
     made_of = Ingredients(hashes, {"multiclass": (content_hash(backbone),)} if backbone else {})
     study = replace(STUDY, finetuning=replace(SETTINGS, **more))
     return TrialJob(
-        trial=trial(study, cell, phase, seed=1, ratio=0.1, made_of=made_of), network=Network(),
+        trial=trial(study, cell, phase, seed=1, ratio=space(study, cell).published, made_of=made_of), network=Network(),
         settings=study.finetuning, datasets=datasets,
         backbone=backbone, ledger=folder, device="cpu", git_commit="abc",
     )  # fmt: skip

@@ -18,8 +18,8 @@ def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
 
     curves: validation losses by epoch of finished trials with other ratios, same cell, seed and subset.  epochs: limit.
     A trial is pruned where its best loss so far is above the median of theirs at that epoch (Golovin et al., Google
-    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs that half of them made. Curves that
-    ended early at their plateau count with their best.
+    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs that half of
+    them made. Curves that ended early at their plateau count with their best.
     """
     if len(curves) < MIN_CURVES:
         return ()

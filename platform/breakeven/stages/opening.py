@@ -47,9 +47,10 @@ def open_study(study: Study, places: Places) -> Ledger:
     _keep_price(study, places, price)
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
+    backbones = sum(one.seeds for one in study.pretrainings_by_name().values()) * len(study.networks_by_name())
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
-        f"{sum(one.seeds for one in study.pretrainings_by_name().values()) * len(study.networks_by_name())} pretraining(s), {price.cells} cells, "
+        f"{backbones} pretraining(s), {price.cells} cells, "
         f"{price.trials} trials and {price.search_trials} search trials -> {places.folder}"
     )
     console.print(

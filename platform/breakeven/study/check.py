@@ -30,7 +30,7 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "validation_events",
                  "test_events", "gpu_share"),
-    Search: ("low", "published", "seeds"),
+    Search: ("low", "published", "seeds", "scratch_low"),
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers", "patience"),
@@ -103,8 +103,10 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
         )
-    if study.search.high < study.search.low:
-        raise InvalidStudy(f"search.high is {study.search.high}, below search.low {study.search.low}: swap them")
+    for low, high in (("low", "high"), ("scratch-low", "scratch-high")):
+        least, most = (getattr(study.search, name.replace("-", "_")) for name in (low, high))
+        if most < least:
+            raise InvalidStudy(f"search.{high} is {most}, below search.{low} {least}: swap them")
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
     known_processes = {*known_processes, *study.generation.lhe}

@@ -127,11 +127,11 @@ def searched(study: Study, cell: Cell) -> bool:
 
 
 def space(study: Study, cell: Cell) -> Search:
-    """What is searched in a cell: from scratch, as far up and down from the published rate as with a backbone."""
+    """What is searched in a cell: from scratch the ratio is to the published rate."""
     asked = study.search
     if cell.strategy != "scratch":
         return asked
-    return replace(asked, published=1.0, low=asked.low / asked.published, high=asked.high / asked.published)
+    return replace(asked, published=1.0, low=asked.scratch_low, high=asked.scratch_high)
 
 
 def trials_of(study: Study, cell: Cell) -> dict[Phase, int]:

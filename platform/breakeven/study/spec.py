@@ -256,7 +256,7 @@ class Search:
     """The search for the learning rate of each cell, with the same effort for a backbone and from scratch.
 
     What is searched is a ratio: finetuning, of the backbone's rate to the head's; from scratch, of the rate of all layers to
-    `finetuning.learning-rate`, in a range as wide about its published value, 1.
+    `finetuning.learning-rate`, the published one.
     """
 
     strategies: tuple[SearchedStrategy, ...] = ("scratch", "finetune")
@@ -269,6 +269,10 @@ class Search:
     """Lowest ratio."""
     high: float = 1.0
     """Highest ratio."""
+    scratch_low: float = 0.3
+    """Lowest ratio from scratch."""
+    scratch_high: float = 3.0
+    """Highest ratio from scratch: above it networks of this depth stay at their starting loss, whatever their seed."""
     seeds: int = 1
     """Trials averaged for one ratio; their seeds are never those that are reported."""
     pruning: bool = True
