@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from breakeven.study.plan import (
     Cell,
     Ingredients,
@@ -22,8 +20,9 @@ from breakeven.study.spec import SEARCH_SEED, Finetuning, Network, Pretraining, 
 DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
-    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000)),
-)
+    finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000),
+                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0),
+)  # fmt: skip
 MADE_OF = Ingredients(
     datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},
     backbones={"multiclass": ("backbone-1",)},
@@ -70,7 +69,7 @@ def test_a_trial_is_what_defines_its_result():
         trial(STUDY, CELL, "search", 1, 0.1, MADE_OF).hash,
         trial(STUDY, replace(CELL, size=200), "confirm", 1, 0.1, MADE_OF).hash,
         trial(STUDY, replace(CELL, task=task("stop_vs_ttH")), "confirm", 1, 0.1, MADE_OF).hash,
-        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, backbones={"multiclass": "backbone-2"})).hash,
+        trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, backbones={"multiclass": ("backbone-2",)})).hash,
         trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, datasets={**MADE_OF.datasets, "ZH": "new"})).hash,
         trial(STUDY, CELL, "confirm", 1, 0.1, replace(MADE_OF, versions={"": {"torch": "3"}})).hash,
         trial(replace(STUDY, network=Network(shared_blocks=True)), CELL, "confirm", 1, 0.1, MADE_OF).hash,
@@ -81,7 +80,7 @@ def test_a_trial_is_what_defines_its_result():
 
 def test_a_trial_from_scratch_does_not_know_the_backbone():
     scratch = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
-    other = replace(MADE_OF, backbones={"multiclass": "backbone-2"})
+    other = replace(MADE_OF, backbones={"multiclass": ("backbone-2",)})
     assert (
         trial(STUDY, scratch, "confirm", 1, 1.0, MADE_OF).hash == trial(STUDY, scratch, "confirm", 1, 1.0, other).hash
     )

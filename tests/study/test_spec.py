@@ -63,7 +63,7 @@ def test_the_default_study_is_valid():
         (Study(pretraining=Pretraining(epochs=3), pretrainings={"a": ONE}), "as pretrainings.a"),
         (Study(pretrainings={"none": ONE}), "'none' stands for training from scratch"),
         (
-            Study(pretrainings={"both": Pretraining()}),
+            Study(pretrainings={"both": Pretraining(("multiclass", "multilabel"))}),
             "pretrainings.both.objectives is .*: a named pretraining has one",
         ),
         (Study(pretrainings={"a": replace(ONE, epochs=0)}), "pretrainings.a.epochs is 0"),

@@ -101,7 +101,7 @@ def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(da
     own = sample(lambda side, name: subset(side.rows(Split.TRAIN), 20, 1, name))
     validation = sample(lambda side, name: capped(side, Split.VALIDATION, 10, name))
     test = sample(lambda side, name: side.rows(Split.TEST))
-    model, result = train_trees(own, validation, Recipe(epochs=200, patience=5, seed=1))
+    model, result = train_trees(own, validation, Recipe(epochs=200, patience=15, seed=1))
     assert record["validation_loss"] == result.best.validation_loss and record["epochs"] == len(result.curve)
     share = torch.sigmoid(model.outputs(test[0])).numpy().ravel()
     assert record["metrics"]["test_accuracy"] == pytest.approx(((share > 0.5) == test[1]).mean())

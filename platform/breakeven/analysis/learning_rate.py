@@ -72,7 +72,7 @@ def optimum_columns(merit: Metric = MERIT) -> dict[str, str]:
         ratio: best backbone learning rate / head learning rate (from scratch: rate / published rate) within the range tried
         low high
         best_tried: ratio of the lowest mean validation loss
-        loss_excess loss_excess_low loss_excess_high: validation loss at the published ratio (0.1, from scratch 1) minus that at the optimum
+        loss_excess loss_excess_low loss_excess_high: validation loss at the published ratio minus that at the optimum
         {merit.name}_lost: validation {merit.title} lost by the published ratio, by a quadratic likewise, {merit.points}
         n_trials: finished search trials
         n_ratios: different ratios tried

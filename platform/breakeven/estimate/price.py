@@ -13,8 +13,8 @@ from breakeven.study import plan
 from breakeven.study.plan import Cell, Phase
 from breakeven.study.spec import Pretraining, Study
 
-STEPS = 1200.0
-"""Gradient steps to the plateau where no trial has shown it: a network from scratch at batch 32 takes 300 to 3,000."""
+STEPS = 600.0
+"""Gradient steps to the plateau where no trial has shown it: at batch 32 a network takes 200 to 2,000."""
 BYTES_AN_EVENT = 150 + 340
 """Parquet shard plus the flat arrays beside it."""
 

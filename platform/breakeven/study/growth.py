@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from breakeven.study.spec import Network, Pretraining, Study, study_from_json, task, tuples
+from breakeven.study.spec import Network, Pretraining, Study, part_from_json, study_from_json, task
 
 _MORE_OF = frozenset(
     {"finetuning.tasks", "finetuning.strategies", "finetuning.baselines", "finetuning.sizes", "pretraining.objectives"}
@@ -84,5 +84,5 @@ def _plain(name: str, value: Any) -> Any:
     if name == "finetuning.tasks" and value is not None:
         return list(dict.fromkeys(task(one).name for one in value))
     if name in _NAMED and value is not None:  # by a version with fewer fields: those have their defaults
-        return {one: {**asdict(_NAMED[name](**tuples(fields))), "workers": 0} for one, fields in value.items()}
+        return {one: {**asdict(part_from_json(_NAMED[name], fields)), "workers": 0} for one, fields in value.items()}
     return list(value) if isinstance(value, tuple) else value

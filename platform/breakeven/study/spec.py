@@ -156,15 +156,15 @@ class Network:
 class Pretraining:
     """Pretraining of the backbone on many processes at once."""
 
-    objectives: tuple[PretrainingObjective, ...] = ("multiclass", "multilabel")
-    """What the backbone learns: the process (12 classes), or the 41 truth labels."""
+    objectives: tuple[PretrainingObjective, ...] = ("multiclass",)
+    """What the backbone learns: the process (multiclass, 12 classes), or the 41 truth labels (multilabel)."""
     processes: tuple[str, ...] = ()
     """Processes to learn from; empty: all pretraining processes of the catalogue."""
     events_per_process: int = 0
     """Most training events of each process; 0: all in the training split."""
-    epochs: int = 15
-    """Most passes over the training events."""
-    patience: int = 0
+    epochs: int = 100
+    """Most passes over the training events: a safety net above `patience`."""
+    patience: int = 4
     """Epochs without a better validation loss after which it has reached its plateau and stops; 0: all `epochs`."""
     batch_size: int = 64
     """Global batch over all workers."""
@@ -201,17 +201,17 @@ class Finetuning:
 
     tasks: tuple[str, ...] = tuple(TASKS)
     """Tasks to solve."""
-    strategies: tuple[Strategy, ...] = ("finetune", "frozen")
+    strategies: tuple[Strategy, ...] = ("finetune",)
     """What is done with a backbone; `scratch` always runs, as the baseline."""
     baselines: tuple[Baseline, ...] = ()
     """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network."""
-    sizes: tuple[int, ...] = (100, 300, 1000)
+    sizes: tuple[int, ...] = (100, 300)
     """Training events of each class."""
     seeds: int = 3
     """Repetitions of each cell on the test events: seeds 1 to n, each with its own initialisation and random subset."""
-    epochs: int = 8
-    """Most passes over the training events, unless `steps` asks for more."""
-    steps: int = 200
+    epochs: int = 200
+    """Most passes over the training events, unless `steps` asks for more: a safety net far above where they stop."""
+    steps: int = 10_000
     """Gradient steps that every trial may take, however small its sample: small samples make more passes; 0: none."""
     batch_size: int = 32
     """Events in a batch."""
@@ -221,14 +221,14 @@ class Finetuning:
     """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
-    warmup_steps: int = 0
+    warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
     never leave their starting loss."""
     precision: Precision = "float32"
     """Of the matrix products in training; evaluation is always in float32."""
-    patience: int = 5
+    patience: int = 15
     """Epochs without a better validation loss after which training has reached its plateau and stops."""
-    patience_steps: int = 0
+    patience_steps: int = 200
     """And at least so many gradient steps, as an epoch of a small sample is a few steps; 0: epochs alone count."""
     validation_events: int = 250
     """Most validation events of each class."""
@@ -322,6 +322,14 @@ SEARCH_SEED = 1_000_001
 """First seed of the search; reported seeds are 1, 2, 3 ... and never reach it."""
 
 
+_AT_FIRST: dict[type, dict[str, Any]] = {
+    Pretraining: {"patience": 0},
+    Finetuning: {"patience_steps": 0, "warmup_steps": 0},
+    Search: {"strategies": ["finetune"]},
+}
+"""Fields that came later, with what was done before they were there, where that is not today's default."""
+
+
 def study_from_json(values: dict[str, Any]) -> Study:
     """The study that `dataclasses.asdict` made JSON of. Raises TypeError on fields that this version does not know."""
     parts: dict[str, Any] = {"generation": Generation, "network": Network, "pretraining": Pretraining,
@@ -329,16 +337,16 @@ def study_from_json(values: dict[str, Any]) -> Study:
     if "validation_events" not in values["pretraining"]:  # the first version had one number for both
         number = values["finetuning"]["validation_events"]
         values = {**values, "pretraining": {**values["pretraining"], "validation_events": number}}
-    values = {**values, "search": {"strategies": ["finetune"], **values["search"]}}  # scratch was not searched at first
-    read = {name: kind(**tuples(values[name])) for name, kind in parts.items()}
-    networks = {name: Network(**one) for name, one in values.get("networks", {}).items()}
-    pretrainings = {name: Pretraining(**tuples(one)) for name, one in values.get("pretrainings", {}).items()}
+    read = {name: part_from_json(kind, values[name]) for name, kind in parts.items()}
+    networks = {name: part_from_json(Network, one) for name, one in values.get("networks", {}).items()}
+    pretrainings = {name: part_from_json(Pretraining, one) for name, one in values.get("pretrainings", {}).items()}
     return Study(name=values["name"], networks=networks, pretrainings=pretrainings, **read)
 
 
-def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as they were before JSON made lists of tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def part_from_json(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A part of a study that `dataclasses.asdict` made JSON of, by this version or an earlier one: see `study_from_json`."""
+    known = {**_AT_FIRST.get(kind, {}), **values}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
 def check_part_name(field_name: str, name: str) -> None:
