@@ -17,12 +17,12 @@ SMOKE = Study(
     name="smoke",
     generation=Generation(events_per_process=600, shard_events=150),
     pretraining=Pretraining(
-        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=6, patience=0, batch_size=32,
+        objectives=("multiclass",), processes=("ttH", "WH", "ZH", "ttbar"), epochs=6, patience=0, batch_size=32, symmetries=False,
         validation_events=60,
     ),
     finetuning=Finetuning(
         tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 200), seeds=2, epochs=4,
-        steps=40, warmup_steps=0, patience=5, patience_steps=0, validation_events=60,
+        steps=40, warmup_steps=0, patience=5, patience_steps=0, symmetries=False, validation_events=60,
     ),
     search=Search(strategies=("finetune",), trials=2),
 )  # fmt: skip
@@ -46,13 +46,13 @@ PAPER = Study(
     ),
     network=Network(log_momenta=False, initialisation="torch"),
     pretraining=Pretraining(
-        objectives=("multiclass", "multilabel"), events_per_process=10_000_000, epochs=50, patience=0, batch_size=1024,
-        learning_rate=1e-4, workers=16, validation_events=500_000,
+        objectives=("multiclass", "multilabel"), events_per_process=10_000_000, epochs=50, patience=0, symmetries=False,
+        batch_size=1024, learning_rate=1e-4, workers=16, validation_events=500_000,
     ),
     finetuning=Finetuning(
         strategies=("finetune",), sizes=(1000, 10_000, 100_000, 1_000_000, 10_000_000), seeds=5, epochs=100,
         batch_size=1024, steps=0, warmup_steps=0, learning_rate=1e-4, head_rate=1e-4, patience=5, patience_steps=0,
-        validation_events=500_000,
+        symmetries=False, validation_events=500_000,
     ),
     search=Search(trials=0),
 )  # fmt: skip

@@ -25,8 +25,10 @@ FIRST = {"network": "1", "training": "1", "torch": "2"}
 DATA = {"WH": "1" * 16, "ZH": "2" * 16}
 MADE_OF = Ingredients(DATA, {"multiclass": ("3" * 16,), "multilabel": ("4" * 16,)}, {"": FIRST})
 STUDY = Study(
-    pretraining=Pretraining(("multiclass", "multilabel"), epochs=15, patience=0),
-    finetuning=Finetuning(sizes=(100, 300, 1000), epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0),
+    pretraining=Pretraining(("multiclass", "multilabel"), epochs=15, patience=0, symmetries=False),
+    finetuning=Finetuning(
+        sizes=(100, 300, 1000), epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False
+    ),
 )
 """As the first version had it."""
 SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 100)

@@ -21,7 +21,7 @@ DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000),
-                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0),
+                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False),
 )  # fmt: skip
 MADE_OF = Ingredients(
     datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},

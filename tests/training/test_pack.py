@@ -66,6 +66,7 @@ def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.T
         member(data, 4, strategy=Strategy("finetune"), backbone=backbone, recipe=replace(RECIPE, ratio=0.1)),
         member(data, 5, strategy=Strategy("frozen"), backbone=backbone),
         member(data, 6, recipe=replace(RECIPE, epochs=9, patience=1, min_delta=0.5)),
+        member(data, 8, recipe=replace(RECIPE, symmetries=True)),
     ]
     outcomes = train_pack(members, form)
     for outcome, one in zip(outcomes, members, strict=True):

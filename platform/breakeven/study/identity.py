@@ -22,8 +22,8 @@ DECIDING: dict[type, tuple[str, ...]] = {
 """Fields that an identity always says."""
 SILENT: dict[type, dict[str, Any]] = {
     Network: {"hidden": 64, "kind": "event_graph", "options": {}},
-    Pretraining: {"precision": "float32", "patience": 0},
-    Finetuning: {"precision": "float32"},
+    Pretraining: {"precision": "float32", "patience": 0, "symmetries": False},
+    Finetuning: {"precision": "float32", "symmetries": False},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 

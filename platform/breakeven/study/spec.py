@@ -178,6 +178,9 @@ class Pretraining:
     """Backbones of each objective, with `seed` and those that follow; the trials of a cell take them in turns."""
     validation_events: int = 250
     """Most validation events of each process."""
+    symmetries: bool = True
+    """Turn each training event about the beam and mirror it at random in every epoch: no process here knows a direction but
+    the beam's."""
     precision: Precision = "float32"
     """Of the matrix products in training; "tf32" and "bfloat16" are faster on a GPU's tensor cores and less exact."""
     workers: int = 0
@@ -224,6 +227,8 @@ class Finetuning:
     warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
     never leave their starting loss."""
+    symmetries: bool = True
+    """Turn each training event about the beam and mirror it at random in every epoch; a frozen backbone sees each once."""
     precision: Precision = "float32"
     """Of the matrix products in training; evaluation is always in float32."""
     patience: int = 15
@@ -323,8 +328,8 @@ SEARCH_SEED = 1_000_001
 
 
 _AT_FIRST: dict[type, dict[str, Any]] = {
-    Pretraining: {"patience": 0},
-    Finetuning: {"patience_steps": 0, "warmup_steps": 0},
+    Pretraining: {"patience": 0, "symmetries": False},
+    Finetuning: {"patience_steps": 0, "warmup_steps": 0, "symmetries": False},
     Search: {"strategies": ["finetune"]},
 }
 """Fields that came later, with what was done before they were there, where that is not today's default."""

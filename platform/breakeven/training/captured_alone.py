@@ -31,6 +31,7 @@ class CapturedAlone:
     def train_epoch(self, epoch: int) -> float:
         """One pass over the training sample, the model's weights set to those it ends with; the mean loss over its events."""
         training = self._training
+        training.begin_epoch(epoch)
         order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
         rates = torch.tensor([training.rates(epoch)], dtype=torch.float64)
         losses = self._captured.train(order, rates, [True])[:, 0]

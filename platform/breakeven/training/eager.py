@@ -42,6 +42,7 @@ class Eager:
             self._workers,
         )
         objective, device = training.objective, training.events.device
+        training.begin_epoch(epoch)
         optimisers.set_rates(self._adam, recipe, epoch)
         parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
         batches = epoch_order(len(sample), recipe.seed, epoch).to(device).split(recipe.batch_size)

@@ -26,6 +26,7 @@ from breakeven.training.objectives import Objective, binary, named_objective, qu
 from breakeven.training.progress import Progress, copy_of_weights
 from breakeven.training.recipe import Recipe, Result, Strategy
 from breakeven.training.start import ready, ready_sample, start_weights
+from breakeven.training.symmetry import with_turns
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
@@ -77,7 +78,7 @@ def train(
         WeightsDoNotFit: the backbone is of another network.
         CannotResume: `resume_from` was made with another recipe or strategy.
     """
-    training = ready(training)
+    (training,) = with_turns([ready(training)])
     model, validation, device = training.model, training.validation_sample, training.events.device
     clock = Clock(device, workers, resume_from.curve[-1] if resume_from else None)
 

@@ -58,7 +58,9 @@ def what_to_look_at(training: Training, index: Tensor, epoch: int) -> str:
             what = f"{features[column].name} = {values[row, column].item()}"
             for offsets in batch[2 * depth + 1 :: -2]:
                 row = int(torch.searchsorted(offsets, row, right=True)) - 1
-            return f"event {int(index[row])} has {what}; look at the dataset it is from"
+            number = int(index[row])
+            number = number if training.turns is None else training.turns.origin(number)
+            return f"event {number} has {what}; look at the dataset it is from"
     broken = [
         name for name, parameter in training.model.named_parameters() if not bool(torch.isfinite(parameter).all())
     ]

@@ -23,6 +23,7 @@ class Recipe:
     (arXiv 2412.10665 section III.3.3), and grows to that in `warmup` even steps, one an epoch: a network of 56 layers
     whose first steps are large never leaves its starting loss.  ratio: backbone rate over head rate.
     patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
+    symmetries: turn and mirror each training event at random in every epoch (symmetry.py).
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
     precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
     does evaluation, but for an engine whose kernels know one precision alone.
@@ -37,6 +38,7 @@ class Recipe:
     ratio: float = 1.0
     patience: int | None = 5
     min_delta: float = 1e-3
+    symmetries: bool = False
     seed: int = 0
     evaluation_batch_size: int = 1024
     precision: Precision = "float32"

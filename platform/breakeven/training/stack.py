@@ -21,6 +21,7 @@ from breakeven.training.objectives import quality
 from breakeven.training.progress import Progress
 from breakeven.training.recipe import Result
 from breakeven.training.start import ready, start_weights
+from breakeven.training.symmetry import with_turns
 from breakeven.training.training import Failed, Training
 
 OnDone = Callable[[int, Result | Failed], None]
@@ -80,7 +81,9 @@ class _Stack:
         return runs
 
     def _train_all(self, runs: Sequence[_Run]) -> None:
-        trainings = [run.training for run in runs]
+        trainings = with_turns([run.training for run in runs])
+        for run, training in zip(runs, trainings, strict=True):
+            run.training = training
         frozen = trainings[0].strategy.name == "frozen"
         captured = captured_heads(trainings) if frozen else captured_networks(trainings)
         sizes = torch.tensor([len(one.train_sample) for one in trainings])
@@ -93,6 +96,7 @@ class _Stack:
         while any(active):
             for place, run in enumerate(runs):
                 if active[place]:
+                    run.training.begin_epoch(epoch)
                     orders[place] = begins[place] + epoch_order(
                         len(run.training.train_sample), run.training.recipe.seed, epoch
                     )

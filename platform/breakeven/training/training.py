@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -12,6 +13,16 @@ from breakeven.training.optimiser import backbone_ratio
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 __all__ = ["Failed", "Training"]
+
+
+class Turning(Protocol):
+    """Events of a training's own that change from epoch to epoch, see symmetry.py."""
+
+    def turn(self, epoch: int) -> None:
+        """Make them those of `epoch`, in place."""
+
+    def origin(self, event: int) -> int:
+        """The number of the event that one of them was copied from, or its own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Training:
     """State dict of the pretrained model, for the strategies finetune and frozen."""
     on_epoch: Callable[[Epoch], bool | None] | None = None
     """Called after every epoch, on every worker; True ends the training (all workers must agree)."""
+    turns: Turning | None = None
+    """Set by symmetry.with_turns."""
 
     @property
     def objective(self) -> Objective:
@@ -43,6 +56,11 @@ class Training:
     def learns(self) -> nn.Module:
         """The part of the model that learns."""
         return self.model.head if self.strategy.name == "frozen" else self.model
+
+    def begin_epoch(self, epoch: int) -> None:
+        """To be called before an epoch's first step."""
+        if self.turns is not None:
+            self.turns.turn(epoch)
 
     def rates(self, epoch: int) -> tuple[float, float]:
         """The learning rates of head and backbone."""

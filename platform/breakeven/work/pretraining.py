@@ -92,6 +92,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
         learning_rate=settings.learning_rate,
         decay=settings.decay,
         patience=settings.patience or None,
+        symmetries=settings.symmetries,
         seed=settings.seed,
         precision=settings.precision,
     )
