@@ -22,7 +22,7 @@ SMOKE = Study(
     ),
     finetuning=Finetuning(
         tasks=("stop_vs_ttH", "WH_vs_ZH"), strategies=("finetune",), sizes=(50, 200), seeds=2, epochs=4,
-        steps=40, warmup_steps=0, patience=5, patience_steps=0, symmetries=False, validation_events=60,
+        steps=40, warmup_steps=0, patience=5, patience_steps=0, slow_start=1, symmetries=False, validation_events=60,
     ),
     search=Search(strategies=("finetune",), trials=2),
 )  # fmt: skip
@@ -51,7 +51,7 @@ PAPER = Study(
     ),
     finetuning=Finetuning(
         strategies=("finetune",), sizes=(1000, 10_000, 100_000, 1_000_000, 10_000_000), seeds=5, epochs=100,
-        batch_size=1024, steps=0, warmup_steps=0, learning_rate=1e-4, head_rate=1e-4, patience=5, patience_steps=0,
+        batch_size=1024, steps=0, warmup_steps=0, learning_rate=1e-4, head_rate=1e-4, patience=5, patience_steps=0, slow_start=1,
         symmetries=False, validation_events=500_000,
     ),
     search=Search(trials=0),

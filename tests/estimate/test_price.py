@@ -15,7 +15,7 @@ DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",), epochs=15, patience=0),
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000),
-                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False),
+                          epochs=8, steps=200, patience=5, patience_steps=0, slow_start=1, warmup_steps=0, symmetries=False),
 )  # fmt: skip
 KNOWN = Speeds(Speed(1000.0, 0.2), Speed(2000.0, 0.2), Speed(250.0, 0.5), "test", True)
 

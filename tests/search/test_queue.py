@@ -18,7 +18,7 @@ from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 300), seeds=2,
-                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False),
+                          epochs=8, steps=200, patience=5, patience_steps=0, slow_start=1, warmup_steps=0, symmetries=False),
     search=Search(trials=4, seeds=2),
 )  # fmt: skip
 MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})

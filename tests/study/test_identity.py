@@ -27,7 +27,14 @@ MADE_OF = Ingredients(DATA, {"multiclass": ("3" * 16,), "multilabel": ("4" * 16,
 STUDY = Study(
     pretraining=Pretraining(("multiclass", "multilabel"), epochs=15, patience=0, symmetries=False),
     finetuning=Finetuning(
-        sizes=(100, 300, 1000), epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False
+        sizes=(100, 300, 1000),
+        epochs=8,
+        steps=200,
+        patience=5,
+        patience_steps=0,
+        slow_start=1,
+        warmup_steps=0,
+        symmetries=False,
     ),
 )
 """As the first version had it."""

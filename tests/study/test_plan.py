@@ -21,7 +21,7 @@ DEFAULT = ("ttH", "WH", "ZH")
 STUDY = Study(
     pretraining=Pretraining(objectives=("multiclass",)),
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune", "frozen"), sizes=(100, 1000),
-                          epochs=8, steps=200, patience=5, patience_steps=0, warmup_steps=0, symmetries=False),
+                          epochs=8, steps=200, patience=5, patience_steps=0, slow_start=1, warmup_steps=0, symmetries=False),
 )  # fmt: skip
 MADE_OF = Ingredients(
     datasets={name: f"data-{name}" for name in ("WH", "ZH", "ttH", "stop_pair")},
@@ -109,7 +109,7 @@ def test_scratch_is_searched_about_its_published_rate_with_the_same_effort():
     assert searched(STUDY, CELL) and searched(STUDY, scratch)
     assert trials_of(STUDY, CELL) == trials_of(STUDY, scratch)
     assert not searched(STUDY, replace(CELL, strategy="frozen"))
-    assert (fresh.low, fresh.published, fresh.high) == (0.3, 1.0, 3.0) and tuned == STUDY.search
+    assert (fresh.low, fresh.published, fresh.high) == (0.3, 1.0, 1.5) and tuned == STUDY.search
     at = trial(STUDY, scratch, "confirm", 1, 3.0, MADE_OF)
     assert at.ratio == 3.0 and at.identity["rate"] == 3.0 * STUDY.finetuning.learning_rate
     assert at.identity["ratio"] == 1.0  # all its layers learn at one rate

@@ -77,3 +77,33 @@ def test_senseless_targets_are_refused(name: str, n_outputs: int, target: torch.
 def test_objectives_that_do_not_fit_the_model_are_refused(name: str, n_outputs: int) -> None:
     with pytest.raises(ValueError, match="objective"):
         named_objective(name, n_outputs)
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass", "multilabel"])
+def test_no_constant_output_is_better_than_the_best(name: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    objective = named_objective(name, {"binary": 1, "multiclass": 3, "multilabel": 9}[name])
+    target = {
+        "binary": (torch.rand(50, generator=generator) < 0.3).float(),
+        "multiclass": torch.randint(0, 3, (50,), generator=generator),
+        "multilabel": torch.randn(50, 9, generator=generator),
+    }[name]
+    if name == "multilabel":
+        target[:, N_REGRESSION_LABELS:] = (target[:, N_REGRESSION_LABELS:] > 0.8).float()
+    outputs = torch.zeros(objective.n_outputs, dtype=torch.float64, requires_grad=True)
+    descent = torch.optim.LBFGS([outputs], max_iter=200, tolerance_grad=1e-10)
+
+    def loss() -> torch.Tensor:
+        descent.zero_grad()
+        value = objective.loss_sum(outputs.expand(50, -1), target) / 50
+        value.backward()
+        return value
+
+    descent.step(loss)
+    assert objective.constant_loss(target) == pytest.approx(loss().item(), abs=1e-6)
+
+
+def test_the_loss_of_a_constant_output_is_the_entropy_of_balanced_classes() -> None:
+    assert named_objective("binary", 1).constant_loss(torch.tensor([0.0, 1.0])) == pytest.approx(math.log(2))
+    assert named_objective("multiclass", 4).constant_loss(torch.arange(4)) == pytest.approx(math.log(4))
+    assert named_objective("binary", 1).constant_loss(torch.zeros(5)) == pytest.approx(0.0, abs=1e-5)

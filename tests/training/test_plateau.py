@@ -21,3 +21,16 @@ from breakeven.training.plateau import Plateau, find_plateau
 )
 def test_plateau(losses: list[float], patience: int | None, min_delta: float, expected: Plateau) -> None:
     assert find_plateau(losses, patience, min_delta) == expected
+
+
+def test_a_training_that_has_not_begun_to_learn_has_more_patience() -> None:
+    losses, flat = [0.70] * 30, [0.693] * 30
+    assert find_plateau(losses, 3, 0.0, flat, 0.6931, slow_start=4) == Plateau(0, True)
+    assert not find_plateau(losses[:12], 3, 0.0, flat[:12], 0.6931, slow_start=4).reached
+    assert find_plateau(losses[:13], 3, 0.0, flat[:13], 0.6931, slow_start=4).reached
+    assert find_plateau(losses[:4], 3, 0.0, flat[:4], 0.6931, slow_start=1).reached
+    begins = [0.693] * 8 + [0.68] * 22  # its patience is counted anew from there
+    assert not find_plateau(losses[:11], 3, 0.0, begins[:11], 0.6931, slow_start=4).reached
+    assert find_plateau(losses[:12], 3, 0.0, begins[:12], 0.6931, slow_start=4) == Plateau(0, True)
+    improves = [*losses[:9], 0.6, *losses[:9]]
+    assert find_plateau(improves, 3, 0.0, begins, 0.6931, slow_start=4) == Plateau(9, True)

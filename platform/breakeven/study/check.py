@@ -28,8 +28,8 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events"),
     Network: ("iterations", "hidden"),
     Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
-    Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "validation_events",
-                 "test_events", "gpu_share"),
+    Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "slow_start",
+                 "validation_events", "test_events", "gpu_share"),
     Search: ("low", "published", "seeds", "scratch_low"),
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ DECIDING: dict[type, tuple[str, ...]] = {
 SILENT: dict[type, dict[str, Any]] = {
     Network: {"hidden": 64, "kind": "event_graph", "options": {}},
     Pretraining: {"precision": "float32", "patience": 0, "symmetries": False},
-    Finetuning: {"precision": "float32", "symmetries": False},
+    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 

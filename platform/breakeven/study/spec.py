@@ -224,6 +224,8 @@ class Finetuning:
     """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
+    slow_start: int = 4
+    """Factor on the patience while the training loss has not left that of a constant output, which may take long."""
     warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
     never leave their starting loss."""
@@ -276,8 +278,8 @@ class Search:
     """Highest ratio."""
     scratch_low: float = 0.3
     """Lowest ratio from scratch."""
-    scratch_high: float = 3.0
-    """Highest ratio from scratch: above it networks of this depth stay at their starting loss, whatever their seed."""
+    scratch_high: float = 1.5
+    """Highest ratio from scratch: above twice the published rate more and more seeds stay at their starting loss."""
     seeds: int = 1
     """Trials averaged for one ratio; their seeds are never those that are reported."""
     pruning: bool = True
@@ -329,7 +331,7 @@ SEARCH_SEED = 1_000_001
 
 _AT_FIRST: dict[type, dict[str, Any]] = {
     Pretraining: {"patience": 0, "symmetries": False},
-    Finetuning: {"patience_steps": 0, "warmup_steps": 0, "symmetries": False},
+    Finetuning: {"patience_steps": 0, "slow_start": 1, "warmup_steps": 0, "symmetries": False},
     Search: {"strategies": ["finetune"]},
 }
 """Fields that came later, with what was done before they were there, where that is not today's default."""

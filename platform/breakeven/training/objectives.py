@@ -16,12 +16,16 @@ from breakeven.training import metrics
 N_REGRESSION_LABELS = 5
 """Multiplicities among the 41 labels, the first columns (arXiv 2412.10665 section III.3.2); the rest is binary."""
 
+_LEAST = 1e-6
+"""Least probability of a constant output."""
+
 
 @dataclass(frozen=True)
 class Objective:
     """prepare: checks and converts targets.  loss: (outputs [n, n_outputs], prepared targets, "sum") -> sum over events,
     and with "none" for each event [n], for batches of which some events do not count.
-    scores: outputs -> probabilities (and regressions).  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
+    scores: outputs -> probabilities (and regressions).  constant: prepared targets -> the outputs [n_outputs] that are best
+    for one who does not look at the events.  metrics: (scores, prepared targets, area=how) -> accuracy and auc.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Objective:
     prepare: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, Tensor, str], Tensor]
     scores: Callable[[Tensor], Tensor]
+    constant: Callable[[Tensor], Tensor]
     metrics: Callable[..., dict[str, float]]
 
     def loss_sum(self, outputs: Tensor, target: Tensor) -> Tensor:
@@ -38,6 +43,11 @@ class Objective:
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """The loss of each event [n]."""
         return self.loss(outputs, target, "none")
+
+    def constant_loss(self, target: Tensor) -> float:
+        """The least mean loss of one output for all events, the loss of a network that has learnt nothing."""
+        outputs = self.constant(target).double().expand(len(target), self.n_outputs)
+        return float(self.loss_sum(outputs, target)) / len(target)
 
 
 def named_objective(name: str, n_outputs: int) -> Objective:
@@ -64,7 +74,9 @@ def binary(n_outputs: int = 1) -> Objective:
     if n_outputs != 1:
         raise ValueError(f"the binary objective needs a model with 1 output, this one has {n_outputs}")
 
-    return Objective("binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, metrics.binary_metrics)
+    return Objective(
+        "binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, _share_of_signal, metrics.binary_metrics
+    )
 
 
 def multiclass(n_outputs: int) -> Objective:
@@ -77,6 +89,7 @@ def multiclass(n_outputs: int) -> Objective:
         partial(_class_numbers, n_classes=n_outputs),
         _multiclass_loss,
         _multiclass_scores,
+        partial(_shares_of_classes, n_classes=n_outputs),
         metrics.multiclass_metrics,
     )
 
@@ -93,7 +106,7 @@ def multilabel(n_outputs: int) -> Objective:
         )
     prepare = partial(_labels, n_labels=n_outputs)
     measure = partial(metrics.multilabel_metrics, n_regression=N_REGRESSION_LABELS)
-    return Objective("multilabel", n_outputs, prepare, _multilabel_loss, _multilabel_scores, measure)
+    return Objective("multilabel", n_outputs, prepare, _multilabel_loss, _multilabel_scores, _means_of_labels, measure)
 
 
 def _binary_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -124,6 +137,19 @@ def _multilabel_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
 
 def _multilabel_scores(outputs: Tensor) -> Tensor:
     return torch.cat([outputs[:, :N_REGRESSION_LABELS], torch.sigmoid(outputs[:, N_REGRESSION_LABELS:])], dim=1)
+
+
+def _share_of_signal(target: Tensor) -> Tensor:
+    return target.double().mean().logit(_LEAST)[None]
+
+
+def _shares_of_classes(target: Tensor, n_classes: int) -> Tensor:
+    return (torch.bincount(target, minlength=n_classes).double() / len(target)).clamp(min=_LEAST).log()
+
+
+def _means_of_labels(target: Tensor) -> Tensor:
+    means = target.double().mean(0)
+    return torch.cat([means[:N_REGRESSION_LABELS], means[N_REGRESSION_LABELS:].logit(_LEAST)])
 
 
 def _zeros_and_ones(target: Tensor) -> Tensor:

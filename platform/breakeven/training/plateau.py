@@ -2,6 +2,8 @@
 
 An epoch improves if its validation loss lies below the last improving one's by more than `min_delta` times its size.
 The plateau is reached once `patience` epochs in a row did not improve; it began after the last improving epoch.
+A training whose own loss has not left that of a constant output has not begun to learn: it is not at its plateau yet, and
+has `slow_start` times the patience until it does.
 """
 
 import math
@@ -17,12 +19,30 @@ class Plateau:
     reached: bool
 
 
-def find_plateau(losses: Sequence[float], patience: int | None, min_delta: float) -> Plateau:
-    """The state of the plateau rule after the epochs with these validation losses; patience None is never reached."""
-    last_improving, lowest = -1, math.inf
+BEGUN = 0.99
+"""Part of the loss of a constant output below which a training has begun to learn."""
+
+
+def find_plateau(
+    losses: Sequence[float],
+    patience: int | None,
+    min_delta: float,
+    train_losses: Sequence[float] = (),
+    constant: float = math.inf,
+    slow_start: int = 1,
+) -> Plateau:
+    """The state of the plateau rule after the epochs with these validation losses; patience None is never reached.
+
+    train_losses: of the same epochs; without, or where `slow_start` is 1, nobody asks whether it has begun to learn.
+    constant: loss of the best constant output.
+    """
+    last_improving, lowest, begun = -1, math.inf, slow_start == 1 or not train_losses
+    since = 0
     for epoch, loss in enumerate(losses):
         if last_improving < 0 or loss < lowest - min_delta * abs(lowest):
-            last_improving, lowest = epoch, loss
-        if patience is not None and epoch - last_improving >= patience:
+            last_improving, lowest, since = epoch, loss, epoch
+        if not begun and train_losses[epoch] < BEGUN * constant:
+            begun, since = True, epoch
+        if patience is not None and epoch - since >= patience * (1 if begun else slow_start):
             return Plateau(last_improving, True)
     return Plateau(last_improving, False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
@@ -64,7 +65,19 @@ class Progress:
 
     def _plateau(self) -> Plateau:
         recipe = self.training.recipe
-        return find_plateau([epoch.validation_loss for epoch in self.curve], recipe.patience, recipe.min_delta)
+        return find_plateau(
+            [epoch.validation_loss for epoch in self.curve],
+            recipe.patience,
+            recipe.min_delta,
+            [epoch.train_loss for epoch in self.curve],
+            self._constant,
+            recipe.slow_start,
+        )
+
+    @cached_property
+    def _constant(self) -> float:
+        """Loss of the best constant output on the training sample."""
+        return self.training.objective.constant_loss(self.training.train_sample.target)
 
 
 def copy_of_weights(model: Backbone) -> dict[str, Tensor]:

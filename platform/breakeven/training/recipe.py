@@ -22,7 +22,7 @@ class Recipe:
     learning_rate, decay, warmup: the head's rate is learning_rate * decay**epoch, epochs counted from 0
     (arXiv 2412.10665 section III.3.3), and grows to that in `warmup` even steps, one an epoch: a network of 56 layers
     whose first steps are large never leaves its starting loss.  ratio: backbone rate over head rate.
-    patience, min_delta: the plateau rule (plateau.py); patience None never stops early.
+    patience, min_delta, slow_start: the plateau rule (plateau.py); patience None never stops early.
     symmetries: turn and mirror each training event at random in every epoch (symmetry.py).
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
     precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
@@ -38,6 +38,7 @@ class Recipe:
     ratio: float = 1.0
     patience: int | None = 5
     min_delta: float = 1e-3
+    slow_start: int = 1
     symmetries: bool = False
     seed: int = 0
     evaluation_batch_size: int = 1024
@@ -48,7 +49,7 @@ class Recipe:
             raise ValueError(f"objective is {self.objective!r}; choose multiclass, multilabel or binary")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision is {self.precision!r}; choose float32, tf32 or bfloat16")
-        for name in ("epochs", "batch_size", "evaluation_batch_size"):
+        for name in ("epochs", "batch_size", "evaluation_batch_size", "slow_start"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.warmup < 0:

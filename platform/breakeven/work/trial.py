@@ -247,6 +247,7 @@ def training_of(
         warmup=trial.identity["training"].get("warmup", 0),
         ratio=trial.ratio,
         patience=trial.identity["training"]["patience"],
+        slow_start=settings.slow_start,
         symmetries=settings.symmetries,
         seed=trial.seed,
         precision=settings.precision,
