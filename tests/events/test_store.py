@@ -11,6 +11,7 @@ from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.events import objects, schema, store
 from breakeven.events.catalogue import source
+from breakeven.physics import hard
 
 
 def test_a_shard_holds_what_was_generated(datasets):
@@ -168,6 +169,19 @@ def test_lhe_content_decides_the_recipe(tmp_path):
     first = store.Recipe(source("mine", lhe=str(file))).hash
     file.write_text("<LesHouchesEvents version='1.0'>two</LesHouchesEvents>")
     assert store.Recipe(source("mine", lhe=str(file))).hash != first
+
+
+def test_a_shipped_sample_decides_the_recipe(tmp_path, monkeypatch):
+    first = store.Recipe(source("ttt")).hash
+    native = store.Recipe(source("WH")).hash
+    sample = tmp_path / "ttt.parquet"
+    sample.write_bytes((hard.SAMPLES / sample.name).read_bytes())
+    monkeypatch.setattr(hard, "SAMPLES", tmp_path)
+    assert store.Recipe(source("ttt")).hash == first
+    with sample.open("ab") as file:
+        file.write(b"more")
+    assert store.Recipe(source("ttt")).hash != first
+    assert store.Recipe(source("WH")).hash == native
 
 
 def test_every_setting_decides_the_recipe():
