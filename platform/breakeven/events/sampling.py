@@ -10,7 +10,7 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
-__all__ = ["Split", "TooFewEvents", "assign_splits", "subset"]
+__all__ = ["Split", "TooFewEvents", "assign_splits", "count_hard_events", "effective_number", "subset"]
 
 SPLITS_VERSION = 1
 """Part of every identity: raise it when an event may come into another split."""
@@ -50,6 +50,44 @@ def assign_splits(process: str, hard_event: np.ndarray) -> np.ndarray:
         np.int8(Split.TEST),
         np.where(uniform < TEST_FRACTION + VALIDATION_FRACTION, np.int8(Split.VALIDATION), np.int8(Split.TRAIN)),
     ).astype(np.int8)
+
+
+def effective_number(hard_event: np.ndarray) -> float:
+    """How many independent events a sample is worth whose copies of one hard event are counted as one and the same.
+
+    Kish's n^2 / sum m^2, for hard events that stand in it m times: the variance of a mean is that of one event over this
+    number. Copies differ in shower and detector, so the truth lies between it and the number of events.
+
+    Args:
+        hard_event: [n_events] int64, equal for copies of one hard event.
+
+    Returns:
+        The number of hard events where all stand in it equally often, less where they do not, 0 for no events.
+    """
+    copies = np.unique(hard_event, return_counts=True)[1].astype(np.float64)
+    return float(copies.sum() ** 2 / (copies**2).sum()) if len(copies) else 0.0
+
+
+def count_hard_events(process: str, hard_event: np.ndarray) -> dict[str, dict[str, float]]:
+    """What stands behind the events of each split.
+
+    Args:
+        process: as in `assign_splits`.
+        hard_event: [n_events] int64, equal for copies of one hard event.
+
+    Returns:
+        By the split's name in small letters: `events`, distinct `hard_events`, and their `effective` number.
+    """
+    splits = assign_splits(process, hard_event)
+    counts = {}
+    for split in Split:
+        here = hard_event[splits == split]
+        counts[split.name.lower()] = {
+            "events": len(here),
+            "hard_events": len(np.unique(here)),
+            "effective": round(effective_number(here), 1),
+        }
+    return counts
 
 
 def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:

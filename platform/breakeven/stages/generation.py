@@ -92,6 +92,8 @@ def _generation_record(name: str, dataset: store.Dataset) -> Generation:
         "process": name,
         "source": manifest["source"],
         "events": dataset.n_events,
+        "hard_events": manifest["hard_events"],
+        "splits": manifest["splits"],
         "dataset": dataset.hash,
         "device": "cpu",
         "device_seconds": manifest["cpu_seconds"],
