@@ -25,7 +25,7 @@ def imbalance(events: HardEvents) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_are_whole_and_balanced(name: str) -> None:
     events = read_parquet(SAMPLES / f"{name}.parquet")
-    assert len(events.counts) == SIZES[name]
+    assert len(events.counts) == SIZES[name] == CATALOGUE[name].n_hard_events
     assert imbalance(events) < 1e-8
     energy, size = events.momentum[:, 3], np.sqrt((events.momentum[:, :3] ** 2).sum(axis=1))
     assert np.allclose(energy**2, size**2 + events.mass**2, rtol=1e-9)
