@@ -329,6 +329,12 @@ def find_dataset(root: Path, process: str, content: str) -> Dataset | None:
     return None
 
 
+def other_process(root: Path, dataset: Dataset) -> str:
+    """Another process below `root` that has the very same events; empty where there is none."""
+    folders = (path.parents[1] for path in sorted(root.glob(f"*/*/{_MANIFESTS}/{dataset.hash}.json")))
+    return next((folder.parent.name for folder in folders if folder.parent.name != dataset.process), "")
+
+
 def largest_datasets(root: Path) -> list[Dataset]:
     """The largest dataset of each recipe below `root`."""
     return [open_dataset(folder) for folder in sorted(root.glob("*/*/")) if _manifests(folder)]

@@ -166,8 +166,8 @@ def _reuse_in_words(study: Study, reused: Mapping[str, float]) -> str:
     first = next(iter(reused))
     return (
         f"hard events that ship are used again and again, and copies are not independent events: {', '.join(each)}; "
-        f"bring files of your own (--generation.lhe my_{first} FILE, and my_{first} in finetuning.tasks and pretraining.processes) or generate "
-        "fewer (--generation.events-per-process, --generation.fewer)"
+        f"bring files of your own (--generation.lhe my_{first} FILE, and my_{first} in finetuning.tasks and "
+        "pretraining.processes) or generate fewer (--generation.events-per-process, --generation.fewer)"
     )
 
 
