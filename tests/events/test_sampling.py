@@ -54,8 +54,10 @@ def test_a_size_below_one_is_refused(size):
 def test_the_effective_number_is_what_the_variance_of_a_mean_says():
     random = np.random.default_rng(3)
     hard_event = random.integers(0, 40, 90)
-    values = random.normal(size=(20_000, 40))[:, hard_event]  # copies of one hard event have one value
-    assert 1 / values.mean(axis=1).var() == pytest.approx(effective_number(hard_event), rel=0.04)
+    shared, own = random.normal(size=(20_000, 40))[:, hard_event], random.normal(size=(20_000, 90))
+    for correlation in (0.0, 0.3, 1.0):
+        values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+        assert 1 / values.mean(axis=1).var() == pytest.approx(effective_number(hard_event, correlation), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,10 @@ _TTBAR = ("Top:gg2ttbar=on", "Top:qqbar2ttbar=on")
 # The matrix-element mode must be >= 100: lower modes want a fixed product list. Both channels open at equal strength.
 _TOP_TO_HIGGS_QUARK = ("6:addChannel=1 0.1 101 25 2", "6:addChannel=1 0.1 101 25 4", "6:onMode=off")
 _HIGGS_TO_PHOTONS = ("25:onMode=off", "25:onIfMatch=22 22")
-_SHERPA = "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md"
+_SHERPA = (
+    "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md; tops and W are decayed "
+    "afterwards, so that decays of different particles are not correlated and a W that is not of a top decays unpolarised"
+)
 _GLUON_CHANNEL = (
     "gluon channel only (gg -> ttH, about 70 % of the rate): hard events of Pythia with on-shell tops and Higgs, "
     "unweighted by the ratio of leading-order |M|^2 to the CP-even one, with a colour flow from their own amplitude; "
