@@ -89,6 +89,15 @@ BAD = {
     "unknown pretraining process": (("--pretraining.processes", "ttH", "wh"), "'wh' is not known.*WH"),
     "negative size": (("--finetuning.sizes", "-5"), r"finetuning\.sizes\[0\] is -5: it must be above zero"),
     "zero size": (("--finetuning.sizes", "100", "0"), r"finetuning\.sizes\[1\] is 0: it must be above zero"),
+    "less than a shard": (
+        ("--generation.events-per-process", "149"),
+        "is 149: fewer than the 150 of one shard.*shard-events",
+    ),
+    "less of one process": (
+        ("--generation.fewer", "ttH", "100"),
+        r"fewer\.ttH is 100: fewer than the 150 of one shard",
+    ),
+    "no reuse": (("--generation.reuse", "0"), "reuse is 0: it must be above zero"),
     "no events": (("--generation.events-per-process", "0"), "events-per-process is 0: it must be above zero"),
     "size beyond the events": (("--finetuning.sizes", "5000"), "5,000 training events.*raise generation"),
     "empty process": (("--generation.fewer", "ttH", "0"), "fewer.ttH is 0: it must be above zero"),
@@ -114,6 +123,47 @@ def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, monkeypatch
     assert len(said.err.splitlines()) == 1 and said.out == ""
     assert re.search(f"^error (InvalidStudy|OverBudget): .*{message}", said.err), said.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_shows_what_a_run_refuses(tmp_path, monkeypatch, capsys):
+    """Hard events that ship, used more than ten times: named with number and way out."""
+    monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(ROOT)
+
+    def say(*words):
+        monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--no-calibrate", *words])
+        status = 0
+        try:
+            runpy.run_path("studies/scaling.py", run_name="__main__")
+        except SystemExit as left:
+            status = left.code
+        said = capsys.readouterr()
+        return status, " ".join(said.out.split()), " ".join(said.err.split())
+
+    status, plan, _ = say("--preset", "paper", "--plan")
+    assert "16, 263,500,000 events of 187,078,950 hard events" in plan
+    assert status == 0 and "warning hard events that ship are used again and again" in plan
+    assert "ttt 1,700 times (17,000,000 events of 10,000)" in plan and "tttt 592 times (8,500,000 events" in plan
+    assert "--generation.lhe my_tHq FILE" in plan and "a run refuses this above 10 times" in plan
+    status, _, error = say("--preset", "paper")
+    assert status == 2 and "InvalidStudy: generation.reuse is 10" in error and "ttt 1,700 times" in error
+    assert "--generation.lhe my_tHq FILE" in error and not (tmp_path / "runs").exists()
+    for preset in ("laptop", "workstation"):
+        assert "warning" not in say("--preset", preset, "--plan")[1]
+    some = (
+        "--preset",
+        "laptop",
+        "--plan",
+        "--generation.events-per-process",
+        "40000",
+        "--generation.fewer",
+        "tHq",
+        "4000",
+    )
+    warned = say(*some)[1]
+    assert "tttt 2.8 times" in warned and "refuses" not in warned
+    assert not any(f"{name} " in warned.partition("independent events: ")[2] for name in ("ttW", "ttyy", "tHq"))
+    assert "a run refuses this above 3 times" in say(*some, "--generation.reuse", "3")[1]
 
 
 def test_a_shell_sees_the_same(tmp_path):

@@ -19,6 +19,7 @@ from breakeven.events import arrays, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
+from breakeven.stages.generation import check_distinct_events
 from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import content_hash, read_model, write_model
@@ -268,3 +269,22 @@ def test_plugins_that_cannot_be_used_are_named(tmp_path, content, message):
     plugins.add_files([path])
     with pytest.raises(plugins.BadPlugin, match=message):
         plugins.modules()
+
+
+def test_two_names_for_the_same_events_are_refused(tmp_path):
+    """Trials are found by the hash of events, and splits go by name: the record of one would be taken for the other."""
+
+    class Seedless(type(source("wide"))):
+        def make(self, n_events, seed, shard):
+            return super().make(n_events, shard, shard)
+
+    made = []
+    for name in ("first", "second"):
+        recipe = store.Recipe(Seedless(name, 0.2), shard_events=100)
+        store.make_shard(recipe, tmp_path, 0)
+        made.append(store.complete(recipe, tmp_path, 1))
+        if name == "first":
+            check_distinct_events(tmp_path, [*made, dataset(tmp_path, "wide"), dataset(tmp_path, "narrow")])
+    assert made[0].hash == made[1].hash
+    with pytest.raises(plugins.BadPlugin, match=r"'second' and 'first' made the very same events.*use the seed"):
+        check_distinct_events(tmp_path, made[1:])

@@ -74,6 +74,7 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
             _show_plan_on(command.plan, command.on, command.gpus, command.study, command.runs_dir)
             return
         if not command.plan:
+            preview.check_reuse(command.study)
             _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
             return
         folder = Places(command.runs_dir.resolve(), command.study.name).ledger

@@ -20,7 +20,7 @@ def the_versions_of_then(monkeypatch):
     ("process", "default", "other"),
     [
         ("WH", "a079595242336fd9", "95ab729e3acfa135"),
-        ("tHq", "5053a35c457537ad", "475c5d7097a76df8"),
+        ("tHq", "a8f446cab3659fe7", "86e5de9daeb29a15"),
         ("ttH_yy_odd", "1cfbde40a7a957e3", "9986fb3d2318ef39"),
         ("FCNC", "6054ef8dfc275058", "cae8a70152c7238a"),
         ("stop_pair", "bec2d1a67ea091af", "0d58b022213c17d3"),

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from breakeven.events.sampling import Split, TooFewEvents, assign_splits, subset
+from breakeven.events.sampling import (
+    Split,
+    TooFewEvents,
+    assign_splits,
+    count_hard_events,
+    effective_number,
+    subset,
+)
 
 
 def test_splits_have_their_shares_and_never_depend_on_the_size():
@@ -42,3 +49,30 @@ def test_too_few_events_say_how_many_there_are():
 def test_a_size_below_one_is_refused(size):
     with pytest.raises(ValueError, match=f"a sample of {size} events"):
         subset(np.arange(10), size, 1, "ttH")
+
+
+def test_the_effective_number_is_what_the_variance_of_a_mean_says():
+    random = np.random.default_rng(3)
+    hard_event = random.integers(0, 40, 90)
+    shared, own = random.normal(size=(20_000, 40))[:, hard_event], random.normal(size=(20_000, 90))
+    for correlation in (0.0, 0.3, 1.0):
+        values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+        assert 1 / values.mean(axis=1).var() == pytest.approx(effective_number(hard_event, correlation), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("hard_event", "expected"), [([], 0), ([5], 1), ([3, 1, 2], 3), ([1, 1, 2, 2], 2), ([1, 1, 1, 2], 1.6)]
+)
+def test_effective_numbers_by_hand(hard_event, expected):
+    assert effective_number(np.array(hard_event, np.int64)) == pytest.approx(expected)
+
+
+def test_hard_events_are_counted_by_split():
+    hard_event = np.concatenate([np.arange(2000), np.arange(1000)])
+    counts = count_hard_events("ttt", hard_event)
+    assert list(counts) == ["train", "validation", "test"]
+    assert sum(part["events"] for part in counts.values()) == 3000
+    assert sum(part["hard_events"] for part in counts.values()) == 2000
+    for part in counts.values():
+        once, twice = 2 * part["hard_events"] - part["events"], part["events"] - part["hard_events"]
+        assert part["effective"] == pytest.approx((once + 2 * twice) ** 2 / (once + 4 * twice), abs=0.05)

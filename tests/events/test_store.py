@@ -11,6 +11,8 @@ from conftest import SHARD_EVENTS, small_recipe
 
 from breakeven.events import objects, schema, store
 from breakeven.events.catalogue import source
+from breakeven.events.sampling import Split, assign_splits
+from breakeven.physics import hard
 
 
 def test_a_shard_holds_what_was_generated(datasets):
@@ -60,6 +62,66 @@ def test_the_manifest_tells_what_a_reader_needs(datasets):
     ):
         assert manifest[key] not in (None, "", []), key
     assert manifest["events"] == 2 * SHARD_EVENTS
+
+
+def test_the_manifest_counts_hard_events(datasets):
+    manifest = datasets["WH"].manifest
+    assert manifest["hard_events"] == 2 * SHARD_EVENTS
+    tables = [store.read_shard(path)[0] for path in datasets["WH"].paths()]
+    split = assign_splits("WH", np.concatenate([table["hard_event"].to_numpy() for table in tables]))
+    assert {name: part["events"] for name, part in manifest["splits"].items()} == {
+        split_.name.lower(): (split == split_).sum() for split_ in Split
+    }
+    assert all(part["effective"] == part["hard_events"] == part["events"] for part in manifest["splits"].values())
+
+
+def test_copies_of_hard_events_are_not_counted_twice(tmp_path):
+    recipe = dataclasses.replace(small_recipe("ttt"), shard_events=8)
+    for shard in range(2):
+        table, facts = store.read_shard(store.make_shard(recipe, tmp_path, shard))
+        again = table.set_column(0, "hard_event", pa.array(np.arange(8, dtype=np.int64) % 4))
+        facts["content"] = schema.content_hash(again, objects.OBJECTS)
+        store.write_table(again, store.shard_path(recipe.folder(tmp_path), shard), facts)
+    manifest = store.complete(recipe, tmp_path, 2).manifest
+    assert manifest["events"] == 16 and manifest["hard_events"] == 4
+    assert sum(part["hard_events"] for part in manifest["splits"].values()) == 4
+    assert sum(part["effective"] for part in manifest["splits"].values()) == pytest.approx(4)
+
+
+def covariance_error(values, errors, sample):
+    """Error of the mean of correlated measurements: the square root of w^T C w, C full within a sample and zero between."""
+    alike = np.equal.outer(sample, sample)
+    return np.sqrt((np.outer(errors, errors) * alike).sum()) / len(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "errors", "sample"),
+    [
+        ([2.0] * 40, [0.1] * 40, [0] * 40),  # slices of one sample: the error of one
+        ([2.0, 2.2, 1.9, 2.1], [0.1, 0.2, 0.1, 0.15], [0, 1, 2, 3]),  # measured one by one
+        ([2.0, 2.0, 2.0, 2.4], [0.1, 0.1, 0.1, 0.3], [0, 0, 0, 1]),
+        ([2.0], [0.1], [0]),
+        ([2.0, 2.0], [0.0, 0.0], [0, 0]),
+    ],
+)
+def test_the_error_of_the_cross_section(values, errors, sample):
+    facts = [
+        {"cross_section_pb": value, "cross_section_error_pb": error}
+        for value, error in zip(values, errors, strict=True)
+    ]
+    mean, error = store._cross_section(facts)
+    assert mean == pytest.approx(np.mean(values))
+    assert error == pytest.approx(covariance_error(values, errors, sample))
+
+
+def test_more_shards_of_a_shipped_sample_know_its_cross_section_no_better(tmp_path):
+    recipe = dataclasses.replace(small_recipe("tHq"), shard_events=2)
+    for shard in range(3):
+        store.make_shard(recipe, tmp_path, shard)
+    for n_shards in (1, 3):
+        manifest = store.complete(recipe, tmp_path, n_shards).manifest
+        assert manifest["cross_section_error_pb"] == pytest.approx(0.000574015)
+        assert manifest["cross_section_pb"] == pytest.approx(0.069415)
 
 
 def test_an_interrupted_write_leaves_no_shard(tmp_path, monkeypatch):
@@ -168,6 +230,19 @@ def test_lhe_content_decides_the_recipe(tmp_path):
     first = store.Recipe(source("mine", lhe=str(file))).hash
     file.write_text("<LesHouchesEvents version='1.0'>two</LesHouchesEvents>")
     assert store.Recipe(source("mine", lhe=str(file))).hash != first
+
+
+def test_a_shipped_sample_decides_the_recipe(tmp_path, monkeypatch):
+    first = store.Recipe(source("ttt")).hash
+    native = store.Recipe(source("WH")).hash
+    sample = tmp_path / "ttt.parquet"
+    sample.write_bytes((hard.SAMPLES / sample.name).read_bytes())
+    monkeypatch.setattr(hard, "SAMPLES", tmp_path)
+    assert store.Recipe(source("ttt")).hash == first
+    with sample.open("ab") as file:
+        file.write(b"more")
+    assert store.Recipe(source("ttt")).hash != first
+    assert store.Recipe(source("WH")).hash == native
 
 
 def test_every_setting_decides_the_recipe():

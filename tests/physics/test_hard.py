@@ -13,6 +13,7 @@ from breakeven.physics.processes import CATALOGUE
 
 NAMES = [name for name, entry in CATALOGUE.items() if entry.source == "hard_events"]
 SIZES = {"tHq": 14_599, "ttW": 20_000, "ttyy": 20_000, "ttt": 10_000, "tttt": 14_351}
+REPEATS = {"tHq": 18, "ttW": 7, "ttyy": 21, "ttt": 3, "tttt": 1}
 
 
 def imbalance(events: HardEvents) -> float:
@@ -24,7 +25,7 @@ def imbalance(events: HardEvents) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_are_whole_and_balanced(name: str) -> None:
     events = read_parquet(SAMPLES / f"{name}.parquet")
-    assert len(events.counts) == SIZES[name]
+    assert len(events.counts) == SIZES[name] == CATALOGUE[name].n_hard_events
     assert imbalance(events) < 1e-8
     energy, size = events.momentum[:, 3], np.sqrt((events.momentum[:, :3] ** 2).sum(axis=1))
     assert np.allclose(energy**2, size**2 + events.mass**2, rtol=1e-9)
@@ -34,6 +35,21 @@ def test_samples_are_whole_and_balanced(name: str) -> None:
     assert (events.momentum[first + 1, 2] < 0).all()
     for kind, expected in ((6, CATALOGUE[name].n_top), (25, CATALOGUE[name].n_higgs)):
         assert (np.add.reduceat(np.abs(events.pdg) == kind, first) == expected).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_repeats_are_one_hard_event(name: str) -> None:
+    events = read_parquet(SAMPLES / f"{name}.parquet")
+    table = pq.read_table(SAMPLES / f"{name}.parquet")
+    contents = [str(row) for row in table.select(["pdg", "px", "py", "pz", "mass", "scale"]).to_pylist()]
+    assert events.identity.tolist() == [contents.index(content, max(0, i - 5)) for i, content in enumerate(contents)]
+    assert len(set(contents)) == len(set(events.identity.tolist())) == SIZES[name] - REPEATS[name]
+
+
+def test_a_repeat_keeps_its_identity_in_a_shard() -> None:
+    assert shipped(("tHq.parquet",), 3_848, 6, np.random.default_rng(0)).identity.tolist() == [
+        3_848, 3_849, 3_849, 3_849, 3_849, 3_853,
+    ]  # fmt: skip
 
 
 def test_shards_walk_through_the_sample_and_start_again() -> None:

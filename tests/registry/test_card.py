@@ -37,6 +37,7 @@ def text(made=MADE, records=None, **sources):
     """The card; sources: by process, those of the two that it was pretrained on and of another."""
     sources = {"ttH": "pythia", "WH": "pythia", "other": "pythia"} | sources
     datasets = {name: {"events": 4000, "source": kind, "hash": f"hash_{name}"} for name, kind in sources.items()}
+    datasets["WH"]["hard_events"] = 3900
     records = study() if records is None else records
     best = backbones.ranking(records).iloc[0].to_dict()
     facts = {"study": "mine", "spec": dataclasses.asdict(Study()), "datasets": datasets}
@@ -49,6 +50,7 @@ def test_it_says_what_goes_in_and_what_it_was_trained_on():
         assert f"| {column} |" in found
     assert "models:/mine-backbone@winner" in found
     assert "- ttH: 4,000 events generated (pythia), dataset `hash_ttH`" in found and "hash_other" not in found
+    assert "- WH: 4,000 events of 3,900 hard events generated (pythia), dataset `hash_WH`" in found
     assert "Trained on 4,800 of them.\n" in found
     assert "Weights of epoch 4 of 5, that of the lowest validation loss, `weights`, record `p1`, commit `abc`" in found
     assert "Events (LHC, 13 TeV, an ATLAS-like fast detector response, without multiparton interactions):" in found

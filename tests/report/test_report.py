@@ -32,7 +32,15 @@ def facts() -> dict[str, Any]:
         "git_commit": "abc123",
         "versions": {"torch": "2.13.0"},
         "processor": "Xeon x 2",
-        "datasets": {"ttH": manifest("pythia"), "ttt": manifest("lhe", "from elsewhere")},
+        "datasets": {
+            "ttH": manifest("pythia"),
+            "ttt": manifest("lhe", "from elsewhere"),
+            "tttt": {
+                **manifest("hard_events"),
+                "hard_events": 2500,
+                "splits": {"test": {"events": 1250, "hard_events": 620, "effective": 610.5}},
+            },
+        },
     }
 
 
@@ -84,6 +92,17 @@ def test_each_table_lies_beside_as_csv(written: Path) -> None:
         "similarity_layers", "cost", "accounts", "price", "samples",
         "pretrainings", "failed", "missing", "trials",
     }  # fmt: skip
+
+
+def test_distinct_hard_events_stand_beside_events(written: Path) -> None:
+    assert (
+        "- tttt: shipped parton-level sample, 5,000 events of 2,500 hard events, dataset"
+        in written.with_name("report.md").read_text()
+    )
+    samples = pd.read_csv(written.parent / "samples.csv", comment="#").set_index("process")
+    counted = samples.loc["tttt", ["hard_events", "test_events", "test_hard_events", "test_effective"]]
+    assert counted.tolist() == [2500, 1250, 620, 610.5]
+    assert samples.loc["ttH", ["hard_events", "test_events"]].isna().all()
 
 
 def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts, tmp_path: Path) -> None:

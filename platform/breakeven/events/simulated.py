@@ -43,7 +43,7 @@ class Simulated:
             "source": process.source,
             "settings": [*process.settings, "mirror", *process.mirror_settings],
             "yukawa": list(process.yukawa or ()),
-            "files": [_file_hash(Path(file)) for file in process.files if process.source == "lhe"],
+            "files": [_file_hash(path) for path in generator.files_of(process)],
             "mpi": self.mpi,
             "physics": made_by["physics"],
             "pythia": made_by["pythia8mc"],

@@ -7,7 +7,9 @@ never generates events and never computes.
 """
 
 import json
+import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven import atomic, plugins
 from breakeven.events.catalogue import schemas_of_plugins
 from breakeven.events.objects import OBJECTS
+from breakeven.events.sampling import count_hard_events
 from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, check_schema, content_hash
 from breakeven.events.source import Source
 from breakeven.fingerprint import fingerprint
@@ -267,6 +271,7 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         )
     facts = [read_facts(shard_path(folder, shard)) for shard in range(n_shards)]
     mean_sigma, error_sigma = _cross_section(facts)
+    hard_event = np.concatenate([_hard_events(shard_path(folder, shard)) for shard in range(n_shards)])
     manifest = {
         **_UNSAID,
         **recipe.source.about(),
@@ -275,6 +280,8 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         "recipe": recipe.hash,
         "hash": fingerprint([fact["content"] for fact in facts]),
         "events": n_shards * recipe.shard_events,
+        "hard_events": len(np.unique(hard_event)),
+        "splits": count_hard_events(recipe.source.name, hard_event),
         "shard_events": recipe.shard_events,
         "seed": recipe.seed,
         "cross_section_pb": mean_sigma,
@@ -322,6 +329,12 @@ def find_dataset(root: Path, process: str, content: str) -> Dataset | None:
     return None
 
 
+def other_process(root: Path, dataset: Dataset) -> str:
+    """Another process below `root` that has the very same events; empty where there is none."""
+    folders = (path.parents[1] for path in sorted(root.glob(f"*/*/{_MANIFESTS}/{dataset.hash}.json")))
+    return next((folder.parent.name for folder in folders if folder.parent.name != dataset.process), "")
+
+
 def largest_datasets(root: Path) -> list[Dataset]:
     """The largest dataset of each recipe below `root`."""
     return [open_dataset(folder) for folder in sorted(root.glob("*/*/")) if _manifests(folder)]
@@ -360,8 +373,22 @@ def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
     return Dataset(folder, manifest["process"], manifest["events"], contents)
 
 
+def _hard_events(path: Path) -> np.ndarray:
+    """Identity of the hard event of each event of a shard [n_events]; raises CorruptDataset."""
+    try:
+        identity: np.ndarray = pq.read_table(path, columns=["hard_event"])["hard_event"].to_numpy()
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
+    return identity
+
+
 def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Mean over shards, and its error, in pb: shards of one source sample share its error, so it does not shrink."""
-    mean = sum(fact["cross_section_pb"] for fact in facts) / len(facts)
-    error = (sum(fact["cross_section_error_pb"] ** 2 for fact in facts) ** 0.5) / len(facts)
-    return mean, max(error, min(fact["cross_section_error_pb"] for fact in facts) / len(facts) ** 0.5)
+    """Mean over shards, and its error, in pb.
+
+    Shards that say the very same are slices of one source sample, as of a file that ships or a user's: they have one error
+    together, however many they are. All others were measured one by one, and their errors are independent.
+    """
+    said = Counter((fact["cross_section_pb"], fact["cross_section_error_pb"]) for fact in facts)
+    mean = sum(count * value for (value, _), count in said.items()) / len(facts)
+    error = math.hypot(*(count * error for (_, error), count in said.items())) / len(facts)
+    return mean, error

@@ -33,6 +33,8 @@ class Generation(Record, total=False):
     process: str
     source: str
     events: int
+    hard_events: int  # distinct ones among them
+    splits: dict[str, dict[str, float]]  # by split: events, hard_events and their effective number
     mpi: bool
 
 

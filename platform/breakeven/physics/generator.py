@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -73,6 +74,11 @@ def versions() -> dict[str, str]:
     """What decides the events besides the arguments of `generate`: versions of every library in the chain."""
     libraries = {name: version(name) for name in ("pythia8mc", "fastjet", "numpy", "awkward")}
     return {**libraries, "physics": str(PHYSICS_VERSION)}
+
+
+def files_of(process: Process) -> list[Path]:
+    """The files that its hard events are read from, which decide the events as well."""
+    return [hard.SAMPLES / name if process.source == "hard_events" else Path(name) for name in process.files]
 
 
 def _weighted(process: Process, n_events: int, shard: int, random: np.random.Generator) -> hard.HardEvents:

@@ -121,6 +121,7 @@ def shipped(files: tuple[str, ...], first: int, n_events: int, random: np.random
 def read_parquet(path: Path) -> HardEvents:
     """All events of a Parquet file with the columns of hard_events/README.md, momentum restored in double precision.
 
+    `identity` is an event's number in the file, or that of the first one alike: exact repeats count as one hard event.
     Raises FileNotFoundError, or ValueError for a file that is no Parquet, lacks a column or metadata, or is empty.
     """
     if not path.is_file():
@@ -160,13 +161,21 @@ def read_parquet(path: Path) -> HardEvents:
         scale=table["scale"].to_numpy().astype(np.float64),
         alpha_qed=np.full(n_events, ALPHA_QED),
         alpha_qcd=np.full(n_events, ALPHA_QCD),
-        identity=np.arange(n_events),
+        identity=_first_alike(counts, column),
         beams=PROTON_BEAMS,
         cross_section_pb=float(metadata[b"cross_section_pb"]),
         cross_section_error_pb=float(metadata[b"cross_section_error_pb"]),
         n_tried=n_events,
         origin=str(path),
     )
+
+
+def _first_alike(counts: NDArray[np.int64], column: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Number of the first event with the same particles and momenta as each [n]; colours are drawn anew for each event."""
+    particles = np.stack([column[name].astype(np.float64) for name in ("pdg", "px", "py", "pz", "mass")], axis=1)
+    numbers: dict[bytes, int] = {}
+    events = enumerate(np.split(particles, starts(counts)[1:]))
+    return np.array([numbers.setdefault(event.tobytes(), number) for number, event in events])
 
 
 def _balanced(counts: NDArray[np.int64], column: dict[str, NDArray[Any]]) -> NDArray[np.float64]:

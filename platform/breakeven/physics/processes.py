@@ -30,8 +30,8 @@ class Process:
     `n_higgs` and `n_top` are the exact counts in every event, or None where they vary or are not known beforehand.
     `cross_section_pb` is leading order at 13 TeV as measured by us, decays included where `settings` force them;
     None where the coupling is a free choice or the user's files tell. `files` are hard events: names inside the
-    package for source "hard_events", paths for source "lhe". `yukawa` is (c_even, c_odd) of the top-Higgs coupling
-    for source "matrix_element". `notes` says what a reader of a plot has to know.
+    package for source "hard_events", which hold `n_hard_events` of them, paths for source "lhe". `yukawa` is
+    (c_even, c_odd) of the top-Higgs coupling for source "matrix_element". `notes` says what a reader of a plot has to know.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Process:
     n_top: int | None = None
     cross_section_pb: float | None = None
     files: tuple[str, ...] = ()
+    n_hard_events: int | None = None
     yukawa: tuple[float, float] | None = None
     notes: str = ""
 
@@ -115,7 +116,10 @@ _TTBAR = ("Top:gg2ttbar=on", "Top:qqbar2ttbar=on")
 # The matrix-element mode must be >= 100: lower modes want a fixed product list. Both channels open at equal strength.
 _TOP_TO_HIGGS_QUARK = ("6:addChannel=1 0.1 101 25 2", "6:addChannel=1 0.1 101 25 4", "6:onMode=off")
 _HIGGS_TO_PHOTONS = ("25:onMode=off", "25:onIfMatch=22 22")
-_SHERPA = "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md"
+_SHERPA = (
+    "leading-order hard events of Sherpa 3.0.3 that ship with the package, see hard_events/README.md; tops and W are decayed "
+    "afterwards, so that decays of different particles are not correlated and a W that is not of a top decays unpolarised"
+)
 _GLUON_CHANNEL = (
     "gluon channel only (gg -> ttH, about 70 % of the rate): hard events of Pythia with on-shell tops and Higgs, "
     "unweighted by the ratio of leading-order |M|^2 to the CP-even one, with a colour flow from their own amplitude; "
@@ -123,10 +127,21 @@ _GLUON_CHANNEL = (
 )
 
 
-def _shipped(name: str, title: str, n_higgs: int, n_top: int, cross_section_pb: float, notes: str = "") -> Process:
+def _shipped(
+    name: str, title: str, n_hard_events: int, *, n_higgs: int, n_top: int, cross_section_pb: float, notes: str = ""
+) -> Process:
     """A process whose hard events ship with the package, in a file of its name."""
-    sample = {"files": (f"{name}.parquet",), "notes": _SHERPA + notes, "cross_section_pb": cross_section_pb}
-    return Process(name, title, "hard_events", n_higgs=n_higgs, n_top=n_top, **sample)  # type: ignore[arg-type]
+    return Process(
+        name,
+        title,
+        "hard_events",
+        n_higgs=n_higgs,
+        n_top=n_top,
+        cross_section_pb=cross_section_pb,
+        files=(f"{name}.parquet",),
+        n_hard_events=n_hard_events,
+        notes=_SHERPA + notes,
+    )
 
 
 def _with_yukawa(name: str, title: str, yukawa: tuple[float, float]) -> Process:
@@ -156,20 +171,21 @@ _PRETRAINING = (
     Process("WH", "$WH$", "pythia", ("HiggsSM:ffbar2HW=on",), n_higgs=1, n_top=0, cross_section_pb=1.10),
     Process("ZH", "$ZH$", "pythia", ("HiggsSM:ffbar2HZ=on",), n_higgs=1, n_top=0, cross_section_pb=0.617),
     Process("ttH", r"$t\bar{t}H$", "pythia", _TTH, n_higgs=1, n_top=2, cross_section_pb=0.360),
-    _shipped("tHq", "$tHq$", n_higgs=1, n_top=1, cross_section_pb=0.0694),
+    _shipped("tHq", "$tHq$", 14_599, n_higgs=1, n_top=1, cross_section_pb=0.0694),
     Process("single_top", "single $t$", "pythia", _SINGLE_TOP, n_higgs=0, n_top=1, cross_section_pb=161.0),
     Process("ttbar", r"$t\bar{t}$", "pythia", _TTBAR, n_higgs=0, n_top=2, cross_section_pb=521.0),
     _shipped(
         "ttyy",
         r"$t\bar{t}\gamma\gamma$",
+        20_000,
         n_higgs=0,
         n_top=2,
         cross_section_pb=0.00624,
         notes="; photons with pT > 15 GeV, |eta| < 2.7, dR > 0.4",
     ),
-    _shipped("ttW", r"$t\bar{t}W$", n_higgs=0, n_top=2, cross_section_pb=0.381),
-    _shipped("ttt", "$ttt$", n_higgs=0, n_top=3, cross_section_pb=5.72e-4, notes="; the associated-W mode"),
-    _shipped("tttt", r"$t\bar{t}t\bar{t}$", n_higgs=0, n_top=4, cross_section_pb=0.00420),
+    _shipped("ttW", r"$t\bar{t}W$", 20_000, n_higgs=0, n_top=2, cross_section_pb=0.381),
+    _shipped("ttt", "$ttt$", 10_000, n_higgs=0, n_top=3, cross_section_pb=5.72e-4, notes="; the associated-W mode"),
+    _shipped("tttt", r"$t\bar{t}t\bar{t}$", 14_351, n_higgs=0, n_top=4, cross_section_pb=0.00420),
 )
 
 _TASK_ONLY = (

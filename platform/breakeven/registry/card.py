@@ -15,6 +15,7 @@ from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
 from breakeven.feature import OBJECT, stored
+from breakeven.report.provenance_tables import events_in_words
 from breakeven.study.spec import Network
 
 
@@ -33,7 +34,7 @@ def card(
         if manifest["hash"] in made["identity"]["datasets"]
     }
     samples = [
-        f"- {process}: {manifest['events']:,} events generated ({manifest['source']}), dataset `{manifest['hash']}`"
+        f"- {process}: {events_in_words(manifest)} generated ({manifest['source']}), dataset `{manifest['hash']}`"
         for process, manifest in read.items()
     ]
     objective = made["identity"]["objective"]

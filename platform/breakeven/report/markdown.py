@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from breakeven.report import sentences
 from breakeven.report.exports import commits_of
-from breakeven.report.provenance_tables import SOURCES
+from breakeven.report.provenance_tables import SOURCES, events_in_words
 from breakeven.report.results import Results
 from breakeven.report.table import Table
 
@@ -45,7 +45,7 @@ def _provenance(results: Results) -> list[str]:
     commits = ", ".join(f"`{commit}`" for commit in commits_of(results.frame)) or "unknown"
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     samples = [
-        f"- {name}: {SOURCES.get(manifest['source'], manifest['source'])}, {manifest['events']:,} events, dataset "
+        f"- {name}: {SOURCES.get(manifest['source'], manifest['source'])}, {events_in_words(manifest)}, dataset "
         f"`{manifest['hash']}`" + (f"; {manifest['note']}" if manifest["note"] else "")
         for name, manifest in facts["datasets"].items()
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -84,6 +87,8 @@ def trials_table(frame: pd.DataFrame, merit: Metric = MERIT) -> Table:
 def _samples(results: Results) -> Table:
     samples = [
         {"process": name, "source": SOURCES.get(manifest["source"], manifest["source"]), "events": manifest["events"],
+         "hard_events": manifest.get("hard_events"),
+         **{f"test_{name}": number for name, number in manifest.get("splits", {}).get("test", {}).items()},
          "cross_section_pb": manifest.get("cross_section_pb"), "dataset": manifest["hash"], "note": manifest["note"] or ""}
         for name, manifest in results.facts["datasets"].items()
     ]  # fmt: skip
@@ -91,18 +96,27 @@ def _samples(results: Results) -> Table:
         process: process generated
         source: what the events were made from
         events: number of events
+        hard_events: distinct hard events behind them; empty where an older version made the manifest
+        test_events: number of test events
+        test_hard_events: distinct hard events behind the test events
+        test_effective: independent events that the test events are worth where copies of a hard event count as one
         cross_section_pb: cross section, pb
         dataset note
     """)
     return Table(
         "samples",
         "Samples",
-        "What each process was made from, the number of events, its cross section in pb, and the hash that its trials name.",
+        "What each process was made from, the number of events and of distinct hard events behind them (copies of one hard "
+        "event differ in shower and detector, and share a split), in all and for testing, its cross section in pb, and the "
+        "hash that its trials name.",
         pd.DataFrame(samples, columns=list(meanings)),
         (
             plain("process"),
             plain("source"),
             count("events", "events"),
+            count("hard events", "hard_events"),
+            count("test events", "test_events"),
+            count("test hard events", "test_hard_events"),
             written("cross section, pb", "cross_section_pb", wording.significant),
             plain("dataset"),
             NOTE,
@@ -110,6 +124,12 @@ def _samples(results: Results) -> Table:
         links=False,
         meanings=meanings,
     )
+
+
+def events_in_words(manifest: Mapping[str, Any]) -> str:
+    """How many events a dataset has, and of how many hard events where those are fewer."""
+    hard = manifest.get("hard_events", manifest["events"])
+    return f"{manifest['events']:,} events" + (f" of {hard:,} hard events" if hard < manifest["events"] else "")
 
 
 def _pretrainings(frame: pd.DataFrame, merit: Metric) -> Table:

@@ -1,8 +1,9 @@
 """First stage: the events of every process, made where they are missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from breakeven import provenance
+from breakeven import plugins, provenance
 from breakeven.estimate.price import generation_hours
 from breakeven.events import catalogue, sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
@@ -18,7 +19,8 @@ from breakeven.study.spec import Study
 def generate_events(driver: Driver) -> dict[str, store.Dataset]:
     """The datasets of all processes, by name; makes what is missing.
 
-    Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small, OverBudget.
+    Raises GenerationFailed where a process cannot be generated, TooFewEvents where a split is too small, BadPlugin where two
+    processes have the same events, OverBudget.
     """
     recipes, folder = recipes_of(driver.study), driver.places.datasets
     driver.leases.wait("generation", lambda: False)  # one driver at a time: the next finds the shards of this one
@@ -31,6 +33,7 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
             driver.check_budget("generating the events", lambda known: generation_hours(events, known))
             _make(driver, missing)
     datasets = {recipe.source.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
+    check_distinct_events(folder, datasets.values())
     if ragged := [dataset for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
@@ -70,6 +73,19 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     return wanted
 
 
+def check_distinct_events(root: Path, datasets: Iterable[store.Dataset]) -> None:
+    """Raise BadPlugin where a process has the events of another one, of this study or of an earlier one.
+
+    Results are found by the hash of the events, and splits go by process: under two names the same result would be two.
+    """
+    for dataset in datasets:
+        if other := store.other_process(root, dataset):
+            raise plugins.BadPlugin(
+                f"the sources {dataset.process!r} and {other!r} made the very same events ({dataset.hash}): let each use the "
+                f"seed that it is given, or name only one; if {other!r} is not used any more, delete {root / other}"
+            )
+
+
 def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
     """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
     largest = max(study.finetuning.sizes)
@@ -92,6 +108,8 @@ def _generation_record(name: str, dataset: store.Dataset) -> Generation:
         "process": name,
         "source": manifest["source"],
         "events": dataset.n_events,
+        "hard_events": manifest["hard_events"],
+        "splits": manifest["splits"],
         "dataset": dataset.hash,
         "device": "cpu",
         "device_seconds": manifest["cpu_seconds"],

@@ -30,6 +30,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     folder, where none can be made.
     """
     preview.check_study(study)
+    preview.check_reuse(study)
     try:
         places.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,6 +59,7 @@ def open_study(study: Study, places: Places) -> Ledger:
         + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
     )
     preview.tell_names(study)
+    preview.tell_reuse(study)
     return ledger
 
 

@@ -25,7 +25,7 @@ from breakeven.study.spec import (
 __all__ = ["check", "check_distinct"]
 
 _POSITIVE: dict[type, tuple[str, ...]] = {
-    Generation: ("events_per_process", "shard_events"),
+    Generation: ("events_per_process", "shard_events", "reuse"),
     Network: ("iterations", "hidden"),
     Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "slow_start",
@@ -113,10 +113,23 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     for wanted in study.finetuning.resolved():
         _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)
+    _check_shards(study.generation)
     for at, settings in pretrainings.items():
         _check_names(f"{at}.processes", settings.processes, known_processes)
         if len(settings.processes) == 1 and "multiclass" in settings.objectives:
             raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
+
+
+def _check_shards(settings: Generation) -> None:
+    """Raise InvalidStudy where fewer events are asked for than one shard holds: a whole one would be made."""
+    asked = {"events-per-process": settings.events_per_process}
+    asked |= {f"fewer.{name}": events for name, events in settings.fewer.items()}
+    for name, events in asked.items():
+        if events < settings.shard_events:
+            raise InvalidStudy(
+                f"generation.{name} is {events:,}: fewer than the {settings.shard_events:,} of one shard, the least that is "
+                "made; ask for as many, or lower generation.shard-events"
+            )
 
 
 def _check_kind(at: str, network: Network) -> None:

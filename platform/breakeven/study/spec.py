@@ -124,6 +124,8 @@ class Generation:
     """Les Houches event files of your own, as process name and path: a new process, or in place of the catalogue's."""
     shard_events: int = 500
     """Events in one Parquet shard: the unit of work of a worker, and the most it can lose."""
+    reuse: int = 10
+    """Most events made of one hard event of the samples that ship, above which a study is refused; above 2 it warns."""
 
     def events(self, process: str) -> int:
         """Events to generate for `process`."""

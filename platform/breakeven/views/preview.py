@@ -3,10 +3,13 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+
+from rich.markup import escape
 
 from breakeven import plugins
 from breakeven.duration import duration
@@ -17,12 +20,15 @@ from breakeven.events import catalogue, sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
 from breakeven.physics import processes
 from breakeven.places import Places
+from breakeven.study import plan
 from breakeven.study.check import check, check_distinct
 from breakeven.study.spec import InvalidStudy, Network, Study
 from breakeven.terminal import console
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
 """Errors that name what to do about them; run.py knows some more."""
+WARNED_REUSE = 2
+"""Events of one shipped hard event above which a plan warns: their number then says little of what a sample is worth."""
 
 
 def show_plan(study: Study, runs_dir: Path) -> None:
@@ -36,7 +42,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
         each += f" x {len(study.networks)} networks"
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
     lines = [
-        ("processes", f"{price.processes}, {price.events:,} events, {_bytes(price.disk_bytes)} on disk"),
+        ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(price.disk_bytes)} on disk"),
         ("generation", f"{hours(price.generation)} of one core"),
         (
             "pretraining",
@@ -59,6 +65,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     for name, text in lines:
         console.print(f"  {name:12} {text}", markup=False)
     tell_names(study)
+    tell_reuse(study)
     if (before := Places(runs_dir, study.name).folder / "study.json").exists():
         console.print(
             f"  note         a study with this name ran before ({before}); what it finished is reused, at no cost",
@@ -111,6 +118,57 @@ def check_study(study: Study) -> None:
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
+
+
+def check_reuse(study: Study) -> None:
+    """Raise InvalidStudy where more events are to be made of one shipped hard event than `generation.reuse` allows.
+
+    A plan may show what a study would take that it may not run.
+    """
+    most = study.generation.reuse
+    if over := {name: times for name, times in _reused(study).items() if times > most}:
+        raise InvalidStudy(
+            f"generation.reuse is {most}: {_reuse_in_words(study, over)}; or allow it with --generation.reuse"
+        )
+
+
+def tell_reuse(study: Study) -> None:
+    """Warn where hard events that ship are used more often than `WARNED_REUSE` times."""
+    if over := {name: times for name, times in _reused(study).items() if times > WARNED_REUSE}:
+        most = study.generation.reuse
+        refused = f"; a run refuses this above {most} times (--generation.reuse)" if max(over.values()) > most else ""
+        console.print(f"[yellow]warning[/] {escape(_reuse_in_words(study, over) + refused)}")
+
+
+def _reused(study: Study) -> dict[str, float]:
+    """How many events are made of each hard event, by process, of those whose hard events ship."""
+    wanted = plan.processes(study, processes.PRETRAINING)
+    return {name: study.generation.events(name) / there for name in wanted if (there := _ships(name))}
+
+
+def _hard(study: Study) -> str:
+    """Of how many hard events the events of a study are made, where they are fewer."""
+    events = {name: study.generation.events(name) for name in plan.processes(study, processes.PRETRAINING)}
+    distinct = sum(min(number, _ships(name) or number) for name, number in events.items())
+    return f" of {distinct:,} hard events" if distinct < sum(events.values()) else ""
+
+
+def _ships(name: str) -> int:
+    """How many hard events of a process ship with the package: none where they are made, or are a user's."""
+    return one.n_hard_events or 0 if (one := processes.CATALOGUE.get(name)) else 0
+
+
+def _reuse_in_words(study: Study, reused: Mapping[str, float]) -> str:
+    each = []
+    for name, times in reused.items():
+        number, events, there = f"{times:,.{0 if times >= 10 else 1}f}", study.generation.events(name), _ships(name)
+        each.append(f"{name} {number} times ({events:,} events of {there:,})")
+    first = next(iter(reused))
+    return (
+        f"hard events that ship are used again and again, and copies are not independent events: {', '.join(each)}; "
+        f"bring files of your own (--generation.lhe my_{first} FILE, and my_{first} in finetuning.tasks and "
+        "pretraining.processes) or generate fewer (--generation.events-per-process, --generation.fewer)"
+    )
 
 
 def tell_names(study: Study) -> None:
