@@ -226,7 +226,7 @@ class Finetuning:
     """Initial rate of the new head on a pretrained backbone; the backbone's is this times the learning-rate ratio."""
     decay: float = 0.99
     """Factor on the rates after each epoch."""
-    slow_start: int = 4
+    slow_start: int = 6
     """Factor on the patience while the training loss has not left that of a constant output, which may take long."""
     warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
