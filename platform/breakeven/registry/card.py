@@ -27,6 +27,7 @@ def card(
     frame, facts: of the study, as the report has them.
     """
     spec, training = facts["spec"], made["identity"]["training"]
+    pretraining = spec.get("pretrainings", {}).get(best["pretraining"]) or spec["pretraining"]
     network = network_of(made)
     read = {
         process: manifest
@@ -71,8 +72,9 @@ def card(
         "",
         "## Training",
         "",
-        f"{training['epochs']} epochs, batch {training['batch_size']}, Adam at {training['learning_rate']:g} x "
-        f"{training['decay']}^epoch, {network.iterations} message-passing iterations, seed {training['seed']}; "
+        f"{made.get('epochs', training['epochs'])} epochs, batch {training['batch_size']}, Adam at "
+        f"{training['learning_rate']:g} x {training['decay']}^epoch, {network.iterations} message-passing iterations, seed "
+        f"{training['seed']}; "
         f"{made['device_seconds'] / 3600:.3g} device-hours on {made.get('processor') or made['device']}. "
         f"Weights{_best_epoch(made)} `{best['backbone']}`, record `{best['record']}`, commit `{made['git_commit']}`.",
         "",
@@ -90,8 +92,7 @@ def card(
         f"Finetuned against training from scratch, same seeds and events, mean over {best['n_tasks']} task(s), in all "
         f"{best['n_cells']} cells: {_points(best, 'validation_gain')} on validation events, by which it was chosen, and "
         f"{_points(best, 'gain')} on test events, which chose nothing. It was chosen by the same networks' validation accuracy, "
-        "so a little of its luck may remain in the test gain. All finetunings share one pretraining run: no interval contains "
-        "the scatter of pretraining seeds.",
+        f"so a little of its luck may remain in the test gain. {_backbones(pretraining.get('seeds', 1))}",
         "",
         *_gains(frame, best["pretraining"]),
         "",
@@ -107,6 +108,15 @@ def card(
 def network_of(made: Mapping[str, Any]) -> Network:
     """The network of a pretraining, from its record."""
     return Network(**made["identity"]["network"])
+
+
+def _backbones(seeds: int) -> str:
+    """What the gain says of other backbones of the same kind."""
+    if seeds == 1:
+        return "All finetunings share one pretraining run: no interval contains the scatter of pretraining seeds."
+    return (
+        f"The gain is the mean over finetunings of {seeds} backbones; this one has the lowest validation loss of them."
+    )
 
 
 def _best_epoch(made: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     check_study(study)
     price = price_of(study, Ledger(Places(runs_dir, study.name).ledger).refresh())
     settings = study.finetuning
-    pretrainings = list(study.pretrainings_by_name())
+    pretrainings = [f"{name} x {one.seeds} seeds" if one.seeds > 1 else name
+                    for name, one in study.pretrainings_by_name().items()]  # fmt: skip
     each = f"{1 + len(pretrainings) * len(settings.strategies)} (scratch and backbones)"
     if study.networks:
         each += f" x {len(study.networks)} networks"
