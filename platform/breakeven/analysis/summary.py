@@ -12,6 +12,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.accounts import NONE
+from breakeven.analysis.cost.charges import HEADLINE
 from breakeven.analysis.statistics import estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import METRICS
@@ -48,12 +49,13 @@ def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, 
     `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
     those that other studies paid for.
 
-    break_even/tasks is that of multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
+    break_even/tasks is charged as in the report's answer, until the end of each training, against scratch; it is that of
+    multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
     Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
     """
     figures: dict[str, float] = {}
     for network, part in ledger_frame.by_network(frame).items():
-        for pretraining, rows in breakeven.study_break_even(part).groupby("pretraining", sort=False):
+        for pretraining, rows in breakeven.study_break_even(part, HEADLINE).groupby("pretraining", sort=False):
             last = rows.iloc[-1]  # all sizes, or the only one
             if last["text"] != "no figure":
                 tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
