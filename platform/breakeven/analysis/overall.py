@@ -43,7 +43,9 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -
     """
     trials = ledger_frame.confirmed(frame)
     trials = trials[trials["strategy"].isin(ARMS)]
-    trials = trials.assign(test=ledger_frame.measured(trials, merit), held=ledger_frame.measured(trials, merit, "validation"))
+    trials = trials.assign(
+        test=ledger_frame.measured(trials, merit), held=ledger_frame.measured(trials, merit, "validation")
+    )
     trials = trials[trials["test"].notna()]
     rows = []
     for size, at_size in trials.groupby("size"):

@@ -15,7 +15,8 @@ import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -26,8 +27,10 @@ from breakeven.report.look import look, part_colours
 from breakeven.report.plot import Panel, Plot, Series
 
 _MOST_TICKS = 6
+_DOTS_PER_INCH = 160
 _BOUNDS = {"above": "^", "below": "v"}
 _STYLE: Any = {
+    "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -56,10 +59,12 @@ def write_pictures(plot: Plot, folder: Path) -> list[Path]:
     with rc_context(_STYLE), PdfPages(document, metadata={"CreationDate": None}) as pages:
         for number, (words, panels) in enumerate(plot.variants.items()):
             figure = draw(plot, words, panels)
+            # The canvases' own methods draw once; Figure.savefig draws twice, and each time lays the panels out anew.
             if number == 0:
-                metadata = {"Description": stamp.decode()}
-                figure.savefig(image, format="png", dpi=160, facecolor="white", metadata=metadata)
-            figure.savefig(pages, format="pdf", facecolor="white")
+                figure.set_dpi(_DOTS_PER_INCH)
+                FigureCanvasAgg(figure).print_png(image, metadata={"Description": stamp.decode()})
+                figure.set_layout_engine("none")
+            FigureCanvasPdf(figure).print_pdf(pages)
     # The image, which has the stamp, last: a run that is killed in between draws both again.
     for path, content in reversed(list(zip(paths, (image, document), strict=True))):
         with atomic.replacing(path) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -9,12 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import accuracy, data_efficiency, ensembles, learning_rate, rejection
+from breakeven.analysis import (
+    accuracy,
+    data_efficiency,
+    ensembles,
+    exposure,
+    learning_rate,
+    rejection,
+)
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
-from breakeven.analysis.cost.charges import UNTIL_PLATEAU
+from breakeven.analysis.cost.charges import HEADLINE
+from breakeven.analysis.cost.savings import savings as savings_of_tasks
+from breakeven.analysis.endings import endings as how_they_ended
 from breakeven.analysis.laws import forecast, scaling_law
+from breakeven.analysis.overall import overall as mean_over_tasks
 from breakeven.metric import MERIT, Metric
 
 
@@ -44,6 +55,10 @@ class Results:
     merit: Metric = MERIT
 
     gains = _of_merit(accuracy.gains)
+    overall = _of_merit(mean_over_tasks)
+    savings = _of_merit(savings_of_tasks)
+    endings = _of_frame(how_they_ended)
+    exposures = _of_frame(exposure.exposures)
     working_points = _of_frame(rejection.working_points)
     factors = _of_merit(data_efficiency.factors)
     time_ratios = _of_merit(convergence.time_ratios)
@@ -98,9 +113,16 @@ class Results:
         return ledger_frame.ordered_tasks(self._grid)
 
     @property
-    def by_plateau(self) -> pd.DataFrame:
-        """Break-even until the plateau of each training, nothing on top."""
-        return self.break_even[self.break_even["charged"] == UNTIL_PLATEAU.text]
+    def by_headline(self) -> pd.DataFrame:
+        """Break-even until the end of each training, nothing on top, against each baseline."""
+        return self.break_even[self.break_even["charged"] == HEADLINE.text]
+
+    @cached_property
+    def leading(self) -> str:
+        """The pretraining that the answer speaks of, the best finetuned on validation events, mean over tasks and sizes."""
+        tuned = self.overall[self.overall["strategy"] == "finetune"]
+        held = self.merit.sign * tuned.groupby("pretraining", sort=False)["validation"].mean()
+        return str(held.fillna(-math.inf).idxmax()) if len(held) else ""
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""

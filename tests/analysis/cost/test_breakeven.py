@@ -244,9 +244,9 @@ def test_one_backbone_is_paid_for_however_many_were_trained(ledger) -> None:
     assert 3600 * row["pretraining_hours"] == pytest.approx(720.0) and row["n_backbones"] == 3
     assert row["exact"] == pytest.approx(720 / 105)
     one = ledger.frame().assign(backbone="b2")
-    [alone] = study_break_even(one[(one["level"] != "pretraining") | (one["device_seconds"] == 720.0)], HEADLINE).to_dict(
-        "records"
-    )
+    [alone] = study_break_even(
+        one[(one["level"] != "pretraining") | (one["device_seconds"] == 720.0)], HEADLINE
+    ).to_dict("records")
     assert alone["exact"] == pytest.approx(row["exact"]) and alone["n_backbones"] == 1
     # Trials alike: seeds alone leave nothing open, backbones do, by Student's t of 105 s / T_pre.
     gains = np.array([105.0 / time for time in seconds.values()])

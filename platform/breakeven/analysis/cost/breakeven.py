@@ -167,7 +167,9 @@ def _charged_so(
     """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
-    without = confirmed[confirmed["strategy"] == "scratch"] if baseline == SCRATCH else better_baseline(confirmed, merit)
+    without = (
+        confirmed[confirmed["strategy"] == "scratch"] if baseline == SCRATCH else better_baseline(confirmed, merit)
+    )
     all_tuned = confirmed[confirmed["strategy"] == "finetune"]
     on_top = devices_on_top(frame, charge)
     rows = []
@@ -197,7 +199,9 @@ def better_baseline(confirmed: pd.DataFrame, merit: Metric) -> pd.DataFrame:
     held = merit.sign * ledger_frame.measured(both, merit, "validation")
     mean = held.groupby([both["task"], both["size"], both["strategy"]]).mean().unstack("strategy")
     mean = mean.reindex(columns=["scratch", "trees"]).fillna(-math.inf)
-    trained = both.groupby(["task", "size", "strategy"]).size().unstack("strategy").reindex(columns=["scratch", "trees"])
+    trained = (
+        both.groupby(["task", "size", "strategy"]).size().unstack("strategy").reindex(columns=["scratch", "trees"])
+    )
     trees = (mean["trees"] > mean["scratch"]).reindex(trained.index, fill_value=False) | trained["scratch"].isna()
     chosen = trees.reindex(pd.MultiIndex.from_frame(both[["task", "size"]])).to_numpy(dtype=bool)
     return both[chosen == (both["strategy"] == "trees").to_numpy()]
@@ -282,7 +286,9 @@ def _common(scratch: pd.DataFrame, tuned: pd.DataFrame, merit: Metric) -> list[p
     reached = (
         arm.assign(
             merit=ledger_frame.measured(arm, merit, "validation"),
-            kernel=arm["kernel"].where(arm["strategy"] != "trees"),  # none of a network's, with which hours could be mixed
+            kernel=arm["kernel"].where(
+                arm["strategy"] != "trees"
+            ),  # none of a network's, with which hours could be mixed
         )
         for arm in (scratch, tuned)
     )
@@ -379,7 +385,9 @@ def _gains_of_backbones(
     without: hours of each task without a backbone.  spent: hours of one pretraining, the mean over all.
     """
     own = pretrainings.set_index("record")
-    names = {name: record for record, name in own["backbone"].items() if name} | {record: record for record in own.index}
+    names = {name: record for record, name in own["backbone"].items() if name} | {
+        record: record for record in own.index
+    }
     hours = tuned["seconds"].astype(float) / 3600
     cells = hours.groupby([tuned["backbone"].map(names), tuned["task"], tuned["size"]]).mean().unstack([1, 2])
     complete = cells.dropna().T.groupby("task").mean().T

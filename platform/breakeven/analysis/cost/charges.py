@@ -38,9 +38,9 @@ class Charge:
     """What is charged. time: one of TIMES.
 
     search: all search trials of a cell, finished and stopped, once for each task, from scratch as for finetuning: a new
-    task needs its own.  wasted: failed records, interrupted and repeated tries; those of trainings are shared among a cell's seeds,
-    those of a search and a pretraining count whole.  generation: the events that the pretraining read, as for a group
-    that has none of them; whoever generates them for the tasks anyway leaves it out.
+    task needs its own.  wasted: failed records, interrupted and repeated tries; those of trainings are shared among a
+    cell's seeds, those of a search and a pretraining count whole.  generation: the events that the pretraining read, as
+    for a group that has none of them; whoever generates them for the tasks anyway leaves it out.
     """
 
     time: str = "plateau"
@@ -126,8 +126,8 @@ def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge:
     """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras, and those
     that it started from.
 
-    Its clock stops at its plateau unless the time is "total", and at its end where it reached none. Raises UnknownEvents where generated events are to be charged and the ledger has not the records
-    of those that the pretraining read.
+    Its clock stops at its plateau unless the time is "total", and at its end where it reached none. Raises UnknownEvents
+    where generated events are to be charged and the ledger has not the records of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"
     seconds = float(ledger_frame.training_seconds(pretrainings, until).mean())
