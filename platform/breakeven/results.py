@@ -134,7 +134,8 @@ class StudyResults:
     def _price(self) -> dict[str, Any]:
         """What the study was expected to take, held against what it took; no rows where there is no price."""
         kept = self._kept("price.json")
-        records = [record for name in self.members if (record := self.ledger.get(name)) is not None]
+        # Sorted, so that a sum has the same last digit in whatever order the study found them.
+        records = [record for name in sorted(self.members) if (record := self.ledger.get(name)) is not None]
         try:
             return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
         except (KeyError, TypeError):

@@ -86,7 +86,7 @@ def table(results: Results) -> Table:
     has_trees = (results.overall["strategy"] == "trees").any()
     return Table(
         "headline",
-        "Does it pay?",
+        "When it pays",
         f"Test {merit.title} in {merit.measure}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
         "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
         "take less time finetuned."

@@ -20,6 +20,9 @@ from breakeven.metric import MERIT, Metric
 
 __all__ = ["savings"]
 
+# Means of equal percentages differ by about 1e-14.
+_ROUNDING = 1e-9
+
 
 def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
     """The columns of `savings`."""
@@ -79,7 +82,7 @@ def savings(
             "saving_seconds": saved, "saving_seconds_low": low, "saving_seconds_high": high,
             "gain": test["finetuning"] - test["scratch"],
             "gain_over_trees": test["finetuning"] - test.get("trees", math.nan),
-            "trees_as_good": bool(held.get("trees", -math.inf) >= held["finetuning"]),
+            "trees_as_good": bool(held.get("trees", -math.inf) > held["finetuning"] - _ROUNDING),
             "n_scratch": len(scratch), "n_finetuning": len(tuned),
             "note": f"{devices}: hours of two kinds of device are not mixed" if devices else "",
         }  # fmt: skip
