@@ -48,6 +48,17 @@ def withheld(results: Results) -> str:
     )
 
 
+def no_break_even(results: Results) -> str:
+    """Why no break-even is worded though gains are; nothing where it may be."""
+    counts = endings.of_pretrainings(results.endings)
+    if not endings.too_many_capped(counts):
+        return ""
+    return (
+        f"**No break-even**: {counts['n_capped']} of {counts['n']} pretrainings ended at their cap of epochs, not at a "
+        "plateau, so that it would measure the cap: raise --pretraining.epochs, with --pretraining.patience."
+    )
+
+
 def pays(row: Mapping[Any, Any]) -> str:
     """Break-even in words: `pays` where the whole interval is finite, and what is known where it is not."""
     if pd.isna(row["tasks"]) and row["text"] != breakeven.NEVER:
@@ -86,7 +97,7 @@ def table(results: Results) -> Table:
     has_trees = (results.overall["strategy"] == "trees").any()
     return Table(
         "headline",
-        "When it pays",
+        "Break-even",
         f"Test {merit.title} in {merit.measure}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
         "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
         "take less time finetuned."
@@ -201,12 +212,8 @@ def _break_even(results: Results) -> Iterator[str]:
     rows = even[(even["pretraining"] == results.leading) & even["size"].notna()]
     if rows.empty:
         return
-    counts = endings.of_pretrainings(results.endings)
-    if endings.too_many_capped(counts):
-        yield (
-            f"**No break-even**: {counts['n_capped']} of {counts['n']} pretrainings ended at their cap of epochs, not at a "
-            "plateau, so that it would measure the cap: raise --pretraining.epochs, with --pretraining.patience."
-        )
+    if reason := no_break_even(results):
+        yield reason
         return
     row = rows.iloc[-1]
     line = f"Pretraining {pays(row)}"

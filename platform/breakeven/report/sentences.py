@@ -24,7 +24,8 @@ _WIDTH = 118
 def details(results: Results) -> list[str]:
     """Gains at the smallest and the largest size and break-even of each pretraining, and what to make of a loss.
 
-    Nothing where the headline is withheld, and of several networks, whose figures are in the tables.
+    Nothing where the headline is withheld, no break-even where that is, and nothing of several networks, whose figures are
+    in the tables.
     """
     if "" not in results.by_network or headline.withheld(results):
         return []
@@ -37,6 +38,8 @@ def details(results: Results) -> list[str]:
         smallest = rows[rows["size"] == rows["size"].min()]
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
             lines.append(_why_not(smallest, results, str(pretraining)))
+    if headline.no_break_even(results):
+        return lines
     even = results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
     largest = even["size"] == even.groupby("pretraining")["size"].transform("max")
     return lines + [_pays(row) for row in even[largest | even["size"].isna()].to_dict("records")]

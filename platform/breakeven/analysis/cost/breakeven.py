@@ -187,7 +187,7 @@ def _charged_so(
             about = {"pretraining": pretraining, "size": size, "charged": charge.text, "baseline": baseline}
             rows.append({**about, **figures})
     table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
-    return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
+    return table.astype(dict.fromkeys(("size", "tasks", "n_below", "n_saving", "n_trees"), "Int64"))
 
 
 def better_baseline(confirmed: pd.DataFrame, merit: Metric) -> pd.DataFrame:
