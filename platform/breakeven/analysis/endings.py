@@ -56,8 +56,8 @@ def endings(frame: pd.DataFrame) -> pd.DataFrame:
             untrained = int((some["validation_loss"].astype(float) > UNTRAINED_LOSS).sum())
             rows.append({"pretraining": pretraining, "strategy": strategy, "size": size, **_counts(some, untrained)})
     made = _told(frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record"))
-    for pretraining, some in made.groupby("pretraining", sort=False):
-        rows.append({"pretraining": pretraining, "strategy": PRETRAINING, "size": None, **_counts(some, 0)})
+    for name, some in made.groupby("pretraining", sort=False):
+        rows.append({"pretraining": str(name), "strategy": PRETRAINING, "size": None, **_counts(some, 0)})
     return pd.DataFrame(rows, columns=list(ENDING_COLUMNS)).astype({"size": "Int64"})
 
 

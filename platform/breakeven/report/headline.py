@@ -215,7 +215,7 @@ def _break_even(results: Results) -> Iterator[str]:
     if reason := no_break_even(results):
         yield reason
         return
-    row = rows.iloc[-1]
+    row = rows.to_dict("records")[-1]
     line = f"Pretraining {pays(row)}"
     if wording.known(row["pretraining_hours"]):
         took, scratch, tuned = (
@@ -320,14 +320,14 @@ def _published_means(results: Results, means: pd.DataFrame) -> Iterator[Series]:
     """The paper's accuracies, mean over the same tasks, at the sizes that it has for each of them."""
     if results.merit.name != published.METRIC:
         return
-    tasks = results.cells.drop_duplicates("task")[["signal", "background"]].to_numpy().tolist()
-    tuned = [name for name in means.loc[means["strategy"] == "finetune", "pretraining"].unique()]
-    for pretraining in ["none", *tuned]:
+    of_tasks = list(results.cells.drop_duplicates("task")[["signal", "background"]].itertuples(index=False, name=None))
+    for pretraining in ["none", *means.loc[means["strategy"] == "finetune", "pretraining"].unique()]:
         points = []
         for size in published_sizes(numbers(sorted(set(means["size"])))):
-            printed = [published.accuracy_at(*task, pretraining, size) for task in tasks]
-            if all(printed):
-                points.append((size, sum(value for value, _ in printed) / len(printed)))
+            printed = [published.accuracy_at(signal, background, pretraining, size) for signal, background in of_tasks]
+            values = [one[0] for one in printed if one is not None]
+            if len(values) == len(of_tasks):
+                points.append((size, sum(values) / len(values)))
         strategy = "scratch" if pretraining == "none" else "finetune"
         yield Series(
             f"published, {wording.treatment(pretraining, strategy)}", pretraining, strategy,

@@ -62,9 +62,9 @@ def write_pictures(plot: Plot, folder: Path) -> list[Path]:
             # The canvases' own methods draw once; Figure.savefig draws twice, and each time lays the panels out anew.
             if number == 0:
                 figure.set_dpi(_DOTS_PER_INCH)
-                FigureCanvasAgg(figure).print_png(image, metadata={"Description": stamp.decode()})
+                FigureCanvasAgg(figure).print_png(image, metadata={"Description": stamp.decode()})  # type: ignore[no-untyped-call]
                 figure.set_layout_engine("none")
-            FigureCanvasPdf(figure).print_pdf(pages)
+            FigureCanvasPdf(figure).print_pdf(pages)  # type: ignore[no-untyped-call]
     # The image, which has the stamp, last: a run that is killed in between draws both again.
     for path, content in reversed(list(zip(paths, (image, document), strict=True))):
         with atomic.replacing(path) as temporary:

@@ -204,7 +204,8 @@ def better_baseline(confirmed: pd.DataFrame, merit: Metric) -> pd.DataFrame:
     )
     trees = (mean["trees"] > mean["scratch"]).reindex(trained.index, fill_value=False) | trained["scratch"].isna()
     chosen = trees.reindex(pd.MultiIndex.from_frame(both[["task", "size"]])).to_numpy(dtype=bool)
-    return both[chosen == (both["strategy"] == "trees").to_numpy()]
+    kept: pd.DataFrame = both[chosen == (both["strategy"] == "trees").to_numpy()]
+    return kept
 
 
 WAYS = (
