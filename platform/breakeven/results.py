@@ -23,8 +23,8 @@ from breakeven.estimate import price
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
 from breakeven.ledger.reservation import reservations
+from breakeven.ledger.responses import Responses
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.report.results import Results
@@ -123,7 +123,7 @@ class StudyResults:
         if isinstance(before, dict) and before.get("key") == key:
             return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)
         with console.status("similarity of what the networks have learnt"):
-            read, parts = Representations(self.places.ledger).read, ledger_frame.by_network(self.frame)
+            read, parts = Responses(self.places.ledger, "representations").read, ledger_frame.by_network(self.frame)
             tables = [ensembles.similarities(part, read).assign(network=name) for name, part in parts.items()]
             table = pd.concat(tables, ignore_index=True)
         if not table["n_unreadable"].any():
