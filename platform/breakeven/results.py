@@ -76,7 +76,8 @@ class StudyResults:
     @cached_property
     def figures(self) -> Results:
         """All figures of the report."""
-        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity)
+        scores = Responses(self.places.ledger, "scores").read
+        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, scores)
 
     def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""
