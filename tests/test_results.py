@@ -11,7 +11,7 @@ from tracking.studies import trial
 
 from breakeven.analysis.frame import confirmed
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
+from breakeven.ledger.responses import Responses
 from breakeven.places import Places
 from breakeven.results import StudyResults, load
 from breakeven.study.spec import Study
@@ -38,7 +38,7 @@ def results(places: Places, members: list[str]) -> StudyResults:
 
 
 def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_path) -> None:
-    kept, random = Representations(places.ledger), np.random.default_rng(3)
+    kept, random = Responses(places.ledger, "representations"), np.random.default_rng(3)
     names = []
     for seed in (1, 2, 3):
         for strategy in ("scratch", "finetune"):

@@ -14,6 +14,11 @@ def gain_of(ledger, **wanted):
     return row
 
 
+def table_of(ledger):
+    frame = ledger.frame()
+    return accuracy.table(accuracy.cells(frame), accuracy.gains(frame))
+
+
 def test_gains_are_paired_by_seed(ledger) -> None:
     # The same gain of five points on every seed, under a spread between seeds that is far larger.
     for seed, level in ((1, 0.60), (2, 0.70), (3, 0.80)):
@@ -67,7 +72,7 @@ def test_the_table_has_the_papers_layout(ledger) -> None:
         ledger.trial("stop_vs_ttH", "frozen", 1000, seed, level - 0.01)
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.0, outcome="failed", reason="loss is NaN")
-    table = accuracy.table(ledger.frame())
+    table = table_of(ledger)
     assert list(table.columns) == [100, 1000]
     assert [quantity for _, quantity in table.index] == [
         "baseline accuracy",
@@ -83,22 +88,22 @@ def test_the_table_has_the_papers_layout(ledger) -> None:
 def test_one_seed_only_is_never_given_an_uncertainty(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
-    text = accuracy.table(ledger.frame()).to_string()
+    text = table_of(ledger).to_string()
     assert "70.0 (n=1)" in text and "+5.0 (n=1)" in text and "±" not in text
 
 
 def test_failures_beside_finished_trials_are_counted_and_repaired_ones_are_not(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.0, outcome="failed", record="again")
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1), 1 failed"
+    assert table_of(ledger).iloc[0, 0] == "70.0 (n=1), 1 failed"
     ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.72, record="again")
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "71.0 ± 1.4 (n=2)"
+    assert table_of(ledger).iloc[0, 0] == "71.0 ± 1.4 (n=2)"
 
 
 def test_a_gain_without_baseline_says_that_the_baseline_failed(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.0, outcome="failed")
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
-    table = accuracy.table(ledger.frame())[100]
+    table = table_of(ledger)[100]
     assert table.tolist() == ["failed (1)", "baseline failed"]
 
 
@@ -106,7 +111,7 @@ def test_a_task_of_ones_own_has_no_published_value(ledger) -> None:
     ledger.trial("mine", "scratch", 1000, 1, 0.70)
     [row] = accuracy.cells(ledger.frame()).to_dict("records")
     assert math.isnan(row["published"]) and row["cell"] == "mine/none/scratch/1000"
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1)"
+    assert table_of(ledger).iloc[0, 0] == "70.0 (n=1)"
 
 
 def test_the_same_row_twice_counts_once(ledger) -> None:
@@ -117,7 +122,7 @@ def test_the_same_row_twice_counts_once(ledger) -> None:
 
 def test_an_empty_ledger_gives_empty_tables(ledger) -> None:
     assert accuracy.cells(ledger.frame()).empty and accuracy.gains(ledger.frame()).empty
-    assert accuracy.table(ledger.frame()).empty
+    assert table_of(ledger).empty
 
 
 def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
@@ -127,7 +132,7 @@ def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
         ledger.trial("stop_vs_ttH", "frozen", 1000, seed, 0.81 + seed / 100)
     rows = accuracy.gains(ledger.frame()).set_index("strategy")
     assert rows.loc["trees", "gain"] == pytest.approx(3.0) and rows["published"].isna().all()
-    assert list(accuracy.table(ledger.frame()).index.get_level_values("quantity")) == [
+    assert list(table_of(ledger).index.get_level_values("quantity")) == [
         "baseline accuracy", "boosted trees gain", "multiclass frozen gain",
     ]  # fmt: skip
     named = ledger.frame().assign(

@@ -49,7 +49,14 @@ _SHARED = {
 }
 
 
-_SPREAD = {"sd": "standard deviation (n - 1)", "low": _SHARED["low"], "high": _SHARED["high"]}
+_SPREAD = {
+    "sd": "standard deviation (n - 1)",
+    "low": _SHARED["low"],
+    "high": _SHARED["high"],
+    "seed_se": "standard error from seeds alone, from backbones too where each seed has its own; empty: one seed;",
+    "backbone_se": "standard error from backbones that several seeds share; empty: one backbone, or one a seed;",
+    "test_se": "standard error from the test sample, which no number of seeds makes smaller; empty: unknown;",
+}
 
 
 def columns(text: str) -> dict[str, str]:

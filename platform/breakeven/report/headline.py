@@ -189,21 +189,23 @@ def _gained(results: Results) -> Iterator[str]:
     rows = tuned[tuned["size"] == tuned["size"].max()]
     if rows.empty:
         return
+    [mean] = results.mean_gains.merge(rows[["pretraining", "strategy", "size"]].drop_duplicates()).to_dict("records")
     n_sure = int(((rows["gain"] > 0) & (rows["p_holm"] < wording.SIGNIFICANT)).sum())
     saved = results.savings[results.savings["pretraining"] == results.leading]
     over_trees = saved.loc[saved["size"] == saved["size"].max(), "gain_over_trees"].dropna()
-    line = f"That is {_gain_text(rows['gain'], merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks"
-    yield line + (f", and {_gain_text(over_trees, merit.unit)} over trees." if len(over_trees) else ".")
+    line = f"That is {_gain_text(mean, merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks"
+    if over_trees.empty:
+        yield line + "."
+        return
+    yield f"{line}, and {_gain_text(estimate(over_trees).figures('gain'), merit.unit)} over trees."
 
 
-def _gain_text(values: pd.Series, unit: str) -> str:
+def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
     """`+3.1 points (90 %: +0.5 to +5.8)` with as many decimals as two figures of the uncertainty need."""
-    mean = estimate(values)
-    digits = wording.decimals((mean.high - mean.low) / 2, least=1)
-    interval = wording.between(mean.low, mean.high, digits, sign=True)
-    return f"{mean.mean:+.{digits}f}{' points' if unit else ''}" + (
-        f" (90 %: {interval})" if interval else " (one task)"
-    )
+    digits = wording.decimals((gain["gain_high"] - gain["gain_low"]) / 2, least=1)
+    interval = wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)
+    points = f"{gain['gain']:+.{digits}f}{' points' if unit else ''}"
+    return points + (f" (90 %: {interval})" if interval else " (one task)")
 
 
 def _break_even(results: Results) -> Iterator[str]:

@@ -14,8 +14,10 @@ from breakeven.analysis import (
     accuracy,
     data_efficiency,
     ensembles,
+    event_scores,
     exposure,
     learning_rate,
+    over_tasks,
     rejection,
 )
 from breakeven.analysis import frame as ledger_frame
@@ -45,6 +47,7 @@ class Results:
 
     frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
     accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
+    scores: reads what trials kept of their test events; None: nothing can be read.
     merit: the figure of merit, of which gains, laws, data efficiency, convergence and equal accuracy are.
     """
 
@@ -52,14 +55,13 @@ class Results:
     facts: Mapping[str, Any]
     accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
     similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
+    scores: event_scores.Read | None = None
     merit: Metric = MERIT
 
-    gains = _of_merit(accuracy.gains)
     overall = _of_merit(mean_over_tasks)
     savings = _of_merit(savings_of_tasks)
     endings = _of_frame(how_they_ended)
     exposures = _of_frame(exposure.exposures)
-    working_points = _of_frame(rejection.working_points)
     factors = _of_merit(data_efficiency.factors)
     time_ratios = _of_merit(convergence.time_ratios)
     curves_by_events = _of_merit(convergence.accuracy_curves)
@@ -85,14 +87,26 @@ class Results:
         lambda self: self.ordered(self.similarities().drop(columns="network", errors="ignore"))
     )
     cells = cached_property(lambda self: self.ordered(self._grid))
+    gains = cached_property(
+        lambda self: self.ordered(accuracy.gains(self.frame, merit=self.merit, shared=self.shared_events))
+    )
+    mean_gains = cached_property(lambda self: over_tasks.mean_gains(self.frame, self.gains, merit=self.merit))
+    working_points = cached_property(
+        lambda self: self.ordered(rejection.working_points(self.frame, shared=self.shared_events))
+    )
 
-    _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit))
-    table_1 = cached_property(lambda self: accuracy.table(self.frame, merit=self.merit))
+    _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit, shared=self.shared_events))
+    table_1 = cached_property(lambda self: accuracy.table(self.cells, self.gains, merit=self.merit))
     break_even = cached_property(lambda self: breakeven.break_even_table(self.frame, merit=self.merit))
     cost = cached_property(lambda self: cost.cost_table(self.frame))
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
     _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame, merit=self.merit))
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
+
+    @cached_property
+    def shared_events(self) -> event_scores.SharedEvents:
+        """How far trials err together on their test sample, by the scores that they kept and that can be read here."""
+        return event_scores.NONE if self.scores is None else event_scores.shared_events(self.frame, self.scores)
 
     @cached_property
     def by_network(self) -> dict[str, Results]:

@@ -11,9 +11,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
-from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
-from breakeven.metric import Metric
 from breakeven.report import headline, wording
 from breakeven.report.results import Results
 
@@ -32,9 +30,9 @@ def details(results: Results) -> list[str]:
     gains = results.gains
     tuned = gains[(gains["strategy"] == "finetune") & (gains["n"] > 0)]
     trees = gains[(gains["strategy"] == "trees") & (gains["n"] > 0)]
-    lines = [_gain("boosted trees", "they gain", rows, results.merit) for rows in _ends(trees)]
+    lines = [_gain("boosted trees", "they gain", rows, results) for rows in _ends(trees)]
     for pretraining, rows in tuned.groupby("pretraining", sort=False):
-        lines += [_gain(str(pretraining), "finetuning gains", at_size, results.merit) for at_size in _ends(rows)]
+        lines += [_gain(str(pretraining), "finetuning gains", at_size, results) for at_size in _ends(rows)]
         smallest = rows[rows["size"] == rows["size"].min()]
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
             lines.append(_why_not(smallest, results, str(pretraining)))
@@ -169,13 +167,14 @@ def _ends(rows: pd.DataFrame) -> list[pd.DataFrame]:
     )
 
 
-def _gain(name: str, gain: str, rows: pd.DataFrame, merit: Metric) -> str:
-    better, mean = int((rows["gain"] > 0).sum()), estimate(rows["gain"])
+def _gain(name: str, gain: str, rows: pd.DataFrame, results: Results) -> str:
+    merit, better = results.merit, int((rows["gain"] > 0).sum())
+    [mean] = results.mean_gains.merge(rows[["pretraining", "strategy", "size"]].drop_duplicates()).to_dict("records")
     sure, worse = (int(((sign * rows["gain"] > 0) & (rows["p_holm"] < wording.SIGNIFICANT)).sum()) for sign in (1, -1))
-    digits = wording.decimals((mean.high - mean.low) / 2, least=merit.digits)
-    interval = wording.between(mean.low, mean.high, digits, sign=True)
-    by = f"{mean.mean:+.{digits}f} {'points' if merit.unit else f'in {merit.title}'}"
-    spread = f" (90 % over {mean.n} tasks: {interval})" if interval else " (one task)"
+    digits = wording.decimals((mean["gain_high"] - mean["gain_low"]) / 2, least=merit.digits)
+    interval = wording.between(mean["gain_low"], mean["gain_high"], digits, sign=True)
+    by = f"{mean['gain']:+.{digits}f} {'points' if merit.unit else f'in {merit.title}'}"
+    spread = f" (90 % over {mean['n_tasks']} tasks: {interval})" if interval else " (one task)"
     lost = f", and significantly worse on {worse}" if worse else ""
     return (
         f"**{name}**, {rows['size'].iloc[0]:,} events per class: {gain} {by} over scratch on average{spread}, significantly on "

@@ -33,7 +33,7 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers"),
-    Finetuning: ("steps", "represented_events", "trial_seconds"),
+    Finetuning: ("steps", "represented_events", "scored_events", "trial_seconds"),
     Search: ("trials",),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
