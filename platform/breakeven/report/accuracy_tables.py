@@ -8,6 +8,7 @@ import pandas as pd
 
 from breakeven.analysis import accuracy, data_efficiency, learning_rate, rejection
 from breakeven.analysis.columns import columns
+from breakeven.analysis.exposure import EXPOSURE_COLUMNS
 from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.statistics import estimate
 from breakeven.metric import Metric, shown
@@ -38,7 +39,9 @@ def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
     titles = " and ".join(metric.title for metric in shown(merit))
+    seen = results.exposures.drop_duplicates(["task", "exposure"]).groupby("task")["exposure"].agg(" or ".join)
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
+    table_1.insert(1, "classes", table_1["task"].map(seen).fillna(""))
     return [
         _summary(results),
         Table(
@@ -46,10 +49,11 @@ def accuracy_tables(results: Results) -> list[Table]:
             f"{merit.heading} and gains in the layout of the paper's Table 1",
             f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
             "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch. In square "
-            "brackets: arXiv 2412.10665, Table 1, at the same size.",
+            "brackets: arXiv 2412.10665, Table 1, at the same size. Classes: whether the backbone was taught both of the task's "
+            "classes (seen), one (half-seen) or none (unseen).",
             table_1,
             (TASK, *map(plain, table_1.columns[1:])),
-            meanings=columns("task\nquantity: what is measured"),
+            meanings=columns(f"task\nclasses: {EXPOSURE_COLUMNS['exposure']}\nquantity: what is measured"),
         ),
         Table(
             "accuracy",
@@ -73,10 +77,11 @@ def accuracy_tables(results: Results) -> list[Table]:
             "Gain over training from scratch",
             f"{merit.points.capitalize()} of test {merit.title}: mean ± standard deviation of (treated - scratch) over n pairs "
             "with the same seed and the same events; 90 %: Student's t interval of the mean. p: two-sided paired t-test; Holm: "
-            "corrected over all cells of this table; sign-flip: exact permutation test, which cannot be small with few seeds.",
-            results.gains,
+            "corrected over all cells of one network; sign-flip: exact permutation test, which cannot be small with few seeds.",
+            results.gains.merge(results.exposures, how="left"),
             (
                 *CELL,
+                plain("classes", "exposure"),
                 Column(_points("gain", merit), lambda row: _gain(row, merit) if row["n"] else row["status"], "gain"),
                 interval("gain", digits=merit.digits, sign=True),
                 written("p", "p_value", wording.p_value),
@@ -85,7 +90,7 @@ def accuracy_tables(results: Results) -> list[Table]:
                 published(_points("published", merit), sign=True),
                 NOTE,
             ),
-            meanings=accuracy.gain_columns(merit),
+            meanings=accuracy.gain_columns(merit) | EXPOSURE_COLUMNS,
         ),
         Table(
             "rejection",
@@ -268,7 +273,7 @@ def _summary(results: Results) -> Table:
         "What pretraining gains, over all tasks",
         f"Gain in test {merit.title} over training from scratch, {merit.points}: mean ± standard deviation over tasks (n tasks), "
         "with the 90 % interval of that mean. Better: tasks with a positive gain; sure: those whose own 90 % interval lies "
-        "above zero; significant: those with p < 0.05 after Holm's correction over all cells. Fewer events: median over "
+        "above zero; significant: those with p < 0.05 after Holm's correction over all cells of a network. Fewer events: median over "
         "all tasks of how many times more events scratch needs to be as good; a task that lies beyond the sizes measured "
         "counts as more than the largest, or less than the smallest, of them, and so may the median.",
         pd.DataFrame(rows, columns=list(meanings)),
