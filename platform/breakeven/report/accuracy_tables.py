@@ -273,7 +273,7 @@ def _summary(results: Results) -> Table:
         "What pretraining gains, over all tasks",
         f"Gain in test {merit.title} over training from scratch, {merit.points}: mean ± standard deviation over tasks (n tasks), "
         "with the 90 % interval of that mean. Better: tasks with a positive gain; sure: those whose own 90 % interval lies "
-        "above zero; significant: those with p < 0.05 after Holm's correction over all cells of a network. Fewer events: median over "
+        "above zero; significant: those with p < 0.05 after Holm's correction over a network's cells. Fewer events: median over "
         "all tasks of how many times more events scratch needs to be as good; a task that lies beyond the sizes measured "
         "counts as more than the largest, or less than the smallest, of them, and so may the median.",
         pd.DataFrame(rows, columns=list(meanings)),
