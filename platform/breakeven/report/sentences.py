@@ -53,13 +53,14 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         if search["trials"]
         else f"the published ratio {search['published']} was used without a search"
     )
+    alike = search["trials"] > 0 and "scratch" in search.get("strategies", ())
     return [
         "All events are simulated. They are split once by hard event: 60 % train, 15 % validation, 25 % test, so that all "
         "accuracies are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on; "
         "another set would give other values. As in the paper, backbones were taught training events of some of the tasks' own "
         "processes: tasks are called seen, half-seen or unseen by how many of their two classes those are.",
         *(
-            f"Pretraining: {_learns(name, pre)}; {pre['epochs']} epochs, batch {pre['batch_size']}, rate "
+            f"Pretraining: {_learns(name, pre)}; {_until(pre)}, batch {pre['batch_size']}, rate "
             f"{pre['learning_rate']:g} x {pre['decay']}^epoch"
             + (f", from the backbone of {pre['start']}." if pre.get("start") else ".")
             for name, pre in pretrainings.items()
@@ -78,7 +79,8 @@ def method(spec: Mapping[str, Any]) -> list[str]:
             else []
         ),
         f"Learning-rate ratios (backbone over head): {chosen}; what is reported comes from {tuning['seeds']} fresh seed(s) "
-        "and test events.",
+        "and test events."
+        + (" From scratch the rate was searched with as many trials, seeds and validation events." if alike else ""),
         "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
         *_backbones(pretrainings),
         "Break-even charges each training until it stopped, its patience included, as nobody knows a plateau before; until the "
@@ -90,6 +92,13 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "Intervals are at 90 %. A mean over one seed has no uncertainty, and is marked n=1. Hours of processors and of GPUs "
         "are never added up.",
     ]
+
+
+def _until(pretraining: Mapping[str, Any]) -> str:
+    """For how long a backbone is trained."""
+    if patience := pretraining.get("patience", 0):
+        return f"at most {pretraining['epochs']} epochs, until {patience} without a lower validation loss"
+    return f"{pretraining['epochs']} epochs"
 
 
 def _backbones(pretrainings: Mapping[str, Mapping[str, Any]]) -> list[str]:
