@@ -248,3 +248,19 @@ def test_the_summary_is_short_plain_text(ledger, facts) -> None:
     assert any("multiclass" in line and "1,000 +5.2" in line for line in lines)
     assert any("10 tasks" in line for line in lines)
     assert len(lines) < 14 and all(len(line) < 120 for line in lines)
+
+
+def test_the_method_says_until_when_on_how_many_backbones_and_with_which_search(facts) -> None:
+    spec = facts["spec"]
+    before = " ".join(sentences.method(spec))
+    assert "All events are simulated." in before and "one fixed set of simulated test events" in before
+    assert f"; {spec['pretraining']['epochs']} epochs, batch" in before
+    told = {"patience": 3, "seeds": 2}
+    several = {**spec, "pretraining": {**spec["pretraining"], **told}}
+    several["search"] = {**spec["search"], "trials": 4, "strategies": ("scratch", "finetune")}
+    text = " ".join(sentences.method(several))
+    assert f"; at most {spec['pretraining']['epochs']} epochs, until 3 without a lower validation loss, batch" in text
+    assert "Backbones: 2 of " in text and "no interval contains the scatter of pretraining seeds" not in text
+    assert "From scratch the rate was searched with as many trials, seeds and validation events." in text
+    several["search"]["trials"] = 0
+    assert "From scratch the rate was searched" not in " ".join(sentences.method(several))

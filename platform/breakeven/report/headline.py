@@ -170,8 +170,8 @@ def _sentences(results: Results) -> list[str]:
 def _reached(results: Results) -> Iterator[str]:
     """`At 1,000 events per class finetuning (multiclass) reaches 71.2 %, ...`."""
     merit, rows = results.merit, results.overall
-    rows = rows[rows["size"] == rows["size"].max()]
     rows = rows[(rows["strategy"] != "finetune") | (rows["pretraining"] == results.leading)].set_index("strategy")
+    rows = rows[rows["size"] == rows.loc[["finetune"], "size"].max()]
     told = []
     for strategy, words in _ARMS:
         if strategy in rows.index:

@@ -115,7 +115,8 @@ def draw(plot: Plot, words: str, panels: Sequence[Panel]) -> Figure:
             top=0.3 * titled + 0.2 * extra,
             bottom=strip,
         )
-    side, under = ("outside right center", "outside lower center") if measured else ("center right", "lower center")
+    places: Any = ("outside right center", "outside lower center") if measured else ("center right", "lower center")
+    side, under = places
     if not handles:
         return figure
     if spare_panel:
