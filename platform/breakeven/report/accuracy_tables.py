@@ -276,9 +276,9 @@ def _summary(results: Results) -> Table:
         "with the 90 % interval of that mean, which holds tasks with their seeds and test events, and, where there are several, "
         "the backbones that all tasks share (±: standard errors of these parts). Better: tasks with a positive gain; "
         "sure: those whose own 90 % interval lies above zero; significant: those with p < 0.05 after Holm's correction over "
-        "a network's cells. Fewer events: median over all tasks of how many times more events scratch needs to be as good; a task that "
-        "lies beyond the sizes measured counts as more than the largest, or less than the smallest, of them, and so may the "
-        "median.",
+        "a network's cells. Fewer events: median over all tasks of how many times more events scratch needs to be as good; a "
+        "task that lies beyond the sizes measured counts as more than the largest, or less than the smallest, of them, and so "
+        "may the median.",
         pd.DataFrame(rows, columns=list(meanings)),
         (
             PRETRAINING,
