@@ -91,7 +91,7 @@ FACTS = {"study": "laptop", "spec": dataclasses.asdict(Study()), "command": "mak
 
 
 def test_tables_of_a_read_ledger(frame: pd.DataFrame) -> None:
-    table = accuracy.table(frame)
+    table = accuracy.table(accuracy.cells(frame), accuracy.gains(frame))
     assert table.loc[("stop_vs_ttH", "baseline accuracy"), 100] == "71.0 ± 1.4 (n=2)"
     assert table.loc[("stop_vs_ttH", "baseline accuracy"), 300] == "missing"
     assert table.loc[("stop_vs_ttH", "multiclass gain"), 100] == "+4.0 ± 0 (n=2), 1 failed"

@@ -39,9 +39,10 @@ def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
     titles = " and ".join(metric.title for metric in shown(merit))
-    seen = results.exposures.drop_duplicates(["task", "exposure"]).groupby("task")["exposure"].agg(" or ".join)
+    told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
+    seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
-    table_1.insert(1, "classes", table_1["task"].map(seen).fillna(""))
+    table_1.insert(1, "classes", [seen.get(task, "") for task in table_1["task"]])
     return [
         _summary(results),
         Table(
