@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -243,7 +244,9 @@ def ratio_tables(results: Results) -> list[Table]:
 
 def _summary(results: Results) -> Table:
     merit, keys = results.merit, ["pretraining", "strategy", "size"]
-    means = {tuple(mean[name] for name in keys): mean for mean in results.mean_gains.to_dict("records")}
+    means: dict[tuple[Any, ...], dict[Any, Any]] = {
+        tuple(mean[name] for name in keys): mean for mean in results.mean_gains.to_dict("records")
+    }
     rows = []
     for key, gains in results.gains[results.gains["n"] > 0].groupby(keys, sort=False):
         factors = results.factors.merge(gains[["task", *keys]]).dropna(subset=["factor"])
