@@ -88,3 +88,23 @@ def test_the_ratio_that_the_search_chose_is_read_and_not_guessed(places) -> None
     chosen = {"stop_vs_ttH/multiclass/finetune/100": 0.3}
     (places.folder / "chosen.json").write_text(json.dumps(chosen))
     assert confirmed(results(places, ["a", "b"]).frame)["record"].tolist() == ["a"]
+
+
+def test_intervals_take_the_test_sample_from_the_scores_that_lie_beside_the_ledger(places, tmp_path) -> None:
+    kept, random, names = Responses(places.ledger, "scores"), np.random.default_rng(4), []
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
+    common, learnt = random.normal(size=200), random.normal(size=200)  # by a backbone: it finds other events easy
+    for seed in (1, 2, 3):
+        for strategy, more in (("scratch", 0.5), ("finetune", 0.9)):
+            names.append(f"{strategy}{seed}")
+            scores = common + learnt * (strategy == "finetune") + 0.5 * random.normal(size=200)
+            digest = kept.write(names[-1], {"signal": scores[:100] + more, "background": scores[100:] - more})
+            facts = {"scores": digest, "scored_events": "e", "test_events": 200}
+            Ledger(places.ledger).write([record(names[-1], seed, strategy, **facts)])
+    [found] = results(places, names).figures.gains.to_dict("records")
+    assert found["gain_test_se"] > 0 and "scores" not in found["note"]
+    assert results(places, names).gains["gain_test_se"].item() == found["gain_test_se"], "for notebooks too"
+    kept.folder.rename(tmp_path / "hidden")
+    [lost] = results(places, names).gains.to_dict("records")
+    assert "no scores of single events: test sample by the binomial bound, not paired" in lost["note"]
+    assert lost["gain"] == found["gain"] and lost["gain_test_se"] > found["gain_test_se"]

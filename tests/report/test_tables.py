@@ -221,3 +221,21 @@ def test_words_of_single_figures() -> None:
     assert wording.between(1.0, math.nan) == "" and wording.between(-1.0, 2.0, sign=True) == "-1.0 to +2.0"
     assert wording.number(math.inf) == "never" and wording.rounded(4567.0) == "4,600"
     assert wording.hours(0.5, "cpu_hours") == "0.500 CPU-hours" and wording.hours(pd.NA) == ""
+
+
+def test_the_parts_of_an_error_stand_beside_its_interval(ledger) -> None:
+    for task in ("stop_vs_ttH", "WH_vs_ZH"):
+        for seed, backbone in enumerate("aabb", start=1):
+            gain = 0.02 + 0.01 * (backbone == "b") + 0.001 * seed
+            ledger.trial(task, "scratch", 100, seed, 0.7, test_events=2000)
+            ledger.trial(task, "finetune", 100, seed, 0.7 + gain, test_events=2000, backbone=backbone)
+    shown = tables(ledger.frame())
+    gains = shown["gains"].shown
+    parts = {name: gains[name].astype(float) for name in ("± seeds", "± backbones", "± test sample")}
+    assert (parts["± test sample"] > parts["± backbones"]).all() and (parts["± backbones"] > parts["± seeds"]).all()
+    assert "± test sample" in shown["accuracy"].shown
+    [mean] = shown["summary"].frame.to_dict("records")
+    assert mean["gain_backbone_se"] == pytest.approx(0.6, abs=0.05) and mean["gain_task_se"] == pytest.approx(
+        0.0, abs=1e-9
+    )
+    assert mean["gain_low"] < 0.0 < mean["gain_high"], "two backbones tell little, and both tasks stand on them"

@@ -126,7 +126,7 @@ def gains(
         alone = [estimate(value for value, *_ in of_seed.values()) for of_seed in by_seed]
         pairs, rss = _pairs(*by_seed), root_sum_of_squares(*(arm.sd for arm in alone))
         part, note = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], arms)
-        gained = uncertain(pairs["gain"], test=part, backbones=list(pairs["backbone"]), level=level)
+        gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]), level=level)
         gain, baseline_failed = gained.mean, failures.get((cell["task"], cell["size"]), 0)
         if pairs.empty:
             n = min(arm.n for arm in alone)
@@ -211,7 +211,7 @@ def mean_of(rows: pd.DataFrame, metric: Metric, *, shared: SharedEvents, level: 
     values = metric.scale * ledger_frame.measured(rows, metric)
     known, backbones = values.notna(), rows["backbone"].fillna("")
     part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]])
-    mean = uncertain(values, test=part, backbones=list(backbones), level=level)
+    mean = uncertain(values.to_numpy(), test=part, backbones=list(backbones), level=level)
     return mean, _note(mean, backbones[known], note)
 
 

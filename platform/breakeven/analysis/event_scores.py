@@ -45,7 +45,11 @@ class SharedEvents:
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def variance(
-        self, metric: Metric, records: Sequence[str], others: Sequence[str] = (), divisors: Sequence[float] = ()
+        self,
+        metric: Metric,
+        records: Sequence[str],
+        others: Sequence[str] = (),
+        divisors: Sequence[float] | np.ndarray = (),
     ) -> float:
         """Variance that the test sample leaves in a mean over trials however many there are; NaN where no scores tell.
 
@@ -177,7 +181,8 @@ def _to_area(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np
 def _beaten(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The share of `others` below each of `codes`, and half of those that are equal."""
     counts = np.bincount(others, minlength=_LEVELS)
-    return (np.cumsum(counts)[codes] - 0.5 * counts[codes]) / len(others)
+    below: np.ndarray = (np.cumsum(counts)[codes] - 0.5 * counts[codes]) / len(others)
+    return below
 
 
 def _to_rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> tuple[np.ndarray, np.ndarray]:

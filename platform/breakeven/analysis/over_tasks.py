@@ -55,8 +55,8 @@ def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERI
         mean = estimate(of_tasks["gain"], level=level)
         by_backbone = {}
         for task in of_tasks["task"]:
-            arms = [of_cell.get((task, *one), frame[:0]) for one in (key, ("none", "scratch", key[2]))]
-            pairs = accuracy.paired_gains(*arms, merit)
+            treated, scratch = (of_cell.get((task, *one), frame[:0]) for one in (key, ("none", "scratch", key[2])))
+            pairs = accuracy.paired_gains(treated, scratch, merit)
             by_backbone[task] = pairs[pairs["backbone"] != ""].groupby("backbone")["gain"].mean()
         backbone, terms = _of_backbones(pd.DataFrame(by_backbone).dropna().to_numpy().T)
         of_scatter = mean.sd**2 / mean.n

@@ -69,6 +69,6 @@ def _improvement(
     pairs = paired_gains(trials, trials[:0] if scratch is None else scratch, metric)
     values = [pairs[name].abs() for name in ("value", "value_scratch")]
     logarithms = metric.sign * (np.log(values[0]) - np.log(values[1]))
-    records = (list(pairs[name]) for name in ("record", "record_scratch"))
-    test = shared.variance(metric, *records, divisors=np.concatenate(values))
-    return uncertain(logarithms, test=test, backbones=list(pairs["backbone"]), level=level)
+    records, others = (list(pairs[name]) for name in ("record", "record_scratch"))
+    test = shared.variance(metric, records, others, np.concatenate(values))
+    return uncertain(logarithms.to_numpy(), test=test, backbones=list(pairs["backbone"]), level=level)

@@ -96,8 +96,8 @@ def uncertain(
         ends = plain.mean - half_width, plain.mean + half_width
         if math.sqrt(total) > _ROUNDING:
             p_value = 2.0 * float(special.stdtr(freedom, -abs(plain.mean) / math.sqrt(total)))
-    errors = (math.sqrt(part) for part in (parts.seed, parts.backbone, test))
-    return Uncertain(Estimate(plain.mean, plain.sd, plain.n, *ends), *errors, p_value)
+    mean = Estimate(plain.mean, plain.sd, plain.n, *ends)
+    return Uncertain(mean, math.sqrt(parts.seed), math.sqrt(parts.backbone), math.sqrt(test), p_value)
 
 
 def scatter(values: np.ndarray, backbones: Sequence[Hashable]) -> Scatter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -249,14 +250,16 @@ def ratio_tables(results: Results) -> list[Table]:
 
 def _summary(results: Results) -> Table:
     merit, keys = results.merit, ["pretraining", "strategy", "size"]
-    means = results.mean_gains.set_index(keys).to_dict("index")
+    means: dict[tuple[Any, ...], dict[Any, Any]] = {
+        tuple(mean[name] for name in keys): mean for mean in results.mean_gains.to_dict("records")
+    }
     rows = []
     for key, gains in results.gains[results.gains["n"] > 0].groupby(keys, sort=False):
         factors = results.factors.merge(gains[["task", *keys]]).dropna(subset=["factor"])
         better = gains["gain"] > 0
         rows.append(
             {
-                **dict(zip(keys, key, strict=True)), **means[key],
+                **means[key],
                 "n_better": int(better.sum()), "n_beyond_interval": int((gains["gain_low"] > 0).sum()),
                 "n_significant": int((better & (gains["p_holm"] < 0.05)).sum()), **_median_of(factors),
                 "n_factors": len(factors),
