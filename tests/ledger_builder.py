@@ -145,8 +145,9 @@ _EMPTY: dict[str, Any] = {
     "test_auc": NAN, "test_rejection_50": NAN, "test_rejection_70": NAN, "test_rejection_90": NAN,
     "test_significance_improvement": NAN, "processor": "Xeon x 2", "kernel": "fused", "validation_accuracy": NAN,
     "validation_auc": NAN, "validation_loss": NAN, "epochs": 0,
-    "events_seen": 0, "device": "cpu", "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": NAN,
+    "events_seen": 0, "device": "cpu", "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": NAN, "stopped": "",
     "wasted_seconds": 0.0, "curve": (), "dataset": "d1", "backbone": "", "git_commit": "abc123", "host": "node1",
     "started": "2026-03-01T10:00:00+00:00", "ended": "", "process": "", "events": 0, "source": "", "workers": 0,
     "reservation": "", "pack": 0, "energy_joules": NAN, "representation": "", "represented_events": "",
+    "test_events": NAN, "scores": "", "scored_events": "",
 }  # fmt: skip

@@ -211,6 +211,7 @@ def test_a_report_is_made_anew_where_anything_that_it_says_may_differ():
     accounts = pd.DataFrame({"stage": ["finetuning"], "idle": [1.0]})
     key = publish._report_key(rows, facts, accounts)
     assert key == publish._report_key(rows.copy(), dict(facts), accounts.copy())
+    assert key == publish._report_key(rows.iloc[::-1], facts, accounts), "the order of records says nothing"
     others = [
         publish._report_key(rows.iloc[:1], facts, accounts),
         publish._report_key(rows.assign(wasted_seconds=1.0), facts, accounts),

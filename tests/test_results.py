@@ -11,7 +11,7 @@ from tracking.studies import trial
 
 from breakeven.analysis.frame import confirmed
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
+from breakeven.ledger.responses import Responses
 from breakeven.places import Places
 from breakeven.results import StudyResults, load
 from breakeven.study.spec import Study
@@ -38,7 +38,7 @@ def results(places: Places, members: list[str]) -> StudyResults:
 
 
 def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_path) -> None:
-    kept, random = Representations(places.ledger), np.random.default_rng(3)
+    kept, random = Responses(places.ledger, "representations"), np.random.default_rng(3)
     names = []
     for seed in (1, 2, 3):
         for strategy in ("scratch", "finetune"):
@@ -88,3 +88,23 @@ def test_the_ratio_that_the_search_chose_is_read_and_not_guessed(places) -> None
     chosen = {"stop_vs_ttH/multiclass/finetune/100": 0.3}
     (places.folder / "chosen.json").write_text(json.dumps(chosen))
     assert confirmed(results(places, ["a", "b"]).frame)["record"].tolist() == ["a"]
+
+
+def test_intervals_take_the_test_sample_from_the_scores_that_lie_beside_the_ledger(places, tmp_path) -> None:
+    kept, random, names = Responses(places.ledger, "scores"), np.random.default_rng(4), []
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
+    common, learnt = random.normal(size=200), random.normal(size=200)  # by a backbone: it finds other events easy
+    for seed in (1, 2, 3):
+        for strategy, more in (("scratch", 0.5), ("finetune", 0.9)):
+            names.append(f"{strategy}{seed}")
+            scores = common + learnt * (strategy == "finetune") + 0.5 * random.normal(size=200)
+            digest = kept.write(names[-1], {"signal": scores[:100] + more, "background": scores[100:] - more})
+            facts = {"scores": digest, "scored_events": "e", "test_events": 200}
+            Ledger(places.ledger).write([record(names[-1], seed, strategy, **facts)])
+    [found] = results(places, names).figures.gains.to_dict("records")
+    assert found["gain_test_se"] > 0 and "scores" not in found["note"]
+    assert results(places, names).gains["gain_test_se"].item() == found["gain_test_se"], "for notebooks too"
+    kept.folder.rename(tmp_path / "hidden")
+    [lost] = results(places, names).gains.to_dict("records")
+    assert "no scores of single events: test sample by the binomial bound, not paired" in lost["note"]
+    assert lost["gain"] == found["gain"] and lost["gain_test_se"] > found["gain_test_se"]

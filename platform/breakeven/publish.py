@@ -157,13 +157,17 @@ def _bring_up(tracker: Tracker, results: StudyResults) -> int:
             if written and progress is not None:
                 progress.advance()
 
-        figures = summary.study_figures(frame, results.accounts), summary.cell_figures(frame)
+        cells = summary.cell_figures(frame, shared=results.figures.shared_events)
+        figures = summary.study_figures(frame, results.accounts), cells
         return tracker.sync(frame, *figures, each)
 
 
 def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFrame) -> str:
-    """Hash of all that a report is made from: its records, which never change, what else it is given, and its code."""
-    tries = frame[["record", "outcome", "ended", "wasted_seconds"]]
+    """Hash of all that a report is made from: its records, which never change, what else it is given, and its code.
+
+    A study that is asked for again finds its records in another order, which says nothing.
+    """
+    tries = frame[["record", "outcome", "ended", "wasted_seconds"]].sort_values(["record", "ended"], kind="stable")
     given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
     here = Path(__file__).parent

@@ -23,8 +23,8 @@ from breakeven.estimate import price
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
 from breakeven.ledger.reservation import reservations
+from breakeven.ledger.responses import Responses
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.report.results import Results
@@ -76,7 +76,8 @@ class StudyResults:
     @cached_property
     def figures(self) -> Results:
         """All figures of the report."""
-        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity)
+        scores = Responses(self.places.ledger, "scores").read
+        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, scores)
 
     def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""
@@ -123,7 +124,7 @@ class StudyResults:
         if isinstance(before, dict) and before.get("key") == key:
             return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)
         with console.status("similarity of what the networks have learnt"):
-            read, parts = Representations(self.places.ledger).read, ledger_frame.by_network(self.frame)
+            read, parts = Responses(self.places.ledger, "representations").read, ledger_frame.by_network(self.frame)
             tables = [ensembles.similarities(part, read).assign(network=name) for name, part in parts.items()]
             table = pd.concat(tables, ignore_index=True)
         if not table["n_unreadable"].any():
@@ -134,7 +135,8 @@ class StudyResults:
     def _price(self) -> dict[str, Any]:
         """What the study was expected to take, held against what it took; no rows where there is no price."""
         kept = self._kept("price.json")
-        records = [record for name in self.members if (record := self.ledger.get(name)) is not None]
+        # Sorted, so that a sum has the same last digit in whatever order the study found them.
+        records = [record for name in sorted(self.members) if (record := self.ledger.get(name)) is not None]
         try:
             return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
         except (KeyError, TypeError):

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
 from breakeven.analysis import accuracy
+from breakeven.analysis.event_scores import shared_events
 from breakeven.analysis.frame import by_network
 
 
@@ -12,6 +14,11 @@ def gain_of(ledger, **wanted):
         found = found[found[column] == value]
     [row] = found.to_dict("records")
     return row
+
+
+def table_of(ledger):
+    frame = ledger.frame()
+    return accuracy.table(accuracy.cells(frame), accuracy.gains(frame))
 
 
 def test_gains_are_paired_by_seed(ledger) -> None:
@@ -67,7 +74,7 @@ def test_the_table_has_the_papers_layout(ledger) -> None:
         ledger.trial("stop_vs_ttH", "frozen", 1000, seed, level - 0.01)
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.0, outcome="failed", reason="loss is NaN")
-    table = accuracy.table(ledger.frame())
+    table = table_of(ledger)
     assert list(table.columns) == [100, 1000]
     assert [quantity for _, quantity in table.index] == [
         "baseline accuracy",
@@ -83,22 +90,22 @@ def test_the_table_has_the_papers_layout(ledger) -> None:
 def test_one_seed_only_is_never_given_an_uncertainty(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
-    text = accuracy.table(ledger.frame()).to_string()
+    text = table_of(ledger).to_string()
     assert "70.0 (n=1)" in text and "+5.0 (n=1)" in text and "±" not in text
 
 
 def test_failures_beside_finished_trials_are_counted_and_repaired_ones_are_not(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.70)
     ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.0, outcome="failed", record="again")
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1), 1 failed"
+    assert table_of(ledger).iloc[0, 0] == "70.0 (n=1), 1 failed"
     ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.72, record="again")
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "71.0 ± 1.4 (n=2)"
+    assert table_of(ledger).iloc[0, 0] == "71.0 ± 1.4 (n=2)"
 
 
 def test_a_gain_without_baseline_says_that_the_baseline_failed(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.0, outcome="failed")
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75)
-    table = accuracy.table(ledger.frame())[100]
+    table = table_of(ledger)[100]
     assert table.tolist() == ["failed (1)", "baseline failed"]
 
 
@@ -106,7 +113,7 @@ def test_a_task_of_ones_own_has_no_published_value(ledger) -> None:
     ledger.trial("mine", "scratch", 1000, 1, 0.70)
     [row] = accuracy.cells(ledger.frame()).to_dict("records")
     assert math.isnan(row["published"]) and row["cell"] == "mine/none/scratch/1000"
-    assert accuracy.table(ledger.frame()).iloc[0, 0] == "70.0 (n=1)"
+    assert table_of(ledger).iloc[0, 0] == "70.0 (n=1)"
 
 
 def test_the_same_row_twice_counts_once(ledger) -> None:
@@ -117,7 +124,7 @@ def test_the_same_row_twice_counts_once(ledger) -> None:
 
 def test_an_empty_ledger_gives_empty_tables(ledger) -> None:
     assert accuracy.cells(ledger.frame()).empty and accuracy.gains(ledger.frame()).empty
-    assert accuracy.table(ledger.frame()).empty
+    assert table_of(ledger).empty
 
 
 def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
@@ -127,10 +134,65 @@ def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
         ledger.trial("stop_vs_ttH", "frozen", 1000, seed, 0.81 + seed / 100)
     rows = accuracy.gains(ledger.frame()).set_index("strategy")
     assert rows.loc["trees", "gain"] == pytest.approx(3.0) and rows["published"].isna().all()
-    assert list(accuracy.table(ledger.frame()).index.get_level_values("quantity")) == [
+    assert list(table_of(ledger).index.get_level_values("quantity")) == [
         "baseline accuracy", "boosted trees gain", "multiclass frozen gain",
     ]  # fmt: skip
     named = ledger.frame().assign(
         network=lambda rows: rows["strategy"].map(lambda name: "" if name == "trees" else "wide")
     )
     assert set(by_network(named)["wide"]["strategy"]) == {"scratch", "trees", "frozen"} and len(by_network(named)) == 1
+
+
+def scored(ledger, right: dict[str, list[list[int]]], **fields):
+    """Trials of one cell by strategy, one a seed, with the events that each gets right; the gain's row.
+
+    right: 0 or 1 for each test event, ten of each class.
+    """
+    kept = {}
+    for strategy, seeds in right.items():
+        for seed, events in enumerate(seeds, start=1):
+            level = sum(events) / len(events)
+            row = ledger.trial("WH_vs_ZH", strategy, 100, seed, level, test_events=20, scores="digest",
+                               scored_events="e", **(fields if strategy == "finetune" else {}))  # fmt: skip
+            signs = 2.0 * np.array(events) - 1.0
+            kept[row["record"]] = {"signal": signs[:10], "background": -signs[10:]}
+    frame = ledger.frame()
+    shared = shared_events(frame, lambda record, digest: kept[record])
+    return accuracy.gains(frame, shared=shared).query("strategy == 'finetune'").iloc[0], accuracy.gains(frame).iloc[0]
+
+
+def test_one_seed_says_what_the_test_sample_leaves_and_no_interval(ledger) -> None:
+    """Of twenty events the finetuned network gets two right that scratch does not, and loses one: McNemar's variance."""
+    scratch = [1] * 6 + [0] * 4 + [1] * 7 + [0] * 3
+    tuned = [1] * 7 + [0] * 3 + [0] + [1] * 7 + [0] * 2
+    found, _ = scored(ledger, {"scratch": [scratch], "finetune": [tuned]})
+    difference = np.subtract(tuned, scratch)
+    expected = sum(np.var(part, ddof=1) / 10 / 4 for part in (difference[:10], difference[10:]))
+    assert found["gain"] == pytest.approx(5.0 * difference.sum())
+    assert found["gain_test_se"] == pytest.approx(100 * math.sqrt(expected))
+    assert math.isnan(found["gain_low"]) and math.isnan(found["p_value"])
+    assert found["note"].startswith("n=1: no interval; only the test sample's error is known, ± ")
+
+
+def test_seeds_that_err_on_the_same_events_do_not_make_the_sample_larger(ledger) -> None:
+    scratch = [1] * 6 + [0] * 4 + [1] * 7 + [0] * 3
+    tuned = [1] * 7 + [0] * 3 + [1] * 8 + [0] * 2
+    one, bound = scored(ledger, {"scratch": [scratch] * 3, "finetune": [tuned] * 3}, backbone="b")
+    assert one["gain_seed_se"] == pytest.approx(0.0, abs=1e-9) and one["gain_test_se"] > 0.0
+    assert one["gain_high"] - one["gain_low"] == pytest.approx(2 * 1.645 * one["gain_test_se"], rel=1e-3)
+    assert one["note"] == "one backbone: its scatter is not in the interval"
+    by_counts = 0.65 * 0.35 / 20 + 0.75 * 0.25 / 20
+    assert bound["gain_test_se"] == pytest.approx(100 * math.sqrt(by_counts)) and "not paired" in bound["note"]
+
+
+def test_a_cell_has_the_parts_of_each_metric_and_says_what_is_missing(ledger) -> None:
+    for seed, backbone in ((1, "a"), (2, "a"), (3, "b"), (4, "b")):
+        ledger.trial("WH_vs_ZH", "frozen", 100, seed, 0.7 + 0.02 * (seed > 2) + 0.001 * seed, backbone=backbone)
+    [row] = accuracy.cells(ledger.frame()).to_dict("records")
+    assert row["accuracy_backbone_se"] > row["accuracy_seed_se"] > 0 and math.isnan(row["accuracy_test_se"])
+    assert row["note"] == "the test sample's own error is not in the interval"
+    [row] = accuracy.cells(ledger.frame().assign(test_events=2000.0)).to_dict("records")
+    share = row["accuracy"] / 100
+    assert row["accuracy_test_se"] == pytest.approx(100 * math.sqrt(share * (1 - share) / 2000))
+    assert math.isnan(row["auc_test_se"]), "counts say nothing of areas"
+    assert row["note"] == "no scores of single events: test sample by the binomial bound"

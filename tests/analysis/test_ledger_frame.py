@@ -91,7 +91,7 @@ FACTS = {"study": "laptop", "spec": dataclasses.asdict(Study()), "command": "mak
 
 
 def test_tables_of_a_read_ledger(frame: pd.DataFrame) -> None:
-    table = accuracy.table(frame)
+    table = accuracy.table(accuracy.cells(frame), accuracy.gains(frame))
     assert table.loc[("stop_vs_ttH", "baseline accuracy"), 100] == "71.0 ± 1.4 (n=2)"
     assert table.loc[("stop_vs_ttH", "baseline accuracy"), 300] == "missing"
     assert table.loc[("stop_vs_ttH", "multiclass gain"), 100] == "+4.0 ± 0 (n=2), 1 failed"
@@ -125,7 +125,8 @@ def twice(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list
 def test_the_report_of_a_read_ledger_has_every_section_and_no_holes(frame: pd.DataFrame, twice: list[Path]) -> None:
     text = twice[0].with_name("report.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
-        "Answer", "Accuracy", "Cost", "Break-even", "Learning-rate ratios", "Failed", "Method", "Provenance",
+        "Answer", "In detail", "Accuracy", "Cost", "Break-even", "What each task saves", "How trainings ended",
+        "Learning-rate ratios", "Failed", "Method", "Provenance",
     ]  # fmt: skip
     assert not re.search(r"\bnan\b|<NA>|\bNone\b|\binf\b", text.replace("loss is nan", ""))
     assert "| p2 | multilabel pretraining | 1 | NonFinite: loss is nan |" in text

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from breakeven.analysis import accuracy
-from breakeven.analysis.significance import holm, paired_t, sign_flip
+from breakeven.analysis.significance import holm, sign_flip
 
 
 def test_holm_by_hand() -> None:
@@ -22,10 +22,9 @@ def test_sign_flips_are_scipys_permutation_test(n: int) -> None:
     assert sign_flip(np.abs(values)) == pytest.approx(2.0 ** (1 - n))
 
 
-def test_one_value_or_no_spread_has_no_p_value() -> None:
-    assert math.isnan(paired_t([1.0])) and math.isnan(sign_flip([1.0]))
-    assert math.isnan(paired_t([2.0, 2.0])) and sign_flip([2.0, 2.0]) == 0.5
-    assert math.isnan(sign_flip(np.ones(17))) and paired_t([1.0, 2.0, 3.0]) == pytest.approx(0.0742, abs=1e-4)
+def test_one_value_or_too_many_have_no_permutation_test() -> None:
+    assert math.isnan(sign_flip([1.0])) and sign_flip([2.0, 2.0]) == 0.5
+    assert math.isnan(sign_flip(np.ones(17)))
 
 
 def test_gains_have_p_values_corrected_over_all_cells(ledger) -> None:

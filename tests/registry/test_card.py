@@ -30,7 +30,9 @@ def study(gains=(0.01, 0.03), sizes=(100,)):
          "validation_accuracy": 0.7 + gain, "cell": f"stop_vs_ttH/{strategy}/{size}"}
         for size in sizes for seed, more in enumerate(gains, 1) for strategy, gain in (("scratch", 0.0), ("finetune", more))
     ]  # fmt: skip
-    return frame(pretrained, *rows).assign(representation=None, represented_events=None)
+    return frame(pretrained, *rows).assign(
+        representation=None, represented_events=None, test_events=1000.0, scores=None, scored_events=None
+    )
 
 
 def text(made=MADE, records=None, **sources):

@@ -31,8 +31,7 @@ def written(whole_study):
 
 
 def test_the_page_has_its_sections_in_order_and_needs_nothing_from_outside(written) -> None:
-    assert re.findall(r"<h2>(.*?)</h2>", written) == ["Answer", "Evidence", "Cost", "Method", "Provenance"]
-    assert '<section id="question">' in written
+    assert re.findall(r"<h2>(.*?)</h2>", written) == ["In detail", "Evidence", "Cost", "Method", "Provenance"]
     head = written[: written.index("<script>")]
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)https?:", head), (
         "nothing is loaded from elsewhere"
@@ -67,10 +66,19 @@ def test_without_mlflow_there_are_no_links_to_it_and_the_page_says_how_to_get_th
 def test_what_is_missing_or_failed_is_said_at_the_top(ledger) -> None:
     ledger.trial("stop_vs_ttH", "scratch", 1000, 1, 0.0, outcome="failed", reason="<b>loss</b> is NaN")
     text = page(ledger.frame(), missing={"a/b/c/1": 2})
-    top = text[: text.index('id="answer"')]
+    top = text[: text.index('id="details"')]
     assert "2 trials are missing" in top and "1 failed" in top
     assert "&lt;b&gt;loss&lt;/b&gt; is NaN" in text, "words of others are text, never markup"
     assert "No cell has both a scratch and a finetuned trial yet." in text
+
+
+def test_the_first_screen_is_five_sentences_one_picture_and_one_table(written) -> None:
+    first = written[written.index('<section id="answer">') : written.index('<section id="details">')]
+    assert 1 <= first.count('<p class="headline">') <= 5
+    assert re.findall(r'data-plot="(.*?)"', first) == ["headline"]
+    assert re.findall(r'class="table" id="(.*?)"', first) == ["table-headline"]
+    before = first[: first.index('data-plot="headline"')]
+    assert "<table" not in before and before.count('<p class="headline">') == first.count('<p class="headline">')
 
 
 def test_figures_are_the_tables_and_infinite_ones_are_left_out(written, whole_study) -> None:

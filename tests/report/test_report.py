@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from ledger_builder import LedgerBuilder
 
+from breakeven.report import headline, sentences
 from breakeven.report.markdown import markdown_of
 from breakeven.report.report import tables_of, write_report
 from breakeven.report.results import Results
@@ -46,11 +47,13 @@ def facts() -> dict[str, Any]:
 
 def fill(ledger, *, gain: float = 0.05, finetuning: float = 4.0, size: int = 1000) -> None:
     ledger.pretraining(plateau_seconds=60.0, device_seconds=60.0)
+    times = {"scratch": 10.0, "finetune": finetuning}
     for task in ("stop_vs_ttH", "WH_vs_ZH", "FCNC_vs_tHq"):
         for seed in (1, 2, 3):
             level = 0.7 + seed / 100
-            ledger.trial(task, "scratch", size, seed, level, plateau_seconds=10.0)
-            ledger.trial(task, "finetune", size, seed, level + gain + seed / 1000, plateau_seconds=finetuning)
+            for strategy, seconds in times.items():
+                more = gain + seed / 1000 if strategy == "finetune" else 0.0
+                ledger.trial(task, strategy, size, seed, level + more, plateau_seconds=seconds, device_seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,13 @@ def test_the_report_answers_with_its_evidence(written: Path) -> None:
     path = written
     assert path.name == "index.html"
     text = path.with_name("report.md").read_text()
-    assert "finetuning beats scratch on 3 of 3 tasks (3 beyond the 90 % interval), by +5.2 points" in text
-    assert "multiclass pretraining pays from 10 tasks on" in text
+    assert (
+        "At 1,000 events per class finetuning (multiclass) reaches **77.2 %**, training from scratch **72.0 %** (mean of 3 "
+        "tasks).\n\nThat is +5.2 points (90 %: +5.2 to +5.2) over scratch, significant on 3 of 3 tasks.\n\nPretraining **pays "
+        "from 10 tasks on** (90 %: 10): it took 1 min of device time, a task takes 10 s from scratch and 4 s finetuned, and "
+        "saves on 3 of 3 tasks." in text
+    )
+    assert "finetuning gains +5.2 points over scratch on average" in text
     assert "| stop vs ttH | baseline accuracy | 72.0 ± 1.0 (n=3) [83.0 ± 0.2] |" in text
     assert "+5.2 ± 0.1 (n=3) [0.4 ± 0.2]" in text
     assert "25 tasks" in text and "40.7" in text, "the paper's figures by both readings"
@@ -74,7 +82,7 @@ def test_the_report_answers_with_its_evidence(written: Path) -> None:
     assert "`abc123`" in text and "make study" in text and "torch 2.13.0" in text
     assert "| GPU-hours |" not in text, "nothing ran on a GPU"
     assert not re.search(r"\bnan\b|<NA>|\binf\b", text, re.IGNORECASE)
-    assert path.with_name("accuracy.png").exists()
+    assert path.with_name("headline.png").exists()
 
 
 def test_each_table_lies_beside_as_csv(written: Path) -> None:
@@ -82,15 +90,15 @@ def test_each_table_lies_beside_as_csv(written: Path) -> None:
     gains = pd.read_csv(folder / "gains.csv", comment="#")
     assert gains["gain"].tolist() == pytest.approx([5.2] * 3)
     even = pd.read_csv(folder / "break_even.csv", comment="#").set_index("charged")["tasks"]
-    assert even["until the plateau"] == 10 and even["until the plateau, with search"] == 10
+    assert even["until the plateau"] == 10 and even["until the end, with search"] == 10
     tables = {path.stem for path in folder.glob("*.csv")}
     assert tables == {path.stem for path in folder.glob("*.tex")}
     assert tables == {
-        "summary", "table_1", "accuracy", "gains", "rejection", "data_efficiency", "scaling_laws", "accuracy_forecast",
-        "catch_up", "back_test", "ratios_used", "ratio_optima", "ratio_optima_pooled", "break_even", "break_even_forecast",
-        "break_even_readings", "convergence", "plateau", "hours_forecast", "similarity",
-        "similarity_layers", "cost", "accounts", "price", "samples",
-        "pretrainings", "failed", "missing", "trials",
+        "headline", "summary", "savings", "endings", "table_1", "accuracy", "gains", "rejection", "data_efficiency",
+        "scaling_laws", "accuracy_forecast", "catch_up", "back_test", "ratios_used", "ratio_optima",
+        "ratio_optima_pooled", "break_even", "break_even_forecast", "break_even_readings", "convergence", "plateau",
+        "hours_forecast", "similarity", "similarity_layers", "cost", "accounts", "price", "samples", "pretrainings",
+        "failed", "missing", "trials",
     }  # fmt: skip
 
 
@@ -108,7 +116,7 @@ def test_distinct_hard_events_stand_beside_events(written: Path) -> None:
 def test_where_pretraining_does_not_win_the_report_says_so_and_why(ledger, facts, tmp_path: Path) -> None:
     fill(ledger, gain=-0.05)
     text = short(Results(ledger.frame(), facts))
-    assert "beats scratch on 0 of 3 tasks" in text
+    assert "significantly on 0 of 3 tasks, and significantly worse on 3; the mean is above zero on 0." in text
     assert "At the smallest size multiclass does not win on most tasks: the multiclass backbone itself" in text
 
 
@@ -134,17 +142,14 @@ def test_the_reason_comes_from_the_numbers(ledger, facts, levels, gains, reason:
 def test_a_whole_study_is_answered_size_by_size(whole_study, facts) -> None:
     results = Results(whole_study, facts)
     text = short(results)
-    assert "**multiclass**, 100 events per class: finetuning beats scratch on 5 of 5 tasks" in text
-    assert text.count("pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over all sizes.") == 2
-    largest = text.index(
-        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, at 1,000 events"
+    assert "**multiclass**, 100 events per class: finetuning gains +6." in text
+    assert (
+        text.count("mean over all sizes, **pays from 23 tasks on** (90 %: 23): a task takes 45 s finetuned, 2.2 min")
+        == 2
     )
-    assert largest < text.index(
-        "**multiclass pretraining pays from 30 tasks on** (90 %: 30), by time to plateau, mean over"
-    )
-    assert "no interval contains the scatter of pretraining seeds" in text
+    assert "One backbone of multiclass, multilabel: no interval contains the scatter of pretraining seeds" in text
     lines = summary_lines(results)
-    assert "  multilabel all sizes      30 tasks (90 %: 30)" in lines
+    assert "  multilabel all sizes      23 tasks (90 %: 23)" in lines
     assert next(line for line in lines if "multiclass finetune" in line).split()[2::2] == ["100", "300", "1,000"]
 
 
@@ -152,21 +157,81 @@ def test_where_it_saves_nothing_the_report_says_never(ledger, facts, tmp_path: P
     fill(ledger, finetuning=12.0)
     results = Results(ledger.frame(), facts)
     text = short(results)
-    assert "multiclass pretraining never pays in cpu-hours" in text
+    assert "Pretraining **never pays** in device time (90 %: never)" in text
     assert "pays from never" not in text
     assert any("never" in line for line in summary_lines(results))
 
 
-def test_the_answer_says_what_was_charged_to_its_end(ledger, facts) -> None:
+def test_a_capped_baseline_is_detected_and_named_and_nothing_is_claimed_on_it(ledger, facts) -> None:
     fill(ledger)
     frame = ledger.frame()
-    frame.loc[frame["level"] == "pretraining", "plateau_seconds"] = float("nan")
-    assert "by time to plateau, at 1,000 events per class; charged to the end: the pretraining." in short(
-        Results(frame, facts)
+    trained = frame["level"] == "trial"
+    frame["stopped"] = "plateau"
+    told = short(Results(frame, facts))
+    assert (
+        "Of 18 reported trainings 0 % ended at their cap of epochs (of 1 pretrainings 0), and 0 % learnt nothing."
+        in told
     )
-    frame.loc[frame["task"] == "WH_vs_ZH", "plateau_seconds"] = float("nan")
-    frame["device_seconds"] = frame["device_seconds"].where(frame["strategy"] != "finetune", 4.0)
-    assert "; charged to the end: the pretraining, 6 of 18 trainings." in short(Results(frame, facts))
+    frame.loc[trained & (frame["strategy"] == "scratch") & (frame["seed"] == 1), "stopped"] = "epochs"
+    capped = Results(frame, facts)
+    text = short(capped)
+    assert "**No headline: 3 of 18 reported trainings (17 %) ended at their cap of epochs, not at a plateau**" in text
+    assert "raise --finetuning.epochs and --finetuning.steps" in text
+    for claim in ("pays", "gains +", "That is", "## In detail"):
+        assert claim in told and claim not in text.partition("## Accuracy")[0], claim
+    assert "| multiclass | 1,000 | 77.2 | 72.0 | 10 tasks | 10 | 3 of 3 |" in text, "the tables stay"
+    assert any("No headline: 3 of 18" in line for line in summary_lines(capped))
+
+
+def test_a_capped_pretraining_gives_no_break_even(ledger, facts) -> None:
+    fill(ledger)
+    frame = ledger.frame().assign(stopped="plateau")
+    frame.loc[frame["level"] == "pretraining", "stopped"] = "epochs"
+    text = short(Results(frame, facts))
+    assert "**No break-even**: 1 of 1 pretrainings ended at their cap of epochs" in text
+    assert "raise --pretraining.epochs" in text and "pays from" not in text.partition("## Accuracy")[0]
+    assert "That is +5.2 points" in text, "an accuracy is what it is on whatever backbone"
+
+
+def test_pretraining_pays_only_where_the_interval_ends(ledger, facts) -> None:
+    """One task has no interval; tasks that differ in sign have one that reaches never."""
+    ledger.pretraining(device_seconds=60.0)
+    for task, tuned in (("stop_vs_ttH", 2.0), ("WH_vs_ZH", 4.0), ("FCNC_vs_tHq", 11.0)):
+        for seed in (1, 2):
+            ledger.trial(task, "scratch", 100, seed, 0.7, device_seconds=10.0)
+            ledger.trial(task, "finetune", 100, seed, 0.8, device_seconds=tuned)
+    frame = ledger.frame()
+    text = short(Results(frame, facts))
+    assert "Pretraining is not shown to pay: from 14 tasks on by the means (90 %: 5 to never)" in text
+    assert "saves on 2 of 3 tasks" in text and "**pays" not in text
+    one = short(Results(frame[frame["task"].isin(["stop_vs_ttH", ""])], facts))
+    assert "Pretraining would pay from 8 tasks on, by one task, which has no interval" in one and "**pays" not in one
+
+
+def test_trees_stand_in_the_first_sentence_and_beside_break_even(ledger, facts) -> None:
+    """Trees are as good as finetuning on WH, worse on the other two."""
+    fill(ledger)
+    for task, level in (("stop_vs_ttH", 0.7), ("WH_vs_ZH", 0.9), ("FCNC_vs_tHq", 0.7)):
+        for seed in (1, 2, 3):
+            ledger.trial(task, "trees", 1000, seed, level, pretraining="none", device_seconds=1.0, plateau_seconds=0.5)
+    results = Results(ledger.frame(), facts)
+    text = short(results)
+    assert "reaches **77.2 %**, boosted trees **76.7 %**, training from scratch **72.0 %** (mean of 3 tasks)." in text
+    assert "; on 1 of 3 trees are as good after 1 s, so that there it pays at no number of tasks." in text
+    verdicts = results.savings.set_index("task")["text"].to_dict()
+    assert verdicts["WH_vs_ZH"] == "never pays: trees are as good after 1 s"
+    assert verdicts["stop_vs_ttH"] == "saves 6 s a task against scratch; beats trees, at 4 s a task in place of 1 s"
+
+
+def test_of_several_networks_each_has_one_line(ledger, facts) -> None:
+    fill(ledger)
+    one = ledger.frame()
+    both = pd.concat([one.assign(network=name, record=one["record"] + name) for name in ("small", "large")])
+    results = Results(both.reset_index(drop=True), facts)
+    told = headline.headline(results)
+    assert [line.split(":")[0] for line in told] == ["**small**", "**large**"]
+    assert all("reaches **77.2 %**" in line and "**pays from 10 tasks on**" in line for line in told)
+    assert sentences.details(results) == []
 
 
 def test_two_kinds_of_device_are_told_apart(ledger, facts, tmp_path: Path) -> None:
@@ -191,9 +256,9 @@ def test_failures_are_listed_with_their_reason(ledger, facts, tmp_path: Path) ->
 def test_a_ledger_without_results_still_gives_a_report(ledger, facts, tmp_path: Path) -> None:
     page = write_report(Results(ledger.frame(), facts), tmp_path)
     text = page.with_name("report.md").read_text()
-    assert "No cell has both" in text and "Nothing yet." in text and "accuracy.png" not in text
+    assert "No cell has both" in text and "Nothing yet." in text and "headline.png" not in text
     assert "No cell has both" in page.read_text() and not list(tmp_path.glob("*.png"))
-    assert len(summary_lines(Results(ledger.frame(), facts))) == 3
+    assert len(summary_lines(Results(ledger.frame(), facts))) == 4
 
 
 def test_the_summary_is_short_plain_text(ledger, facts) -> None:
@@ -201,4 +266,20 @@ def test_the_summary_is_short_plain_text(ledger, facts) -> None:
     lines = summary_lines(Results(ledger.frame(), facts))
     assert any("multiclass" in line and "1,000 +5.2" in line for line in lines)
     assert any("10 tasks" in line for line in lines)
-    assert len(lines) < 12 and all(len(line) < 120 for line in lines)
+    assert len(lines) < 14 and all(len(line) < 120 for line in lines)
+
+
+def test_the_method_says_until_when_on_how_many_backbones_and_with_which_search(facts) -> None:
+    spec = facts["spec"]
+    before = " ".join(sentences.method(spec))
+    assert "All events are simulated." in before and "one fixed set of simulated test events" in before
+    assert f"; {spec['pretraining']['epochs']} epochs, batch" in before
+    told = {"patience": 3, "seeds": 2}
+    several = {**spec, "pretraining": {**spec["pretraining"], **told}}
+    several["search"] = {**spec["search"], "trials": 4, "strategies": ("scratch", "finetune")}
+    text = " ".join(sentences.method(several))
+    assert f"; at most {spec['pretraining']['epochs']} epochs, until 3 without a lower validation loss, batch" in text
+    assert "Backbones: 2 of " in text and "no interval contains the scatter of pretraining seeds" not in text
+    assert "From scratch the rate was searched with as many trials, seeds and validation events." in text
+    several["search"]["trials"] = 0
+    assert "From scratch the rate was searched" not in " ".join(sentences.method(several))

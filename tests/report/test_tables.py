@@ -202,8 +202,40 @@ def test_columns_are_sorted_by_figures_not_by_their_words() -> None:
     assert table.sort_keys() == {"x": ["10.0", "9.0", ""]}
 
 
+def test_an_uncertainty_has_two_significant_figures_and_tasks_no_more_than_are_known() -> None:
+    assert [wording.decimals(value) for value in (12.3, 9.96, 1.2, 0.43, 0.05)] == [0, 1, 1, 2, 3]
+    assert wording.decimals(float("nan"), least=1) == 1 == wording.decimals(0.0, least=1)
+    assert [wording.count_of_tasks(value) for value in (1, 99, 115, 4435)] == ["1", "99", "120", "4,400"]
+
+
+def test_the_answer_speaks_of_the_backbone_that_validation_events_prefer(ledger) -> None:
+    for pretraining, validation, test in (("multiclass", 0.7, 0.9), ("multilabel", 0.8, 0.6)):
+        ledger.pretraining(pretraining)
+        ledger.trial("stop_vs_ttH", "finetune", 100, 1, test, pretraining=pretraining, validation_accuracy=validation)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.5)
+    assert Results(ledger.frame(), {}).leading == "multilabel"
+
+
 def test_words_of_single_figures() -> None:
     assert wording.p_value(0.00002) == "< 0.0001" and wording.p_value(0.0312) == "0.031"
     assert wording.between(1.0, math.nan) == "" and wording.between(-1.0, 2.0, sign=True) == "-1.0 to +2.0"
     assert wording.number(math.inf) == "never" and wording.rounded(4567.0) == "4,600"
     assert wording.hours(0.5, "cpu_hours") == "0.500 CPU-hours" and wording.hours(pd.NA) == ""
+
+
+def test_the_parts_of_an_error_stand_beside_its_interval(ledger) -> None:
+    for task in ("stop_vs_ttH", "WH_vs_ZH"):
+        for seed, backbone in enumerate("aabb", start=1):
+            gain = 0.02 + 0.01 * (backbone == "b") + 0.001 * seed
+            ledger.trial(task, "scratch", 100, seed, 0.7, test_events=2000)
+            ledger.trial(task, "finetune", 100, seed, 0.7 + gain, test_events=2000, backbone=backbone)
+    shown = tables(ledger.frame())
+    gains = shown["gains"].shown
+    parts = {name: gains[name].astype(float) for name in ("± seeds", "± backbones", "± test sample")}
+    assert (parts["± test sample"] > parts["± backbones"]).all() and (parts["± backbones"] > parts["± seeds"]).all()
+    assert "± test sample" in shown["accuracy"].shown
+    [mean] = shown["summary"].frame.to_dict("records")
+    assert mean["gain_backbone_se"] == pytest.approx(0.6, abs=0.05) and mean["gain_task_se"] == pytest.approx(
+        0.0, abs=1e-9
+    )
+    assert mean["gain_low"] < 0.0 < mean["gain_high"], "two backbones tell little, and both tasks stand on them"

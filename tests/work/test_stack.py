@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
+from breakeven.ledger.responses import Responses
 from breakeven.models import build
 from breakeven.study.plan import Cell, Ingredients, space, trial
 from breakeven.study.spec import Finetuning, Study
@@ -67,12 +67,12 @@ def test_records_are_those_of_trials_one_after_another(job_for, tmp_path):
     for record, expected in zip(found, records(alone), strict=True):
         assert record.keys() == expected.keys()
         for key in ("outcome", "reason", "retry", "epochs", "best_epoch", "stopped", "events_seen", "test_events",
-                    "validation_events", "represented_events", "identity", "cell"):  # fmt: skip
+                    "validation_events", "represented_events", "scored_events", "identity", "cell"):  # fmt: skip
             assert record.get(key) == expected.get(key), key
         for key in ("test_loss", "test_accuracy", "validation_loss", "validation_auc"):
             assert record.get(key, 0.0) == pytest.approx(expected.get(key, 0.0), rel=1e-5), key
     assert "5,000 events asked for" in found[-1]["reason"]
-    kept = Representations(tmp_path / "stacked").read(found[0]["record"], found[0]["representation"])
+    kept = Responses(tmp_path / "stacked", "representations").read(found[0]["record"], found[0]["representation"])
     assert kept["decoder"].shape == (10, 64)
     assert used == pytest.approx(spent, rel=0.05)
     assert 0.0 < sum(record["device_seconds"] for record in found) <= used  # the rest is keeping the books

@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import small_recipe
 from queues import run_alone
+from sklearn.metrics import roc_auc_score
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.sampling import Split, subset
 from breakeven.ledger.ledger import Ledger
-from breakeven.ledger.representations import Representations
+from breakeven.ledger.responses import Responses
 from breakeven.models import build
 from breakeven.physics.variables import high_level
 from breakeven.study.plan import Cell, Ingredients, space, trial
@@ -22,7 +23,7 @@ from breakeven.training.checkpoint import content_hash, read_model, write_model
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import capped
+from breakeven.work.trial import capped, evaluation
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
@@ -76,7 +77,9 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
         run_alone(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
     ]
     assert records[0]["represented_events"] == records[1]["represented_events"]
-    scratch, frozen = (Representations(tmp_path).read(one["record"], one["representation"]) for one in records)
+    scratch, frozen = (
+        Responses(tmp_path, "representations").read(one["record"], one["representation"]) for one in records
+    )
     assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
     sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
     chosen = select(sides, [capped(side, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)])
@@ -106,6 +109,53 @@ def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(da
     share = torch.sigmoid(model.outputs(test[0])).numpy().ravel()
     assert record["metrics"]["test_accuracy"] == pytest.approx(((share > 0.5) == test[1]).mean())
     assert record["test_events"] == len(test[1]) and record["plateau_seconds"] <= record["device_seconds"]
+    scores = Responses(tmp_path, "scores").read(record["record"], record["scores"])
+    kept = torch.from_numpy(np.concatenate([scores["signal"], scores["background"]])).float()
+    torch.testing.assert_close(kept, model.outputs(test[0]).ravel(), rtol=1e-3, atol=1e-3)
+
+
+def test_every_confirming_trial_keeps_the_scores_of_its_test_events(datasets, tmp_path, backbone):
+    cells = [SCRATCH, *(Cell(task("WH_vs_ZH"), *how, 20) for how in (("multiclass", "frozen"), ("none", "trees")))]
+    backbones = [None, backbone, None]
+    records = [
+        run_alone(job_for(datasets, tmp_path, cell, backbone=start))
+        for cell, start in zip(cells, backbones, strict=True)
+    ]
+    assert len({record["scored_events"] for record in records}) == 1, "all are of the same events"
+    for record in records:
+        scores = Responses(tmp_path, "scores").read(record["record"], record["scores"])
+        right = np.concatenate([scores["signal"] >= 0, scores["background"] < 0])
+        assert list(scores) == ["signal", "background"] and len(right) == record["test_events"]
+        assert right.mean() == pytest.approx(record["metrics"]["test_accuracy"], abs=1e-9)
+        truth = np.repeat([1, 0], [len(one) for one in scores.values()])
+        auc = roc_auc_score(truth, np.concatenate(list(scores.values())))
+        assert auc == pytest.approx(record["metrics"]["test_auc"], abs=2e-3)  # scores that half precision makes equal
+    frame = Ledger(tmp_path).refresh().frame()
+    assert set(frame["scores"]) == {record["scores"] for record in records} and frame["test_events"].notna().all()
+
+
+def test_scores_of_fewer_test_events_are_another_sample_and_none_may_be_asked_for(datasets, tmp_path):
+    whole, fewer = (run_alone(job_for(datasets, tmp_path / str(n), scored_events=n)) for n in (20_000, 4))
+    assert whole["record"] == fewer["record"], "no part of the identity"
+    assert whole["scored_events"] != fewer["scored_events"] and whole["metrics"] == fewer["metrics"]
+    some = Responses(tmp_path / "4", "scores").read(fewer["record"], fewer["scores"])
+    every = Responses(tmp_path / "20000", "scores").read(whole["record"], whole["scores"])
+    for name, scores in some.items():
+        assert scores.tolist() == every[name][:4].tolist()
+    none = run_alone(job_for(datasets, tmp_path / "0", scored_events=0))
+    assert "scores" not in none and not (tmp_path / "0" / "scores").exists()
+    searched = run_alone(job_for(datasets, tmp_path / "search", phase="search"))
+    assert "scores" not in searched and not (tmp_path / "search" / "scores").exists()
+
+
+def test_scores_that_cannot_be_kept_are_no_failed_trial(datasets, tmp_path):
+    (tmp_path / "scores").write_text("no folder")
+    record = run_alone(job_for(datasets, tmp_path))
+    assert record["outcome"] == "finished" and "scores" not in record and "scores" in record["no_scores"]
+    logits = torch.tensor([[1e6], [-1e6], [0.5]])
+    facts = evaluation(job_for(datasets, tmp_path / "far"), logits, torch.tensor([1.0, 0.0, 0.0]))
+    scores = Responses(tmp_path / "far", "scores").read(job_for(datasets, tmp_path).trial.hash, facts["scores"])
+    assert scores["signal"].tolist() == [65504.0] and scores["background"].tolist() == [-65504.0, 0.5]
 
 
 @pytest.mark.parametrize("more", [{"represented_events": 0}, {"sizes": (20, 40)}])
@@ -125,7 +175,7 @@ def test_a_record_says_why_its_representation_is_missing(datasets, tmp_path):
 def test_the_width_of_the_network_is_that_of_the_study(datasets, tmp_path):
     job = job_for(datasets, tmp_path, represented_events=7)
     record = run_alone(replace(job, network=Network(hidden=8)))
-    layers = Representations(tmp_path).read(record["record"], record["representation"])
+    layers = Responses(tmp_path, "representations").read(record["record"], record["representation"])
     assert {layer.shape[1] for layer in layers.values()} == {8} and record["kernel"] == "torch"
 
 

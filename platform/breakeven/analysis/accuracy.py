@@ -1,13 +1,15 @@
 """The figure of merit on test events: the baseline's, what each pretraining gains, and the layout of the published Table 1.
 
 Only confirm trials count: fresh seeds, test events, never a number that a ratio was selected on. Fractions and their gains
-are in percent. Never imputes a missing cell: it says missing, or failed, with the count.
+are in percent. Intervals hold seeds, backbones and the test sample, as far as the records tell; the note says what does
+not. Never imputes a missing cell: it says missing, or failed, with the count.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,31 +18,34 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
 from breakeven.analysis.columns import columns
-from breakeven.analysis.significance import holm, paired_t, sign_flip
+from breakeven.analysis.event_scores import NONE, SharedEvents
+from breakeven.analysis.significance import holm, sign_flip
 from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty, root_sum_of_squares
+from breakeven.analysis.uncertainty import PARTS, Uncertain, binomial, uncertain
 from breakeven.metric import MERIT, Metric, shown
 
-__all__ = ["cell_columns", "cells", "gain_columns", "gains", "table"]
+__all__ = ["cell_columns", "cells", "gain_columns", "gains", "mean_of", "paired_gains", "table"]
 
 _KEYS = ["task", "signal", "background", "pretraining", "strategy", "size"]
 
 
 def cell_columns(merit: Metric = MERIT) -> dict[str, str]:
     """The columns of `cells`, among them those of every metric that is shown in percent."""
-    measured = [
-        f"{m.name} {m.name}_sd {m.name}_low {m.name}_high: {m.title} on test events, {m.measure}" for m in shown(merit)
-    ]
+    measured = [f"{_with_errors(m.name)}: {m.title} on test events, {m.measure}" for m in shown(merit)]
     start = " ".join((*_KEYS, "cell ratio n n_failed status"))
-    return columns("\n".join((start, *measured, "published published_uncertainty")))
+    return columns("\n".join((start, *measured, "published published_uncertainty note")))
 
 
-def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def cells(
+    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
+) -> pd.DataFrame:
     """Test results of each cell of the grid task x (pretraining, strategy) x size that the frame spans.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit; a cell is finished where a trial has one.
-        level: of the Student-t intervals of the means over seeds.
+        shared: what the trials' scores tell of their test sample.
+        level: of the intervals of the means, see uncertainty.py.
 
     Returns:
         One row a cell, columns as in `cell_columns`. status: "failed" where nothing finished and something failed,
@@ -56,15 +61,16 @@ def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> 
     rows = []
     for key in _grid(every):
         done, n_failed = of_cell.get(_cell(key), confirmed[:0]), len(failures_of.get(_cell(key), ()))
-        means = {m: estimate(m.scale * ledger_frame.measured(done, m), level=level) for m in shown(merit)}
-        n, tuned = means[merit].n, len(done) and key["strategy"] == "finetune"
+        means = {m: mean_of(done, m, shared=shared, level=level) for m in shown(merit)}
+        mean, note = means[merit]
+        n, tuned = mean.mean.n, len(done) and key["strategy"] == "finetune"
         rows.append(
             {
                 **key, "cell": done["cell"].iloc[0] if len(done) else "/".join(map(str, _cell(key))),
                 "ratio": float(done["ratio"].iloc[0]) if tuned else math.nan, "n": n, "n_failed": n_failed,
                 "status": _status(n, n_failed),
-                **{name: value for metric, mean in means.items() for name, value in mean.figures(metric.name).items()},
-                **(_published(key) if key["strategy"] == "scratch" else {}),
+                **{name: value for m, (one, _) in means.items() for name, value in one.figures(m.name).items()},
+                **(_published(key) if key["strategy"] == "scratch" else {}), "note": note,
             }
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(cell_columns(merit)))
@@ -77,11 +83,11 @@ def gain_columns(merit: Metric = MERIT) -> dict[str, str]:
     )
     return columns(f"""
         task signal background pretraining strategy size
-        gain gain_sd gain_low gain_high: {difference} with the same seed, {merit.points}
+        {_with_errors("gain")}: {difference} with the same seed, {merit.points}
         n
         gain_rss: root sum of squares of both standard deviations, as the paper propagates, {merit.points}
         paired: whether the gain is over pairs of one seed
-        p_value: two-sided paired t-test
+        p_value: two-sided test of no gain, with the error that the interval has
         p_permutation: exact two-sided sign-flip test, which with few seeds can never be small
         p_holm: p_value with Holm's correction over all cells
         n_failed
@@ -90,13 +96,16 @@ def gain_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def gains(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def gains(
+    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
+) -> pd.DataFrame:
     """What each pretraining adds to the baseline's figure of merit on test events; positive is better.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit.
-        level: of the Student-t interval of the mean gain.
+        shared: what the trials' scores tell of their test sample.
+        level: of the interval of the mean gain, see uncertainty.py.
 
     Returns:
         One row a cell, columns as in `gain_columns`. Paired: the mean over seeds of (treated - scratch) of the same seed,
@@ -107,37 +116,42 @@ def gains(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> 
         ValueError: a column of the ledger is missing.
     """
     of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
-    grid = cells(frame, merit=merit, level=level)
+    grid = cells(frame, merit=merit, shared=shared, level=level)
     failures = grid[grid["strategy"] == "scratch"].set_index(["task", "size"])["n_failed"].to_dict()
     rows = []
     for cell in grid[grid["strategy"] != "scratch"].to_dict("records"):
         baseline_cell = (cell["task"], "none", "scratch", cell["size"])
-        treated, baseline = (_by_seed(of_cell.get(key, frame[:0]), merit) for key in (_cell(cell), baseline_cell))
-        alone = [estimate(arm) for arm in (treated, baseline)]
-        pairs, rss = (treated - baseline).dropna(), root_sum_of_squares(*(arm.sd for arm in alone))
-        gain, baseline_failed = estimate(pairs, level=level), failures.get((cell["task"], cell["size"]), 0)
+        arms = [of_cell.get(key, frame[:0]) for key in (_cell(cell), baseline_cell)]
+        by_seed = [_by_seed(arm, merit) for arm in arms]
+        alone = [estimate(value for value, *_ in of_seed.values()) for of_seed in by_seed]
+        pairs, rss = _pairs(*by_seed), root_sum_of_squares(*(arm.sd for arm in alone))
+        part, note = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], arms)
+        gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]), level=level)
+        gain, baseline_failed = gained.mean, failures.get((cell["task"], cell["size"]), 0)
         if pairs.empty:
             n = min(arm.n for arm in alone)
             gain = Estimate(alone[0].mean - alone[1].mean if n else math.nan, rss, n, math.nan, math.nan)
+            gained = replace(gained, mean=gain, test_se=math.nan)
         rows.append(
             {
-                **{name: cell[name] for name in _KEYS}, **gain.figures("gain"), "n": gain.n, "gain_rss": rss,
-                "paired": len(pairs) > 0, "p_value": paired_t(pairs.to_numpy()),
-                "p_permutation": sign_flip(pairs.to_numpy()), "n_failed": cell["n_failed"],
+                **{name: cell[name] for name in _KEYS}, **gained.figures("gain"), "n": gain.n, "gain_rss": rss,
+                "paired": len(pairs) > 0, "p_value": gained.p_value,
+                "p_permutation": sign_flip(pairs["gain"].to_numpy()), "n_failed": cell["n_failed"],
                 "baseline_failed": baseline_failed, "status": _status(gain.n, cell["n_failed"] + baseline_failed),
                 **(_published(cell) if cell["strategy"] == "finetune" and merit.name == published.METRIC else {}),
-                "note": _note(gain, len(pairs) > 0),
+                "note": _gain_note(gained, pairs["backbone"], note),
             }
         )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(gain_columns(merit)))
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=float)))
 
 
-def table(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
+def table(grid: pd.DataFrame, gained: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """Table 1's layout as text.
 
     Args:
-        frame: the ledger frame.
+        grid: what `cells` gives.
+        gained: what `gains` gives.
         merit: the figure of merit.
 
     Returns:
@@ -145,8 +159,7 @@ def table(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
         `boosted trees gain`, `multiclass gain`, `multiclass frozen gain` ... An entry reads `84.8 ± 1.1 (n=3) [83.0 ± 0.2]`,
         `84.8 (n=1)`, `missing` or `failed (2)`; failures beside finished trials are appended as `, 1 failed`.
     """
-    baseline, gained = cells(frame, merit=merit), gains(frame, merit=merit)
-    baseline = baseline[baseline["strategy"] == "scratch"].assign(quantity=f"baseline {merit.title}")
+    baseline = grid[grid["strategy"] == "scratch"].assign(quantity=f"baseline {merit.title}")
     if merit.name != published.METRIC:
         baseline["published"] = math.nan
     own = gained["pretraining"].where(gained["pretraining"] != "none", "boosted") + " "
@@ -183,21 +196,107 @@ def _status(n: int, n_failed: int) -> str:
     return "finished" if n else "failed" if n_failed else "missing"
 
 
-def _by_seed(rows: pd.DataFrame, merit: Metric) -> pd.Series:
-    """The figure of merit on test events by seed, as it is shown, with the sign that makes more the better."""
-    means = ledger_frame.measured(rows, merit).groupby(rows["seed"]).mean()
-    return (merit.sign * merit.scale * means).dropna()
+def mean_of(rows: pd.DataFrame, metric: Metric, *, shared: SharedEvents, level: float) -> tuple[Uncertain, str]:
+    """A metric of test events as it is shown, mean over trials of one cell, and what a reader must know of its error.
+
+    Args:
+        rows: confirmed trials of one cell.
+        metric: which.
+        shared: what the trials' scores tell of their test sample.
+        level: of the interval.
+
+    Returns:
+        The mean with its parts; a note, empty where the interval holds them all.
+    """
+    values = metric.scale * ledger_frame.measured(rows, metric)
+    known, backbones = values.notna(), rows["backbone"].fillna("")
+    part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]])
+    mean = uncertain(values.to_numpy(), test=part, backbones=list(backbones), level=level)
+    return mean, _note(mean, backbones[known], note)
 
 
-def _note(gain: Estimate, paired: bool) -> str:
-    """Why a gain has no uncertainty, where it has none."""
-    if gain.n == 0:
+def paired_gains(treated: pd.DataFrame, scratch: pd.DataFrame, merit: Metric) -> pd.DataFrame:
+    """The gain of each seed that both cells have.
+
+    Args:
+        treated: confirmed trials of one cell.
+        scratch: those from scratch on the same task and size.
+        merit: the figure of merit.
+
+    Returns:
+        One row a seed: gain as it is shown, positive is better; value, record and backbone of the treated trial; value_scratch
+        and record_scratch.
+    """
+    return _pairs(*(_by_seed(rows, merit) for rows in (treated, scratch)))
+
+
+_BySeed = dict[int, tuple[float, str, str]]
+"""The figure of merit of each seed as it is shown, with the sign that makes more the better; record and backbone."""
+
+
+def _by_seed(rows: pd.DataFrame, merit: Metric) -> _BySeed:
+    """Of trials of one cell; the mean where a seed has several."""
+    values = merit.sign * merit.scale * ledger_frame.measured(rows, merit).to_numpy()
+    of_seed: dict[int, list[tuple[float, str, str]]] = {}
+    for seed, value, record, backbone in zip(
+        rows["seed"], values, rows["record"], rows["backbone"].fillna(""), strict=True
+    ):
+        if not math.isnan(value):
+            of_seed.setdefault(seed, []).append((value, record, backbone))
+    return {seed: (float(np.mean([one[0] for one in every])), *every[0][1:]) for seed, every in of_seed.items()}
+
+
+def _pairs(treated: _BySeed, scratch: _BySeed) -> pd.DataFrame:
+    seeds = sorted(treated.keys() & scratch.keys())
+    rows = [(*treated[seed], *scratch[seed][:2], treated[seed][0] - scratch[seed][0]) for seed in seeds]
+    return pd.DataFrame(rows, seeds, ["value", "record", "backbone", "value_scratch", "record_scratch", "gain"])
+
+
+def _of_test_sample(
+    metric: Metric, shared: SharedEvents, records: Iterable[str], others: Iterable[str], arms: Sequence[pd.DataFrame]
+) -> tuple[float, str]:
+    """Variance that the test sample leaves in a mean, or in a mean difference, in squared units of what is shown; a note.
+
+    arms: the trials, whose counts bound the variance of an accuracy where they kept no scores.
+    """
+    variance = shared.variance(metric, list(records), list(others))
+    note = ""
+    if math.isnan(variance) and metric.name == "accuracy":
+        bounds = (binomial(ledger_frame.measured(arm, metric).mean(), arm["test_events"].min()) for arm in arms)
+        variance = sum(bounds)
+        note = "no scores of single events: test sample by the binomial bound" + ", not paired" * (len(arms) - 1)
+    return metric.scale**2 * variance, note if not math.isnan(variance) else _NO_TEST_SAMPLE
+
+
+_NO_TEST_SAMPLE = "the test sample's own error is not in the interval"
+
+
+def _note(mean: Uncertain, backbones: pd.Series, of_test_sample: str) -> str:
+    """Why a mean has no interval, or what its interval lacks."""
+    if mean.mean.n == 0:
         return ""
-    if not paired:
+    if mean.mean.n == 1:
+        known = f"only the test sample's error is known, ± {format_uncertainty(mean.test_se, 1)}"
+        return "n=1: no uncertainty" if math.isnan(mean.test_se) else f"n=1: no interval; {known}"
+    one_backbone = set(backbones) != {""} and backbones.nunique() == 1
+    return ledger_frame.notes(
+        "one backbone: its scatter is not in the interval" if one_backbone else "",
+        of_test_sample,
+    )
+
+
+def _gain_note(gained: Uncertain, backbones: pd.Series, of_test_sample: str) -> str:
+    """The same of a gain."""
+    if gained.mean.n and backbones.empty:
         return "no seed in common with scratch: a difference of means, without interval"
-    if gain.n == 1:
-        return "n=1: no uncertainty"
-    return "all seeds gain the same: no p-value" if math.isclose(gain.low, gain.high, abs_tol=1e-9) else ""
+    without = gained.mean.n > 1 and math.isnan(gained.p_value)
+    known = _note(gained, backbones, of_test_sample)
+    return ledger_frame.notes("all seeds gain the same: no p-value" if without else "", known)
+
+
+def _with_errors(name: str) -> str:
+    """The columns of a figure with its uncertainties, as columns.py takes them."""
+    return " ".join((name, *(f"{name}_{part}" for part in ("sd", "low", "high", *(f"{part}_se" for part in PARTS)))))
 
 
 def _published(row: Mapping[Any, Any]) -> dict[str, float]:

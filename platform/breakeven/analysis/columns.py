@@ -10,7 +10,7 @@ _SHARED = {
     "signal": "process called signal",
     "background": "process called background",
     "pretraining": "pretraining objective of the backbone, none from scratch",
-    "strategy": "scratch | finetune | frozen",
+    "strategy": "scratch | trees | finetune | frozen",
     "size": "training events per class; empty: over all sizes",
     "cell": "task/pretraining/strategy/size",
     "n": "number of repetitions (seeds or pairs of seeds)",
@@ -41,7 +41,7 @@ _SHARED = {
     "dataset": "hash of the events",
     "backbone": "hash of the backbone",
     "device_seconds": "device-seconds charged",
-    "plateau_seconds": "device-seconds until the plateau; empty: none was reached, or, of a pretraining, it has no plateau rule",
+    "plateau_seconds": "device-seconds until the plateau; empty: none was reached",
     "git_commit": "commit of the code",
     "reason": "why it failed or was stopped",
     "text": "the figure as the report words it",
@@ -49,7 +49,14 @@ _SHARED = {
 }
 
 
-_SPREAD = {"sd": "standard deviation (n - 1)", "low": _SHARED["low"], "high": _SHARED["high"]}
+_SPREAD = {
+    "sd": "standard deviation (n - 1)",
+    "low": _SHARED["low"],
+    "high": _SHARED["high"],
+    "seed_se": "standard error from seeds alone, from backbones too where each seed has its own; empty: one seed;",
+    "backbone_se": "standard error from backbones that several seeds share; empty: one backbone, or one a seed;",
+    "test_se": "standard error from the test sample, which no number of seeds makes smaller; empty: unknown;",
+}
 
 
 def columns(text: str) -> dict[str, str]:

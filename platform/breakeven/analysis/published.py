@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.resources import files
 
@@ -36,6 +37,15 @@ def accuracy_value(signal: str, background: str, pretraining: str, size: int) ->
     if row.empty:
         return None
     return float(row["value_percent"].iloc[0]), float(row["uncertainty_percent"].iloc[0])
+
+
+def accuracy_at(signal: str, background: str, pretraining: str, size: int) -> tuple[float, float] | None:
+    """(accuracy, uncertainty) in percent by Table 1, of a pretraining the baseline's and its gain together; None if absent."""
+    baseline = accuracy_value(signal, background, "none", size)
+    if pretraining == "none" or baseline is None:
+        return baseline
+    gain = accuracy_value(signal, background, pretraining, size)
+    return None if gain is None else (baseline[0] + gain[0], math.hypot(baseline[1], gain[1]))
 
 
 def cka_value(signal: str, background: str, pretraining: str) -> tuple[float, float] | None:

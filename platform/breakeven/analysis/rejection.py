@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accuracy import mean_of, paired_gains
 from breakeven.analysis.columns import columns
-from breakeven.analysis.statistics import Estimate, estimate
+from breakeven.analysis.event_scores import NONE, SharedEvents
+from breakeven.analysis.uncertainty import Uncertain, uncertain
 from breakeven.metric import METRICS, Metric
 
 WORKING_POINT_COLUMNS = columns("""
@@ -30,10 +32,12 @@ WORKING_POINT_COLUMNS = columns("""
 """)
 
 
-def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
+def working_points(frame: pd.DataFrame, *, shared: SharedEvents = NONE, level: float = 0.9) -> pd.DataFrame:
     """One row for each cell and quantity that any trial has, with its improvement over scratch.
 
-    Intervals: Student's t of the mean, and, of the improvement, of the logarithms. Columns: WORKING_POINT_COLUMNS.
+    shared: what the trials' scores tell of their test sample; of the significance improvement, a maximum over thresholds, they
+    tell nothing. Intervals at `level`, see uncertainty.py: of the mean, and, of the improvement, of the logarithms.
+    Columns: WORKING_POINT_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
     of_cell = ledger_frame.cells_of(confirmed)
@@ -41,8 +45,8 @@ def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
     plain = [m for m in METRICS.values() if not m.unit and ledger_frame.measured(confirmed, m).notna().any()]
     for (key, trials), metric in itertools.product(of_cell.items(), plain):
         scratch = None if key[2] == "scratch" else of_cell.get((key[0], "none", "scratch", key[3]))
-        value = estimate(ledger_frame.measured(trials, metric), level=level)
-        better = _improvement(trials, scratch, metric, level)
+        measured, about = mean_of(trials, metric, shared=shared, level=level)
+        value, better = measured.mean, _improvement(trials, scratch, metric, shared, level).mean
         without = len(trials) - value.n
         note = f"{without} of {len(trials)} seeds have no figure: too few background events pass, or none was recorded"
         rows.append(
@@ -52,16 +56,19 @@ def working_points(frame: pd.DataFrame, *, level: float = 0.9) -> pd.DataFrame:
                 "improvement": math.exp(better.mean), "improvement_low": math.exp(better.low),
                 "improvement_high": math.exp(better.high), "n_pairs": better.n,
                 "text": value.text(digits=metric.digits) if value.n else "undefined",
-                "note": ledger_frame.notes(note if without else "", "n=1: no uncertainty" if value.n == 1 else ""),
+                "note": ledger_frame.notes(note if without else "", about),
             }
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(WORKING_POINT_COLUMNS))
 
 
-def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Metric, level: float) -> Estimate:
+def _improvement(
+    trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Metric, shared: SharedEvents, level: float
+) -> Uncertain:
     """Logarithm of the ratio to scratch over shared seeds; rejections scatter by factors, not by amounts."""
-    if scratch is None:
-        return estimate(())
-    arms = [ledger_frame.measured(rows, metric).groupby(rows["seed"]).mean() for rows in (trials, scratch)]
-    ratio = arms[0] / arms[1] if metric.higher_is_better else arms[1] / arms[0]
-    return estimate(np.log(ratio.dropna().to_numpy(dtype=float)), level=level)
+    pairs = paired_gains(trials, trials[:0] if scratch is None else scratch, metric)
+    values = [pairs[name].abs() for name in ("value", "value_scratch")]
+    logarithms = metric.sign * (np.log(values[0]) - np.log(values[1]))
+    records, others = (list(pairs[name]) for name in ("record", "record_scratch"))
+    test = shared.variance(metric, records, others, np.concatenate(values))
+    return uncertain(logarithms.to_numpy(), test=test, backbones=list(pairs["backbone"]), level=level)

@@ -9,19 +9,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 # Differences of percentages are exact to about 1e-14: a smaller spread is the arithmetic's, not the seeds'.
 _ROUNDING = 1e-9
 _MOST_FLIPPED = 16
-
-
-def paired_t(differences: Sequence[float] | np.ndarray) -> float:
-    """p-value of Student's t for mean 0, differences: [n]; NaN below two, or where all are the same number."""
-    values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or values.std(ddof=1) < _ROUNDING:
-        return math.nan
-    return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:

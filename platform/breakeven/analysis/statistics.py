@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 # Percentages and their differences are exact to about 1e-14: a smaller spread is the arithmetic's, not the seeds'.
 _ROUNDING = 1e-9
@@ -58,7 +58,7 @@ def estimate(values: Iterable[float], *, level: float = 0.9) -> Estimate:
     if n < 2:
         return Estimate(mean, math.nan, n, math.nan, math.nan)
     sd = float(finite.std(ddof=1))
-    half_width = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
+    half_width = float(special.stdtrit(n - 1, 0.5 + level / 2)) * sd / math.sqrt(n)
     return Estimate(mean, sd, n, mean - half_width, mean + half_width)
 
 

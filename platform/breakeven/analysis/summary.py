@@ -6,24 +6,31 @@ Figures by name, as MLflow shows them; one that does not exist (the deviation of
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
+from breakeven.analysis import event_scores
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accuracy import mean_of
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.accounts import NONE
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.cost.charges import HEADLINE
+from breakeven.analysis.event_scores import SharedEvents
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import METRICS
 from breakeven.study.plan import backbone_name
 
 
-def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[str, float]]:
+def cell_figures(
+    frame: pd.DataFrame, *, shared: SharedEvents = event_scores.NONE, level: float = 0.9
+) -> dict[str, dict[str, float]]:
     """Figures of each cell, by its name.
 
     test/accuracy (0 to 1) and every other metric: mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
-    Student-t interval of the mean at `level`.  n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of
-    the search that came to their end, that were stopped early, and trials of either phase that failed.
+    interval of the mean at `level`, see uncertainty.py.  shared: what the trials' scores tell of their test sample.
+    n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of the search that came to their end, that were
+    stopped early, and trials of either phase that failed.
     ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
     """
     trials, confirmed = ledger_frame.trials(frame), ledger_frame.confirmed(frame)
@@ -32,7 +39,7 @@ def cell_figures(frame: pd.DataFrame, *, level: float = 0.9) -> dict[str, dict[s
         done = confirmed[confirmed["cell"] == name]
         outcomes = rows.groupby(["phase", "outcome"]).size()
         figures[str(name)] = {
-            **_measured(done, level),
+            **_measured(done, shared, level),
             **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
             "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
@@ -48,12 +55,13 @@ def study_figures(frame: pd.DataFrame, spent: pd.DataFrame = NONE) -> dict[str, 
     `accounts/cpu_hours/finetuning/idle`. They hold what this study reserved; all else holds all of its records, also
     those that other studies paid for.
 
-    break_even/tasks is that of multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
+    break_even/tasks is charged as in the report's answer, until the end of each training, against scratch; it is that of
+    multiclass pretraining, as in the paper, or of the first there is; infinite: it never pays.
     Device time as in `hours`, by stage (generation, pretraining, search, confirm) and in all.
     """
     figures: dict[str, float] = {}
     for network, part in ledger_frame.by_network(frame).items():
-        for pretraining, rows in breakeven.study_break_even(part).groupby("pretraining", sort=False):
+        for pretraining, rows in breakeven.study_break_even(part, HEADLINE).groupby("pretraining", sort=False):
             last = rows.iloc[-1]  # all sizes, or the only one
             if last["text"] != "no figure":
                 tasks = math.inf if pd.isna(last["tasks"]) else float(last["tasks"])  # never
@@ -92,8 +100,9 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
 _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 
-def _measured(done: pd.DataFrame, level: float) -> dict[str, float]:
+def _measured(done: pd.DataFrame, shared: SharedEvents, level: float) -> dict[str, float]:
     """Every metric of test events, as it is recorded."""
-    means = {name: estimate(ledger_frame.measured(done, metric), level=level) for name, metric in METRICS.items()}
-    figures = (mean.figures(f"test/{name}") for name, mean in means.items())
+    as_recorded = {name: replace(metric, unit="") for name, metric in METRICS.items()}
+    means = {name: mean_of(done, metric, shared=shared, level=level)[0] for name, metric in as_recorded.items()}
+    figures = (mean.mean.figures(f"test/{name}") for name, mean in means.items())
     return {key: value for of_metric in figures for key, value in of_metric.items() if math.isfinite(value)}

@@ -85,3 +85,5 @@ class Trial(Training, total=False):
     validation_events: int
     representation: str
     represented_events: str
+    scores: str
+    scored_events: str  # equal where those of two trials are of the same events

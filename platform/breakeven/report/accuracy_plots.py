@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -31,7 +30,7 @@ def accuracy_plot(results: Results) -> Plot:
         known = cells[cells[name].notna()]
         spread = known.assign(low=known[name] - known[f"{name}_sd"], high=known[name] + known[f"{name}_sd"])
         panels = [
-            by_size(task, rows, f"test {axis(metric)}", *_published(rows, metric), *lines(rows, name, text))
+            by_size(task, rows, f"test {axis(metric)}", *published_points(rows, metric), *lines(rows, name, text))
             for task, rows in by_task(spread)
         ]
         if panels:
@@ -52,7 +51,7 @@ def gain_plot(results: Results) -> Plot:
     gains = results.gains[results.gains["n"] > 0].rename(columns={"gain_low": "low", "gain_high": "high"})
     text = partial(wording.mean, name="gain", digits=merit.digits, sign=True)
     panels = [
-        by_size(task, rows, f"gain ({merit.points})", *_published(rows, merit, gains=True), *lines(rows, "gain", text),
+        by_size(task, rows, f"gain ({merit.points})", *published_points(rows, merit, gains=True), *lines(rows, "gain", text),
                  references=((0.0, "scratch"),))
         for task, rows in by_task(gains)
     ]  # fmt: skip
@@ -173,15 +172,25 @@ def by_task(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def lines(
-    rows: pd.DataFrame, y: str, text: Callable[[Row], str] | None = None, x: str = "size", kind: str = "points"
+    rows: pd.DataFrame,
+    y: str,
+    text: Callable[[Row], str] | None = None,
+    x: str = "size",
+    kind: str = "points",
+    *,
+    linked: bool = True,
 ) -> Iterator[Series]:
-    """A series for each treatment, with the columns low and high as its uncertainty; text: of each point, if anything."""
+    """A series for each treatment, with the columns low and high as its uncertainty; text: of each point, if anything.
+
+    linked: whether a point stands for one cell, whose trials it leads to.
+    """
     for pretraining, strategy in ledger_frame.treatments(rows):
         line = rows[(rows["pretraining"] == pretraining) & (rows["strategy"] == strategy)].sort_values(x, kind="stable")
         records = line.to_dict("records") if text else []
         at, value, low, high = (numbers(line[name]) for name in (x, y, "low", "high"))
         yield Series(wording.treatment(pretraining, strategy), pretraining, strategy, at, value, low, high, kind,
-                     texts=tuple(text(row) for row in records) if text else (), cells=tuple(map(cell_of, records)))  # fmt: skip
+                     texts=tuple(text(row) for row in records) if text else (),
+                     cells=tuple(map(cell_of, records)) if linked else ())  # fmt: skip
 
 
 def numbers(column: Any) -> tuple[float, ...]:
@@ -219,29 +228,23 @@ def _error_text(row: Row, merit: Metric) -> str:
     return f"error {row['error']:.{merit.digits}f}{unit}: {merit.title} {text}"
 
 
-def _published_sizes(sizes: tuple[float, ...]) -> list[int]:
+def published_sizes(sizes: tuple[float, ...]) -> list[int]:
     """The paper's sizes that ours reach, or its smallest where that is at most a decade above our largest."""
     every = sorted({int(size) for size in published.accuracy()["events_per_class"]})
     reached = [size for size in every if sizes[0] / 1.5 <= size <= sizes[-1] * 1.5]
     return reached or [size for size in every[:1] if sizes[-1] < size <= sizes[-1] * 10]
 
 
-def _published(rows: pd.DataFrame, metric: Metric, *, gains: bool = False) -> Iterator[Series]:
+def published_points(rows: pd.DataFrame, metric: Metric, *, gains: bool = False) -> Iterator[Series]:
     """The paper's Table 1 at these sizes: accuracies of all, or gains; nothing for other metrics."""
     if metric.name != published.METRIC:
         return
-    first, sizes = rows.iloc[0], _published_sizes(sizes_of(rows))
+    first, sizes = rows.iloc[0], published_sizes(sizes_of(rows))
     tuned = sorted(set(rows.loc[rows["strategy"] == "finetune", "pretraining"]))
+    printed = published.accuracy_value if gains else published.accuracy_at
     for pretraining in tuned if gains else ["none", *tuned]:
-        points = []
-        for size in sizes:
-            (baseline, gain) = (published.accuracy_value(first["signal"], first["background"], name, size)
-                                for name in ("none", pretraining))  # fmt: skip
-            if baseline and gain:
-                of_both = pretraining != "none" and not gains
-                points.append(
-                    (size, baseline[0] + gain[0], math.hypot(baseline[1], gain[1])) if of_both else (size, *gain)
-                )
+        found = {size: printed(first["signal"], first["background"], pretraining, size) for size in sizes}
+        points = [(size, *value) for size, value in found.items() if value is not None]
         if points:
             x, y, errors = (np.array(column, dtype=float) for column in zip(*points, strict=True))
             strategy = "scratch" if pretraining == "none" else "finetune"

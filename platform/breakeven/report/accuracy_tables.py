@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import accuracy, data_efficiency, learning_rate, rejection
+from breakeven.analysis import accuracy, data_efficiency, learning_rate, over_tasks, rejection
 from breakeven.analysis.columns import columns
+from breakeven.analysis.exposure import EXPOSURE_COLUMNS
 from breakeven.analysis.laws import forecast, scaling_law
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.statistics import format_uncertainty
 from breakeven.metric import Metric, shown
 from breakeven.report import wording
 from breakeven.report.results import Results
@@ -38,7 +40,10 @@ def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
     titles = " and ".join(metric.title for metric in shown(merit))
+    told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
+    seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
+    table_1.insert(1, "classes", [seen.get(task, "") for task in table_1["task"]])
     return [
         _summary(results),
         Table(
@@ -46,54 +51,59 @@ def accuracy_tables(results: Results) -> list[Table]:
             f"{merit.heading} and gains in the layout of the paper's Table 1",
             f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
             "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch. In square "
-            "brackets: arXiv 2412.10665, Table 1, at the same size.",
+            "brackets: arXiv 2412.10665, Table 1, at the same size. Classes: whether the backbone was taught both of the task's "
+            "classes (seen), one (half-seen) or none (unseen).",
             table_1,
             (TASK, *map(plain, table_1.columns[1:])),
-            meanings=columns("task\nquantity: what is measured"),
+            meanings=columns(f"task\nclasses: {EXPOSURE_COLUMNS['exposure']}\nquantity: what is measured"),
         ),
         Table(
             "accuracy",
             f"{titles[0].upper()}{titles[1:]} of every cell",
             f"Test {titles}: mean ± standard deviation over n seeds, each with its own random subset and initialisation; 90 %: "
-            f"Student's t interval of the mean {merit.title}. Published: arXiv 2412.10665.",
-            cells.assign(note=[wording.NO_UNCERTAINTY if n == 1 else "" for n in cells["n"]]),
+            f"interval of the mean {merit.title}. {_PARTS} Published: arXiv 2412.10665.",
+            cells,
             (
                 *CELL,
                 Column(_heading(merit), lambda row: _mean(row, merit) if row["n"] else row["status"], merit.name),
                 interval(merit.name, digits=merit.digits),
+                *_errors(merit.name, merit),
                 *(_measured(metric) for metric in shown(merit) if metric != merit),
                 count("failed", "n_failed", zero=""),
                 published("published, %"),
                 NOTE,
             ),
-            meanings=accuracy.cell_columns(merit) | columns("note"),
+            meanings=accuracy.cell_columns(merit),
         ),
         Table(
             "gains",
             "Gain over training from scratch",
             f"{merit.points.capitalize()} of test {merit.title}: mean ± standard deviation of (treated - scratch) over n pairs "
-            "with the same seed and the same events; 90 %: Student's t interval of the mean. p: two-sided paired t-test; Holm: "
-            "corrected over all cells of this table; sign-flip: exact permutation test, which cannot be small with few seeds.",
-            results.gains,
+            f"with the same seed and the same events; 90 %: interval of the mean. {_PARTS} p: two-sided test of no gain, with "
+            "the interval's error; Holm: corrected over all cells of one network; sign-flip: exact permutation test of the seeds "
+            "alone, which cannot be small with few of them.",
+            results.gains.merge(results.exposures, how="left"),
             (
                 *CELL,
+                plain("classes", "exposure"),
                 Column(_points("gain", merit), lambda row: _gain(row, merit) if row["n"] else row["status"], "gain"),
                 interval("gain", digits=merit.digits, sign=True),
+                *_errors("gain", merit),
                 written("p", "p_value", wording.p_value),
                 written("p, Holm", "p_holm", wording.p_value),
                 written("p, sign-flip", "p_permutation", wording.p_value),
                 published(_points("published", merit), sign=True),
                 NOTE,
             ),
-            meanings=accuracy.gain_columns(merit),
+            meanings=accuracy.gain_columns(merit) | EXPOSURE_COLUMNS,
         ),
         Table(
             "rejection",
             "Background rejection and significance improvement",
             "Background rejection is 1 / (background efficiency) at that signal efficiency; significance improvement is the "
             "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events. "
-            "Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % Student's t interval of the "
-            "logarithms.",
+            "Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. Of the "
+            "significance improvement, a maximum over thresholds, the test sample's own error is not known.",
             results.working_points,
             (
                 *CELL,
@@ -240,22 +250,22 @@ def ratio_tables(results: Results) -> list[Table]:
 
 def _summary(results: Results) -> Table:
     merit, keys = results.merit, ["pretraining", "strategy", "size"]
+    means: dict[tuple[Any, ...], dict[Any, Any]] = {
+        tuple(mean[name] for name in keys): mean for mean in results.mean_gains.to_dict("records")
+    }
     rows = []
     for key, gains in results.gains[results.gains["n"] > 0].groupby(keys, sort=False):
         factors = results.factors.merge(gains[["task", *keys]]).dropna(subset=["factor"])
         better = gains["gain"] > 0
         rows.append(
             {
-                **dict(zip(keys, key, strict=True)), **estimate(gains["gain"]).figures("gain"), "n_tasks": len(gains),
+                **means[key],
                 "n_better": int(better.sum()), "n_beyond_interval": int((gains["gain_low"] > 0).sum()),
                 "n_significant": int((better & (gains["p_holm"] < 0.05)).sum()), **_median_of(factors),
                 "n_factors": len(factors),
             }
         )  # fmt: skip
-    meanings = columns(f"""
-        pretraining strategy size
-        gain gain_sd gain_low gain_high: test {merit.title} minus that of scratch, mean over tasks, {merit.points}
-        n_tasks
+    meanings = over_tasks.mean_gain_columns(merit) | columns("""
         n_better: tasks with a positive gain
         n_beyond_interval: tasks whose 90 % interval of the gain lies above zero
         n_significant: tasks with a gain of p < 0.05 after Holm's correction
@@ -267,10 +277,12 @@ def _summary(results: Results) -> Table:
         "summary",
         "What pretraining gains, over all tasks",
         f"Gain in test {merit.title} over training from scratch, {merit.points}: mean ± standard deviation over tasks (n tasks), "
-        "with the 90 % interval of that mean. Better: tasks with a positive gain; sure: those whose own 90 % interval lies "
-        "above zero; significant: those with p < 0.05 after Holm's correction over all cells. Fewer events: median over "
-        "all tasks of how many times more events scratch needs to be as good; a task that lies beyond the sizes measured "
-        "counts as more than the largest, or less than the smallest, of them, and so may the median.",
+        "with the 90 % interval of that mean, which holds tasks with their seeds and test events, and, where there are several, "
+        "the backbones that all tasks share (±: standard errors of these parts). Better: tasks with a positive gain; "
+        "sure: those whose own 90 % interval lies above zero; significant: those with p < 0.05 after Holm's correction over "
+        "a network's cells. Fewer events: median over all tasks of how many times more events scratch needs to be as good; a "
+        "task that lies beyond the sizes measured counts as more than the largest, or less than the smallest, of them, and so "
+        "may the median.",
         pd.DataFrame(rows, columns=list(meanings)),
         (
             PRETRAINING,
@@ -278,6 +290,8 @@ def _summary(results: Results) -> Table:
             SIZE,
             Column(_points("gain", merit), lambda row: _gain(row, merit, n="n_tasks"), "gain"),
             interval("gain", digits=merit.digits, sign=True),
+            _error("± tasks", "gain_task_se", merit),
+            _error("± backbones", "gain_backbone_se", merit),
             _of_tasks("better", "n_better"),
             _of_tasks("sure", "n_beyond_interval"),
             _of_tasks("significant", "n_significant"),
@@ -321,6 +335,24 @@ def _mean(row: Row, metric: Metric) -> str:
 
 def _gain(row: Row, merit: Metric, n: str = "n") -> str:
     return wording.mean(row, "gain", n=n, digits=merit.digits, sign=True)
+
+
+_PARTS = (
+    "It holds seeds, backbones and the test sample; ±: the standard error of each part, that of backbones among the seeds' where "
+    "each seed has its own."
+)
+
+
+def _errors(name: str, merit: Metric) -> tuple[Column, ...]:
+    """The parts of an uncertainty."""
+    parts = {"± seeds": "seed_se", "± backbones": "backbone_se", "± test sample": "test_se"}
+    return tuple(_error(heading, f"{name}_{part}", merit) for heading, part in parts.items())
+
+
+def _error(heading: str, name: str, merit: Metric) -> Column:
+    return Column(
+        heading, lambda row: format_uncertainty(row[name], merit.digits) if wording.known(row[name]) else "", name
+    )
 
 
 def _points(heading: str, merit: Metric) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import pandas as pd
 
+from breakeven.analysis import endings
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost import accounts, breakeven, convergence, hours
+from breakeven.analysis.cost.savings import saving_columns
+from breakeven.analysis.exposure import EXPOSURE_COLUMNS
 from breakeven.analysis.laws import forecast
-from breakeven.duration import format_hours
+from breakeven.duration import duration, format_hours
 from breakeven.report import wording
 from breakeven.report.results import Results
 from breakeven.report.table import (
@@ -15,6 +21,8 @@ from breakeven.report.table import (
     NOTE,
     PRETRAINING,
     SIZE,
+    STRATEGY,
+    TASK,
     Column,
     Row,
     Table,
@@ -25,9 +33,15 @@ from breakeven.report.table import (
     written,
 )
 
+
+def _felt(row: Row, name: str) -> str:
+    """Hours as a length of time that a reader can feel."""
+    return duration(3600 * row[name]) if wording.known(row[name]) and math.isfinite(row[name]) else ""
+
+
 _UNIT = Column("unit", lambda row: wording.UNITS.get(row["unit"], "") if wording.known(row["unit"]) else "", "unit")
 _TIMES = (
-    *(written(f"T_{name}", f"{column}_hours", wording.hours)
+    *(Column(f"T_{name}", partial(_felt, name=f"{column}_hours"), f"{column}_hours")
       for name, column in (("pre", "pretraining"), ("scratch", "scratch"), ("finetune", "finetuning"))),
     _UNIT,
     count("tasks", "n_tasks"),
@@ -40,21 +54,26 @@ def break_even_tables(results: Results) -> list[Table]:
         Table(
             "break_even",
             "Break-even, measured",
-            "N* = T_pre / (mean T_scratch - mean T_finetune), the number of tasks from which pretraining is cheaper, in "
-            "device-hours of one kind of device (wasted time carries that of its record); each task counts the same. "
-            "Until the plateau: a training without one counts until its end, and a pretraining, which has no plateau rule, with "
-            "all its epochs. 90 %, tasks like these: bootstrap over tasks and seeds (Student's t below five tasks); 90 %, these "
-            "tasks: over seeds alone. The paper's reading divides by T_finetune instead. n: trainings from scratch, finetuned.",
+            "N* = T_pre / (mean T_scratch - mean T_finetune), the number of tasks from which pretraining is cheaper, in device "
+            "time of one kind of device (wasted time carries that of its record); each task counts the same, and T_pre is the "
+            "mean over the backbones of a name. Until the end: all that was paid, patience included; until the plateau: the "
+            "paper's way, where a training without one counts until its end. Against the better of scratch and trees: of each "
+            "task and size the one with the better mean on validation events, its time as T_scratch. 90 %, tasks like these: "
+            "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
+            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone. The paper's reading divides by "
+            "T_finetune instead. n: trainings of the baseline, finetuned.",
             results.break_even,
             (
                 PRETRAINING,
                 SIZE,
                 plain("charged"),
+                plain("against", "baseline"),
                 in_words("N*", "exact"),
                 Column("90 %, tasks like these", lambda row: wording.tasks_between(row, "low", "high"), "low"),
                 Column(
                     "90 %, these tasks", lambda row: wording.tasks_between(row, "low_seeds", "high_seeds"), "low_seeds"
                 ),
+                Column("saves on", _saves_on, "n_saving"),
                 written("paper's reading", "published_reading"),
                 *_TIMES,
                 Column("n", lambda row: f"{row['n_scratch']}, {row['n_finetuning']}"),
@@ -62,6 +81,35 @@ def break_even_tables(results: Results) -> list[Table]:
             ),
             "No pretraining has both a scratch and a finetuned training yet.",
             meanings=breakeven.BREAK_EVEN_COLUMNS,
+        ),
+        Table(
+            "savings",
+            "What each task saves",
+            "Device time of one training, charged until it stopped, mean over seeds; saved: from scratch less finetuned, with "
+            "its 90 % Welch interval over seeds: negative is lost. Gains in test "
+            f"{results.merit.title}, {results.merit.points}. Where trees are as good as finetuning on validation events no "
+            "number of tasks pays for a pretraining.",
+            results.savings.merge(results.exposures, how="left"),
+            (
+                TASK,
+                PRETRAINING,
+                plain("classes", "exposure"),
+                SIZE,
+                *(
+                    Column(f"T_{name}", partial(_seconds, name=f"{column}_seconds"), f"{column}_seconds")
+                    for name, column in (("scratch", "scratch"), ("trees", "trees"), ("finetune", "finetuning"))
+                ),
+                Column(
+                    "saved, s", lambda row: wording.significant(row["saving_seconds"], 2, sign=True), "saving_seconds"
+                ),
+                Column("90 %", _saving_between),
+                written("gain", "gain", digits=results.merit.digits, sign=True),
+                written("over trees", "gain_over_trees", digits=results.merit.digits, sign=True),
+                plain("in words", "text"),
+                NOTE,
+            ),
+            "No task was both finetuned and trained from scratch yet.",
+            meanings=saving_columns(results.merit) | EXPOSURE_COLUMNS,
         ),
         Table(
             "break_even_forecast",
@@ -115,6 +163,25 @@ def convergence_tables(results: Results) -> list[Table]:
             meanings=convergence.RATIO_COLUMNS,
         ),
         Table(
+            "endings",
+            "How trainings ended",
+            "Reported trainings and pretrainings that ended at their cap of epochs (of trees: rounds) before they reached a "
+            f"plateau, and trainings that learnt nothing: a validation loss above 0.99 ln 2. With more than "
+            f"{endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
+            results.endings,
+            (
+                PRETRAINING,
+                STRATEGY,
+                SIZE,
+                count("trainings", "n"),
+                Column("at the cap", partial(_of_n, name="n_capped"), "capped"),
+                Column("learnt nothing", partial(_of_n, name="n_untrained"), "untrained"),
+            ),
+            "No record says how it ended.",
+            links=False,
+            meanings=endings.ENDING_COLUMNS,
+        ),
+        Table(
             "plateau",
             "Time to plateau",
             "Device-seconds of one training until its last improving epoch: mean ± standard deviation over the n seeds that "
@@ -157,7 +224,7 @@ def hours_tables(results: Results) -> list[Table]:
             "Device-hours by stage",
             "As charged in the ledger. Useful: finished work. Stopped: search trials that were ended early because they were "
             "losing. Wasted: failed, interrupted or repeated work. Mean: one training until its plateau, one without a "
-            "plateau, as every pretraining is, until its end. Published: the paper's mean in GPU-hours, at "
+            "plateau until its end. Published: the paper's mean in GPU-hours, at "
             "1e7 events per class on other hardware. Energy: of the GPUs, by their own counters."
             + (" Hours on processors and on GPUs are summed apart, never together." if several else ""),
             results.cost,
@@ -230,6 +297,25 @@ _PRICE = columns("""
     off: taken / expected - 1
     within: whether the outcome lies in the likely range
 """)
+
+
+def _saves_on(row: Row) -> str:
+    return f"{int(row['n_saving'])} of {row['n_tasks']}" if wording.known(row["n_saving"]) else ""
+
+
+def _seconds(row: Row, name: str) -> str:
+    return duration(row[name]) if wording.known(row[name]) else ""
+
+
+def _saving_between(row: Row) -> str:
+    low, high = row["saving_seconds_low"], row["saving_seconds_high"]
+    digits = wording.decimals((high - low) / 2)
+    return wording.between(low, high, digits, sign=True)
+
+
+def _of_n(row: Row, name: str) -> str:
+    share = row[name] / row["n"]
+    return f"{row[name]} ({100 * share:.2g} %)" if row[name] else "0"
 
 
 def _processor(rows: pd.DataFrame) -> tuple[Column, ...]:

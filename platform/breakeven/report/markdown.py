@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from breakeven.report import sentences
+from breakeven.report import headline, sentences
 from breakeven.report.exports import commits_of
 from breakeven.report.provenance_tables import SOURCES, events_in_words
 from breakeven.report.results import Results
@@ -16,6 +16,8 @@ _SHOWN = (
     ("Accounts", "accounts"),
     ("Price and outcome", "price"),
     ("Break-even", "break_even"),
+    ("What each task saves", "savings"),
+    ("How trainings ended", "endings"),
     ("Learning-rate ratios", "ratios_used"),
     ("Similarity", "similarity"),
     ("Missing", "missing"),
@@ -25,11 +27,14 @@ _ONLY_WHERE_THERE_ARE = ("accounts", "price", "similarity", "missing", "failed")
 
 
 def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -> str:
-    """The text; tables: by name.  pictures: whether accuracy.png lies beside it."""
+    """The text; tables: by name.  pictures: whether headline.png lies beside it."""
     lines = [f"# {results.facts['study']}: does pretraining pay?", "", "## Answer", ""]
-    lines += [f"- {line}" for line in sentences.answer(results)]
-    lines += ["", "Plots, all tables, scaling laws and every trial: [index.html](index.html).", ""]
-    lines += ["![Test accuracy against training events per class](accuracy.png)", ""] if pictures else []
+    lines += [part for line in headline.headline(results) for part in (line, "")]
+    lines += ["![Test accuracy against training events per class](headline.png)", ""] if pictures else []
+    lines += [f"**{tables['headline'].title}** {tables['headline'].caption}", "", *_rows(tables["headline"]), ""]
+    lines += ["Plots, all tables, scaling laws and every trial: [index.html](index.html).", ""]
+    if told := sentences.details(results):
+        lines += ["## In detail", "", *(f"- {line}" for line in told), ""]
     for title, name in _SHOWN:
         table = tables[name]
         if len(table.frame) or name not in _ONLY_WHERE_THERE_ARE:

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from breakeven.analysis import frame as ledger_frame
-from breakeven.report import links, sentences
+from breakeven.report import headline, links, sentences
 from breakeven.report.exports import commits_of
 from breakeven.report.look import look, part_colours
 from breakeven.report.plot import Bars, Panel, Plot, Series
@@ -25,7 +25,20 @@ from breakeven.report.results import Results
 from breakeven.report.table import Table
 
 _LONG = 15
-_WORDY = {"note", "reason or note", "reason", "charged", "quantity", "what it does", "processor", "factor", "hours"}
+_WORDY = {
+    "note",
+    "reason or note",
+    "reason",
+    "charged",
+    "against",
+    "against trees",
+    "quantity",
+    "what it does",
+    "processor",
+    "factor",
+    "hours",
+    "in words",
+}
 """Columns whose texts are broken into lines."""
 
 
@@ -48,7 +61,8 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], plots: Mapp
         plots=shown,
         trials=trials,
         trial_columns=[column.heading for column in records.columns],
-        answer=[_marked(line) for line in sentences.answer(results)],
+        headline=[_marked(line) for line in headline.headline(results)],
+        details=[_marked(line) for line in sentences.details(results)],
         method=sentences.method(facts["spec"]),
         published_break_even=_marked(sentences.published_break_even()),
         commits=commits_of(results.frame),

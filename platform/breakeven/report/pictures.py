@@ -15,7 +15,8 @@ import matplotlib
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -26,8 +27,13 @@ from breakeven.report.look import look, part_colours
 from breakeven.report.plot import Panel, Plot, Series
 
 _MOST_TICKS = 6
+_DOTS_PER_INCH = 160
+_TITLE_WIDTH = 34
+_LEFT, _ABOVE, _BELOW = 0.92, 0.35, 0.55
+"""Inches around a panel: ticks and title of its y axis, its own title, ticks and title of its x axis."""
 _BOUNDS = {"above": "^", "below": "v"}
 _STYLE: Any = {
+    "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -56,10 +62,12 @@ def write_pictures(plot: Plot, folder: Path) -> list[Path]:
     with rc_context(_STYLE), PdfPages(document, metadata={"CreationDate": None}) as pages:
         for number, (words, panels) in enumerate(plot.variants.items()):
             figure = draw(plot, words, panels)
+            # The canvases' own methods draw once; Figure.savefig draws twice, and each time lays the panels out anew.
             if number == 0:
-                metadata = {"Description": stamp.decode()}
-                figure.savefig(image, format="png", dpi=160, facecolor="white", metadata=metadata)
-            figure.savefig(pages, format="pdf", facecolor="white")
+                figure.set_dpi(_DOTS_PER_INCH)
+                FigureCanvasAgg(figure).print_png(image, metadata={"Description": stamp.decode()})  # type: ignore[no-untyped-call]
+                figure.set_layout_engine("none")
+            FigureCanvasPdf(figure).print_pdf(pages)  # type: ignore[no-untyped-call]
     # The image, which has the stamp, last: a run that is killed in between draws both again.
     for path, content in reversed(list(zip(paths, (image, document), strict=True))):
         with atomic.replacing(path) as temporary:
@@ -79,26 +87,55 @@ def draw(plot: Plot, words: str, panels: Sequence[Panel]) -> Figure:
     rows = math.ceil(len(panels) / columns)
     handles = _legend(panels)
     spare_panel, beside = rows * columns > len(panels), columns == 1
+    below = bool(handles) and not spare_panel and not beside
     height = sum(_height(panels[start : start + columns]) for start in range(0, len(panels), columns))
     height += 0.5 if spare_panel or beside else 1.0
-    figure = Figure(figsize=(3.5 * columns + (3.1 if beside else 0.3), height), layout="constrained")
+    # Bars have names for ticks, which need measuring; all other panels fit into margins that are known before.
+    measured = any(panel.bars for panel in panels)
+    figure = Figure(
+        figsize=(3.5 * columns + (3.1 if beside else 0.3), height), layout="constrained" if measured else None
+    )
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         _draw_panel(axes, panel)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    if words and len(plot.variants) > 1:
+    titled = bool(words) and len(plot.variants) > 1
+    if titled:
         title = f"{plot.choice}: {words}" if plot.choice else words
         figure.suptitle(title, fontsize=10, x=0.01, ha="left", color="#555555")
+    n_columns = min(1 + columns, len(handles))
+    if not measured:
+        extra = max(_title(panel).count("\n") for panel in panels)
+        strip = 0.25 * math.ceil(len(handles) / n_columns) + 0.1 if below else 0.0
+        _set_margins(
+            figure,
+            (rows, columns),
+            right=3.0 if beside and handles else 0.15,
+            top=0.3 * titled + 0.2 * extra,
+            bottom=strip,
+        )
+    places: Any = ("outside right center", "outside lower center") if measured else ("center right", "lower center")
+    side, under = places
     if not handles:
         return figure
     if spare_panel:
         grid[-1].legend(handles=handles, loc="center", frameon=False, handlelength=3.0, labelspacing=0.8)
     elif beside:
-        figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.0, labelspacing=0.8)
+        figure.legend(handles=handles, loc=side, frameon=False, handlelength=3.0, labelspacing=0.8)
     else:
-        figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=min(1 + columns, len(handles)))
+        figure.legend(handles=handles, loc=under, frameon=False, ncols=n_columns)
     return figure
+
+
+def _set_margins(figure: Figure, grid: tuple[int, int], *, right: float, top: float, bottom: float) -> None:
+    """Room for ticks, titles and what stands around the panels, in inches: to measure it takes as long as to draw it."""
+    (rows, columns), (width, height) = grid, figure.get_size_inches()
+    left, above, below, apart = _LEFT, _ABOVE + top, _BELOW + bottom, (_LEFT, _ABOVE + _BELOW)
+    wide = (width - left - right - (columns - 1) * apart[0]) / columns
+    high = (height - above - below - (rows - 1) * apart[1]) / rows
+    figure.subplots_adjust(left=left / width, right=1 - right / width, top=1 - above / height, bottom=below / height,
+                           wspace=apart[0] / wide, hspace=apart[1] / high)  # fmt: skip
 
 
 def _height(panels: Sequence[Panel]) -> float:
@@ -107,7 +144,7 @@ def _height(panels: Sequence[Panel]) -> float:
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, fontsize=11, fontweight="bold", loc="left", color="#222222")
+    axes.set_title(_title(panel), fontsize=11, fontweight="bold", loc="left", color="#222222")
     axes.set_xlabel(panel.x_title)
     axes.set_ylabel(panel.y_title)
     axes.set_axisbelow(True)
@@ -126,6 +163,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         remark = textwrap.fill(panel.remark, 62, break_long_words=False, break_on_hyphens=False)
         axes.annotate(remark, (0.02, 0.02), xycoords="axes fraction", fontsize=6.5, color="#777777", va="bottom")
     _set_scales(axes, panel)
+
+
+def _title(panel: Panel) -> str:
+    """In lines that are as wide as a panel."""
+    return textwrap.fill(panel.title, _TITLE_WIDTH)
 
 
 def _shift(points: Sequence[str], series: Series) -> float:

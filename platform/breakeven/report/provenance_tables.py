@@ -142,8 +142,8 @@ def _pretrainings(frame: pd.DataFrame, merit: Metric) -> Table:
     return Table(
         "pretrainings",
         "Pretrainings",
-        "One row a pretraining: device-seconds in all, and until its plateau where it had one (pretraining has no plateau rule: "
-        f"all its epochs are charged), validation {merit.title} as a {merit.recorded}, hashes. One run each: no uncertainty.",
+        "One row a pretraining: device-seconds in all, and until its plateau where it reached "
+        f"one, validation {merit.title} as a {merit.recorded}, hashes. One run each: no uncertainty.",
         frame.loc[frame["level"] == "pretraining", list(meanings)].reset_index(drop=True),
         (
             PRETRAINING,

@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from breakeven import atomic
-from breakeven.report import accuracy_plots, accuracy_tables, cost_tables, networks, similarity_parts, time_plots
+from breakeven.report import (
+    accuracy_plots,
+    accuracy_tables,
+    cost_tables,
+    headline,
+    networks,
+    similarity_parts,
+    time_plots,
+)
 from breakeven.report.exports import commits_of, csv_text, latex_text
 from breakeven.report.markdown import markdown_of
 from breakeven.report.page import page_of
@@ -39,7 +47,7 @@ def write_report(results: Results, folder: Path) -> Path:
         atomic.write_text(folder / f"{table.name}.csv", csv_text(table, results.facts, commits))
         atomic.write_text(folder / f"{table.name}.tex", latex_text(table, results.facts, commits))
     drawn = {plot.name for plot in plots if write_pictures(plot, folder)}
-    atomic.write_text(folder / "report.md", markdown_of(results, tables, "accuracy" in drawn))
+    atomic.write_text(folder / "report.md", markdown_of(results, tables, "headline" in drawn))
     path = folder / PAGE
     atomic.write_text(path, page_of(results, sections, {plot.name: plot for plot in plots}))
     return path
@@ -49,6 +57,7 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
     """All tables of the page but that of the trials, by its section."""
     summary, table_1, cells, gains, rejection, factors = networks.tables(results, accuracy_tables.accuracy_tables)
     return {
+        "headline": networks.tables(results, lambda part: [headline.table(part)]),
         "answer": [summary],
         "accuracy": [table_1, cells, gains],
         "worth": [factors, rejection],
@@ -65,6 +74,7 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
 def plots_of(results: Results) -> list[Plot]:
     """All plots, each of which may be empty."""
     of_networks = (
+        headline.plot,
         accuracy_plots.accuracy_plot,
         accuracy_plots.gain_plot,
         accuracy_plots.rejection_plot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -9,12 +10,24 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import accuracy, data_efficiency, ensembles, learning_rate, rejection
+from breakeven.analysis import (
+    accuracy,
+    data_efficiency,
+    ensembles,
+    event_scores,
+    exposure,
+    learning_rate,
+    over_tasks,
+    rejection,
+)
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
-from breakeven.analysis.cost.charges import UNTIL_PLATEAU
+from breakeven.analysis.cost.charges import HEADLINE
+from breakeven.analysis.cost.savings import savings as savings_of_tasks
+from breakeven.analysis.endings import endings as how_they_ended
 from breakeven.analysis.laws import forecast, scaling_law
+from breakeven.analysis.overall import overall as mean_over_tasks
 from breakeven.metric import MERIT, Metric
 
 
@@ -34,6 +47,7 @@ class Results:
 
     frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
     accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
+    scores: reads what trials kept of their test events; None: nothing can be read.
     merit: the figure of merit, of which gains, laws, data efficiency, convergence and equal accuracy are.
     """
 
@@ -41,10 +55,13 @@ class Results:
     facts: Mapping[str, Any]
     accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
     similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
+    scores: event_scores.Read | None = None
     merit: Metric = MERIT
 
-    gains = _of_merit(accuracy.gains)
-    working_points = _of_frame(rejection.working_points)
+    overall = _of_merit(mean_over_tasks)
+    savings = _of_merit(savings_of_tasks)
+    endings = _of_frame(how_they_ended)
+    exposures = _of_frame(exposure.exposures)
     factors = _of_merit(data_efficiency.factors)
     time_ratios = _of_merit(convergence.time_ratios)
     curves_by_events = _of_merit(convergence.accuracy_curves)
@@ -70,14 +87,26 @@ class Results:
         lambda self: self.ordered(self.similarities().drop(columns="network", errors="ignore"))
     )
     cells = cached_property(lambda self: self.ordered(self._grid))
+    gains = cached_property(
+        lambda self: self.ordered(accuracy.gains(self.frame, merit=self.merit, shared=self.shared_events))
+    )
+    mean_gains = cached_property(lambda self: over_tasks.mean_gains(self.frame, self.gains, merit=self.merit))
+    working_points = cached_property(
+        lambda self: self.ordered(rejection.working_points(self.frame, shared=self.shared_events))
+    )
 
-    _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit))
-    table_1 = cached_property(lambda self: accuracy.table(self.frame, merit=self.merit))
+    _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit, shared=self.shared_events))
+    table_1 = cached_property(lambda self: accuracy.table(self.cells, self.gains, merit=self.merit))
     break_even = cached_property(lambda self: breakeven.break_even_table(self.frame, merit=self.merit))
     cost = cached_property(lambda self: cost.cost_table(self.frame))
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
     _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame, merit=self.merit))
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
+
+    @cached_property
+    def shared_events(self) -> event_scores.SharedEvents:
+        """How far trials err together on their test sample, by the scores that they kept and that can be read here."""
+        return event_scores.NONE if self.scores is None else event_scores.shared_events(self.frame, self.scores)
 
     @cached_property
     def by_network(self) -> dict[str, Results]:
@@ -98,9 +127,16 @@ class Results:
         return ledger_frame.ordered_tasks(self._grid)
 
     @property
-    def by_plateau(self) -> pd.DataFrame:
-        """Break-even until the plateau of each training, nothing on top."""
-        return self.break_even[self.break_even["charged"] == UNTIL_PLATEAU.text]
+    def by_headline(self) -> pd.DataFrame:
+        """Break-even until the end of each training, nothing on top, against each baseline."""
+        return self.break_even[self.break_even["charged"] == HEADLINE.text]
+
+    @cached_property
+    def leading(self) -> str:
+        """The pretraining that the answer speaks of, the best finetuned on validation events, mean over tasks and sizes."""
+        tuned = self.overall[self.overall["strategy"] == "finetune"]
+        held = self.merit.sign * tuned.groupby("pretraining", sort=False)["validation"].mean()
+        return str(held.fillna(-math.inf).idxmax()) if len(held) else ""
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""

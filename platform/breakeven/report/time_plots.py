@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.cost import breakeven
 from breakeven.duration import format_hours
 from breakeven.report import wording
 from breakeven.report.accuracy_plots import EVENTS, axis, by_size, by_task, lines, numbers, sizes_of
@@ -75,7 +76,7 @@ def break_even_plot(results: Results) -> Plot:
     """N* against size for each way of charging; never stands on a line at the top."""
     variants: dict[str, tuple[Panel, ...]] = {}
     every = results.break_even[results.break_even["size"].notna() & (results.break_even["text"] != "no figure")]
-    for charged, rows in every.groupby("charged", sort=False):
+    for (charged, baseline), rows in every.groupby(["charged", "baseline"], sort=False):
         finite = [value for name in ("exact", "high") for value in rows[name].astype(float) if math.isfinite(value)]
         top = 10.0 ** (math.floor(math.log10(max([*finite, 10.0]))) + 1)
         series: list[Series] = []
@@ -87,7 +88,8 @@ def break_even_plot(results: Results) -> Plot:
             whole = Series(str(pretraining), str(pretraining), "finetune", numbers(line["size"]), numbers(y), numbers(low),
                            numbers(high), texts=texts)  # fmt: skip
             series += with_bounds(whole, [int(never) for never in line["exact"].isna()])
-        variants[str(charged)] = (
+        against = "" if baseline == breakeven.SCRATCH else f", against the {baseline}"
+        variants[f"{charged}{against}"] = (
             Panel("", EVENTS, "break-even (tasks)", tuple(series), y_log=True,
                   x_ticks=sizes_of(rows), references=((top, "never"),)),
         )  # fmt: skip
@@ -105,7 +107,7 @@ def break_even_plot(results: Results) -> Plot:
 def bill_plot(results: Results) -> Plot:
     """Device-hours of so many tasks with and without a backbone: the crossing is break-even."""
     variants: dict[str, tuple[Panel, ...]] = {}
-    rows = results.by_plateau
+    rows = results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
     for size in [*sorted(set(rows["size"].dropna())), None]:
         at_size = rows[rows["size"].isna()] if size is None else rows[rows["size"] == size]
         panels = []
@@ -128,9 +130,8 @@ def bill_plot(results: Results) -> Plot:
     return Plot(
         "bill",
         "The bill, with and without a backbone",
-        "Device-hours of N tasks until their plateau: N T_scratch, and T_pre (all epochs where it has no plateau) + N "
-        "T_finetune. Where the lines cross pretraining "
-        "begins to pay. The interval stands in the title of each panel.",
+        "Device-hours of N tasks until each training stopped: N T_scratch, and T_pre + N T_finetune. Where the lines cross "
+        "pretraining begins to pay. The interval stands in the title of each panel.",
         dict(reversed(variants.items())),
         EVENTS,
     )

@@ -11,6 +11,8 @@ import pandas as pd
 from breakeven.analysis.statistics import Estimate
 from breakeven.duration import format_hours
 
+SIGNIFICANT = 0.05
+"""p-value, corrected for how many were looked at, below which a gain is called significant."""
 NO_UNCERTAINTY = "n=1: no uncertainty"
 UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}
 STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned", "trees": "boosted trees"}
@@ -28,14 +30,26 @@ def number(value: Any, digits: int = 1, *, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}" if math.isfinite(value) else "never"
 
 
-def significant(value: Any, digits: int = 3) -> str:
+def significant(value: Any, digits: int = 3, *, sign: bool = False) -> str:
     """With so many significant figures."""
-    return f"{value:,.{digits}g}" if known(value) and math.isfinite(value) else ""
+    return f"{value:{'+' if sign else ''},.{digits}g}" if known(value) and math.isfinite(value) else ""
 
 
 def rounded(value: Any, digits: int = 2) -> str:
     """A count with so many significant figures: `4,600`."""
     return f"{float(f'{value:.{digits}g}'):,.0f}" if known(value) and math.isfinite(value) else ""
+
+
+def count_of_tasks(value: Any) -> str:
+    """A whole number of tasks, above a hundred with two significant figures: more are not known of any."""
+    return integer(value) if value < 100 else rounded(value)
+
+
+def decimals(uncertainty: float, least: int = 0) -> int:
+    """Decimals with which an uncertainty has two significant figures; `least` where it is not known."""
+    if not math.isfinite(uncertainty) or uncertainty <= 0.0:
+        return least
+    return max(0, 1 - math.floor(math.log10(uncertainty)))
 
 
 def integer(value: Any) -> str:
@@ -83,7 +97,7 @@ def tasks_between(row: Mapping[Any, Any], low: str, high: str) -> str:
     """`18 to never`, `18` where both ends are that, nothing where there is no interval."""
     if not (known(row[low]) and known(row[high])):
         return ""
-    ends = ("never" if math.isinf(end) else f"{max(1, math.ceil(end)):,}" for end in (row[low], row[high]))
+    ends = ("never" if math.isinf(end) else count_of_tasks(max(1, math.ceil(end))) for end in (row[low], row[high]))
     return " to ".join(dict.fromkeys(ends))
 
 

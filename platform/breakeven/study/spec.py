@@ -246,6 +246,9 @@ class Finetuning:
     represented_events: int = 500
     """Most test events of each class of which all layers of every network trained on the largest size are kept (half
     a megabyte a trial), to compare what networks have learnt; 0: none."""
+    scored_events: int = 20_000
+    """Most test events of each class of which the score that each trial gives is kept (two bytes each), so that intervals
+    hold the test sample's own error; 0: none."""
     trial_seconds: float = 0.0
     """Most seconds that a trial may take: one that takes longer is recorded as failed; 0: no limit."""
     gpu_share: float = 1.0

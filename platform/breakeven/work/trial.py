@@ -21,16 +21,18 @@ from breakeven.events.sampling import Split, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
-from breakeven.ledger.representations import Representations
+from breakeven.ledger.responses import Responses
 from breakeven.models.backbone import Backbone
 from breakeven.physics.variables import high_level
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
-from breakeven.training.engines import kernel_of
-from breakeven.training.loop import evaluate, quality_of, represent, train
+from breakeven.training.engines import in_batches, kernel_of
+from breakeven.training.loop import quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
+from breakeven.training.objectives import binary
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
+from breakeven.training.start import ready_sample
 from breakeven.training.training import Training
 from breakeven.training.trees import train_trees
 from breakeven.work.deadline import Check, OutOfTime, deadline
@@ -164,9 +166,9 @@ def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]
     facts = training_facts(result) | {"kernel": "scikit-learn", "validation_events": len(samples[Split.VALIDATION][1])}
     if job.trial.phase == "confirm":
         values, target = samples[Split.TEST]
-        test = quality_of(model.outputs(values), torch.from_numpy(target.astype(np.float32)))
-        facts["metrics"] |= measured("test", test)
-        facts["test_events"] = len(target)
+        on_test = evaluation(job, model.outputs(values), torch.from_numpy(target.astype(np.float32)))
+        facts["metrics"] |= on_test.pop("metrics")
+        facts |= on_test
     return facts
 
 
@@ -286,11 +288,29 @@ def evaluated(
         )
         facts |= {"outcome": "stopped", "reason": reason}
     elif job.trial.phase == "confirm":
-        facts["metrics"] |= measured("test", evaluate(model, events, samples[Split.TEST], "binary"))
-        facts["test_events"] = len(samples[Split.TEST])
-        facts |= _kept_representation(job, model)
+        test = ready_sample(samples[Split.TEST], events, binary(), "test")
+        on_test = evaluation(job, in_batches(model, events, test.index), test.target)
+        facts["metrics"] |= on_test.pop("metrics")
+        facts |= on_test | _kept_representation(job, model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
     return facts
+
+
+def evaluation(job: TrialJob, logits: torch.Tensor, target: torch.Tensor) -> dict[str, Any]:
+    """What the ledger keeps of the logits of signal [n, 1] of the test events, and of their targets [n], 1 for signal."""
+    facts = {"metrics": measured("test", quality_of(logits, target)), "test_events": len(target)}
+    if not (most := job.settings.scored_events):
+        return facts
+    scores, signal = logits.float().cpu().numpy().ravel(), target.cpu().numpy() > 0.5
+    classes = {"signal": scores[signal], "background": scores[~signal]}
+    largest, identity = float(np.finfo(np.float16).max), job.trial.identity
+    kept = {name: np.clip(scores[:most], -largest, largest) for name, scores in classes.items()}
+    try:
+        digest = Responses(job.ledger, "scores").write(job.trial.hash, kept)
+    except (ValueError, OSError) as error:  # not a number, or too large for the disk: it is a result all the same
+        return facts | {"no_scores": f"{type(error).__name__}: {error}"}
+    rows = [[len(classes[name]), len(kept[name])] for name in classes]
+    return facts | {"scores": digest, "scored_events": fingerprint([identity["signal"], identity["background"], rows])}
 
 
 def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
@@ -309,7 +329,7 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     kept = {name: layer.float().cpu().numpy() for name, layer in layers.items()}
     identity = job.trial.identity
     try:
-        digest = Representations(job.ledger).write(job.trial.hash, kept)
+        digest = Responses(job.ledger, "representations").write(job.trial.hash, kept)
     except (ValueError, OSError) as error:  # too large for half precision, or for the disk: it is a result all the same
         return {"no_representation": f"{type(error).__name__}: {error}"}
     return {

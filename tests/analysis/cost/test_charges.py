@@ -48,6 +48,17 @@ def test_a_search_is_charged_once_for_each_task_with_its_stopped_trials(priced) 
     assert all_of_it["charged"] == "until the plateau, with search and waste"
 
 
+def test_equal_effort_is_charged_to_both_sides(priced) -> None:
+    """Each side searched in two trials, one stopped: 30 + 10 s finetuned, 50 + 20 s from scratch."""
+    for strategy, spent in (("finetune", (30.0, 10.0)), ("scratch", (50.0, 20.0))):
+        for outcome, seconds in zip(("finished", "stopped"), spent, strict=True):
+            priced.trial("stop_vs_ttH", strategy, 100, 1_000_001, 0.7, phase="search", outcome=outcome,
+                         device_seconds=seconds)  # fmt: skip
+    assert hours(only(study_break_even(priced.frame()))) == pytest.approx((1000, 200, 100))
+    row = only(study_break_even(priced.frame(), Charge(search=True)))
+    assert hours(row) == pytest.approx((1000, 200 + 70, 100 + 40)) and row["exact"] == pytest.approx(1000 / 130)
+
+
 def test_a_stopped_trial_is_never_a_result(priced) -> None:
     before = study_break_even(priced.frame())
     priced.trial("stop_vs_ttH", "finetune", 100, 3, 0.99, outcome="stopped", plateau_seconds=1.0)
@@ -131,8 +142,8 @@ def test_equal_accuracy_without_curves_gives_no_figure(priced) -> None:
 def test_every_way_of_charging_stands_in_one_table(priced) -> None:
     found = break_even_table(priced.frame())
     assert found["charged"].tolist() == [
-        "until the plateau", "until the plateau, with search", "until the plateau, with search and waste",
-        "until the plateau, with search, waste and generation", "until the end", "until both are equally accurate",
+        "until the end", "until the end, with search", "until the end, with search and waste",
+        "until the end, with search, waste and generation", "until the plateau", "until both are equally accurate",
     ]  # fmt: skip
     assert break_even_table(priced.frame()[:0]).empty
 

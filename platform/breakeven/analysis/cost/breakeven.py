@@ -1,8 +1,8 @@
-"""From how many tasks on pretraining is cheaper than training every task from scratch.
+"""From how many tasks on pretraining is cheaper than training every task without it.
 
-Holds the definition N* = T_pre / (mean T_scratch - mean T_finetuning), its value for a study with a bootstrap
-interval, and the paper's own reading of its figures. Never decides which hours are charged: the caller says so, and
-charges.py counts them.
+Holds the definition N* = T_pre / (mean T_scratch - mean T_finetuning), its value for a study, against training from
+scratch and against the better of that and trees, and the paper's own reading of its figures. Never decides which hours
+are charged: the caller says so, and charges.py counts them; intervals.py has the uncertainties.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.charges import (
+    HEADLINE,
     UNTIL_PLATEAU,
     Charge,
     UnknownEvents,
@@ -28,12 +28,23 @@ from breakeven.analysis.cost.charges import (
     pretraining_seconds,
     with_starts,
 )
+from breakeven.analysis.cost.intervals import (
+    backbones_half_width,
+    joined,
+    saving_interval,
+    seeds_interval,
+    tasks_for_saving,
+)
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["BreakEven", "break_even", "break_even_table", "readings", "study_break_even"]
 
 NEVER = "never"
+SCRATCH, BETTER = "scratch", "better of scratch and trees"
+"""What finetuning is held against. The better one is that of each task and size with the higher mean figure of merit on
+validation events; test events choose nothing. Its time is that of whichever was chosen.
+"""
 
 
 @dataclass(frozen=True)
@@ -100,79 +111,114 @@ def break_even(pretraining: float = 45.5, scratch: float = 2.94, finetuning: flo
 BREAK_EVEN_COLUMNS = columns("""
     pretraining size
     charged: which hours are charged
+    baseline: what finetuning is held against, scratch | better of scratch and trees; all columns of scratch are of this
     unit device processor pretraining_hours scratch_hours finetuning_hours
     saving_hours: T_scratch - T_finetune, device-hours
     exact tasks
-    low: lower end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
-    high: upper end of the 90 % interval of N* over tasks and seeds, for tasks like these; inf: never
-    low_seeds: lower end of the 90 % interval of N* over seeds alone, for exactly these tasks
-    high_seeds: upper end of the 90 % interval of N* over seeds alone, for exactly these tasks
+    low: lower end of the 90 % interval of N* over tasks, seeds and backbones, for tasks like these; inf: never
+    high: upper end of the 90 % interval of N* over tasks, seeds and backbones, for tasks like these; inf: never
+    low_seeds: lower end of the 90 % interval of N* over seeds and backbones alone, for exactly these tasks
+    high_seeds: upper end of the 90 % interval of N* over seeds and backbones alone, for exactly these tasks
     published_reading: T_pre / T_finetune, how arXiv 2412.10665 arrives at 41
     n_tasks
-    n_scratch: trainings from scratch
+    n_saving: tasks for which finetuning takes less time than the baseline
+    n_trees: tasks and sizes whose baseline is trees
+    n_backbones: pretrainings of this kind, whose mean is T_pre
+    n_scratch: trainings of the baseline
     n_finetuning: finetuned trainings
     n_without_plateau: trainings (the pretraining apart) that reached no plateau, charged until their end
-    pretraining_to_end: whether the pretraining is charged for all its epochs, as it has no plateau rule
+    pretraining_to_end: whether a pretraining is charged for all its epochs, as it reached no plateau
     n_below: pairs of seeds where finetuning ended below scratch; equal accuracy only
     text note
 """)
 
 
 def study_break_even(
-    frame: pd.DataFrame, charge: Charge = UNTIL_PLATEAU, *, merit: Metric = MERIT, level: float = 0.9
+    frame: pd.DataFrame,
+    charge: Charge = UNTIL_PLATEAU,
+    *,
+    baseline: str = SCRATCH,
+    merit: Metric = MERIT,
+    level: float = 0.9,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
     Args:
         frame: the ledger frame.
         charge: what counts as the price of a task.
-        merit: the figure of merit that "equal accuracy" is of.
+        baseline: SCRATCH, or BETTER of that and trees.
+        merit: the figure of merit that "equal accuracy" and the better baseline are of.
         level: of the intervals.
 
     Returns:
-        Columns as in BREAK_EVEN_COLUMNS. Only tasks with both a scratch and a finetuned training count, each with the same
-        weight; the one pretraining's time is held for exact. Hours of two kinds of device are not mixed: such a row has no
-        figure and a note.
+        Columns as in BREAK_EVEN_COLUMNS. Only tasks with both a baseline and a finetuned training count, each with the same
+        weight. T_pre is the mean over the backbones of a name: a user needs one. Hours of two kinds of device are not mixed:
+        such a row has no figure and a note.
 
     Raises:
         ValueError: a column of the ledger is missing.
     """
-    return _charged_so(frame, ledger_frame.confirmed(frame), charge, merit, level)
+    return _charged_so(frame, ledger_frame.confirmed(frame), charge, baseline, merit, level)
 
 
 def _charged_so(
-    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, merit: Metric, level: float
+    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, baseline: str, merit: Metric, level: float
 ) -> pd.DataFrame:
     """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
-    scratch, all_tuned = (confirmed[confirmed["strategy"] == strategy] for strategy in ("scratch", "finetune"))
+    without = (
+        confirmed[confirmed["strategy"] == "scratch"] if baseline == SCRATCH else better_baseline(confirmed, merit)
+    )
+    all_tuned = confirmed[confirmed["strategy"] == "finetune"]
     on_top = devices_on_top(frame, charge)
     rows = []
     for pretraining in sorted(set(all_tuned["pretraining"])):
         of_kind = pretrainings[pretrainings["pretraining"] == pretraining]
         tuned = all_tuned[all_tuned["pretraining"] == pretraining]
-        arms = _common(*paired_seconds(scratch, tuned, charge.time, merit), merit)
+        arms = _common(*paired_seconds(without, tuned, charge.time, merit), merit)
         spent = _spent(frame, of_kind, charge)
-        sizes = sorted(set(scratch["size"]) & set(tuned["size"]))
+        sizes = sorted(set(without["size"]) & set(tuned["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
             at_size = [arm[arm["size"].isin(sizes if size is None else [size])] for arm in arms]
             cells = {cell for arm in at_size for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
             devices = set().union(*(on_top.get(key, set()) for key in (("pretraining", pretraining), *cells)))
             figures = _figures(at_size, extras, of_kind, spent, devices, charge, merit, level)
-            rows.append({"pretraining": pretraining, "size": size, "charged": charge.text, **figures})
+            about = {"pretraining": pretraining, "size": size, "charged": charge.text, "baseline": baseline}
+            rows.append({**about, **figures})
     table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
-    return table.astype({"size": "Int64", "tasks": "Int64", "n_below": "Int64"})
+    return table.astype(dict.fromkeys(("size", "tasks", "n_below", "n_saving", "n_trees"), "Int64"))
+
+
+def better_baseline(confirmed: pd.DataFrame, merit: Metric) -> pd.DataFrame:
+    """Of each task and size the trials from scratch or of trees, by the mean figure of merit on validation events.
+
+    Where one of them is missing, or has none, it is the other; where both are equal it is scratch.
+    """
+    both = confirmed[confirmed["strategy"].isin(["scratch", "trees"])]
+    held = merit.sign * ledger_frame.measured(both, merit, "validation")
+    mean = held.groupby([both["task"], both["size"], both["strategy"]]).mean().unstack("strategy")
+    mean = mean.reindex(columns=["scratch", "trees"]).fillna(-math.inf)
+    trained = (
+        both.groupby(["task", "size", "strategy"]).size().unstack("strategy").reindex(columns=["scratch", "trees"])
+    )
+    trees = (mean["trees"] > mean["scratch"]).reindex(trained.index, fill_value=False) | trained["scratch"].isna()
+    chosen = trees.reindex(pd.MultiIndex.from_frame(both[["task", "size"]])).to_numpy(dtype=bool)
+    kept: pd.DataFrame = both[chosen == (both["strategy"] == "trees").to_numpy()]
+    return kept
 
 
 WAYS = (
-    UNTIL_PLATEAU,
-    Charge(search=True),
-    Charge(search=True, wasted=True),
-    Charge(search=True, wasted=True, generation=True),
-    Charge("total"),
-    Charge("equal_accuracy"),
+    (HEADLINE, SCRATCH),
+    (HEADLINE, BETTER),
+    (Charge("total", search=True), SCRATCH),
+    (Charge("total", search=True), BETTER),
+    (Charge("total", search=True, wasted=True), SCRATCH),
+    (Charge("total", search=True, wasted=True, generation=True), SCRATCH),
+    (UNTIL_PLATEAU, SCRATCH),
+    (Charge("equal_accuracy"), SCRATCH),
 )
+"""Ways to charge and baselines that a report shows; the better baseline only where there are trees."""
 
 
 def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
@@ -180,14 +226,16 @@ def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float
 
     Args:
         frame: the ledger frame.
-        merit: the figure of merit that "equal accuracy" is of.
+        merit: the figure of merit that "equal accuracy" and the better baseline are of.
         level: of the intervals.
 
     Returns:
-        Columns as in BREAK_EVEN_COLUMNS; `charged` tells the ways apart.
+        Columns as in BREAK_EVEN_COLUMNS; `charged` and `baseline` tell the ways apart.
     """
     confirmed = ledger_frame.confirmed(frame)
-    return pd.concat((_charged_so(frame, confirmed, way, merit, level) for way in WAYS), ignore_index=True)
+    baselines = (SCRATCH, BETTER) if (confirmed["strategy"] == "trees").any() else (SCRATCH,)
+    ways = [(charge, baseline) for charge, baseline in WAYS if baseline in baselines]
+    return pd.concat((_charged_so(frame, confirmed, *way, merit, level) for way in ways), ignore_index=True)
 
 
 READING_COLUMNS = columns("""
@@ -228,15 +276,23 @@ def used_pretrainings(frame: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFr
     return finished[unknown | finished["record"].isin(recognised["record"])]
 
 
-_CHARGED = ["device", "processor", "kernel", "plateau_seconds"]
+_CHARGED = ["device", "processor", "kernel", "plateau_seconds", "backbone"]
 
 
 def _common(scratch: pd.DataFrame, tuned: pd.DataFrame, merit: Metric) -> list[pd.DataFrame]:
-    """What is needed of the trials of tasks and sizes that both have; `merit`: the figure of merit on validation events."""
+    """What is needed of the trials of tasks and sizes that both have; its merit is on validation events."""
     keys = ["task", "size"]
     common = pd.merge(scratch[keys].drop_duplicates(), tuned[keys].drop_duplicates(), on=keys)
     needed = [*ledger_frame.CELL, "seed", "seconds", "merit", *_CHARGED]
-    reached = (arm.assign(merit=ledger_frame.measured(arm, merit, "validation")) for arm in (scratch, tuned))
+    reached = (
+        arm.assign(
+            merit=ledger_frame.measured(arm, merit, "validation"),
+            kernel=arm["kernel"].where(
+                arm["strategy"] != "trees"
+            ),  # none of a network's, with which hours could be mixed
+        )
+        for arm in (scratch, tuned)
+    )
     return [arm[needed].merge(common, on=keys) for arm in reached]
 
 
@@ -282,6 +338,7 @@ def _figures(
     row: dict[str, object] = {
         **ledger_frame.hardware(charged), "n_tasks": scratch["task"].nunique(), "n_scratch": len(scratch),
         "n_finetuning": len(tuned), "n_without_plateau": without, "pretraining_to_end": to_end,
+        "n_backbones": pretrainings["record"].nunique(),
         "n_below": below if charge.time == "equal_accuracy" else pd.NA, "text": "no figure",
     }  # fmt: skip
     kinds = sorted({*charged["device"].dropna(), *on_top})
@@ -294,27 +351,53 @@ def _figures(
     arms = [arm_hours(arm, extras) for arm in trials]
     of_tasks = [arm["mean"].groupby("task").mean() for arm in arms]
     savings = (of_tasks[0] - of_tasks[1]).to_numpy()
-    result = break_even(spent, *(float(arm.mean()) for arm in of_tasks))
-    low_seeds, high_seeds = seeds_interval(float(savings.mean()), arms, level=level)
+    result, saving = break_even(spent, *(float(arm.mean()) for arm in of_tasks)), float(savings.mean())
+    n_trees = int((scratch.drop_duplicates(["task", "size"])["strategy"] == "trees").sum())
+    # The backbones' part is one of savings for each hour of pretraining, which both differ from backbone to backbone.
+    half_width = spent * backbones_half_width(_gains_of_backbones(tuned, pretrainings, of_tasks[0], spent), level=level)
+    over_tasks = joined(saving, saving_interval(savings, level=level), half_width)
+    over_seeds = joined(saving, seeds_interval(saving, arms, level=level), half_width)
     note = ledger_frame.notes(
-        "charged until the end of each training" if charge.time == "total" else "",
         f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
         if without and charge.time == "plateau"
         else "",
-        "the pretraining is charged for all its epochs: it has no plateau rule" if to_end else "",
+        "the pretraining reached no plateau: charged for all its epochs" if to_end else "",
         f"finetuning ended below scratch in {below} of {len(scratch)} pairs: there scratch stops early"
         if below
         else "",
+        f"trees are the better baseline in {n_trees} of {len(arms[0])} cells" if n_trees else "",
         "one task: no interval over tasks" if len(savings) == 1 else "",
-        "a cell has one seed: no interval over seeds" if math.isnan(low_seeds) else "",
+        "a cell has one seed: no interval over seeds" if math.isnan(over_seeds[0]) else "",
         ledger_frame.hardware_note(charged),
     )
     return {
-        **row, **result.figures(saving_interval(savings, level=level)), "unit": hours_unit(kinds[0]), "note": note,
-        "saving_hours": result.scratch - result.finetuning,
-        "low_seeds": tasks_for_saving(spent, high_seeds), "high_seeds": tasks_for_saving(spent, low_seeds),
+        **row, **result.figures(over_tasks), "unit": hours_unit(kinds[0]), "note": note, "saving_hours": saving,
+        "low_seeds": tasks_for_saving(spent, over_seeds[1]), "high_seeds": tasks_for_saving(spent, over_seeds[0]),
         "published_reading": math.nan if result.published_reading is None else result.published_reading,
+        "n_saving": int((savings > 0.0).sum()), "n_trees": n_trees,
     }  # fmt: skip
+
+
+def _gains_of_backbones(
+    tuned: pd.DataFrame, pretrainings: pd.DataFrame, without: pd.Series, spent: float
+) -> np.ndarray:
+    """Mean saving of a task over the price of the backbone, for each backbone that has every task and size, [n_backbones].
+
+    without: hours of each task without a backbone.  spent: hours of one pretraining, the mean over all.
+    """
+    own = pretrainings.set_index("record")
+    names = {name: record for record, name in own["backbone"].items() if name} | {
+        record: record for record in own.index
+    }
+    hours = tuned["seconds"].astype(float) / 3600
+    cells = hours.groupby([tuned["backbone"].map(names), tuned["task"], tuned["size"]]).mean().unstack([1, 2])
+    complete = cells.dropna().T.groupby("task").mean().T
+    if complete.empty or not cells.shape[1]:
+        return np.empty(0)
+    prices = own["device_seconds"].astype(float) / 3600
+    prices = (spent + prices - prices.mean()).reindex(complete.index)
+    gains = (without.reindex(complete.columns).mean() - complete.mean(axis=1)) / prices
+    return gains.to_numpy()
 
 
 def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:
@@ -324,59 +407,6 @@ def arm_hours(trials: pd.DataFrame, extras: pd.Series | None) -> pd.DataFrame:
     if extras is not None:
         mean = mean + extras.reindex(mean.index).fillna(0.0)
     return pd.DataFrame({"mean": mean, "variance": groups.var() / n, "n": n}).droplevel(["pretraining", "strategy"])
-
-
-def saving_interval(savings: np.ndarray, *, level: float = 0.9, resamples: int = 4000) -> tuple[float, float]:
-    """Interval of the mean saving over tasks and seeds, savings: [n_tasks] hours; NaN below two tasks.
-
-    Studentised bootstrap (Davison and Hinkley, Bootstrap Methods, 5.2.1): times scatter by factors, so a few tasks far
-    above the rest make the mean's error skewed, which plain percentiles and Student's t both miss. A drawn task brings
-    all its seeds with it, which carries the variance of the seeds exactly once; to draw seeds anew within drawn tasks
-    would count it twice (the same, 3.8). Below five tasks there are too few draws to tell a skewness: Student's t.
-    """
-    n = len(savings)
-    if n < 2:
-        return math.nan, math.nan
-    mean, error, tail = float(savings.mean()), float(savings.std(ddof=1)) / math.sqrt(n), 0.5 - level / 2
-    if n < _LEAST_TASKS_BOOTSTRAPPED:
-        half_width = float(stats.t.isf(tail, n - 1)) * error
-        return mean - half_width, mean + half_width
-    drawn = savings[np.random.default_rng(0).integers(0, n, size=(resamples, n))]
-    errors = drawn.std(axis=1, ddof=1) / math.sqrt(n)
-    spread = errors > 1e-9 * error  # one task drawn n times has none
-    distances = (drawn[spread].mean(axis=1) - mean) / errors[spread]
-    low, high = np.quantile(distances, [tail, 1 - tail]) if spread.any() else (0.0, 0.0)
-    return mean - float(high) * error, mean - float(low) * error
-
-
-_LEAST_TASKS_BOOTSTRAPPED = 5
-
-
-def seeds_interval(saving: float, arms: Sequence[pd.DataFrame], *, level: float = 0.9) -> tuple[float, float]:
-    """Interval of the mean saving of exactly these tasks, whose seeds alone are random; NaN where a cell has one seed.
-
-    arms: scratch and finetuning from arm_hours. Every task counts the same and so does every size of a task; Student's
-    t with Welch and Satterthwaite's degrees of freedom, since cells scatter differently.
-    """
-    parts = pd.concat(arms)
-    if parts["variance"].isna().any():
-        return math.nan, math.nan
-    n_sizes = arms[0].groupby("task").size()
-    weight = 1.0 / (len(n_sizes) * n_sizes.reindex(parts.index.get_level_values("task")).to_numpy())
-    variances = weight**2 * parts["variance"].to_numpy()
-    total = float(variances.sum())
-    if total == 0.0:
-        return saving, saving
-    freedom = total**2 / float((variances**2 / (parts["n"].to_numpy() - 1)).sum())
-    half_width = float(stats.t.isf(0.5 - level / 2, freedom)) * math.sqrt(total)
-    return saving - half_width, saving + half_width
-
-
-def tasks_for_saving(pretraining: float, saving: float) -> float:
-    """N* at one end of the saving's interval: monotone, so ends map to ends; no saving means never (inf)."""
-    if math.isnan(saving):
-        return math.nan
-    return pretraining / saving if saving > 0.0 else math.inf
 
 
 def _n_below(scratch: pd.DataFrame, tuned: pd.DataFrame, merit: Metric) -> int:

@@ -24,8 +24,8 @@ TIMES = {
 }
 """When the clock of a training stops.
 
-plateau: after its last improving epoch, as arXiv 2412.10665 charges; after its last epoch where it reached no plateau,
-as a pretraining never does, which has no plateau rule.  total: after its last epoch.
+total: after its last epoch, patience included: what a user pays.  plateau: after its last improving epoch, as arXiv
+2412.10665 charges; after its last epoch where it reached no plateau.
 equal_accuracy: at the end of the first epoch whose figure of merit on validation events is that which scratch and
 finetuning of the same task, size and seed both reach: the worse of their two final ones. So finetuning may stop as soon as
 it is as good as scratch ever got, and where it ends below, scratch may stop as soon as it is as good as that. Only pairs of
@@ -37,10 +37,10 @@ one seed count. Where accuracy is what is bought, this is what pretraining saves
 class Charge:
     """What is charged. time: one of TIMES.
 
-    search: all search trials of a cell, finished and stopped, once for each task, on finetuning: a new task needs its
-    own.  wasted: failed records, interrupted and repeated tries; those of trainings are shared among a cell's seeds,
-    those of a search and a pretraining count whole.  generation: the events that the pretraining read, as for a group
-    that has none of them; whoever generates them for the tasks anyway leaves it out.
+    search: all search trials of a cell, finished and stopped, once for each task, from scratch as for finetuning: a new
+    task needs its own.  wasted: failed records, interrupted and repeated tries; those of trainings are shared among a
+    cell's seeds, those of a search and a pretraining count whole.  generation: the events that the pretraining read, as
+    for a group that has none of them; whoever generates them for the tasks anyway leaves it out.
     """
 
     time: str = "plateau"
@@ -60,6 +60,8 @@ class Charge:
 
 UNTIL_PLATEAU = Charge()
 """The published way: until the plateau, nothing on top."""
+HEADLINE = Charge("total")
+"""What the answer charges: all that a training took until it stopped, as nobody knows its plateau before."""
 
 
 def paired_seconds(
@@ -124,9 +126,8 @@ def pretraining_seconds(frame: pd.DataFrame, pretrainings: pd.DataFrame, charge:
     """Device-seconds that one pretraining of this kind is charged: the mean over `pretrainings`, with its extras, and those
     that it started from.
 
-    Its clock stops at its end: it has no plateau rule. Where a record has a plateau all the same, it stops there unless
-    the time is "total". Raises UnknownEvents where generated events are to be charged and the ledger has not the records
-    of those that the pretraining read.
+    Its clock stops at its plateau unless the time is "total", and at its end where it reached none. Raises UnknownEvents
+    where generated events are to be charged and the ledger has not the records of those that the pretraining read.
     """
     until = "total" if charge.time == "total" else "plateau"
     seconds = float(ledger_frame.training_seconds(pretrainings, until).mean())

@@ -65,7 +65,7 @@ def _stage(row: Mapping[Any, Any]) -> str:
         return f"pretraining {row['pretraining']}"
     if row["phase"] == "search":
         return "search"
-    return str(row["strategy"]) if row["strategy"] == "scratch" else f"{row['strategy']} {row['pretraining']}"
+    return str(row["strategy"]) if row["pretraining"] == "none" else f"{row['strategy']} {row['pretraining']}"
 
 
 def _rank(stage: str) -> tuple[int, str]:

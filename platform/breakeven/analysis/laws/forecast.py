@@ -14,7 +14,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost import breakeven, intervals
 from breakeven.analysis.cost.charges import Charge, pretraining_seconds
 from breakeven.analysis.laws.scaling_law import (
     LEAST_SIZES,
@@ -264,7 +264,7 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
 
 def _saving(pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float) -> Ends:
     """Interval of the mean of `savings` [n_tasks]: the wider of what the tasks' differences and the laws' draws say."""
-    low, high = breakeven.saving_interval(savings, level=level)
+    low, high = intervals.saving_interval(savings, level=level)
     if all(law.drawn is not None for pair in pairs for law in pair):
         drawn = [scratch.drawn_at(size)[:, 0] - tuned.drawn_at(size)[:, 0] for scratch, tuned in pairs]
         of_laws = interval(np.mean(drawn, axis=0), level)

@@ -1,0 +1,117 @@
+"""What a backbone saves and gains task by task, signs and all: a mean over tasks hides that half of them may lose.
+
+For each task finetuning stands beside training from scratch and trees. Which of them is better is decided on validation
+events; the gains shown are on test events. Never adds up tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
+from breakeven.analysis.cost.charges import HEADLINE, Charge
+from breakeven.duration import duration
+from breakeven.metric import MERIT, Metric
+
+__all__ = ["savings"]
+
+# Means of equal percentages differ by about 1e-14.
+_ROUNDING = 1e-9
+
+
+def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
+    """The columns of `savings`."""
+    return columns(f"""
+        task pretraining size
+        scratch_seconds: device-seconds of one training from scratch, mean over seeds
+        trees_seconds: device-seconds of one training of trees, mean over seeds; empty: none
+        finetuning_seconds: device-seconds of one finetuned training, mean over seeds
+        saving_seconds saving_seconds_low saving_seconds_high: scratch less finetuned, negative where finetuning takes longer
+        gain: test {merit.title} of finetuning over scratch, {merit.points}
+        gain_over_trees: test {merit.title} of finetuning over trees, {merit.points}; empty: no trees
+        trees_as_good: whether trees are at least as good as finetuning on validation events
+        n_scratch: trainings from scratch
+        n_finetuning: finetuned trainings
+        text: what that means for this task
+        note
+    """)
+
+
+def savings(
+    frame: pd.DataFrame, charge: Charge = HEADLINE, *, merit: Metric = MERIT, level: float = 0.9
+) -> pd.DataFrame:
+    """One row for each finetuned task and size that was also trained from scratch. Columns: saving_columns.
+
+    Args:
+        frame: the ledger frame.
+        charge: when the clock of a training stops, `plateau` or `total`; nothing is charged on top.
+        merit: the figure of merit.
+        level: of the Welch interval of a saving.
+
+    Raises:
+        ValueError: a column of the ledger is missing.
+    """
+    of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
+    rows = []
+    for key, tuned in of_cell.items():
+        task, pretraining, strategy, size = key
+        scratch, trees = (of_cell.get((task, "none", arm, size)) for arm in ("scratch", "trees"))
+        if strategy != "finetune" or scratch is None:
+            continue
+        arms: dict[str, pd.DataFrame] = {"scratch": scratch, "finetuning": tuned}
+        arms |= {} if trees is None else {"trees": trees}
+        seconds = {name: ledger_frame.training_seconds(arm, charge.time) for name, arm in arms.items()}
+        test, held = (
+            {
+                name: merit.sign * merit.scale * ledger_frame.measured(arm, merit, split).mean()
+                for name, arm in arms.items()
+            }
+            for split in ("test", "validation")
+        )
+        devices = ledger_frame.several_devices(pd.concat([scratch["device"], tuned["device"]]))
+        saved = math.nan if devices else float(seconds["scratch"].mean() - seconds["finetuning"].mean())
+        low, high = (math.nan, math.nan) if devices else _welch(seconds["scratch"], seconds["finetuning"], level)
+        row: dict[str, Any] = {
+            "task": task, "pretraining": pretraining, "size": size,
+            **{f"{name}_seconds": float(values.mean()) for name, values in seconds.items()},
+            "saving_seconds": saved, "saving_seconds_low": low, "saving_seconds_high": high,
+            "gain": test["finetuning"] - test["scratch"],
+            "gain_over_trees": test["finetuning"] - test.get("trees", math.nan),
+            "trees_as_good": bool(held.get("trees", -math.inf) > held["finetuning"] - _ROUNDING),
+            "n_scratch": len(scratch), "n_finetuning": len(tuned),
+            "note": f"{devices}: hours of two kinds of device are not mixed" if devices else "",
+        }  # fmt: skip
+        rows.append(row | {"text": _text(row)})
+    return pd.DataFrame(rows, columns=list(saving_columns(merit)))
+
+
+def _welch(one: pd.Series, other: pd.Series, level: float) -> tuple[float, float]:
+    """Interval of the difference of two means; NaN where one of them is of one seed."""
+    if min(len(one), len(other)) < 2:
+        return math.nan, math.nan
+    parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
+    difference, total = float(one.mean() - other.mean()), sum(parts)
+    if total == 0.0:
+        return difference, difference
+    freedom = total**2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, other), strict=True))
+    half_width = float(stats.t.isf(0.5 - level / 2, freedom)) * math.sqrt(total)
+    return difference - half_width, difference + half_width
+
+
+def _text(row: dict[str, Any]) -> str:
+    """In words: what no number of tasks pays for, what is saved, what a gain costs."""
+    if row["trees_as_good"]:
+        return f"never pays: trees are as good after {duration(row['trees_seconds'])}"
+    if math.isnan(row["saving_seconds"]):
+        return ""
+    words, length = "saves" if row["saving_seconds"] > 0.0 else "costs", duration(abs(row["saving_seconds"]))
+    against = "takes as long as scratch" if length == "0 s" else f"{words} {length} a task against scratch"
+    if math.isnan(row["gain_over_trees"]):
+        return against
+    tuned, trees = (duration(row[f"{name}_seconds"]) for name in ("finetuning", "trees"))
+    return f"{against}; beats trees, at {tuned} a task in place of {trees}"

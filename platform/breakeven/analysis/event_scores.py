@@ -1,0 +1,204 @@
+"""How far two trials err together because they were evaluated on the same test events: from the scores that they kept.
+
+Trials of one task share their test sample, so more seeds never make its own error smaller. A figure of merit is, to first
+order, a mean over test events, and what an event adds to it is known from its score: whether it is classified right
+(accuracy), which share of the other class it beats (AUC: DeLong et al., Biometrics 44 (1988) 837), whether it passes the
+threshold (rejection, by the delta method). The covariance of two such means over the events of each class is that of the
+two figures. It never retrains, and it never looks at what the events are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from breakeven.analysis import frame as ledger_frame
+from breakeven.metric import METRICS, Metric
+
+__all__ = ["NONE", "Read", "SharedEvents", "shared_events"]
+
+Read = Callable[[str, str], Mapping[str, np.ndarray]]
+"""From a record and the hash of its file to its scores, logits of signal: [n] for "signal" and for "background"; raises
+ValueError."""
+_LEVELS, _MIDDLE = 1 << 16, 1 << 15
+"""Different numbers in half precision, and the one that stands for zero, when they are ordered."""
+_NEAR = 0.05
+"""Signal efficiency on both sides of a working point over which the slope of the ROC curve is taken there."""
+
+
+@dataclass(frozen=True)
+class SharedEvents:
+    """Covariances of trials that were evaluated on the same events.
+
+    place: of each record, which of `covariances` it stands in, and in which row.  covariances: by metric [n, n], in units of
+    what is recorded, each over the trials of one size and test sample; NaN where a trial has no such figure.
+    unreadable: why scores that were kept could not be read, by record.
+    """
+
+    place: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    covariances: Sequence[Mapping[str, np.ndarray]] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def variance(
+        self,
+        metric: Metric,
+        records: Sequence[str],
+        others: Sequence[str] = (),
+        divisors: Sequence[float] | np.ndarray = (),
+    ) -> float:
+        """Variance that the test sample leaves in a mean over trials however many there are; NaN where no scores tell.
+
+        The mean covariance of different trials (Cov2 of Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24 (1995)
+        285), not below 0: what else the sample adds differs from trial to trial, so that their scatter holds it already. Of
+        a single trial it is its whole variance.
+
+        Args:
+            metric: the figure of merit.
+            records: trials [n].
+            others: where differences are meant, the trials that are taken away [n], each from the one at its place.
+            divisors: what the figures of `records`, then of `others`, are divided by first [n] or [2 n], as for logarithms.
+
+        Returns:
+            In squared units of what is recorded.
+        """
+        arms = [records, others] if len(others) else [records]
+        places = [[self.place.get(record) for record in arm] for arm in arms]
+        groups = [group for group, _ in (one for arm in places for one in arm if one)]
+        if not groups:
+            return math.nan
+        group = max(set(groups), key=groups.count)
+        among = [n for n, pair in enumerate(zip(*places, strict=True)) if all(one and one[0] == group for one in pair)]
+        if not among or metric.name not in self.covariances[group]:
+            return math.nan
+        rows = [place[n][1] for place in places for n in among]  # type: ignore[index]
+        matrix = self.covariances[group][metric.name][np.ix_(rows, rows)]
+        if len(divisors):
+            scale = np.asarray(divisors, dtype=float).reshape(len(arms), -1)[:, among].ravel()
+            matrix = matrix / np.outer(scale, scale)
+        if len(arms) == 2:
+            signs = np.hstack([np.eye(len(among)), -np.eye(len(among))])
+            matrix = signs @ matrix @ signs.T
+        known = np.isfinite(np.diag(matrix))
+        matrix, n = matrix[np.ix_(known, known)], int(known.sum())
+        if n < 2:
+            return float(matrix[0, 0]) if n else math.nan
+        return max(0.0, float(matrix.sum() - np.trace(matrix)) / (n * (n - 1)))
+
+
+NONE = SharedEvents()
+"""Of trials that kept no scores."""
+
+
+def shared_events(frame: pd.DataFrame, read: Read) -> SharedEvents:
+    """Covariances of the confirmed trials, of all metrics that an event's score tells of: accuracy, AUC and rejections.
+
+    Args:
+        frame: the ledger frame.
+        read: gives a trial's scores; it is called once for each trial.
+
+    Returns:
+        What could be read of them. Where a trial kept the scores of a part of its test events, both classes are taken to
+        share the whole as they share the part.
+
+    Raises:
+        ValueError: a column of the ledger is missing.
+    """
+    confirmed = ledger_frame.confirmed(frame)
+    kept = confirmed[confirmed["scores"].notna() & (confirmed["scores"] != "")]
+    place: dict[str, tuple[int, int]] = {}
+    covariances: list[Mapping[str, np.ndarray]] = []
+    unreadable: dict[str, str] = {}
+    for _, trials in kept.groupby(["scored_events", "size"], sort=False):
+        scores = []
+        for record, digest in zip(trials["record"], trials["scores"], strict=True):
+            try:
+                of_trial = read(record, digest)
+                scores.append([np.asarray(of_trial[name], dtype=np.float16) for name in ("signal", "background")])
+            except (ValueError, KeyError) as error:
+                unreadable[record] = str(error)
+                continue
+            place[record] = len(covariances), len(scores) - 1
+        if scores:
+            read_ones = trials[~trials["record"].isin(unreadable)]
+            named = [name for name, metric in METRICS.items() if ledger_frame.measured(read_ones, metric).notna().any()]
+            signal, background = (np.stack(of_class) for of_class in zip(*scores, strict=True))
+            covariances.append(_covariances(signal, background, named, float(read_ones["test_events"].iloc[0])))
+    return SharedEvents(place, covariances, unreadable)
+
+
+def _covariances(
+    signal: np.ndarray, background: np.ndarray, metrics: Iterable[str], n_test: float
+) -> dict[str, np.ndarray]:
+    """[n, n] by metric. signal, background: scores [n, n_events].  n_test: test events of both classes together."""
+    counts = (signal.shape[1], background.shape[1])
+    if min(counts) < 2:
+        return {}
+    # A record that does not say how many there were kept the scores of all.
+    share = n_test / sum(counts) if math.isfinite(n_test) else 1.0
+    trials = [(_ordered(one), _ordered(other)) for one, other in zip(signal, background, strict=True)]
+    covariances = {}
+    for name in metrics:
+        if (added := _added(name)) is None:
+            continue
+        matrix = np.zeros((len(trials), len(trials)))
+        for values, n in zip(zip(*(added(*trial) for trial in trials), strict=True), counts, strict=True):
+            centred = np.stack(values).astype(np.float32)
+            centred -= centred.mean(axis=1, keepdims=True)
+            matrix += (centred @ centred.T).astype(float) / ((n - 1) * n * share)
+        covariances[name] = matrix
+    return covariances
+
+
+def _added(metric: str) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+    """What each event of a trial, signal and background by their ordered scores, adds to a metric; None where none can say."""
+    if metric.startswith("rejection_"):
+        return partial(_to_rejection, efficiency=int(metric.removeprefix("rejection_")) / 100)
+    return {"accuracy": _to_accuracy, "auc": _to_area}.get(metric)
+
+
+def _ordered(scores: np.ndarray) -> np.ndarray:
+    """Whole numbers [n] below _LEVELS that order scores in half precision as they are ordered, so that ranks are counts."""
+    bits = (scores + np.float16(0.0)).view(np.uint16)  # minus zero is zero
+    return np.where(bits & _MIDDLE, ~bits, bits | _MIDDLE)
+
+
+def _to_accuracy(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each event is classified right, a class by its share of all events."""
+    n = len(signal) + len(background)
+    return (signal >= _MIDDLE) * (len(signal) / n), (background < _MIDDLE) * (len(background) / n)
+
+
+def _to_area(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The share of the other class that each event is on the right side of, ties half: their mean is the AUC."""
+    return _beaten(signal, background), 1.0 - _beaten(background, signal)
+
+
+def _beaten(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The share of `others` below each of `codes`, and half of those that are equal."""
+    counts = np.bincount(others, minlength=_LEVELS)
+    below: np.ndarray = (np.cumsum(counts)[codes] - 0.5 * counts[codes]) / len(others)
+    return below
+
+
+def _to_rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each event adds to 1 / background efficiency where the threshold keeps this share of the signal; NaN where no
+    background passes.
+
+    More signal above the threshold moves it up, by the slope of the ROC curve there.
+    """
+    ordered, against = np.sort(signal), np.sort(background)
+
+    def passing(share: float) -> tuple[int, float]:
+        cut = int(ordered[max(0, math.floor(len(ordered) * (1.0 - share) + 1e-9))])
+        return cut, 1.0 - np.searchsorted(against, cut) / len(against)
+
+    cut, passed = passing(efficiency)
+    if passed == 0.0:
+        return np.full(len(signal), math.nan), np.full(len(background), math.nan)
+    slope = (passing(efficiency + _NEAR)[1] - passing(efficiency - _NEAR)[1]) / (2.0 * _NEAR)
+    return slope * (signal >= cut) / passed**2, (background >= cut) / -(passed**2)

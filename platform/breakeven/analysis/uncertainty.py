@@ -1,0 +1,142 @@
+"""The uncertainty of a mean over seeds, part by part: seeds, backbones, and the test sample that all of them share.
+
+The parts are variances of the mean, each with its degrees of freedom; they are added, and Welch and Satterthwaite's degrees
+of freedom make Student's t interval of the sum (B. L. Welch, Biometrika 34 (1947) 28). A part that the data cannot tell is
+NaN and in no interval; whoever shows the figure says so. It knows neither ledgers nor events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from breakeven.analysis.statistics import Estimate, estimate
+
+__all__ = ["PARTS", "Scatter", "Uncertain", "binomial", "scatter", "uncertain"]
+
+PARTS = ("seed", "backbone", "test")
+# Percentages and their differences are exact to about 1e-14: a smaller error is the arithmetic's.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """What repetitions add to the variance of their mean.
+
+    seed: by what differs from seed to seed, backbones among it where each seed has its own.  backbone: by those that several
+    seeds share; NaN where there are none, or where each seed has its own.  freedom: degrees of freedom of their sum.
+    """
+
+    seed: float
+    backbone: float
+    freedom: float
+
+    @property
+    def total(self) -> float:
+        """Variance of the mean over both."""
+        return self.seed + (0.0 if math.isnan(self.backbone) else self.backbone)
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """A mean with the standard errors that its interval is made of.
+
+    mean: with the standard deviation over seeds, n, and the interval of all parts that are known; NaN ends for one seed.
+    seed_se, backbone_se, test_se: of the parts, NaN where nothing is known of one.  p_value: two-sided, that the truth is 0;
+    NaN where there is no interval or no scatter at all.
+    """
+
+    mean: Estimate
+    seed_se: float
+    backbone_se: float
+    test_se: float
+    p_value: float
+
+    def figures(self, name: str) -> dict[str, float]:
+        """The columns of a table that has it under this name: those of the mean, then `name_seed_se` ..."""
+        return self.mean.figures(name) | {f"{name}_{part}_se": getattr(self, f"{part}_se") for part in PARTS}
+
+
+def uncertain(
+    values: Sequence[float] | np.ndarray,
+    *,
+    test: float = math.nan,
+    backbones: Sequence[Hashable] = (),
+    level: float = 0.9,
+) -> Uncertain:
+    """The mean of `values` with its uncertainty.
+
+    Args:
+        values: one a seed [n]; those that are not finite do not count.
+        test: variance that the test sample leaves in the mean however many seeds there are, in the unit squared; NaN: unknown.
+        backbones: which backbone each value stands on [n], "" for none; (): none does.
+        level: of the interval.
+
+    Returns:
+        The mean, its interval at `level` and its parts.
+
+    Raises:
+        ValueError: `level` is not between 0 and 1.
+    """
+    value = np.asarray(values, dtype=float)
+    finite = np.isfinite(value)
+    stands_on = [name for name, known in zip(backbones or [""] * len(value), finite, strict=True) if known]
+    plain, parts = estimate(value[finite], level=level), scatter(value[finite], stands_on)
+    known_test = 0.0 if math.isnan(test) else test
+    total = parts.total + known_test
+    ends, p_value = (math.nan, math.nan), math.nan
+    if not math.isnan(total):
+        # The variance of a mean over thousands of test events is known as well as need be.
+        freedom = parts.freedom * (total / parts.total) ** 2 if parts.total > 0.0 else math.inf
+        half_width = float(special.stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(total)
+        ends = plain.mean - half_width, plain.mean + half_width
+        if math.sqrt(total) > _ROUNDING:
+            p_value = 2.0 * float(special.stdtr(freedom, -abs(plain.mean) / math.sqrt(total)))
+    mean = Estimate(plain.mean, plain.sd, plain.n, *ends)
+    return Uncertain(mean, math.sqrt(parts.seed), math.sqrt(parts.backbone), math.sqrt(test), p_value)
+
+
+def scatter(values: np.ndarray, backbones: Sequence[Hashable]) -> Scatter:
+    """What seeds and backbones add to the variance of the mean.
+
+    One-way random effects with unequal groups (Searle, Casella and McCulloch, Variance Components, 3.6): both mean squares,
+    between and within backbones, give both variances; where the one of backbones comes out below 0 it is 0, and all values
+    are one group. NaN below two values.
+
+    Args:
+        values: one a seed [n].
+        backbones: which backbone each stands on [n].
+
+    Returns:
+        The parts. Where all share one backbone, or each has its own, the groups say nothing and the spread is the seeds'.
+    """
+    n = len(values)
+    if n < 2:
+        return Scatter(math.nan, math.nan, math.nan)
+    _, group = np.unique([str(name) for name in backbones], return_inverse=True)
+    size = np.bincount(group)
+    alone = float(values.var(ddof=1)) / n
+    if not 1 < len(size) < n:
+        return Scatter(alone, math.nan, n - 1.0)
+    means = np.bincount(group, values) / size
+    freedoms = len(size) - 1.0, n - float(len(size))
+    between = float(size @ (means - values.mean()) ** 2) / freedoms[0]
+    within = float(((values - means[group]) ** 2).sum()) / freedoms[1]
+    of_backbones = (between - within) / ((n - float(size @ size) / n) / freedoms[0])
+    if of_backbones <= 0.0:
+        return Scatter(alone, 0.0, n - 1.0)
+    backbone, seed = of_backbones * float(size @ size) / n**2, within / n
+    # Both mean squares by how they enter the sum: it is they that are independent.
+    weight = backbone / (between - within)
+    terms = weight * between, (1.0 / n - weight) * within
+    freedom = (backbone + seed) ** 2 / sum(term**2 / one for term, one in zip(terms, freedoms, strict=True))
+    return Scatter(seed, backbone, freedom)
+
+
+def binomial(share: float, n_events: float) -> float:
+    """Variance of a share of `n_events` events, the most that a shared test sample can leave in it; NaN where either is."""
+    return share * (1.0 - share) / n_events

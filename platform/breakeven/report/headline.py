@@ -1,0 +1,338 @@
+"""The first screen: at most five sentences, one picture, one table of break-even. Everything else is detail.
+
+Where too many trainings ended at their cap no gain and no break-even is worded: it would measure the cap. The tables stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from breakeven.analysis import endings, exposure, published
+from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.columns import columns
+from breakeven.analysis.cost import breakeven
+from breakeven.analysis.statistics import estimate
+from breakeven.duration import duration
+from breakeven.report import wording
+from breakeven.report.accuracy_plots import axis, by_size, by_task, lines, numbers, published_points, published_sizes
+from breakeven.report.plot import Panel, Plot, Series
+from breakeven.report.results import Results
+from breakeven.report.table import PRETRAINING, SIZE, Column, Row, Table, plain
+
+UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
+_ARMS = (("finetune", "finetuning"), ("trees", "boosted trees"), ("scratch", "training from scratch"))
+
+
+def headline(results: Results) -> list[str]:
+    """What the study says in at most five sentences, of several networks in one line each. `**` marks what is said loudest."""
+    if "" in results.by_network:
+        return _sentences(results)
+    parts = results.by_network.items()
+    return [f"**{network}**: " + " ".join(_sentences(part)[: 1 if withheld(part) else 3]) for network, part in parts]
+
+
+def withheld(results: Results) -> str:
+    """Why no gain and no break-even is worded; nothing where they may be."""
+    counts = endings.of_trainings(results.endings)
+    if not endings.too_many_capped(counts):
+        return ""
+    return (
+        f"**No headline: {counts['n_capped']} of {counts['n']} reported trainings ({_share(counts, 'n_capped')}) ended at their "
+        f"cap of epochs, not at a plateau**, so that gains and break-even would measure the cap (more than "
+        f"{100 * endings.MOST_CAPPED:g} % is too many): raise --finetuning.epochs and --finetuning.steps."
+    )
+
+
+def no_break_even(results: Results) -> str:
+    """Why no break-even is worded though gains are; nothing where it may be."""
+    counts = endings.of_pretrainings(results.endings)
+    if not endings.too_many_capped(counts):
+        return ""
+    return (
+        f"**No break-even**: {counts['n_capped']} of {counts['n']} pretrainings ended at their cap of epochs, not at a "
+        "plateau, so that it would measure the cap: raise --pretraining.epochs, with --pretraining.patience."
+    )
+
+
+def pays(row: Mapping[Any, Any]) -> str:
+    """Break-even in words: `pays` where the whole interval is finite, and what is known where it is not."""
+    if pd.isna(row["tasks"]) and row["text"] != breakeven.NEVER:
+        return f"has no break-even: {row['note']}"
+    between = wording.tasks_interval(row)
+    if row["text"] == breakeven.NEVER:
+        sure = math.isinf(row["low"])
+        return ("**never pays** in device time" if sure else "saves no device time") + between
+    tasks = f"{wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}"
+    if not wording.known(row["high"]):
+        return f"would pay from {tasks} on, by one task, which has no interval"
+    if math.isinf(row["high"]):
+        return f"is not shown to pay: from {tasks} on by the means{between}"
+    return f"**pays from {tasks} on**{between}"
+
+
+def table(results: Results) -> Table:
+    """Figure of merit and break-even of each pretraining and size in one row."""
+    merit = results.merit
+    meanings = columns(f"""
+        pretraining size
+        finetune: test {merit.title} finetuned, mean over tasks, {merit.measure}
+        trees: test {merit.title} of trees, mean over tasks, {merit.measure}
+        scratch: test {merit.title} from scratch, mean over tasks, {merit.measure}
+        tasks: first whole number of tasks from which pretraining is cheaper than scratch, until the end of each training
+        text low high
+        n_saving: tasks for which finetuning takes less time than scratch
+        n_tasks
+        tasks_better: the same against the better of scratch and trees on validation events; empty: never, or no trees
+        text_better: that in words
+        n_trees: tasks, over all sizes cells, in which trees are as good as finetuning on validation events
+        pretraining_hours scratch_hours finetuning_hours
+        trees_seconds: device-seconds of one training of trees, mean over tasks
+    """)
+    rows = [_row(results, row) for row in _even(results).to_dict("records")]
+    has_trees = (results.overall["strategy"] == "trees").any()
+    return Table(
+        "headline",
+        "Break-even",
+        f"Test {merit.title} in {merit.measure}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
+        "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
+        "take less time finetuned."
+        + (
+            " Against trees: N* against the better of scratch and trees by validation; where trees are as good as finetuning no "
+            "number of tasks pays for a pretraining."
+            if has_trees
+            else ""
+        )
+        + (" Trainings ended at their cap: these figures measure the cap." if withheld(results) else ""),
+        pd.DataFrame(rows, columns=list(meanings)),
+        (
+            PRETRAINING,
+            SIZE,
+            *(Column(heading, partial(_merit_text, arm=arm, digits=merit.digits), arm)
+              for arm, heading in (("finetune", "finetuned"), ("trees", "trees"), ("scratch", "scratch"))),
+            plain("N*", "text"),
+            Column("90 %", lambda row: wording.tasks_between(row, "low", "high"), "low"),
+            Column("saves on", lambda row: f"{row['n_saving']} of {row['n_tasks']}" if wording.known(row["n_saving"]) else ""),
+            Column("against trees", _against_trees, "tasks_better"),
+            *(Column(heading, partial(_time, name=name), name)
+              for heading, name in (("T_pre", "pretraining_hours"), ("T_scratch", "scratch_hours"),
+                                    ("T_finetune", "finetuning_hours"))),
+            Column("T_trees", lambda row: duration(row["trees_seconds"]) if wording.known(row["trees_seconds"]) else "",
+                   "trees_seconds"),
+        ),
+        UNANSWERED,
+        links=False,
+        meanings=meanings,
+    )  # fmt: skip
+
+
+def plot(results: Results) -> Plot:
+    """The figure of merit against size from scratch, of trees and finetuned: the mean over tasks, then each task."""
+    merit = results.merit
+    cells = results.cells[(results.cells["n"] > 0) & (results.cells["strategy"] != "frozen")]
+    text = partial(wording.mean, name=merit.name, digits=merit.digits)
+    title = f"test {axis(merit)}"
+    panels = [
+        by_size(task, rows, title, *published_points(rows, merit), *lines(_spread(rows, merit.name), merit.name, text))
+        for task, rows in by_task(cells)
+    ]
+    means = results.overall[results.overall["n_tasks"] > 1]
+    if len(means):
+        n_tasks = int(means["n_tasks"].max())
+        series = lines(_spread(means.assign(task=""), merit.name), merit.name, text, linked=False)
+        points = [one for one in _published_means(results, means) if one.x]
+        ticks = numbers(sorted(set(means["size"])))
+        panels.insert(
+            0, Panel(f"Mean of {n_tasks} tasks", "training events per class", title, (*points, *series), x_ticks=ticks)
+        )
+    return Plot(
+        "headline",
+        f"{merit.heading} against training events",
+        f"Test {merit.title}, mean over seeds; error bars: standard deviation over seeds, none for n=1. Faint and hollow: arXiv "
+        "2412.10665, Table 1, whose samples and training length are other than ours.",
+        {"": tuple(panels)},
+    )
+
+
+def _sentences(results: Results) -> list[str]:
+    if reason := withheld(results):
+        return [reason, *_seen(results)]
+    if results.overall[results.overall["strategy"] == "finetune"].empty:
+        return [UNANSWERED]
+    lines = [*_reached(results), *_gained(results), *_break_even(results), *_ended(results), *_seen(results)]
+    return [line for line in lines if line]
+
+
+def _reached(results: Results) -> Iterator[str]:
+    """`At 1,000 events per class finetuning (multiclass) reaches 71.2 %, ...`."""
+    merit, rows = results.merit, results.overall
+    rows = rows[(rows["strategy"] != "finetune") | (rows["pretraining"] == results.leading)].set_index("strategy")
+    rows = rows[rows["size"] == rows.loc[["finetune"], "size"].max()]
+    told = []
+    for strategy, words in _ARMS:
+        if strategy in rows.index:
+            name = f"{words} ({results.leading}) reaches" if strategy == "finetune" else words
+            told.append(f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + "**")
+    n = int(rows["n_tasks"].iloc[0])
+    over = f"mean of {n} tasks" if n > 1 else "one task"
+    yield f"At {rows['size'].iloc[0]:,} events per class {', '.join(told)} ({over})."
+
+
+def _gained(results: Results) -> Iterator[str]:
+    """The gain over scratch and over trees at the largest size, and on how many tasks it is significant."""
+    gains, merit = results.gains, results.merit
+    tuned = gains[(gains["strategy"] == "finetune") & (gains["pretraining"] == results.leading) & (gains["n"] > 0)]
+    rows = tuned[tuned["size"] == tuned["size"].max()]
+    if rows.empty:
+        return
+    [mean] = results.mean_gains.merge(rows[["pretraining", "strategy", "size"]].drop_duplicates()).to_dict("records")
+    n_sure = int(((rows["gain"] > 0) & (rows["p_holm"] < wording.SIGNIFICANT)).sum())
+    saved = results.savings[results.savings["pretraining"] == results.leading]
+    over_trees = saved.loc[saved["size"] == saved["size"].max(), "gain_over_trees"].dropna()
+    line = f"That is {_gain_text(mean, merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks"
+    if over_trees.empty:
+        yield line + "."
+        return
+    yield f"{line}, and {_gain_text(estimate(over_trees).figures('gain'), merit.unit)} over trees."
+
+
+def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
+    """`+3.1 points (90 %: +0.5 to +5.8)` with as many decimals as two figures of the uncertainty need."""
+    digits = wording.decimals((gain["gain_high"] - gain["gain_low"]) / 2, least=1)
+    interval = wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)
+    points = f"{gain['gain']:+.{digits}f}{' points' if unit else ''}"
+    return points + (f" (90 %: {interval})" if interval else " (one task)")
+
+
+def _break_even(results: Results) -> Iterator[str]:
+    """Break-even of the leading pretraining at the largest size, against scratch and against trees."""
+    even = _even(results)
+    rows = even[(even["pretraining"] == results.leading) & even["size"].notna()]
+    if rows.empty:
+        return
+    if reason := no_break_even(results):
+        yield reason
+        return
+    row = rows.to_dict("records")[-1]
+    line = f"Pretraining {pays(row)}"
+    if wording.known(row["pretraining_hours"]):
+        took, scratch, tuned = (
+            duration(3600 * row[f"{name}_hours"]) for name in ("pretraining", "scratch", "finetuning")
+        )
+        line += (
+            f": it took {took} of device time, a task takes {scratch} from scratch and {tuned} finetuned, and saves on "
+            f"{row['n_saving']} of {row['n_tasks']} tasks"
+        )
+    yield line + _trees_clause(results, int(row["size"])) + "."
+
+
+def _trees_clause(results: Results, size: int) -> str:
+    saved = results.savings[(results.savings["pretraining"] == results.leading) & (results.savings["size"] == size)]
+    if saved.empty or saved["trees_seconds"].isna().all():
+        return ""
+    n, time = int(saved["trees_as_good"].sum()), duration(float(saved["trees_seconds"].mean()))
+    if not n:
+        return f"; trees, at {time} a task, are as good on none of them"
+    return f"; on {n} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks"
+
+
+def _ended(results: Results) -> Iterator[str]:
+    """The shares at the cap and at chance."""
+    trained, made = endings.of_trainings(results.endings), endings.of_pretrainings(results.endings)
+    if trained["n"]:
+        backbones = f" (of {made['n']} pretrainings {made['n_capped']})" if made["n"] else ""
+        yield (
+            f"Of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
+            f"{_share(trained, 'n_untrained')} learnt nothing."
+        )
+
+
+def _seen(results: Results) -> Iterator[str]:
+    """Which tasks' classes the backbone was taught."""
+    rows = results.exposures[results.exposures["pretraining"] == results.leading]
+    told = []
+    for kind, words in (
+        (exposure.SEEN, "both classes"),
+        (exposure.HALF_SEEN, "one class"),
+        (exposure.UNSEEN, "no class"),
+    ):
+        tasks = [ledger_frame.title(task) for task in rows.loc[rows["exposure"] == kind, "task"]]
+        told += [f"{words} of {', '.join(tasks)}"] if tasks else []
+    if told:
+        yield f"The backbone was taught {'; '.join(told)}."
+
+
+def _share(counts: Mapping[str, int], name: str) -> str:
+    return f"{100 * counts[name] / counts['n']:.2g} %"
+
+
+def _even(results: Results) -> pd.DataFrame:
+    """Break-even against scratch as the headline charges it."""
+    return results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
+
+
+def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """One row of the table."""
+    every, at = pd.isna(row["size"]), row["size"]
+    overall = results.overall[(results.overall["size"] == at) if not every else results.overall["size"].notna()]
+    overall = overall[(overall["strategy"] != "finetune") | (overall["pretraining"] == row["pretraining"])]
+    merits = overall.groupby("strategy")[results.merit.name].mean()
+    better = results.by_headline[
+        (results.by_headline["baseline"] == breakeven.BETTER)
+        & (results.by_headline["pretraining"] == row["pretraining"])
+        & (results.by_headline["size"].isna() if every else results.by_headline["size"] == at)
+    ]
+    saved = results.savings[results.savings["pretraining"] == row["pretraining"]]
+    saved = saved if every else saved[saved["size"] == at]
+    return {
+        **{name: row[name] for name in ("pretraining", "size", "tasks", "text", "low", "high", "n_saving", "n_tasks",
+                                        "pretraining_hours", "scratch_hours", "finetuning_hours")},
+        **{arm: merits.get(arm, math.nan) for arm in ("finetune", "trees", "scratch")},
+        "tasks_better": better["tasks"].iloc[0] if len(better) else pd.NA,
+        "text_better": better["text"].iloc[0] if len(better) else "",
+        "n_trees": int(saved["trees_as_good"].sum()),
+        "trees_seconds": float(saved["trees_seconds"].mean()),
+    }  # fmt: skip
+
+
+def _against_trees(row: Row) -> str:
+    if not row["text_better"]:
+        return ""
+    return f"{row['text_better']}; trees as good on {row['n_trees']}" if row["n_trees"] else str(row["text_better"])
+
+
+def _merit_text(row: Row, arm: str, digits: int) -> str:
+    return wording.number(row[arm], digits)
+
+
+def _time(row: Row, name: str) -> str:
+    return duration(3600 * row[name]) if wording.known(row[name]) else ""
+
+
+def _spread(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """With the columns low and high: a standard deviation to either side."""
+    return rows.assign(low=rows[name] - rows[f"{name}_sd"], high=rows[name] + rows[f"{name}_sd"])
+
+
+def _published_means(results: Results, means: pd.DataFrame) -> Iterator[Series]:
+    """The paper's accuracies, mean over the same tasks, at the sizes that it has for each of them."""
+    if results.merit.name != published.METRIC:
+        return
+    of_tasks = list(results.cells.drop_duplicates("task")[["signal", "background"]].itertuples(index=False, name=None))
+    for pretraining in ["none", *means.loc[means["strategy"] == "finetune", "pretraining"].unique()]:
+        points = []
+        for size in published_sizes(numbers(sorted(set(means["size"])))):
+            printed = [published.accuracy_at(signal, background, pretraining, size) for signal, background in of_tasks]
+            values = [one[0] for one in printed if one is not None]
+            if len(values) == len(of_tasks):
+                points.append((size, sum(values) / len(values)))
+        strategy = "scratch" if pretraining == "none" else "finetune"
+        yield Series(
+            f"published, {wording.treatment(pretraining, strategy)}", pretraining, strategy,
+            numbers(size for size, _ in points), numbers(value for _, value in points), kind="published",
+            texts=tuple(f"{value:.1f} (arXiv 2412.10665)" for _, value in points),
+        )  # fmt: skip
