@@ -87,6 +87,7 @@ def test_gains_on_one_test_sample(ledger, seeds: int, backbones: int) -> None:
     assert covered("accuracy", ledger.frame(), NONE) > LOW
 
 
+@pytest.mark.slow
 def test_mean_gains_over_tasks_that_share_three_backbones(ledger) -> None:
     """Each study is a size; a better backbone raises all five tasks, which their own scatter cannot show."""
     random = np.random.default_rng(10)
