@@ -157,7 +157,7 @@ def _bring_up(tracker: Tracker, results: StudyResults) -> int:
             if written and progress is not None:
                 progress.advance()
 
-        cells = summary.cell_figures(frame, shared=results.figures.shared_events)
+        cells = summary.cell_figures(frame, shared=results.shared_events)
         figures = summary.study_figures(frame, results.accounts), cells
         return tracker.sync(frame, *figures, each)
 

@@ -19,6 +19,7 @@ from breakeven import atomic, provenance
 from breakeven.analysis import ensembles
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost.accounts import accounts
+from breakeven.analysis.event_scores import SharedEvents, shared_events
 from breakeven.estimate import price
 from breakeven.events import store
 from breakeven.fingerprint import fingerprint
@@ -76,8 +77,12 @@ class StudyResults:
     @cached_property
     def figures(self) -> Results:
         """All figures of the report."""
-        scores = Responses(self.places.ledger, "scores").read
-        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, scores)
+        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events)
+
+    @cached_property
+    def shared_events(self) -> SharedEvents:
+        """How far trials err together on their test sample, by those scores that can be read here."""
+        return shared_events(self.frame, Responses(self.places.ledger, "scores").read)
 
     def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""

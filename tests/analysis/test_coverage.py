@@ -89,17 +89,16 @@ def test_gains_on_one_test_sample(ledger, seeds: int, backbones: int) -> None:
     assert covered("accuracy", ledger.frame(), NONE) > LOW
 
 
-@pytest.mark.parametrize("backbones", [3, 5])
-@pytest.mark.parametrize("scratch_too", [False, True])
-def test_mean_gains_over_tasks_that_share_a_backbone(ledger, backbones: int, scratch_too: bool) -> None:
+@pytest.mark.slow
+def test_mean_gains_over_tasks_that_share_three_backbones(ledger) -> None:
     """Each study is a size; a better backbone raises all five tasks, which their own scatter cannot show."""
     random = np.random.default_rng(10)
     for study in range(STUDIES):
-        of_backbone = random.normal(0.0, 0.01, backbones)
+        of_backbone = random.normal(0.0, 0.01, 3)
         for task in range(5):
             of_task = random.normal(0.02, 0.005)
-            for seed in range(1, backbones + 1):
-                level = 0.7 + random.normal(0.0, 0.005) * scratch_too
+            for seed in (1, 2, 3):
+                level = 0.7 + random.normal(0.0, 0.005)
                 gained = of_task + of_backbone[seed - 1] + random.normal(0.0, 0.005)
                 ledger.trial(f"t{task}", "scratch", study + 1, seed, level)
                 ledger.trial(f"t{task}", "finetune", study + 1, seed, level + gained, backbone=f"backbone {seed}")

@@ -47,7 +47,7 @@ class Results:
 
     frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
     accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
-    scores: reads what trials kept of their test events; None: nothing can be read.
+    shared: gives how far trials err together on their test sample, which takes a while, too.
     merit: the figure of merit, of which gains, laws, data efficiency, convergence and equal accuracy are.
     """
 
@@ -55,7 +55,7 @@ class Results:
     facts: Mapping[str, Any]
     accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
     similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
-    scores: event_scores.Read | None = None
+    shared: Callable[[], event_scores.SharedEvents] = lambda: event_scores.NONE
     merit: Metric = MERIT
 
     overall = _of_merit(mean_over_tasks)
@@ -96,17 +96,13 @@ class Results:
     )
 
     _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit, shared=self.shared_events))
+    shared_events = cached_property(lambda self: self.shared())
     table_1 = cached_property(lambda self: accuracy.table(self.cells, self.gains, merit=self.merit))
     break_even = cached_property(lambda self: breakeven.break_even_table(self.frame, merit=self.merit))
     cost = cached_property(lambda self: cost.cost_table(self.frame))
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
     _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame, merit=self.merit))
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
-
-    @cached_property
-    def shared_events(self) -> event_scores.SharedEvents:
-        """How far trials err together on their test sample, by the scores that they kept and that can be read here."""
-        return event_scores.NONE if self.scores is None else event_scores.shared_events(self.frame, self.scores)
 
     @cached_property
     def by_network(self) -> dict[str, Results]:
