@@ -34,8 +34,7 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers", "patience"),
-    Finetuning: ("steps", "patience_steps", "warmup_steps", "represented_events", "scored_events",
-                 "trial_seconds"),
+    Finetuning: ("steps", "patience_steps", "warmup_steps", "represented_events", "scored_events", "trial_seconds"),
     Search: ("trials",),
 }
 _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
