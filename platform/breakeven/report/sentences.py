@@ -68,8 +68,11 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         f"Trials: at most {tuning['epochs']} epochs (small samples: at least {tuning['steps']} steps), batch "
         f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
-        f"Plateau: {tuning['patience']} epochs without a relative improvement of 0.1 % of the validation loss; the time to "
-        "plateau ends with the last improving epoch.",
+        f"Plateau: {tuning['patience']} epochs{_and_steps(tuning)} without a relative improvement of 0.1 % of the validation "
+        "loss; the time to plateau ends with the last improving epoch.",
+        *_care(tuning),
+        f"Besides its training events every training sees up to {tuning['validation_events']:,} labelled validation events of "
+        "each class, which choose its epoch and its rate: sizes count training events alone.",
         *(
             [
                 "Boosted trees: scikit-learn's histogram gradient boosting on high-level variables of the same events (masses, "
@@ -89,9 +92,31 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "random generator.",
         "Significant is a gain with p < 0.05 after Holm's correction over all cells of its network. Learnt nothing: a validation "
         "loss above 0.99 ln 2.",
-        "Intervals are at 90 %. A mean over one seed has no uncertainty, and is marked n=1. Hours of processors and of GPUs "
-        "are never added up.",
+        "Intervals are at 90 % and hold the scatter of seeds, of backbones where there are several, and the error of the test "
+        "sample that all seeds share, from the scores of its events (paired between treatments; a binomial bound where a trial "
+        "kept none); a row says which part it lacks. A mean over one seed has no interval, and is marked n=1. Hours of "
+        "processors and of GPUs are never added up.",
     ]
+
+
+def _and_steps(tuning: Mapping[str, Any]) -> str:
+    """`, and 200 steps,` where patience counts in steps too."""
+    steps = tuning.get("patience_steps", 0)
+    return f", and {steps:,} steps," if steps else ""
+
+
+def _care(tuning: Mapping[str, Any]) -> list[str]:
+    """What is done so that trainings from scratch learn: the same for all strategies."""
+    done = []
+    if steps := tuning.get("warmup_steps", 0):
+        done.append(f"rates grow to their full size in the first {steps:,} steps")
+    if tuning.get("symmetries"):
+        done.append("every training event is turned about the beam and mirrored at random in every epoch")
+    if (factor := tuning.get("slow_start", 1)) > 1:
+        done.append(
+            f"the patience is {factor} times as long until the training loss is below 0.99 of a constant output's"
+        )
+    return [f"Of all strategies alike: {'; '.join(done)}."] if done else []
 
 
 def _until(pretraining: Mapping[str, Any]) -> str:
