@@ -38,7 +38,7 @@ def test_a_task_under_two_names_is_told_and_counted_once(tmp_path, capsys):
     open_study(replace(STUDY, finetuning=both), Places(tmp_path, STUDY.name))
     said = " ".join(capsys.readouterr().out.split())
     assert "stop_pair_vs_ttH is the task stop_vs_ttH: it is counted once" in said
-    assert f"{1 + 2 * 2} cells" in said  # of one task
+    assert f"{1 + 1} cells" in said  # of one task
 
 
 def test_two_studies_of_one_name_lose_nothing_of_each_other(tmp_path, capsys):

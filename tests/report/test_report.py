@@ -12,7 +12,7 @@ from breakeven.report.markdown import markdown_of
 from breakeven.report.report import tables_of, write_report
 from breakeven.report.results import Results
 from breakeven.report.sentences import summary_lines
-from breakeven.study.spec import Study
+from breakeven.study.spec import Pretraining, Study
 
 
 def short(results: Results) -> str:
@@ -28,7 +28,7 @@ def facts() -> dict[str, Any]:
 
     return {
         "study": "laptop",
-        "spec": dataclasses.asdict(Study()),
+        "spec": dataclasses.asdict(Study(pretraining=Pretraining(("multiclass", "multilabel"), epochs=15, patience=0))),
         "command": "make study",
         "git_commit": "abc123",
         "versions": {"torch": "2.13.0"},
@@ -279,6 +279,10 @@ def test_the_method_says_until_when_on_how_many_backbones_and_with_which_search(
     several["search"] = {**spec["search"], "trials": 4, "strategies": ("scratch", "finetune")}
     text = " ".join(sentences.method(several))
     assert f"; at most {spec['pretraining']['epochs']} epochs, until 3 without a lower validation loss, batch" in text
+    tuning = spec["finetuning"]
+    assert f"and {tuning['patience_steps']} steps, without a relative improvement" in text
+    assert "turned about the beam and mirrored" in text and f"first {tuning['warmup_steps']} steps" in text
+    assert f"up to {tuning['validation_events']} labelled validation events of each class" in text
     assert "Backbones: 2 of " in text and "no interval contains the scatter of pretraining seeds" not in text
     assert "From scratch the rate was searched with as many trials, seeds and validation events." in text
     several["search"]["trials"] = 0

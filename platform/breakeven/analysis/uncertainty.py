@@ -16,7 +16,7 @@ from scipy import special
 
 from breakeven.analysis.statistics import Estimate, estimate
 
-__all__ = ["PARTS", "Scatter", "Uncertain", "binomial", "scatter", "uncertain"]
+__all__ = ["PARTS", "Scatter", "Uncertain", "scatter", "uncertain"]
 
 PARTS = ("seed", "backbone", "test")
 # Percentages and their differences are exact to about 1e-14: a smaller error is the arithmetic's.

@@ -45,13 +45,16 @@ def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
 def savings(
     frame: pd.DataFrame, charge: Charge = HEADLINE, *, merit: Metric = MERIT, level: float = 0.9
 ) -> pd.DataFrame:
-    """One row for each finetuned task and size that was also trained from scratch. Columns: saving_columns.
+    """What finetuning saves and gains, task by task.
 
     Args:
         frame: the ledger frame.
         charge: when the clock of a training stops, `plateau` or `total`; nothing is charged on top.
         merit: the figure of merit.
         level: of the Welch interval of a saving.
+
+    Returns:
+        One row for each finetuned task and size that was also trained from scratch. Columns: saving_columns.
 
     Raises:
         ValueError: a column of the ledger is missing.
