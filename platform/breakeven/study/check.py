@@ -107,6 +107,12 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         least, most = (getattr(study.search, name.replace("-", "_")) for name in (low, high))
         if most < least:
             raise InvalidStudy(f"search.{high} is {most}, below search.{low} {least}: swap them")
+    for at, settings in pretrainings.items():
+        if settings.seeds > study.finetuning.seeds:
+            raise InvalidStudy(
+                f"{at}.seeds is {settings.seeds}: no trial takes more backbones than finetuning.seeds {study.finetuning.seeds}; "
+                "raise those, or lower it"
+            )
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
     known_processes = {*known_processes, *study.generation.lhe}
