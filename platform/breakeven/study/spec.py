@@ -166,7 +166,7 @@ class Pretraining:
     """Most training events of each process; 0: all in the training split."""
     epochs: int = 100
     """Most passes over the training events: a safety net above `patience`."""
-    patience: int = 4
+    patience: int = 8
     """Epochs without a better validation loss after which it has reached its plateau and stops; 0: all `epochs`."""
     batch_size: int = 64
     """Global batch over all workers."""
