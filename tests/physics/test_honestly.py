@@ -118,11 +118,16 @@ def test_width_of_the_z_peak(lepton: int, kind: ObjectKind, low: float, high: fl
     assert len(near) > 100 and low < width < high
 
 
-def variables_of(name: str, n_events: int, seed: int, shard: int = 0) -> NDArray[np.float64]:
-    """High-level variables of events [n_events, n_variables]."""
+def events_of(name: str, n_events: int, seed: int, shard: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Objects of events [n_objects, 7] and offsets [n_events + 1]."""
     made = generate(process(name), n_events, seed, shard=shard)
     ((values, counts),) = things_of(to_table(made.objects, made.truth, made.hard_event), OBJECTS, name)
-    variables: NDArray[np.float64] = high_level(values, np.concatenate([[0], np.cumsum(counts)]))
+    return values, np.concatenate([[0], np.cumsum(counts)])
+
+
+def variables_of(name: str, n_events: int, seed: int, shard: int = 0) -> NDArray[np.float64]:
+    """High-level variables of events [n_events, n_variables]."""
+    variables: NDArray[np.float64] = high_level(*events_of(name, n_events, seed, shard))
     return variables
 
 
@@ -146,3 +151,50 @@ def test_how_alike_two_events_of_one_hard_event_are(signal: str, background: str
             alike, right = correlation(scores), correlation(((scores > 0) == label).astype(float))
             print(f"\n{name} in {signal} vs {background}: score {alike:.2f}, whether it is right {right:.2f}")
             assert 0.15 < alike < 0.45 and 0.0 < right < 0.35
+
+
+def asymmetries(nodes: NDArray[np.float32], offsets: NDArray[np.int64]) -> dict[str, float]:
+    """What would not be zero if a direction were preferred, in standard deviations, of events [n_objects, 7] and offsets.
+
+    along: sign of the momentum along the beam.  azimuth: direction of the leading object, and twice that angle.  turn: on
+    which side of the leading object the second is.  triple: sign of p1 x p2 . p3, odd under every mirror.
+    """
+    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    pt, eta, phi = nodes[:, 0].astype(float), nodes[:, 1].astype(float), nodes[:, 2].astype(float)
+    momenta = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
+    order = np.lexsort((-pt, event))
+    leading = order[offsets[:-1]]
+    three = np.diff(offsets) > 2
+    first, second, third = (order[offsets[:-1][three] + k] for k in range(3))
+
+    def of_signs(values: NDArray[np.float64]) -> float:
+        signs = np.sign(values[values != 0.0])
+        return float(signs.mean() * len(signs) ** 0.5)
+
+    found = {"along": of_signs(np.bincount(event, momenta[:, 2]).astype(float))}
+    for times in (1, 2):
+        for name, part in (("cos", np.cos), ("sin", np.sin)):
+            found[f"azimuth {name} {times}"] = float(part(times * phi[leading]).sum() / (len(leading) / 2) ** 0.5)
+    found["turn"] = of_signs(np.sin(phi[second] - phi[first]))
+    found["triple"] = of_signs(np.einsum("ij,ij->i", np.cross(momenta[first], momenta[second]), momenta[third]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "n_events"),
+    [
+        (("WH", "FCNC", "ttW", "ttH_yy_odd"), 300),
+        pytest.param((*NATIVE, "ttH_yy_even", "ttH_yy_odd", "tHq", "ttW", "ttt"), 2000, marks=pytest.mark.slow),
+    ],
+    ids=["four", "all"],
+)
+def test_no_process_knows_a_direction_but_the_beams(names: tuple[str, ...], n_events: int) -> None:
+    """What --finetuning.symmetries stands on."""
+    found = np.array([value for name in names for value in asymmetries(*events_of(name, n_events, 7)).values()])
+    print(
+        f"\n{len(found)} asymmetries: chi2/n {(found**2).mean():.2f}, at most {np.abs(found).max():.1f} standard deviations"
+    )
+    assert (found**2).mean() < 1.7 and np.abs(found).max() < 4.5
+    preferred = events_of("WH", 300, 7)
+    preferred[0][:, 1] = np.abs(preferred[0][:, 1])
+    assert asymmetries(*preferred)["along"] > 10  # it would be seen
