@@ -218,7 +218,7 @@ def _break_even(results: Results) -> Iterator[str]:
         yield reason
         return
     row = rows.to_dict("records")[-1]
-    line = f"Pretraining {pays(row)}"
+    line = f"Against training from scratch pretraining {pays(row)}"
     if wording.known(row["pretraining_hours"]):
         took, scratch, tuned = (
             duration(3600 * row[f"{name}_hours"]) for name in ("pretraining", "scratch", "finetuning")
@@ -237,7 +237,15 @@ def _trees_clause(results: Results, size: int) -> str:
     n, time = int(saved["trees_as_good"].sum()), duration(float(saved["trees_seconds"].mean()))
     if not n:
         return f"; trees, at {time} a task, are as good on none of them"
-    return f"; on {n} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks"
+    better = results.by_headline[
+        (results.by_headline["baseline"] == breakeven.BETTER)
+        & (results.by_headline["pretraining"] == results.leading)
+        & (results.by_headline["size"] == size)
+    ]
+    whole = f"; against the better of both it {pays(better.to_dict('records')[0])}" if len(better) else ""
+    return (
+        f"; on {n} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks{whole}"
+    )
 
 
 def _ended(results: Results) -> Iterator[str]:
