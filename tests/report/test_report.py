@@ -169,7 +169,7 @@ def test_a_capped_baseline_is_detected_and_named_and_nothing_is_claimed_on_it(le
     frame["stopped"] = "plateau"
     told = short(Results(frame, facts))
     assert (
-        "Of 18 reported trainings 0 % ended at their cap of epochs (of 1 pretrainings 0), and 0 % learnt nothing."
+        "Of 18 reported trainings 0 % ended at their cap of epochs (of 1 pretraining none), and 0 % learnt nothing."
         in told
     )
     frame.loc[trained & (frame["strategy"] == "scratch") & (frame["seed"] == 1), "stopped"] = "epochs"

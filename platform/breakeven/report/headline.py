@@ -252,7 +252,8 @@ def _ended(results: Results) -> Iterator[str]:
     """The shares at the cap and at chance."""
     trained, made = endings.of_trainings(results.endings), endings.of_pretrainings(results.endings)
     if trained["n"]:
-        backbones = f" (of {made['n']} pretrainings {made['n_capped']})" if made["n"] else ""
+        capped = made["n_capped"] or "none"
+        backbones = f" (of {made['n']} pretraining{'s' if made['n'] > 1 else ''} {capped})" if made["n"] else ""
         yield (
             f"Of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
             f"{_share(trained, 'n_untrained')} learnt nothing."
