@@ -71,7 +71,8 @@ def test_the_report_answers_with_its_evidence(written: Path) -> None:
     assert (
         "At 1,000 events per class finetuning (multiclass) reaches **77.2 %**, training from scratch **72.0 %** (mean of 3 "
         "tasks).\n\nThat is +5.2 points (90 %: +5.2 to +5.2) over scratch, significant on 3 of 3 tasks.\n\n"
-        "Against training from scratch pretraining **pays from 10 tasks on** (90 %: 10): it took 1 min of device time, a task takes 10 s from scratch and 4 s finetuned, and "
+        "Against training from scratch pretraining **pays from 10 tasks on** (90 %: 10): it took 1 min of device time, a task "
+        "takes 10 s from scratch and 4 s finetuned, and "
         "saves on 3 of 3 tasks." in text
     )
     assert "finetuning gains +5.2 points over scratch on average" in text
