@@ -218,33 +218,41 @@ def _break_even(results: Results) -> Iterator[str]:
         yield reason
         return
     row = rows.to_dict("records")[-1]
-    line = f"Against training from scratch pretraining {pays(row)}"
+    against_both, told = _against_better(results, int(row["size"])), pays(row)
+    if against_both and not against_both.startswith("**pays"):  # what is said loudest holds against every baseline
+        told, against_both = told.replace("**", ""), f"**{against_both.replace('**', '')}**"
+    line = f"Against training from scratch pretraining {told}"
     if wording.known(row["pretraining_hours"]):
         took, scratch, tuned = (
             duration(3600 * row[f"{name}_hours"]) for name in ("pretraining", "scratch", "finetuning")
         )
         line += (
-            f": it took {took} of device time, a task takes {scratch} from scratch and {tuned} finetuned, and saves on "
-            f"{row['n_saving']} of {row['n_tasks']} tasks"
+            f": it took {took} of device time, a task takes {scratch} from scratch and {tuned} finetuned, and by their means "
+            f"saves on {row['n_saving']} of {row['n_tasks']} tasks"
         )
-    yield line + _trees_clause(results, int(row["size"])) + "."
+    whole = f"; against the better of scratch and trees it {against_both}" if against_both else ""
+    yield line + _trees_clause(results, int(row["size"])) + whole + "."
+
+
+def _against_better(results: Results, size: int) -> str:
+    """Break-even of the leading pretraining against the better of scratch and trees; nothing where there are no trees."""
+    even = results.by_headline
+    rows = even[
+        (even["baseline"] == breakeven.BETTER) & (even["pretraining"] == results.leading) & (even["size"] == size)
+    ]
+    return pays(rows.to_dict("records")[0]) if len(rows) else ""
 
 
 def _trees_clause(results: Results, size: int) -> str:
     saved = results.savings[(results.savings["pretraining"] == results.leading) & (results.savings["size"] == size)]
     if saved.empty or saved["trees_seconds"].isna().all():
         return ""
-    n, time = int(saved["trees_as_good"].sum()), duration(float(saved["trees_seconds"].mean()))
-    if not n:
-        return f"; trees, at {time} a task, are as good on none of them"
-    better = results.by_headline[
-        (results.by_headline["baseline"] == breakeven.BETTER)
-        & (results.by_headline["pretraining"] == results.leading)
-        & (results.by_headline["size"] == size)
-    ]
-    whole = f"; against the better of both it {pays(better.to_dict('records')[0])}" if len(better) else ""
+    good = saved[saved["trees_as_good"]]
+    if good.empty:
+        return f"; trees, at {duration(float(saved['trees_seconds'].mean()))} a task, are as good on none of them"
+    time = duration(float(good["trees_seconds"].mean()))
     return (
-        f"; on {n} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks{whole}"
+        f"; on {len(good)} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks"
     )
 
 

@@ -86,7 +86,9 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         + (" From scratch the rate was searched with as many trials, seeds and validation events." if alike else ""),
         "Scratch, finetuned and frozen trials share batch, epoch limit and plateau rule.",
         *_backbones(pretrainings),
-        "Break-even charges each training until it stopped, its patience included, as nobody knows a plateau before; until the "
+        "Break-even is that of these rules: a longer patience of the pretraining raises it, one of the trials lowers it, and no "
+        "interval knows of that. It charges each training until it stopped, its patience included, as nobody knows a plateau "
+        "before; until the "
         "plateau, as the paper charges, is another row. Both sides are charged with their own search in the rows that charge "
         "one. Its interval over tasks enumerates every resample of up to six tasks (Student's t below five) and depends on no "
         "random generator.",
