@@ -50,7 +50,9 @@ def test_networks_and_pretrainings_are_axes_of_a_study(starting, tmp_path):
                  - own[row["network"], "none", row["size"], seed] for seed in (1, 2)]  # fmt: skip
         assert row["gain"] == pytest.approx(100 * sum(pairs) / 2)
     page = (runs / "networks" / "report" / "index.html").read_text()
-    assert "narrow: " in page and "wide: " in page and "from the backbone of two" in page
+    assert (
+        "<strong>narrow</strong>: " in page and "<strong>wide</strong>: " in page and "from the backbone of two" in page
+    )
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
     (experiment,) = (one for one in client.search_experiments() if one.name == "networks")
     tagged = client.search_runs([experiment.experiment_id], "tags.level = 'trial' and tags.network = 'wide'")

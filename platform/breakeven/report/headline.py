@@ -284,7 +284,8 @@ def _seen(results: Results) -> Iterator[str]:
 
 
 def _share(counts: Mapping[str, int], name: str) -> str:
-    return f"{100 * counts[name] / counts['n']:.2g} %"
+    percent = 100 * counts[name] / counts["n"]
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def _even(results: Results) -> pd.DataFrame:
