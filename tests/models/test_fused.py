@@ -35,9 +35,9 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def forgotten_library() -> Iterator[None]:
     """As in a process that has not asked for the kernel yet."""
-    fused.library.cache_clear()
+    fused.compiled.cache_clear()
     yield
-    fused.library.cache_clear()
+    fused.compiled.cache_clear()
 
 
 def random_events(counts: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -230,7 +230,7 @@ def test_a_model_tells_what_computes_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert build(1).kernel() == "fused"
     assert build(1, hidden=32).kernel() == build(1).double().kernel() == "torch"
     assert GraphNetworkDGL(1).kernel() == "dgl"
-    fused.library.cache_clear()
+    fused.compiled.cache_clear()
     monkeypatch.setenv("BREAKEVEN_FUSED", "0")
     assert build(1).kernel() == "torch"
 

@@ -51,7 +51,7 @@ def serves(model: EventNetwork, nodes: Tensor) -> bool:
         and not nodes.requires_grad  # the kernel has no gradient for inputs
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.maybe_current_level() is None  # nor any rule for torch.func
-        and library(torch.float32) is not None
+        and compiled(torch.float32) is not None
     )
 
 
@@ -71,7 +71,7 @@ def represent(model: EventNetwork, nodes: Tensor, offsets: Tensor) -> Tensor:
 
 
 @functools.cache
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
     """The kernel in float32 or float64, built and loaded; None, with one message, where that cannot be."""
     if os.environ.get("BREAKEVEN_FUSED") == "0":
         _log.info("BREAKEVEN_FUSED=0: the event network runs in plain torch")
@@ -134,7 +134,7 @@ class _Batch:
 
     def __init__(self, model: EventNetwork, nodes: Tensor, offsets: Tensor) -> None:
         scaling, self.dtype = model.scaling, model.head.weight.dtype
-        loaded = library(self.dtype)
+        loaded = compiled(self.dtype)
         if loaded is None:
             raise RuntimeError("there is no fused kernel on this machine; ask `serves` first")
         self._library = loaded
