@@ -68,9 +68,7 @@ def publish(results: StudyResults, anew: bool = False) -> Path:
     """Write the report of these results and bring MLflow up to them; returns the report's path.
 
     A report that is there already, of the same records and facts by the same code, is kept, unless `anew`.
-    Raises InvalidStudy where a task is not known, as of a plug-in that is not named: its report would be poorer.
     """
-    results.study.finetuning.resolved()
     places, tracker = results.places, None
     path, kept = places.report / report.PAGE, places.folder / "report.key"
     try:
