@@ -32,7 +32,7 @@ LAPTOP = Study(name="laptop", finetuning=Finetuning(baselines=("trees",)))
 
 WORKSTATION = Study(
     name="workstation",
-    generation=Generation(events_per_process=20_000),
+    generation=Generation(events_per_process=20_000, seed=2),
     pretraining=Pretraining(events_per_process=5000, seeds=3, validation_events=500),
     finetuning=Finetuning(baselines=("trees",), sizes=(100, 500, 2000), seeds=3, validation_events=500),
     search=Search(trials=3),

@@ -126,3 +126,5 @@ def test_patience_counts_in_epochs_and_in_steps():
     study = replace(STUDY, finetuning=replace(STUDY.finetuning, patience=15, patience_steps=300, warmup_steps=10))
     said = trial(study, replace(CELL, strategy="scratch", pretraining="none", size=50), "confirm", 1, 1.0, MADE_OF)
     assert (said.identity["training"]["patience"], said.identity["training"]["warmup"]) == (75, 3)
+    finetuned = trial(study, replace(CELL, strategy="finetune", size=50), "confirm", 1, 0.1, MADE_OF)
+    assert "warmup" not in finetuned.identity["training"]

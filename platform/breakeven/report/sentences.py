@@ -108,17 +108,17 @@ def _and_steps(tuning: Mapping[str, Any]) -> str:
 
 
 def _care(tuning: Mapping[str, Any]) -> list[str]:
-    """What is done so that trainings from scratch learn: the same for all strategies."""
+    """What is done so that trainings from scratch learn."""
     done = []
     if steps := tuning.get("warmup_steps", 0):
-        done.append(f"rates grow to their full size in the first {steps:,} steps")
+        done.append(f"rates from scratch grow to their full size in the first {steps:,} steps")
     if tuning.get("symmetries"):
         done.append("every training event is turned about the beam and mirrored at random in every epoch")
     if (factor := tuning.get("slow_start", 1)) > 1:
         done.append(
             f"the patience is {factor} times as long until the training loss is below 0.99 of a constant output's"
         )
-    return [f"Of all strategies alike: {'; '.join(done)}."] if done else []
+    return [f"So that deep networks learn from few events: {'; '.join(done)}."] if done else []
 
 
 def _until(pretraining: Mapping[str, Any]) -> str:

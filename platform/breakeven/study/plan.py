@@ -160,9 +160,9 @@ def patience(finetuning: Finetuning, size: int) -> int:
     return max(finetuning.patience, math.ceil(finetuning.patience_steps / steps_each(finetuning, size)))
 
 
-def warmup(finetuning: Finetuning, size: int) -> int:
-    """Epochs in which the rates grow to their full size at `size` events a class."""
-    return math.ceil(finetuning.warmup_steps / steps_each(finetuning, size))
+def warmup(finetuning: Finetuning, strategy: str, size: int) -> int:
+    """Epochs in which the rates grow to their full size at `size` events a class: a pretrained backbone needs none."""
+    return math.ceil(finetuning.warmup_steps / steps_each(finetuning, size)) if strategy == "scratch" else 0
 
 
 def steps_each(finetuning: Finetuning, size: int) -> int:
@@ -191,7 +191,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
         ratio=ratio,
         epochs=epochs(study.finetuning, cell.size),
         patience=patience(study.finetuning, cell.size),
-        warmup=warmup(study.finetuning, cell.size),
+        warmup=warmup(study.finetuning, cell.strategy, cell.size),
         versions=made_of.versions.get(cell.network, {}),
     )
     return Trial(cell, phase, seed, ratio if cell.strategy == "scratch" else said["ratio"], said)

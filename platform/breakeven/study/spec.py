@@ -229,8 +229,8 @@ class Finetuning:
     slow_start: int = 6
     """Factor on the patience while the training loss has not left that of a constant output, which may take long."""
     warmup_steps: int = 200
-    """Gradient steps, in whole epochs, in which the rates grow to their full size: without, deep networks from scratch may
-    never leave their starting loss."""
+    """Gradient steps, in whole epochs, in which the rates of a training from scratch grow to their full size: without, deep
+    networks may never leave their starting loss."""
     symmetries: bool = True
     """Turn each training event about the beam and mirror it at random in every epoch; a frozen backbone sees each once."""
     precision: Precision = "float32"
