@@ -378,6 +378,28 @@ def test_trees_and_networks_are_never_in_one_pack(tmp_path):
     assert all(len(kind) == 1 for kind in kinds) and {True} in kinds and {False} in kinds
 
 
+def test_a_pack_for_a_gpu_has_all_tasks_and_ways_to_train_and_one_length_of_epochs(tmp_path, monkeypatch):
+    tuning = replace(STUDY.finetuning, sizes=(100, 180, 1000), seeds=4, strategies=("finetune", "frozen"), baselines=("trees",))
+    study = replace(STUDY, search=Search(trials=0), finetuning=tuning)
+    queue = new_queue(tmp_path, study)
+    kinds, lengths = [], []
+    while pack := queue.next_pack(64, stacked=True):
+        sizes = [one.cell.size for one in pack]
+        assert max(sizes) <= 2 * min(sizes)
+        kinds.append((frozenset(one.cell.strategy for one in pack), len({one.cell.task for one in pack})))
+        lengths.append(len(pack))
+    assert sum(lengths) == queue.total
+    together = frozenset({"scratch", "finetune"})
+    assert [n for (ways, tasks), n in zip(kinds, lengths, strict=True) if ways == together and tasks == 2] == [16, 32]
+    assert {frozenset({"frozen"}), frozenset({"trees"})} == {ways for ways, _ in kinds} - {together}
+    queue = new_queue(tmp_path, study)
+    assert len(queue.next_pack(64, workers=2, stacked=True)) == 8  # half of those of a size for each worker
+    monkeypatch.setattr(search_module.packs, "STACKED_EVENTS", 6000)
+    assert len(new_queue(tmp_path, study).next_pack(64, stacked=True)) == 3
+    monkeypatch.setattr(search_module.packs, "STACKED_EVENTS", 1)
+    assert len(new_queue(tmp_path, study).next_pack(64, stacked=True)) == 1  # one alone may be as large as it is
+
+
 def test_a_pack_too_short_to_be_worth_its_handling_takes_other_tasks(tmp_path):
     study = replace(STUDY, search=Search(trials=0), finetuning=replace(STUDY.finetuning, sizes=(100, 1000), seeds=2))
     queue = new_queue(tmp_path, study)

@@ -46,8 +46,7 @@ def finetune(
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    most = STACKED_TRIALS if "gpu" in reserve else PACK_TRIALS
-    searcher = QueueSearcher(queue, job_of, slots, train, most)
+    searcher = QueueSearcher(queue, job_of, slots, train, stacked="gpu" in reserve and train is None)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, reserve),
         tune_config=tune.TuneConfig(
@@ -168,10 +167,10 @@ class QueueSearcher(Searcher):
         job_of: Callable[[Trial], TrialJob],
         slots: Slots,
         train: Train | None,
-        most: int = PACK_TRIALS,
+        stacked: bool = False,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
-        self.queue, self.job_of, self.most = queue, job_of, most
+        self.queue, self.job_of, self.stacked = queue, job_of, stacked
         self.slots, self.train = slots, train
         self.error: Exception | None = None
         self._packs: dict[str, Pack] = {}
@@ -180,7 +179,8 @@ class QueueSearcher(Searcher):
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        trials = self.queue.next_pack(self.most, self.slots.workers)
+        most = STACKED_TRIALS if self.stacked else PACK_TRIALS
+        trials = self.queue.next_pack(most, self.slots.workers, stacked=self.stacked)
         if not trials:
             return None
         self._packs[trial_id] = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)

@@ -10,6 +10,8 @@ PACK_TRIALS = 32
 """Most trials in a pack that are trained one after another: trials of half a second still fill PACK_SECONDS."""
 STACKED_TRIALS = 64
 """Most trials in a pack that a GPU trains side by side: its steps hardly take longer then, and more would only wait."""
+STACKED_EVENTS = 2**21
+"""Most training events of such a pack in all: each trial may have a copy of its own to turn, and an epoch lasts seconds."""
 PACK_SECONDS = 20.0
 """Time that a pack should last: long against the 50 ms that Tune takes for each, short against what is left to do."""
 _SHORTEST_PACK_SECONDS = 1.0
@@ -24,6 +26,7 @@ def choose(
     most: int = PACK_TRIALS,
     alone: Collection[str] = (),
     room: float = math.inf,
+    stacked: bool = False,
 ) -> dict[str, Trial]:
     """A pack of those that wait, by hash: the first that fits, and what goes well with it; empty where nothing fits.
 
@@ -38,6 +41,8 @@ def choose(
         most: trials in a pack.
         alone: hashes of trials that go without others.
         room: device-seconds that the pack may take.
+        stacked: a GPU trains them side by side. Then trials of all tasks go together, as many as there are and have room:
+            a step of all of them takes hardly longer than that of one.
     """
     if room < math.inf:
         waiting = [one for one in waiting if pace.device_seconds(one) <= room]
@@ -47,6 +52,8 @@ def choose(
     pack = {first.hash: first}
     if first.hash in alone:
         return pack
+    if stacked and first.cell.strategy != "trees":
+        return _side_by_side([one for one in waiting if one.hash not in alone], pace, workers, most, room)
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
     for mixed in (False, True):
@@ -72,6 +79,33 @@ def choose(
             else:
                 left = other
     return pack
+
+
+def _side_by_side(
+    waiting: Sequence[Trial], pace: Pace, workers: int, most: int, room: float
+) -> dict[str, Trial]:
+    """The first and what can be stacked on it: one worker's part of that, as long as it is small enough."""
+    first = waiting[0]
+    alike = [one for one in waiting if _stackable(first, one)]
+    events = spends = 0.0
+    pack: dict[str, Trial] = {}
+    for one in alike[: min(most, math.ceil(len(alike) / workers))]:
+        events, spends = events + 2 * one.cell.size, spends + pace.device_seconds(one)
+        if pack and (events > STACKED_EVENTS or spends > room):
+            break
+        pack[one.hash] = one
+    return pack
+
+
+def _stackable(one: Trial, other: Trial) -> bool:
+    """Of one network and way of training, with epochs of about the same length."""
+    same = one.cell.network == other.cell.network and _way(one) == _way(other)
+    return same and one.cell.size <= 2 * other.cell.size <= 4 * one.cell.size
+
+
+def _way(trial: Trial) -> str:
+    """Frozen backbones see each event once, trees are no networks; all others are trained in the same steps."""
+    return trial.cell.strategy if trial.cell.strategy in ("frozen", "trees") else "trained"
 
 
 def _alike(one: Trial, other: Trial) -> bool:

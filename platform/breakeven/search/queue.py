@@ -94,7 +94,7 @@ class TrialQueue:
         """Trials that another driver works on, as last seen."""
         return len(self._elsewhere)
 
-    def next_pack(self, most: int = packs.PACK_TRIALS, workers: int = 1) -> list[Trial]:
+    def next_pack(self, most: int = packs.PACK_TRIALS, workers: int = 1, *, stacked: bool = False) -> list[Trial]:
         """The next trials for one worker; empty when there is nothing to hand out at the moment (see `finished`).
 
         What goes together: see `packs.choose`. A trial that was lost with its worker is handed out alone: it may have
@@ -105,7 +105,7 @@ class TrialQueue:
             self.ledger.compact()
         self._look_elsewhere()
         pack: list[Trial] = []
-        while not pack and (chosen := self._choose(most, workers)):
+        while not pack and (chosen := self._choose(most, workers, stacked)):
             self._again = deque(waiting for waiting in self._again if waiting.hash not in chosen)
             self._ready = [waiting for waiting in self._ready if waiting.hash not in chosen]
             pack = self._leased(list(chosen.values()))
@@ -174,13 +174,15 @@ class TrialQueue:
         if self.budget is not None:
             self.budget.charge(device_seconds)
 
-    def _choose(self, most: int, workers: int) -> dict[str, Trial]:
+    def _choose(self, most: int, workers: int, stacked: bool) -> dict[str, Trial]:
         """A pack of all that waits, by hash; nothing where nothing does, or nothing fits into the budget."""
         room = math.inf
         if self.budget is not None:
             room = self.budget.left - sum(map(self._pace.device_seconds, self._in_flight.values()))
         waiting = [*self._again, *self._ready]
-        return packs.choose(waiting, self._pace, workers=workers, most=most, alone=self._lost, room=room)
+        return packs.choose(
+            waiting, self._pace, workers=workers, most=most, alone=self._lost, room=room, stacked=stacked
+        )
 
     def _leased(self, chosen: Sequence[Trial]) -> list[Trial]:
         """Those that this driver alone may work on and that nobody has finished, from now on in flight.

@@ -27,23 +27,34 @@ def run_stacked(jobs: Sequence[TrialJob]) -> tuple[list[str], float]:
     Returns the names of their files in the ledger, in the order in which they ended, and the device-seconds used in all.
     Where the device has not the memory for all of them, those that are left are trained in two halves.
     """
-    pack = _Pack(jobs)
-    try:
-        pack.run()
-    except torch.OutOfMemoryError as error:
-        if len(pack.left) == 1:
+    files, used = list[str](), 0.0
+    for part in _of_one_schema(jobs):
+        pack = _Pack(part)
+        try:
+            pack.run()
+        except torch.OutOfMemoryError as error:
+            if len(pack.left) == 1:
+                pack.fail(error)
+        except Exception as error:  # of all that are left: a deadline, a file that is gone
             pack.fail(error)
-    except Exception as error:  # of all that are left: a deadline, a file that is gone
-        pack.fail(error)
-    left, files, used = pack.left, pack.files, pack.spent()
-    del pack
-    half = (len(left) + 1) // 2
-    for part in (left[:half], left[half:]):
-        if part:
-            torch.cuda.empty_cache()
-            more, seconds = run_stacked(part)
-            files, used = files + more, used + seconds
+        left = pack.left
+        files, used = files + pack.files, used + pack.spent()
+        del pack
+        half = (len(left) + 1) // 2
+        for smaller in (left[:half], left[half:]):
+            if smaller:
+                torch.cuda.empty_cache()
+                more, seconds = run_stacked(smaller)
+                files, used = files + more, used + seconds
     return files, used
+
+
+def _of_one_schema(jobs: Sequence[TrialJob]) -> list[list[TrialJob]]:
+    """Tasks of plug-ins may have other events, which cannot lie in one list with these."""
+    parts: dict[str, list[TrialJob]] = {}
+    for job in jobs:
+        parts.setdefault(next(iter(job.datasets.values())).manifest["schema"], []).append(job)
+    return list(parts.values())
 
 
 class _Pack:
