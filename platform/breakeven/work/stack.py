@@ -4,7 +4,7 @@ What a trial gets is what trial.run_pack gives it, to floating point. A record i
 so a worker that dies loses those that were still at work. Needs no Ray.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -27,34 +27,23 @@ def run_stacked(jobs: Sequence[TrialJob]) -> tuple[list[str], float]:
     Returns the names of their files in the ledger, in the order in which they ended, and the device-seconds used in all.
     Where the device has not the memory for all of them, those that are left are trained in two halves.
     """
-    files, used = list[str](), 0.0
-    for part in _of_one_schema(jobs):
-        pack = _Pack(part)
-        try:
-            pack.run()
-        except torch.OutOfMemoryError as error:
-            if len(pack.left) == 1:
-                pack.fail(error)
-        except Exception as error:  # of all that are left: a deadline, a file that is gone
+    pack = _Pack(jobs)
+    try:
+        pack.run()
+    except torch.OutOfMemoryError as error:
+        if len(pack.left) == 1:
             pack.fail(error)
-        left = pack.left
-        files, used = files + pack.files, used + pack.spent()
-        del pack
-        half = (len(left) + 1) // 2
-        for smaller in (left[:half], left[half:]):
-            if smaller:
-                torch.cuda.empty_cache()
-                more, seconds = run_stacked(smaller)
-                files, used = files + more, used + seconds
+    except Exception as error:  # of all that are left: a deadline, a file that is gone
+        pack.fail(error)
+    left, files, used = pack.left, pack.files, pack.spent()
+    del pack
+    half = (len(left) + 1) // 2
+    for part in (left[:half], left[half:]):
+        if part:
+            torch.cuda.empty_cache()
+            more, seconds = run_stacked(part)
+            files, used = files + more, used + seconds
     return files, used
-
-
-def _of_one_schema(jobs: Sequence[TrialJob]) -> list[list[TrialJob]]:
-    """Tasks of plug-ins may have other events, which cannot lie in one list with these."""
-    parts: dict[str, list[TrialJob]] = {}
-    for job in jobs:
-        parts.setdefault(next(iter(job.datasets.values())).manifest["schema"], []).append(job)
-    return list(parts.values())
 
 
 class _Pack:
@@ -90,14 +79,19 @@ class _Pack:
 
     def _train(self, check: Check) -> None:
         seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, trial.seen_by, job))}
-        if not seen:
-            return
-        events, loaded = trial.load_events(self.left, list(seen.values()))
-        samples = dict(zip(seen, loaded, strict=True))
-        loading = self._lap() / len(self.left)
+        by_schema: dict[str, list[TrialJob]] = {}
+        for job in self.left:  # tasks of plug-ins may have other events, which cannot lie in one list with these
+            by_schema.setdefault(trial.schema_of(job), []).append(job)
+        for alike in by_schema.values():
+            self._train_together(alike, seen, check)
+
+    def _train_together(self, alike: Sequence[TrialJob], seen: Mapping[str, trial.Seen], check: Check) -> None:
+        events, loaded = trial.load_events(alike, [seen[job.trial.hash] for job in alike])
+        samples = {job.trial.hash: own for job, own in zip(alike, loaded, strict=True)}
+        loading = self._lap() / len(alike)
         jobs: list[TrialJob] = []
         trainings: list[Training] = []
-        for job in list(self.left):
+        for job in alike:
             own = samples[job.trial.hash]
             training = self._tried(job, trial.training_of, job, events, own, self._in_time(job, check))
             if training is not None:

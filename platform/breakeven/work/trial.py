@@ -208,6 +208,11 @@ def seen_by(job: TrialJob) -> Seen:
     return seen
 
 
+def schema_of(job: TrialJob) -> str:
+    """The version of the schema of its events."""
+    return _arrays(next(iter(job.datasets.values()))).schema.version
+
+
 def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTensors, list[dict[Split, Sample]]]:
     """The events of all `jobs` on their device, each once, and the samples of each job.
 
