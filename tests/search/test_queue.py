@@ -379,7 +379,9 @@ def test_trees_and_networks_are_never_in_one_pack(tmp_path):
 
 
 def test_a_pack_for_a_gpu_has_all_tasks_and_ways_to_train_and_one_length_of_epochs(tmp_path, monkeypatch):
-    tuning = replace(STUDY.finetuning, sizes=(100, 180, 1000), seeds=4, strategies=("finetune", "frozen"), baselines=("trees",))
+    tuning = replace(
+        STUDY.finetuning, sizes=(100, 180, 1000), seeds=4, strategies=("finetune", "frozen"), baselines=("trees",)
+    )
     study = replace(STUDY, search=Search(trials=0), finetuning=tuning)
     queue = new_queue(tmp_path, study)
     kinds, lengths = [], []

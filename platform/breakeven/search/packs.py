@@ -81,9 +81,7 @@ def choose(
     return pack
 
 
-def _side_by_side(
-    waiting: Sequence[Trial], pace: Pace, workers: int, most: int, room: float
-) -> dict[str, Trial]:
+def _side_by_side(waiting: Sequence[Trial], pace: Pace, workers: int, most: int, room: float) -> dict[str, Trial]:
     """The first and what can be stacked on it: one worker's part of that, as long as it is small enough."""
     first = waiting[0]
     alike = [one for one in waiting if _stackable(first, one)]

@@ -79,7 +79,7 @@ class _Pack:
 
     def _train(self, check: Check) -> None:
         seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, trial.seen_by, job))}
-        by_schema: dict[str, list[TrialJob]] = {}
+        by_schema: dict[int | str, list[TrialJob]] = {}
         for job in self.left:  # tasks of plug-ins may have other events, which cannot lie in one list with these
             by_schema.setdefault(trial.schema_of(job), []).append(job)
         for alike in by_schema.values():

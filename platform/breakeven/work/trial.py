@@ -208,7 +208,7 @@ def seen_by(job: TrialJob) -> Seen:
     return seen
 
 
-def schema_of(job: TrialJob) -> str:
+def schema_of(job: TrialJob) -> int | str:
     """The version of the schema of its events."""
     return _arrays(next(iter(job.datasets.values()))).schema.version
 
