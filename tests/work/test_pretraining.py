@@ -7,13 +7,14 @@ import torch
 from breakeven.ledger.ledger import Ledger
 from breakeven.models import build
 from breakeven.study.spec import Network, Pretraining
-from breakeven.training.checkpoint import read_weights, write_model
+from breakeven.training.checkpoint import read_state, read_weights, write_model
 from breakeven.training.workers import ALONE
+from breakeven.work import pretraining
 from breakeven.work.job import PretrainingJob
 from breakeven.work.pretraining import train_share
 
 
-def trained(datasets, folder, start, rate, **settings):
+def trained(datasets, folder, start, rate, deliver=lambda epoch, checkpoint: None, **settings):
     """Weights of a pretraining at this rate, of one epoch where `settings` do not say otherwise."""
     folder.mkdir()
     job = PretrainingJob(
@@ -35,7 +36,7 @@ def trained(datasets, folder, start, rate, **settings):
     )
     (folder / "ledger").mkdir()
     Ledger(folder / "ledger").refresh()
-    train_share(job, ALONE, "cpu", None, lambda epoch, checkpoint: None, folder / "progress.json")
+    train_share(job, ALONE, "cpu", None, deliver, folder / "progress.json")
     return read_weights(job.backbone)
 
 
@@ -64,3 +65,21 @@ def test_it_stops_at_its_plateau_where_it_is_asked_to(datasets, tmp_path):
     trained(datasets, tmp_path / "whole", None, 1e-9, epochs=4)
     facts = json.loads((tmp_path / "whole" / "backbone" / "model.json").read_text())["about"]
     assert (facts["stopped"], facts["epochs"], facts["plateau_seconds"]) == ("epochs", 4, None)
+
+
+def test_checkpoints_are_as_far_apart_as_ray_takes_them_up(datasets, tmp_path, monkeypatch):
+    """Ray Train takes up one in two seconds, and would hold up epochs that are shorter."""
+    delivered = []
+
+    def deliver(epoch, folder):
+        delivered.append(epoch)
+        assert read_state(folder).curve[-1].epoch == epoch
+
+    trained(datasets, tmp_path / "short", None, 1e-9, deliver, epochs=5)
+    assert delivered == [0]
+    curve = json.loads((tmp_path / "short" / "progress.json").read_text())
+    assert [epoch["epoch"] for epoch in curve] == [0, 1, 2, 3, 4]
+    delivered.clear()
+    monkeypatch.setattr(pretraining, "CHECKPOINT_SECONDS", 0.0)
+    trained(datasets, tmp_path / "each", None, 1e-9, deliver, epochs=3)
+    assert delivered == [0, 1, 2]

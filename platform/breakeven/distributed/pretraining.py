@@ -1,4 +1,4 @@
-"""Pretraining with Ray Train: data-parallel, a checkpoint every epoch, goes on after a killed worker or driver.
+"""Pretraining with Ray Train: data-parallel, with checkpoints, goes on after a killed worker or driver.
 
 Holds the distribution: who trains which share, where checkpoints lie, how progress comes back. The training itself is
 training/loop.py; results do not depend on the number of workers beyond floating point.
@@ -140,4 +140,4 @@ class _Watcher:
         curve = json.loads(self.path.read_text())
         for epoch in curve[self.seen :]:
             self.on_epoch(epoch)
-        self.seen = len(curve)
+        self.seen = max(self.seen, len(curve))  # fewer after a worker's death: it goes on from its last checkpoint

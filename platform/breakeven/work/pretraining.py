@@ -4,6 +4,7 @@ The training itself is training/loop.py; whoever starts the ranks says how they 
 checkpoint goes.
 """
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
 from breakeven.work.trial import capped, epoch_line, training_facts
 
+CHECKPOINT_SECONDS = 4.0
+"""Least device-seconds of a worker between two checkpoints: Ray Train takes up one in two seconds, and training would wait
+for it, which it did for five sixths of its time on a GPU. What a kill can lose is no more than that and an epoch."""
+
 
 def train_share(
     job: PretrainingJob,
@@ -38,8 +43,8 @@ def train_share(
     """Train this rank's share to the end; rank 0 speaks for all, which do the same work, and writes the backbone.
 
     state: what the newest checkpoint holds; None at the first start.
-    deliver: called on all ranks after each epoch with its number and, on rank 0, the folder of a checkpoint, which is
-    gone when it returns.  progress: file that rank 0 writes the curve so far to.
+    deliver: called on all ranks after the first epoch, and then after one every CHECKPOINT_SECONDS, with its number and, on
+    rank 0, the folder of a checkpoint, which is gone when it returns.  progress: file that rank 0 writes the curve so far to.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
     model = build_network(job.network, events.levels, n_outputs, job.settings.seed).to(device)
@@ -48,16 +53,22 @@ def train_share(
     if claim is not None:
         claim.__enter__()
     curve = [epoch_line(epoch) for epoch in state.curve] if state else []
+    delivered = state.curve[-1].device_seconds if state else -math.inf
 
     def save(new: checkpoints.TrainingState) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            if claim is not None:
-                checkpoints.write_state(Path(folder), new)
-            deliver(new.curve[-1].epoch, Path(folder) if claim is not None else None)
+        nonlocal delivered
+        seconds = new.curve[-1].device_seconds  # of all workers, on all alike
+        if seconds - delivered >= CHECKPOINT_SECONDS * workers.world:
+            with tempfile.TemporaryDirectory() as folder:
+                if claim is not None:
+                    checkpoints.write_state(Path(folder), new)
+                deliver(new.curve[-1].epoch, Path(folder) if claim is not None else None)
+            delivered = seconds
             if claim is not None:
                 claim.saved()
-                curve.append(epoch_line(new.curve[-1]))
-                atomic.write_json(progress, curve)
+        if claim is not None:
+            curve.append(epoch_line(new.curve[-1]))
+            atomic.write_json(progress, curve)
 
     strategy = Strategy("finetune" if job.start else "scratch")
     backbone = checkpoints.read_weights(job.start) if job.start else None
