@@ -7,6 +7,7 @@ out is what plans for that card stand on (estimate/cards.py). On CPU the same pa
 import datetime
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -150,8 +151,10 @@ class Benchmark:
         for precision in self.sizes.precisions:
             for members in {1, max(self.sizes.packs, default=1)}:
                 case = Case("triton", precision, self.sizes.pack_batch, members)
-                engine = forms.kernels_for(forms.trainings_of(case, self.events, self.target), 1, 0)
-                launches += engine.launches
+                with suppress(forms.NotServed):  # that is told where its gradient is measured
+                    launches += forms.kernels_for(forms.trainings_of(case, self.events, self.target), 1, 0).launches
+        if not launches:
+            return
         from triton.runtime import driver  # only now is it known that Triton is there
 
         from breakeven.models.gpu.launch import compile_all
