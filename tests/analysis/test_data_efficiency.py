@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import isotonic_regression
 
@@ -40,6 +41,20 @@ def test_an_interval_may_end_beyond_the_range(ledger) -> None:
     fill(ledger, {100: 0.68 + 0.04 * math.log10(2900)}, spread=0.01)
     [row] = factors(ledger.frame()).to_dict("records")
     assert row["factor"] == pytest.approx(29, rel=0.02) and math.isinf(row["high"]) and "to more than 30" in row["text"]
+
+
+def test_the_error_of_a_shared_test_sample_is_in_the_interval(ledger) -> None:
+    """Of one point in the gain; a decade is four points, so the matched size has a standard error of a quarter of one."""
+    fill(ledger, {100: 0.80}, spread=1e-5)
+    gains = pd.DataFrame(
+        [{"task": "stop_vs_ttH", "pretraining": "multiclass", "strategy": "finetune", "size": 100, "gain_test_se": 1.0}]
+    )
+    [narrow], [wide] = (factors(ledger.frame(), given).to_dict("records") for given in (None, gains))
+    decades = math.log10(wide["high"] / wide["low"])
+    assert decades == pytest.approx(2 * 1.645 * 0.25, rel=0.1)
+    assert math.log10(narrow["high"] / narrow["low"]) < 0.01 and narrow["factor"] == wide["factor"]
+    unknown = factors(ledger.frame(), gains.assign(gain_test_se=math.nan)).to_dict("records")
+    assert unknown == [narrow]
 
 
 def test_one_seed_has_a_factor_without_interval(ledger) -> None:

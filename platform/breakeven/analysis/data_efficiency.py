@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.resampling import draws, interval, size_means
+from breakeven.analysis.resampling import draws, generator, interval, size_means
 from breakeven.analysis.statistics import interval_text
 from breakeven.metric import MERIT, Metric
 
@@ -37,11 +37,20 @@ def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
+def factors(
+    frame: pd.DataFrame,
+    gains: pd.DataFrame | None = None,
+    *,
+    merit: Metric = MERIT,
+    level: float = 0.9,
+    resamples: int = 1000,
+) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test events of confirming trials.
 
     Args:
         frame: the ledger frame.
+        gains: what accuracy.gains makes of it: the error that a shared test sample leaves in a gain (`gain_test_se`) is in the
+            interval too; None: it is not.
         merit: the figure of merit.
         level: of the interval, which resamples all means of both strategies (see resampling.py), as if their seeds were
             independent.
@@ -60,6 +69,7 @@ def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, r
                 means,
                 draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch")),
             )
+    of_test = _test_errors(gains, merit)
     rows = []
     for family, (treated, drawn) in families.items():
         if family[2] == "scratch":
@@ -73,7 +83,8 @@ def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, r
             scratch, scratch_drawn = families[family[0], "none", "scratch"]
             factor = matched_sizes(scratch.sizes, scratch.mean[None, :], treated.mean[place : place + 1])[0] / size
             known = not (np.isnan(scratch.error).any() or np.isnan(treated.error).any())
-            matched = matched_sizes(scratch.sizes, scratch_drawn, drawn[:, place]) if known else np.empty(0)
+            of_sample = of_test.get((*family, size), 0.0) * generator((*family, size)).standard_normal(resamples)
+            matched = matched_sizes(scratch.sizes, scratch_drawn, drawn[:, place] + of_sample) if known else np.empty(0)
             low, high = (float(end) / size for end in interval(matched, level))
             limits = scratch.sizes[0] / size, scratch.sizes[-1] / size
             rows.append(
@@ -85,6 +96,17 @@ def factors(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, r
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(factor_columns(merit)))
+
+
+def _test_errors(gains: pd.DataFrame | None, merit: Metric) -> dict[tuple[object, ...], float]:
+    """Standard error of a gain from the test sample that all its seeds share, by task, pretraining, strategy and size, as a
+    fraction. Where it is not known nothing is added.
+    """
+    if gains is None:
+        return {}
+    known = gains.dropna(subset="gain_test_se")
+    keys = known[["task", "pretraining", "strategy", "size"]].itertuples(index=False, name=None)
+    return dict(zip(keys, known["gain_test_se"] / merit.scale, strict=True))
 
 
 def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -62,7 +62,6 @@ class Results:
     savings = _of_merit(savings_of_tasks)
     endings = _of_frame(how_they_ended)
     exposures = _of_frame(exposure.exposures)
-    factors = _of_merit(data_efficiency.factors)
     time_ratios = _of_merit(convergence.time_ratios)
     curves_by_events = _of_merit(convergence.accuracy_curves)
     curves_by_hours = _of_merit(partial(convergence.accuracy_curves, against="device_hours"))
@@ -89,6 +88,9 @@ class Results:
     cells = cached_property(lambda self: self.ordered(self._grid))
     gains = cached_property(
         lambda self: self.ordered(accuracy.gains(self.frame, merit=self.merit, shared=self.shared_events))
+    )
+    factors = cached_property(
+        lambda self: self.ordered(data_efficiency.factors(self.frame, self.gains, merit=self.merit))
     )
     mean_gains = cached_property(lambda self: over_tasks.mean_gains(self.frame, self.gains, merit=self.merit))
     working_points = cached_property(
