@@ -121,8 +121,8 @@ def accuracy_tables(results: Results) -> list[Table]:
             "How many times fewer events",
             f"The size at which training from scratch reaches the treatment's test {merit.title}, over the treatment's size: 3 "
             "means that scratch needs three times the events, below 1 that pretraining is the worse choice. Interpolated "
-            "between measured sizes, never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the error "
-            "that the shared test sample leaves in their difference.",
+            "between measured sizes, never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the "
+            "error that the shared test sample leaves in their difference.",
             results.factors,
             (
                 *CELL,
