@@ -224,8 +224,8 @@ def ratio_tables(results: Results) -> list[Table]:
             "ratios_used",
             "Ratios used",
             "Learning-rate ratio of the reported trials, by events per class: finetuned, backbone rate over head rate; from "
-            f"scratch, rate over the published {rate:g}. Searched ones were chosen in each cell on validation events and search seeds "
-            "that are never reported. The paper uses 0.1, and 1 from scratch.",
+            f"scratch, rate over the published {rate:g}. Searched ones were chosen in each cell on validation events and search "
+            "seeds that are never reported. The paper uses 0.1, and 1 from scratch.",
             used,
             (
                 *FAMILY,
