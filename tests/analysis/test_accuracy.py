@@ -67,6 +67,16 @@ def test_only_the_latest_choice_of_ratio_counts(ledger) -> None:
     assert gain_of(ledger, strategy="finetune")["gain"] == pytest.approx(5.0)
 
 
+def test_a_cell_says_its_ratio_from_scratch_as_finetuned_and_none_of_what_has_none(ledger) -> None:
+    for strategy, ratio in (("scratch", 0.55), ("finetune", 0.24), ("trees", 1.0), ("frozen", 0.1)):
+        ledger.trial("stop_vs_ttH", strategy, 100, 1, 0.7, ratio=ratio, phase="search")
+        ledger.trial("stop_vs_ttH", strategy, 100, 1, 0.7, ratio=ratio)
+        ledger.trial("stop_vs_ttH", strategy, 300, 1, 0.7, outcome="failed", ratio=ratio)
+    ratios = accuracy.cells(ledger.frame()).set_index(["strategy", "size"])["ratio"]
+    assert (ratios["scratch", 100], ratios["finetune", 100]) == (0.55, 0.24)
+    assert ratios.drop([("scratch", 100), ("finetune", 100)]).isna().all()
+
+
 def test_the_table_has_the_papers_layout(ledger) -> None:
     for seed, level in ((1, 0.82), (2, 0.84)):
         ledger.trial("stop_vs_ttH", "scratch", 1000, seed, level)

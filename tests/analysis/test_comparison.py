@@ -104,6 +104,15 @@ def test_only_confirmed_trials_count():
     assert row["n_a"] == 2 and row["accuracy_a"] == pytest.approx(75)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "said"), [("scratch", [0.5, 1.2]), ("finetune", [0.5, 1.2]), ("trees", [math.nan] * 2)]
+)
+def test_each_side_says_at_which_ratio(strategy, said):
+    sides = [one_cell([0.7, 0.8], strategy=strategy, ratio=ratio) for ratio in (0.5, 1.2)]
+    row = compared(*sides)
+    assert [row["ratio_a"], row["ratio_b"]] == pytest.approx(said, nan_ok=True)
+
+
 def test_failures_are_counted_beside():
     b = pd.concat(
         [one_cell([71, 82], name="b"), one_cell([0], name="f", seeds=[3], outcome="failed")], ignore_index=True

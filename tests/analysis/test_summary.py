@@ -30,7 +30,7 @@ def test_a_cell_has_mean_deviation_and_interval_over_its_confirm_trials(frame):
     half = stats.t.ppf(0.95, 2) * 0.04 / 3**0.5
     expected = {"test/accuracy": 0.74, "test/accuracy_sd": 0.04, "test/accuracy_low": 0.74 - half,
                 "test/accuracy_high": 0.74 + half, "test/auc": 0.79, "test/auc_sd": 0.04, "test/auc_low": 0.79 - half,
-                "test/auc_high": 0.79 + half, "n": 3.0, "n_failed": 1.0, "n_searched": 0.0, "n_stopped": 0.0,
+                "test/auc_high": 0.79 + half, "ratio": 1.0, "n": 3.0, "n_failed": 1.0, "n_searched": 0.0, "n_stopped": 0.0,
                 "cpu_hours/useful": 3.0, "cpu_hours/confirm/useful": 3.0, "cpu_hours/wasted": 0.5,
                 "cpu_hours/confirm/wasted": 0.5}  # fmt: skip
     assert figures == pytest.approx(expected)

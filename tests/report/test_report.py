@@ -103,6 +103,20 @@ def test_each_table_lies_beside_as_csv(written: Path) -> None:
     }  # fmt: skip
 
 
+def test_rates_from_scratch_stand_beside_the_ratios_of_finetuning(ledger, facts) -> None:
+    fill(ledger)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.7, ratio=0.55)
+    ledger.trial("stop_vs_ttH", "trees", 100, 1, 0.7, pretraining="none")
+    text = short(Results(ledger.frame(), facts))
+    assert "from scratch, rate over the published 0.0001." in text
+    for row in (
+        "| stop vs ttH | none | from scratch | 0.55 | 1 |",
+        "| stop vs ttH | multiclass | finetuned |  | 0.1 |",
+    ):
+        assert row in text
+    assert "| stop vs ttH | none | boosted trees | 1 |" not in text
+
+
 def test_distinct_hard_events_stand_beside_events(written: Path) -> None:
     assert (
         "- tttt: shipped parton-level sample, 5,000 events of 2,500 hard events, dataset"

@@ -69,7 +69,9 @@ def test_what_came_of_a_trial(facts, shown):
 
 
 def test_a_ratio_only_where_there_is_one():
-    assert " - " in drawn(board.last_results([{**RECORD, "strategy": "scratch"}])).splitlines()[1]
+    """From scratch as finetuned; that in a record of trees is a constant."""
+    for strategy, shown in (("finetune", " 0.1 "), ("scratch", " 0.1 "), ("trees", " - "), ("frozen", " - ")):
+        assert shown in drawn(board.last_results([{**RECORD, "strategy": strategy}])).splitlines()[1]
 
 
 def test_time_left_in_words():

@@ -63,11 +63,11 @@ def cells(
         done, n_failed = of_cell.get(_cell(key), confirmed[:0]), len(failures_of.get(_cell(key), ()))
         means = {m: mean_of(done, m, shared=shared, level=level) for m in shown(merit)}
         mean, note = means[merit]
-        n, tuned = mean.mean.n, len(done) and key["strategy"] == "finetune"
+        n = mean.mean.n
         rows.append(
             {
                 **key, "cell": done["cell"].iloc[0] if len(done) else "/".join(map(str, _cell(key))),
-                "ratio": float(done["ratio"].iloc[0]) if tuned else math.nan, "n": n, "n_failed": n_failed,
+                "ratio": ledger_frame.ratio_of(done), "n": n, "n_failed": n_failed,
                 "status": _status(n, n_failed),
                 **{name: value for m, (one, _) in means.items() for name, value in one.figures(m.name).items()},
                 **(_published(key) if key["strategy"] == "scratch" else {}), "note": note,

@@ -37,7 +37,7 @@ _SHARED = {
     "record": "hash of the record in the ledger",
     "outcome": "finished | failed | stopped",
     "seed": "seed of the initialisation and the random subset",
-    "ratio": "backbone learning rate / head learning rate",
+    "ratio": "backbone learning rate / head learning rate; from scratch: learning rate / the published one",
     "dataset": "hash of the events",
     "backbone": "hash of the backbone",
     "device_seconds": "device-seconds charged",

@@ -78,10 +78,10 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: flo
         for name, done, failed, trials in zip("ab", finished, failures, every, strict=True):
             trained = done[key]
             mean = estimate(merit.scale * ledger_frame.measured(trained, merit))
-            ratio = float(trained["ratio"].iloc[0]) if key[2] == "finetune" else math.nan
             hours, unit = _charged(trials[key])
-            row |= {f"n_{name}": mean.n, f"{merit.name}_{name}": mean.mean, f"sd_{name}": mean.sd, f"ratio_{name}": ratio,
-                    f"failed_{name}": len(failed.get(key, ())), f"hours_{name}": hours, f"unit_{name}": unit}  # fmt: skip
+            row |= {f"n_{name}": mean.n, f"{merit.name}_{name}": mean.mean, f"sd_{name}": mean.sd,
+                    f"ratio_{name}": ledger_frame.ratio_of(trained), f"failed_{name}": len(failed.get(key, ())),
+                    f"hours_{name}": hours, f"unit_{name}": unit}  # fmt: skip
         comparable = row["unit_a"] == row["unit_b"] and row["hours_a"] > 0
         rows.append(row | {"hours_ratio": row["hours_b"] / row["hours_a"] if comparable else math.nan})
     sides = [f"{name}_{side}" for side in "ab" for name in ("n", merit.name, "sd", "ratio", "failed")]

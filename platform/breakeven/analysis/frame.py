@@ -14,7 +14,7 @@ import pandas as pd
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, SPLITS, Metric
 from breakeven.study.plan import backbone_name
-from breakeven.study.spec import known_tasks
+from breakeven.study.spec import SEARCHED, known_tasks
 
 __all__ = ["confirmed", "failed", "trials"]
 
@@ -77,6 +77,11 @@ def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
     latest = selected.sort_values("ended", kind="stable").groupby("cell")["ratio"].transform("last")
     chosen = selected["chosen_ratio"].fillna(latest) if "chosen_ratio" in selected else latest.reindex(selected.index)
     return selected[(selected["ratio"] == chosen) | (selected["ratio"].isna() & chosen.isna())]
+
+
+def ratio_of(done: pd.DataFrame) -> float:
+    """The learning-rate ratio of the reported trials of one cell, from scratch that to the published rate; NaN without."""
+    return float(done["ratio"].iloc[0]) if len(done) and done["strategy"].iloc[0] in SEARCHED else math.nan
 
 
 def failed(frame: pd.DataFrame) -> pd.DataFrame:

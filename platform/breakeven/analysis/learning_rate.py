@@ -1,4 +1,5 @@
-"""The learning-rate ratio (backbone rate / head rate): its optimum, how sure that is, and what the published 0.1 loses.
+"""The learning-rate ratio (backbone rate / head rate; from scratch rate / published rate): its optimum, how sure that is, and
+what the published one loses.
 
 From search trials alone, their validation losses: a quadratic in log10(ratio) for each group of cells, after the mean
 of each cell and seed is taken out. Never sees a test event or a reported seed.

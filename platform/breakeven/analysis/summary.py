@@ -31,7 +31,7 @@ def cell_figures(
     interval of the mean at `level`, see uncertainty.py.  shared: what the trials' scores tell of their test sample.
     n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of the search that came to their end, that were
     stopped early, and trials of either phase that failed.
-    ratio: of the learning rates, chosen by the search.  Device time as in `hours`, by phase and in all.
+    ratio: of the learning rates, from scratch that to the published rate.  Device time as in `hours`, by phase and in all.
     """
     trials, confirmed = ledger_frame.trials(frame), ledger_frame.confirmed(frame)
     figures = {}
@@ -40,7 +40,7 @@ def cell_figures(
         outcomes = rows.groupby(["phase", "outcome"]).size()
         figures[str(name)] = {
             **_measured(done, shared, level),
-            **({"ratio": float(done["ratio"].iloc[0])} if len(done) and rows["strategy"].iloc[0] == "finetune" else {}),
+            **({"ratio": ratio} if math.isfinite(ratio := ledger_frame.ratio_of(done)) else {}),
             "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
             "n_failed": float((rows["outcome"] == "failed").sum()), **hours(rows, "phase"),

@@ -146,15 +146,15 @@ def ratio_plot(results: Results) -> Plot:
             for key, points in rows.groupby(keys, sort=False):
                 fitted = curves[(curves[keys] == list(key)).all(axis=1)]
                 series += _responses(points.sort_values("ratio"), fitted, results.merit)
-            panels.append(Panel(ledger_frame.title(task), "backbone rate / head rate", "validation loss above the optimum",
+            panels.append(Panel(ledger_frame.title(task), "learning-rate ratio", "validation loss above the optimum",
                                 tuple(series), references=((0.0, ""),)))  # fmt: skip
         variants[f"{size:,}"] = tuple(panels)
     return Plot(
         "ratio_responses",
         "What the learning-rate ratio does",
         "Search trials only, validation events: points are means over search seeds, the line is the quadratic in log10(ratio) "
-        "with its 90 % band; a cell with fewer than three ratios has no curve, and its points are above its own lowest. The "
-        "paper uses 0.1.",
+        "with its 90 % band; a cell with fewer than three ratios has no curve, and its points are above its own lowest. "
+        "Finetuned: backbone rate over head rate, 0.1 in the paper; from scratch: rate over the published one.",
         variants,
         EVENTS,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from breakeven.analysis import accuracy, data_efficiency, learning_rate, over_tasks, rejection
+from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.exposure import EXPOSURE_COLUMNS
 from breakeven.analysis.laws import forecast, scaling_law
@@ -201,13 +202,18 @@ def law_tables(results: Results) -> list[Table]:
 
 def ratio_tables(results: Results) -> list[Table]:
     """Learning-rate ratios: those used, the fitted optima by cell, and pooled."""
-    merit, cells = results.merit, results.cells
-    tuned = cells[(cells["strategy"] == "finetune") & (cells["n"] > 0)]
-    used = tuned.pivot(index=["task", "pretraining"], columns="size", values="ratio").rename(columns="{:,}".format)
+    merit, cells, rate = results.merit, results.cells, results.facts["spec"]["finetuning"]["learning_rate"]
+    used = cells.dropna(subset=["ratio"]).pivot(index=ledger_frame.FAMILY, columns="size", values="ratio")
+    used = results.ordered(used.rename(columns="{:,}".format).rename_axis(columns=None).reset_index())
     fitted = (
         in_words("best ratio", "ratio"),
-        Column("loss lost by 0.1", _loss_lost, "loss_excess"),
-        written(f"{'points' if merit.unit else merit.title} lost by 0.1", f"{merit.name}_lost", digits=2, sign=True),
+        Column("loss lost by the published", _loss_lost, "loss_excess"),
+        written(
+            f"{'points' if merit.unit else merit.title} lost by the published",
+            f"{merit.name}_lost",
+            digits=2,
+            sign=True,
+        ),
         count("trials", "n_trials"),
         count("ratios", "n_ratios"),
         count("stopped", "n_stopped", zero=""),
@@ -218,21 +224,25 @@ def ratio_tables(results: Results) -> list[Table]:
         Table(
             "ratios_used",
             "Ratios used",
-            "Backbone rate over head rate of the reported trials, by events per class: chosen in each cell on validation events "
-            "and search seeds that are never reported. The paper uses 0.1 everywhere.",
-            used.reset_index().rename_axis(columns=None),
-            (TASK, PRETRAINING, *(written(size, size, wording.significant, 2) for size in used.columns)),
-            "No finetuned trial yet.",
-            meanings=columns("task pretraining"),
+            "Learning-rate ratio of the reported trials, by events per class: finetuned, backbone rate over head rate; from "
+            f"scratch, rate over the published {rate:g}. Searched ones were chosen in each cell on validation events and search "
+            "seeds that are never reported. The paper uses 0.1, and 1 from scratch.",
+            used,
+            (
+                *FAMILY,
+                *(written(size, size, wording.significant, 2) for size in used.columns.drop(ledger_frame.FAMILY)),
+            ),
+            "No trial yet.",
+            meanings=columns("task pretraining strategy"),
         ),
         Table(
             "ratio_optima",
-            "Best ratio of each cell, and what the published 0.1 loses",
+            "Best ratio of each cell, and what the published one loses",
             "Optimum of a quadratic in log10(ratio) through the validation losses of the search trials, with Fieller's 90 % "
-            "interval. Lost by 0.1: how much higher the validation loss is at the published ratio (90 %), and "
-            f"{merit.points} of validation {merit.title}.",
+            "interval. Lost by the published: how much higher the validation loss is at the published ratio, 0.1 finetuned and 1 "
+            f"from scratch (90 %), and {merit.points} of validation {merit.title}.",
             results.optima,
-            (TASK, PRETRAINING, SIZE, *fitted),
+            (*CELL, *fitted),
             "No ratio was searched.",
             meanings=learning_rate.optimum_columns(merit),
         ),
@@ -242,7 +252,7 @@ def ratio_tables(results: Results) -> list[Table]:
             "As above, with all cells of a pretraining in one fit, each at a level of its own: where one cell alone has too few "
             "search trials to tell.",
             results.pooled_optima,
-            (PRETRAINING, *fitted),
+            (PRETRAINING, STRATEGY, *fitted),
             "No ratio was searched.",
             meanings=learning_rate.optimum_columns(merit),
         ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from breakeven.study.spec import (
+    SEARCHED,
     Baseline,
     Finetuning,
     Generation,
@@ -15,7 +16,6 @@ from breakeven.study.spec import (
     Pretraining,
     PretrainingObjective,
     Search,
-    SearchedStrategy,
     Strategy,
     Study,
     check_part_name,
@@ -43,7 +43,7 @@ _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
     Finetuning: {
         "precision": get_args(Precision), "strategies": get_args(Strategy), "baselines": get_args(Baseline),
     },
-    Search: {"strategies": get_args(SearchedStrategy)},
+    Search: {"strategies": SEARCHED},
 }  # fmt: skip
 _NO_REPEATS: dict[type, tuple[str, ...]] = {
     Pretraining: ("objectives", "processes"),

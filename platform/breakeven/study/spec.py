@@ -7,7 +7,7 @@ is its help text there. What is wrong with one says study/check.py.
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 __all__ = [
     "TASKS",
@@ -30,6 +30,8 @@ PretrainingObjective = Literal["multiclass", "multilabel"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees"]
 SearchedStrategy = Literal["scratch", "finetune"]
+SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
+"""Strategies that have a learning-rate ratio, which a search may choose; that in a record of another means nothing."""
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -271,7 +273,7 @@ class Search:
     `finetuning.learning-rate`, the published one.
     """
 
-    strategies: tuple[SearchedStrategy, ...] = ("scratch", "finetune")
+    strategies: tuple[SearchedStrategy, ...] = SEARCHED
     """Strategies whose cells are searched."""
     trials: int = 2
     """Ratios tried in each cell on validation events, the published one first; 0: no search, the published one."""

@@ -15,6 +15,7 @@ from rich.text import Text
 from breakeven.duration import duration, format_hours
 from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.metric import MERIT
+from breakeven.study.spec import SEARCHED
 from breakeven.views.progress import Standing
 
 _REASON = 200
@@ -94,7 +95,7 @@ def _seed(record: Mapping[str, Any]) -> str:
 
 
 def _ratio(record: Mapping[str, Any]) -> str:
-    return f"{record['ratio']:.3g}" if record["strategy"] == "finetune" else "-"
+    return f"{record['ratio']:.3g}" if record["strategy"] in SEARCHED else "-"
 
 
 def _merit(record: Mapping[str, Any]) -> Text:
