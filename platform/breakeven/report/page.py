@@ -41,9 +41,7 @@ _WORDY = {
 """Columns whose texts are broken into lines."""
 
 
-def page_of(
-    results: Results, tables: Mapping[str, Sequence[Table]], records: Table, plots: Mapping[str, Plot]
-) -> str:
+def page_of(results: Results, tables: Mapping[str, Sequence[Table]], records: Table, plots: Mapping[str, Plot]) -> str:
     """The whole page.
 
     tables: by section of the page, in order.  records: of all trials.  plots: by name.  Figures are inlined as JSON with five
