@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_recipe
@@ -23,6 +24,7 @@ from breakeven import atomic, publish, run
 from breakeven.events import store
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
+from breakeven.ledger.responses import Responses
 from breakeven.places import Places
 from breakeven.results import StudyResults
 from breakeven.stages.generation import _generation_record
@@ -126,6 +128,23 @@ def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkey
     assert path.stat().st_mtime_ns == written, "nothing has changed, so the report is kept"
 
 
+def test_a_report_is_made_anew_where_scores_come_later(ledger, experiment, capsys):
+    """As from the machine where the study ran: with them intervals hold the test sample as it is, not its bound."""
+    members, kept = [*ALL, "t1"], Responses(ledger.folder, "scores")
+    scores = {"signal": np.linspace(-1, 2, 40), "background": np.linspace(-2, 1, 40)}
+    ledger.write([record("t1", scores=kept.write("t1", scores), scored_events="e", test_events=80)])
+    away = kept.folder.rename(kept.folder.with_name("elsewhere"))
+    remember(experiment.places, members)
+    path = publish.publish(results(experiment.places, ledger.refresh(), members))
+    without = path.stat().st_mtime_ns
+    away.rename(kept.folder)
+    publish.publish(results(experiment.places, ledger, members))
+    with_scores = path.stat().st_mtime_ns
+    kept.write("t2", scores)
+    publish.publish(results(experiment.places, ledger, members))
+    assert without < with_scores == path.stat().st_mtime_ns, "those of another study's trial are none of its own"
+
+
 def test_a_study_is_published_while_mlflow_is_down(ledger, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     places = Places(tmp_path, "tiny")
@@ -209,16 +228,17 @@ def test_a_view_rebuilt_by_command_equals_the_one_written_beside_the_study(
 def test_a_report_is_made_anew_where_anything_that_it_says_may_differ():
     rows, facts = pd.DataFrame([trial("t1"), trial("t2", 2)]), {"study": "tiny", "git_commit": "abc", "seeds": (1, 2)}
     accounts = pd.DataFrame({"stage": ["finetuning"], "idle": [1.0]})
-    key = publish._report_key(rows, facts, accounts)
-    assert key == publish._report_key(rows.copy(), dict(facts), accounts.copy())
-    assert key == publish._report_key(rows.iloc[::-1], facts, accounts), "the order of records says nothing"
+    key = publish._report_key(rows, facts, ["t1"], accounts)
+    assert key == publish._report_key(rows.copy(), dict(facts), ["t1"], accounts.copy())
+    assert key == publish._report_key(rows.iloc[::-1], facts, ["t1"], accounts), "the order of records says nothing"
     others = [
-        publish._report_key(rows.iloc[:1], facts, accounts),
-        publish._report_key(rows.assign(wasted_seconds=1.0), facts, accounts),
-        publish._report_key(rows, facts | {"git_commit": "def"}, accounts),
-        publish._report_key(rows, facts, accounts.assign(idle=2.0)),
+        publish._report_key(rows.iloc[:1], facts, ["t1"], accounts),
+        publish._report_key(rows.assign(wasted_seconds=1.0), facts, ["t1"], accounts),
+        publish._report_key(rows, facts | {"git_commit": "def"}, ["t1"], accounts),
+        publish._report_key(rows, facts, ["t1"], accounts.assign(idle=2.0)),
+        publish._report_key(rows, facts, ["t1", "t2"], accounts),
     ]
-    assert len({key, *others}) == 5
+    assert len({key, *others}) == 6
 
 
 DRIVER = """

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ def publish(results: StudyResults, anew: bool = False) -> Path:
         results = dataclasses.replace(results, mlflow=_links(tracker))
     except TrackingUnavailable as error:
         _warn_tracking(results.study, error)
-    key = _report_key(results.frame, results.facts, results.accounts, results.similarity)
+    key = _report_key(results.frame, results.facts, results.scored, results.accounts, results.similarity)
     if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
         path = report.write_report(results.figures, places.report)
         atomic.write_text(kept, key)
@@ -162,13 +162,14 @@ def _bring_up(tracker: Tracker, results: StudyResults) -> int:
         return tracker.sync(frame, *figures, each)
 
 
-def _report_key(frame: pd.DataFrame, facts: dict[str, Any], *tables: pd.DataFrame) -> str:
+def _report_key(frame: pd.DataFrame, facts: dict[str, Any], scored: Sequence[str], *tables: pd.DataFrame) -> str:
     """Hash of all that a report is made from: its records, which never change, what else it is given, and its code.
 
-    A study that is asked for again finds its records in another order, which says nothing.
+    A study that is asked for again finds its records in another order, which says nothing. scored: the records whose scores
+    are here, whose content their records vouch for.
     """
     tries = frame[["record", "outcome", "ended", "wasted_seconds"]].sort_values(["record", "ended"], kind="stable")
-    given = [facts, *(table.to_json(orient="values") for table in (tries, *tables))]
+    given = [facts, scored, *(table.to_json(orient="values") for table in (tries, *tables))]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
     here = Path(__file__).parent
     code = [*(here / "report").rglob("*"), *(here / "analysis").rglob("*"), here / "metric.py", here / "duration.py"]

@@ -84,6 +84,11 @@ class StudyResults:
         """How far trials err together on their test sample, by those scores that can be read here."""
         return shared_events(self.frame, Responses(self.places.ledger, "scores").read)
 
+    @cached_property
+    def scored(self) -> list[str]:
+        """The records of this study whose scores lie beside the ledger, sorted: others may come, as from where it ran."""
+        return sorted(Responses(self.places.ledger, "scores").present() & set(self.frame["record"]))
+
     def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""
         tables = {network: figure(part) for network, part in self.figures.by_network.items()}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import isotonic_regression
 
-from breakeven.analysis.data_efficiency import factors, isotonic, matched_sizes
+from breakeven.analysis.data_efficiency import factors, isotonic, matched_sizes, rising
 
 SIZES = (100, 300, 1000, 3000)
 
@@ -73,13 +73,10 @@ def test_without_scratch_there_is_a_reason(ledger) -> None:
 
 
 def test_accuracies_that_fall_are_averaged_first() -> None:
-    found = matched_sizes(np.array([100.0, 1000.0, 10_000.0]), np.array([[0.6, 0.8, 0.7]]), np.array([0.74]))
+    found = matched_sizes(rising(np.array([100.0, 1000.0, 10_000.0]), np.array([[0.6, 0.8, 0.7]])), np.array([0.74]))
     assert 100 < found[0] < 1000
-    assert matched_sizes(np.array([100.0]), np.full((3, 1), 0.6), np.array([0.5, 0.6, 0.7])).tolist() == [
-        0,
-        100,
-        math.inf,
-    ]
+    one_size = rising(np.array([100.0]), np.full((3, 1), 0.6))
+    assert matched_sizes(one_size, np.array([0.5, 0.6, 0.7])).tolist() == [0, 100, math.inf]
 
 
 def test_isotonic_rows_are_scipys() -> None:

@@ -40,3 +40,11 @@ def test_what_is_missing_or_not_finite_is_told(tmp_path, layers):
     with pytest.raises(ValueError, match="representations: '0 encoder' of abc"):
         kept.write("abc", {"encoder": np.full((2, 2), 1e6, dtype=np.float32)})
     assert not kept.folder.exists()
+
+
+def test_it_says_of_which_records_something_is_here(tmp_path, layers):
+    kept = Responses(tmp_path, "scores")
+    assert kept.present() == set()
+    kept.write("abc", layers)
+    (kept.folder / "def.safetensors.part").write_text("")
+    assert kept.present() == {"abc"}

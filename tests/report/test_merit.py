@@ -10,6 +10,7 @@ import pytest
 from breakeven.metric import MERIT, METRICS, Metric
 from breakeven.report.markdown import markdown_of
 from breakeven.report.page import page_of
+from breakeven.report.provenance_tables import trials_table
 from breakeven.report.report import plots_of, tables_of
 from breakeven.report.results import Results
 from breakeven.study.spec import Study
@@ -127,7 +128,7 @@ def test_the_whole_report_is_of_it(results) -> None:
     assert list(next(plot for plot in plots if plot.name == "accuracy").variants) == [
         metric.title for metric in METRICS.values() if metric.unit or metric == results.merit
     ]
-    page = page_of(results, sections, {plot.name: plot for plot in plots})
+    page = page_of(results, sections, trials_table(results.frame, results.merit), {plot.name: plot for plot in plots})
     assert "the mean is above zero on 2." in page and title in markdown_of(results, tables, pictures=False)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from breakeven.report import links
 from breakeven.report.page import page_of
+from breakeven.report.provenance_tables import trials_table
 from breakeven.report.report import plots_of, tables_of
 from breakeven.report.results import Results
 from breakeven.study.spec import Study
@@ -22,7 +23,8 @@ FACTS = {
 
 def page(frame, **facts) -> str:
     results = Results(frame, FACTS | facts)
-    return page_of(results, tables_of(results), {plot.name: plot for plot in plots_of(results)})
+    plots = {plot.name: plot for plot in plots_of(results)}
+    return page_of(results, tables_of(results), trials_table(results.frame), plots)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ not. Never imputes a missing cell: it says missing, or failed, with the count.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -56,11 +57,10 @@ def cells(
     """
     every = ledger_frame.trials(frame)
     confirmed = ledger_frame.confirmed(frame)
-    failures = every[(every["outcome"] == "failed") & (every["phase"] == "confirm")]
-    of_cell, failures_of = ledger_frame.cells_of(confirmed), ledger_frame.cells_of(failures)
+    of_cell, failures = ledger_frame.cells_of(confirmed), _failures(every)
     rows = []
     for key in _grid(every):
-        done, n_failed = of_cell.get(_cell(key), confirmed[:0]), len(failures_of.get(_cell(key), ()))
+        done, n_failed = of_cell.get(_cell(key), confirmed[:0]), failures[_cell(key)]
         means = {m: mean_of(done, m, shared=shared, level=level) for m in shown(merit)}
         mean, note = means[merit]
         n = mean.mean.n
@@ -115,19 +115,20 @@ def gains(
     Raises:
         ValueError: a column of the ledger is missing.
     """
-    of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
-    grid = cells(frame, merit=merit, shared=shared, level=level)
-    failures = grid[grid["strategy"] == "scratch"].set_index(["task", "size"])["n_failed"].to_dict()
+    every = ledger_frame.trials(frame)
+    of_cell, failures = ledger_frame.cells_of(ledger_frame.confirmed(frame)), _failures(every)
     rows = []
-    for cell in grid[grid["strategy"] != "scratch"].to_dict("records"):
-        baseline_cell = (cell["task"], "none", "scratch", cell["size"])
-        arms = [of_cell.get(key, frame[:0]) for key in (_cell(cell), baseline_cell)]
+    for cell in _grid(every):
+        if cell["strategy"] == "scratch":
+            continue
+        both = _cell(cell), (cell["task"], "none", "scratch", cell["size"])
+        arms = [of_cell.get(key, frame[:0]) for key in both]
         by_seed = [_by_seed(arm, merit) for arm in arms]
         alone = [estimate(value for value, *_ in of_seed.values()) for of_seed in by_seed]
         pairs, rss = _pairs(*by_seed), root_sum_of_squares(*(arm.sd for arm in alone))
         part, note = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], arms)
         gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]), level=level)
-        gain, baseline_failed = gained.mean, failures.get((cell["task"], cell["size"]), 0)
+        gain, (n_failed, baseline_failed) = gained.mean, (failures[key] for key in both)
         if pairs.empty:
             n = min(arm.n for arm in alone)
             gain = Estimate(alone[0].mean - alone[1].mean if n else math.nan, rss, n, math.nan, math.nan)
@@ -136,8 +137,8 @@ def gains(
             {
                 **{name: cell[name] for name in _KEYS}, **gained.figures("gain"), "n": gain.n, "gain_rss": rss,
                 "paired": len(pairs) > 0, "p_value": gained.p_value,
-                "p_permutation": sign_flip(pairs["gain"].to_numpy()), "n_failed": cell["n_failed"],
-                "baseline_failed": baseline_failed, "status": _status(gain.n, cell["n_failed"] + baseline_failed),
+                "p_permutation": sign_flip(pairs["gain"].to_numpy()), "n_failed": n_failed,
+                "baseline_failed": baseline_failed, "status": _status(gain.n, n_failed + baseline_failed),
                 **(_published(cell) if cell["strategy"] == "finetune" and merit.name == published.METRIC else {}),
                 "note": _gain_note(gained, pairs["backbone"], note),
             }
@@ -186,6 +187,12 @@ def _grid(every: pd.DataFrame) -> list[dict[str, Any]]:
         for treatment in ledger_frame.treatments(every)
         for size in sorted(set(every["size"]))
     ]
+
+
+def _failures(every: pd.DataFrame) -> Counter[tuple[str, str, str, int]]:
+    """How many confirming trials of each cell failed."""
+    failed = every[(every["outcome"] == "failed") & (every["phase"] == "confirm")]
+    return Counter(failed[ledger_frame.CELL].itertuples(index=False, name=None))
 
 
 def _cell(row: Mapping[Any, Any]) -> tuple[str, str, str, int]:

@@ -7,6 +7,7 @@ logarithm of the size. Never extrapolates: beyond the sizes measured it says so,
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,8 @@ def factors(
                 draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch")),
             )
     of_test = _test_errors(gains, merit)
+    scratches = {family[0]: [rising(means.sizes, values) for values in (means.mean[None, :], drawn)]
+                 for family, (means, drawn) in families.items() if family[2] == "scratch"}  # fmt: skip
     rows = []
     for family, (treated, drawn) in families.items():
         if family[2] == "scratch":
@@ -77,14 +80,14 @@ def factors(
         for place, size in enumerate(treated.sizes):
             row = {**ledger_frame.named(family), "size": int(size), "n": int(treated.n[place]),
                    merit.name: merit.scale * merit.sign * treated.mean[place]}  # fmt: skip
-            if (family[0], "none", "scratch") not in families:
+            if family[0] not in scratches:
                 rows.append({**row, "text": "no figure", "note": "the task has no training from scratch"})
                 continue
-            scratch, scratch_drawn = families[family[0], "none", "scratch"]
-            factor = matched_sizes(scratch.sizes, scratch.mean[None, :], treated.mean[place : place + 1])[0] / size
+            scratch, (curve, drawn_curves) = families[family[0], "none", "scratch"][0], scratches[family[0]]
+            factor = matched_sizes(curve, treated.mean[place : place + 1])[0] / size
             known = not (np.isnan(scratch.error).any() or np.isnan(treated.error).any())
             of_sample = of_test.get((*family, size), 0.0) * generator((*family, size)).standard_normal(resamples)
-            matched = matched_sizes(scratch.sizes, scratch_drawn, drawn[:, place] + of_sample) if known else np.empty(0)
+            matched = matched_sizes(drawn_curves, drawn[:, place] + of_sample) if known else np.empty(0)
             low, high = (float(end) / size for end in interval(matched, level))
             limits = scratch.sizes[0] / size, scratch.sizes[-1] / size
             rows.append(
@@ -109,25 +112,43 @@ def _test_errors(gains: pd.DataFrame | None, merit: Metric) -> dict[tuple[object
     return dict(zip(keys, known["gain_test_se"] / merit.scale, strict=True))
 
 
-def matched_sizes(sizes: np.ndarray, accuracies: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The size at which each curve, accuracies [n_curves, n_sizes] at sizes [n_sizes], reaches wanted [n_curves].
+@dataclass(frozen=True)
+class Rising:
+    """Curves that never fall with size. reached: [n_curves, n_sizes] at `sizes` [n_sizes].
+
+    grid: logarithms of sizes from the smallest to the largest, [_GRID].  between: the curves there, [n_curves, _GRID].
+    """
+
+    sizes: np.ndarray
+    reached: np.ndarray
+    grid: np.ndarray
+    between: np.ndarray
+
+
+def rising(sizes: np.ndarray, accuracies: np.ndarray) -> Rising:
+    """The curves through accuracies [n_curves, n_sizes] at sizes [n_sizes].
 
     Accuracies that fall with size are first averaged with their neighbours until none does (isotonic regression),
-    then interpolated against log(size) by monotone cubics. 0 below what the smallest size gives, infinite above the
-    largest's.
+    then interpolated against log(size) by monotone cubics.
     """
-    rising = isotonic(accuracies)
-    x = np.log(sizes)
-    if len(sizes) == 1:
-        return np.where(wanted > rising[:, 0], math.inf, np.where(wanted < rising[:, 0], 0.0, sizes[0]))
+    reached, x = isotonic(accuracies), np.log(sizes)
     grid = np.linspace(x[0], x[-1], _GRID)
-    curve = PchipInterpolator(x, rising, axis=1)(grid)
-    above = np.clip((curve < wanted[:, None]).sum(axis=1), 1, _GRID - 1)
-    row = np.arange(len(wanted))
-    low, high = curve[row, above - 1], curve[row, above]
+    between = PchipInterpolator(x, reached, axis=1)(grid) if len(sizes) > 1 else np.repeat(reached, _GRID, axis=1)
+    return Rising(sizes, reached, grid, between)
+
+
+def matched_sizes(curves: Rising, wanted: np.ndarray) -> np.ndarray:
+    """The size at which each curve reaches wanted [n_curves]: 0 below what the smallest size gives, infinite above what the
+    largest gives.
+    """
+    row, grid = np.arange(len(wanted)), curves.grid
+    above = np.clip((curves.between < wanted[:, None]).sum(axis=1), 1, _GRID - 1)
+    low, high = curves.between[row, above - 1], curves.between[row, above]
     share = np.divide(wanted - low, high - low, out=np.zeros_like(low), where=high > low)
     size = np.exp(grid[above - 1] + np.clip(share, 0.0, 1.0) * (grid[above] - grid[above - 1]))
-    return np.where(wanted > rising[:, -1], math.inf, np.where(wanted < rising[:, 0], 0.0, size))
+    size = size.clip(curves.sizes[0], curves.sizes[-1])
+    within = np.where(wanted < curves.reached[:, 0], 0.0, size)
+    return np.where(wanted > curves.reached[:, -1], math.inf, within)
 
 
 def isotonic(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from breakeven import atomic
 
 __all__ = ["Kind", "NoResponse", "Responses"]
 
+_ENDING = ".safetensors"
+
 Kind = Literal["representations", "scores"]
 """What is kept: all layers, or the score of each event. The folder below a ledger is called so."""
 
@@ -86,8 +88,12 @@ class Responses:
         ordered = sorted(arrays, key=lambda name: int(name.split(" ", 1)[0]))
         return {name.split(" ", 1)[1]: arrays[name] for name in ordered}
 
+    def present(self) -> set[str]:
+        """The records that have a file here, by the folder's listing: whether a file can be read, only `read` tells."""
+        return {path.stem for path in self.folder.glob(f"*{_ENDING}")}
+
     def _path(self, record: str) -> Path:
-        return self.folder / f"{record}.safetensors"
+        return self.folder / f"{record}{_ENDING}"
 
 
 def _digest(content: bytes) -> str:

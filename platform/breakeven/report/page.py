@@ -20,7 +20,6 @@ from breakeven.report import headline, links, sentences
 from breakeven.report.exports import commits_of
 from breakeven.report.look import look, part_colours
 from breakeven.report.plot import Bars, Panel, Plot, Series
-from breakeven.report.provenance_tables import trials_table
 from breakeven.report.results import Results
 from breakeven.report.table import Table
 
@@ -42,14 +41,14 @@ _WORDY = {
 """Columns whose texts are broken into lines."""
 
 
-def page_of(results: Results, tables: Mapping[str, Sequence[Table]], plots: Mapping[str, Plot]) -> str:
+def page_of(results: Results, tables: Mapping[str, Sequence[Table]], records: Table, plots: Mapping[str, Plot]) -> str:
     """The whole page.
 
-    tables: by section of the page, in order.  plots: by name.  Figures are inlined as JSON with five significant digits.
+    tables: by section of the page, in order.  records: of all trials.  plots: by name.  Figures are inlined as JSON with five
+    significant digits.
     """
     facts = results.facts
     mlflow = facts.get("mlflow") or {"address": links.DEFAULT_ADDRESS, "experiment": ""}
-    records = trials_table(results.frame, results.merit)
     trials = _trials_by_cell(records)
     shown = {name: plot for name, plot in plots.items() if not plot.empty}
     payload = {name: _plot(plot) for name, plot in shown.items()}
@@ -60,7 +59,7 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], plots: Mapp
         tables={section: [_table(table, mlflow, trials) for table in here] for section, here in tables.items()},
         plots=shown,
         trials=trials,
-        trial_columns=[column.heading for column in records.columns],
+        trial_columns=list(records.texts),
         headline=[_marked(line) for line in headline.headline(results)],
         details=[_marked(line) for line in sentences.details(results)],
         method=sentences.method(facts["spec"]),
@@ -121,10 +120,10 @@ def _is_number(table: Table, heading: str) -> bool:
     return pd.api.types.is_numeric_dtype(table.frame[column.sort])
 
 
-def _trials_by_cell(table: Table) -> dict[str, list[list[str]]]:
-    trials: dict[str, list[list[str]]] = {}
-    for row in table.frame.to_dict("records"):
-        trials.setdefault(row["cell"], []).append([column.text(row) for column in table.columns])
+def _trials_by_cell(table: Table) -> dict[str, list[Sequence[str]]]:
+    trials: dict[str, list[Sequence[str]]] = {}
+    for cell, *texts in zip(table.frame["cell"], *table.texts.values(), strict=True):
+        trials.setdefault(cell, []).append(texts)
     return trials
 
 

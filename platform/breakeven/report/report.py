@@ -42,14 +42,14 @@ def write_report(results: Results, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     sections, plots = tables_of(results), plots_of(results)
     tables = {table.name: table for here in sections.values() for table in here}
-    commits = commits_of(results.frame)
-    for table in [*tables.values(), trials_table(results.frame)]:
+    commits, records = commits_of(results.frame), trials_table(results.frame, results.merit)
+    for table in [*tables.values(), records]:
         atomic.write_text(folder / f"{table.name}.csv", csv_text(table, results.facts, commits))
         atomic.write_text(folder / f"{table.name}.tex", latex_text(table, results.facts, commits))
     drawn = {plot.name for plot in plots if write_pictures(plot, folder)}
     atomic.write_text(folder / "report.md", markdown_of(results, tables, "headline" in drawn))
     path = folder / PAGE
-    atomic.write_text(path, page_of(results, sections, {plot.name: plot for plot in plots}))
+    atomic.write_text(path, page_of(results, sections, records, {plot.name: plot for plot in plots}))
     return path
 
 

@@ -51,11 +51,15 @@ class Table:
         raise KeyError(f"table {self.name}: column {column!r} has no meaning; say it where the column is computed")
 
     @cached_property
+    def texts(self) -> dict[str, list[str]]:
+        """What each column says of each row, by its heading."""
+        rows = self.frame.to_dict("records")
+        return {column.heading: [column.text(row) for row in rows] for column in self.columns}
+
+    @cached_property
     def shown(self) -> pd.DataFrame:
         """The texts, a column that is empty everywhere left out."""
-        rows = self.frame.to_dict("records")
-        texts = {column.heading: [column.text(row) for row in rows] for column in self.columns}
-        return pd.DataFrame({heading: column for heading, column in texts.items() if any(column)}, dtype=object)
+        return pd.DataFrame({heading: column for heading, column in self.texts.items() if any(column)}, dtype=object)
 
     def sort_keys(self) -> dict[str, list[str]]:
         """What each shown column that is not sorted by its text is sorted by."""

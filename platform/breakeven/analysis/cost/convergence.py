@@ -7,8 +7,7 @@ are evaluated once, at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -106,7 +105,9 @@ def accuracy_curves(
         raise ValueError(f"against={against!r}: choose 'events_seen' or 'device_hours'")
     rows = []
     for key, trials in ledger_frame.cells_of(ledger_frame.confirmed(frame)).items():
-        steps = [step for trial in trials.to_dict("records") if (step := _steps(trial, against, merit)) is not None]
+        kept = ledger_frame.measured(trials, merit, "validation")
+        each = (_steps(*trial, against, merit) for trial in zip(trials["curve"], kept, strict=True))
+        steps = [step for step in each if step is not None]
         if not steps:
             continue
         first, ends = max(x[0] for x, _ in steps), np.array([x[-1] for x, _ in steps])
@@ -165,22 +166,25 @@ def _ratios(treated: pd.DataFrame, scratch: pd.DataFrame, merit: Metric, fractio
     figures = pd.DataFrame(
         {"merit": ledger_frame.measured(scratch, merit, "validation"), "seconds": scratch["device_seconds"]}
     )
-    by_seed, over_all = figures.groupby(scratch["seed"]).mean(), figures.mean()
+    by_seed, over_all = figures.groupby(scratch["seed"]).mean().to_dict("index"), figures.mean().to_dict()
     share = fraction if merit.higher_is_better else 1.0 / fraction
     ratios = []
-    for trial in treated.to_dict("records"):
-        baseline = by_seed.loc[trial["seed"]] if trial["seed"] in by_seed.index else over_all
-        reached = time_to_accuracy(trial["curve"] or (), share * float(baseline["merit"]), merit)
-        ratios.append(reached / float(baseline["seconds"]))
+    for seed, curve in zip(treated["seed"], treated["curve"], strict=True):
+        baseline = by_seed.get(seed, over_all)
+        ratios.append(time_to_accuracy(curve or (), share * baseline["merit"], merit) / baseline["seconds"])
     return np.array(ratios)
 
 
-def _steps(trial: Mapping[Any, Any], against: str, merit: Metric) -> tuple[np.ndarray, np.ndarray] | None:
-    """Ends of the epochs and figure of merit from each on, the kept weights' from the last one on; None without a curve."""
+def _steps(
+    curve: Sequence[Mapping[str, float]] | None, kept: float, against: str, merit: Metric
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ends of the epochs and figure of merit from each on, from the last one on that of the kept weights; None without a
+    curve.
+    """
     column = merit.column("validation")
-    epochs = [epoch for epoch in trial["curve"] or () if epoch.get(column) is not None]
+    epochs = [epoch for epoch in curve or () if epoch.get(column) is not None]
     if not epochs:
         return None
     x = [epoch["events_seen"] if against == "events_seen" else epoch["device_seconds"] / 3600 for epoch in epochs]
-    y = [epoch[column] for epoch in epochs[:-1]] + [trial[column]]
+    y = [epoch[column] for epoch in epochs[:-1]] + [kept]
     return np.array(x, dtype=float), np.array(y, dtype=float)
