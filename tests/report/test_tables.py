@@ -220,6 +220,12 @@ def test_words_of_single_figures() -> None:
     assert wording.p_value(0.00002) == "< 0.0001" and wording.p_value(0.0312) == "0.031"
     assert wording.between(1.0, math.nan) == "" and wording.between(-1.0, 2.0, sign=True) == "-1.0 to +2.0"
     assert wording.number(math.inf) == "never" and wording.rounded(4567.0) == "4,600"
+    assert [wording.significant(value, 2, sign=True) for value in (118.0, -0.123, 22.4, math.nan)] == [
+        "+120",
+        "-0.12",
+        "+22",
+        "",
+    ]
     assert wording.hours(0.5, "cpu_hours") == "0.500 CPU-hours" and wording.hours(pd.NA) == ""
 
 

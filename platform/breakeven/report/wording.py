@@ -31,8 +31,11 @@ def number(value: Any, digits: int = 1, *, sign: bool = False) -> str:
 
 
 def significant(value: Any, digits: int = 3, *, sign: bool = False) -> str:
-    """With so many significant figures."""
-    return f"{value:{'+' if sign else ''},.{digits}g}" if known(value) and math.isfinite(value) else ""
+    """With so many significant figures: `4,600`, and never `4.6e+03`."""
+    if not known(value) or not math.isfinite(value):
+        return ""
+    plus, text = "+" if sign else "", f"{value:.{digits}g}"
+    return f"{float(text):{plus},.0f}" if "e+" in text else f"{value:{plus},.{digits}g}"
 
 
 def rounded(value: Any, digits: int = 2) -> str:
