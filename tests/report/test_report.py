@@ -108,7 +108,7 @@ def test_rates_from_scratch_stand_beside_the_ratios_of_finetuning(ledger, facts)
     ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.7, ratio=0.55)
     ledger.trial("stop_vs_ttH", "trees", 100, 1, 0.7, pretraining="none")
     text = short(Results(ledger.frame(), facts))
-    assert "from scratch, rate over the published 0.0001." in text
+    assert "from scratch, rate over the published one." in text
     for row in (
         "| stop vs ttH | none | from scratch | 0.55 | 1 |",
         "| stop vs ttH | multiclass | finetuned |  | 0.1 |",
