@@ -134,7 +134,7 @@ def test_jets_without_constituents_with_one_and_with_500_and_events_without_jets
         1,
     ]
     assert found.labels.tolist() == [[1, 0, 0, 0, 0], [0] * 5, [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
-    jet, offsets, inside, inner = EventTensors.of(found).gather(torch.tensor([1, 3, 0]))
+    _, offsets, inside, inner = EventTensors.of(found).gather(torch.tensor([1, 3, 0]))
     assert offsets.tolist() == [0, 0, 3, 5] and inner.tolist() == [0, 0, 2, 3, 503, 503]
     assert inside[:, 0].tolist() == [501, 502, 503, *range(500)]
     assert jets.single_jets(found).labels[:, 0].tolist() == [1, 0, 1, 1, 0, 0]

@@ -17,9 +17,8 @@ def particles(*events: Sequence[Row]) -> Particles:
     """Records of events, each after its line of the system; charged are the light mesons and leptons."""
     rows = [row for event in events for row in (SYSTEM, *event)]
     pdg, status, first, second, pt, eta, phi = (np.array(column) for column in zip(*rows, strict=True))
-    charge = np.where(np.isin(np.abs(pdg), (211, 321)), np.sign(pdg), 0) - np.where(
-        np.isin(np.abs(pdg), (11, 13)), np.sign(pdg), 0
-    )
+    kind, sign = np.abs(pdg), np.sign(pdg)
+    charge = np.where(np.isin(kind, (211, 321)), sign, np.where(np.isin(kind, (11, 13)), -sign, 0))
     return Particles(
         counts=np.array([len(event) + 1 for event in events]),
         pdg=pdg.astype(np.int32),
