@@ -8,13 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from breakeven import plugins
 from breakeven.events import arrays, jets, schema, store
 from breakeven.events.catalogue import known_names, source
+from breakeven.events.sampling import Split
 from breakeven.events.simulated_jets import SimulatedJets
 from breakeven.events.source import Shard
 from breakeven.events.weights import cross_section, effective_number
+from breakeven.models.spec import NetworkSpec
+from breakeven.physics.jets.generator import generate
 from breakeven.physics.jets.processes import CATALOGUE
-from breakeven.training.batches import EventTensors
+from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.loop import evaluate, train
+from breakeven.training.recipe import Recipe
+from breakeven.training.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +114,23 @@ def test_tensors_gather_two_levels(made: dict[str, store.Dataset]) -> None:
         np.testing.assert_array_equal(tensor.numpy(), array)
 
 
+def test_a_network_of_two_levels_trains_on_jets(
+    made: dict[str, store.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    plugins.add_files([Path(__file__).parents[1] / "data" / "jet_plugin.py"])
+    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_1000")]
+    chosen = arrays.select(found, [np.arange(one.n_events) for one in found])
+    events, target = EventTensors.of(chosen), torch.from_numpy((chosen.process == 0).astype(np.float32))
+    samples = {split: Sample(rows := torch.from_numpy(chosen.rows(split)), target[rows]) for split in Split}
+    network = NetworkSpec("jet_sets", {"width": 16}).build(events.levels, 1, seed=3)
+    recipe = Recipe(epochs=20, batch_size=16, learning_rate=1e-2, patience=None)
+    train(Training(network, events, samples[Split.TRAIN], samples[Split.VALIDATION], recipe))
+    assert evaluate(network, events, samples[Split.TEST], "binary")["accuracy"] > 0.8
+
+
 def test_rounding_is_below_what_is_measured() -> None:
     shard = source("jet_Wqq").make(20, 7, 0).table
-    from breakeven.physics.jets.generator import generate
-
     exact = generate(CATALOGUE["jet_Wqq"], 20, 7).jets.constituents
     for name, bits in (("pt", 10), ("d0", 9), ("d0_error", 8)):
         _, values = schema.unnested(shard, f"constituent_{name}")

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from breakeven.events.schema import EventSchema
 
 
+BUILT_IN: tuple[str, ...] = (*processes.CATALOGUE, *jets.CATALOGUE)
+"""Names of the processes that come with the package."""
+
+
 def known_names() -> tuple[str, ...]:
     """Names of all processes that need no files of the user."""
-    return (*processes.CATALOGUE, *jets.CATALOGUE, *_of_plugins())
+    return (*BUILT_IN, *_of_plugins())
 
 
 def source(name: str, *, lhe: str = "", mpi: bool = False) -> Source:
@@ -46,7 +50,7 @@ def known_schemas() -> "tuple[EventSchema, ...]":
 def _of_plugins() -> dict[str, Source]:
     brought: dict[str, Source] = plugins.brought("SOURCES")
     for name, one in brought.items():
-        if name in processes.CATALOGUE or name in jets.CATALOGUE or one.name != name:
+        if name in BUILT_IN or one.name != name:
             raise plugins.BadPlugin(
                 f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
             )

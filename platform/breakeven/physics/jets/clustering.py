@@ -41,6 +41,10 @@ class Jets:
     constituents: Candidates
 
 
+_OF_JETS = ("pt", "eta", "phi", "mass", "soft_drop_mass")
+"""The columns with one value per jet."""
+
+
 def cluster(candidates: Candidates) -> Jets:
     """The jets of each event."""
     n_events = len(candidates.counts)
@@ -80,16 +84,15 @@ def take(jets: Jets, chosen: NDArray[np.int64], counts: NDArray[np.int64]) -> Je
     parts = Candidates(
         jets.constituents.counts[chosen], *(getattr(jets.constituents, name)[inside] for name in COLUMNS)
     )
-    columns = (getattr(jets, name)[chosen] for name in ("pt", "eta", "phi", "mass", "soft_drop_mass"))
-    return Jets(counts, *columns, constituents=parts)
+    return Jets(counts, *(getattr(jets, name)[chosen] for name in _OF_JETS), parts)
 
 
 def concatenate(parts: list[Jets]) -> Jets:
     """Several batches as one."""
-    names = ("counts", "pt", "eta", "phi", "mass", "soft_drop_mass")
     inner = [part.constituents for part in parts]
     constituents = Candidates(*(np.concatenate([getattr(one, name) for one in inner]) for name in ("counts", *COLUMNS)))
-    return Jets(*(np.concatenate([getattr(part, name) for part in parts]) for name in names), constituents=constituents)
+    outer = (np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", *_OF_JETS))
+    return Jets(*outer, constituents)
 
 
 def _soft_drop_mass(
@@ -105,7 +108,8 @@ def _soft_drop_mass(
     groomed = reclustered.exclusive_jets_softdrop_grooming(
         njets=1, beta=SOFT_DROP_BETA, symmetry_cut=SOFT_DROP_CUT, R0=RADIUS
     )
-    return np.maximum(ak.to_numpy(groomed["msoftdrop"]).reshape(-1), 0.0)
+    masses: NDArray[np.float64] = np.maximum(ak.to_numpy(groomed["msoftdrop"]).reshape(-1), 0.0)
+    return masses
 
 
 _WHOLE_JET = 100.0

@@ -78,7 +78,7 @@ def generate(process: JetProcess, n_events: int, seed: int, *, mpi: bool = False
         raise ValueError(f"generate {process.name}: seed is {seed}, shard is {shard}; neither may be negative")
     random = np.random.default_rng(np.random.SeedSequence((seed, shard, zlib.crc32(process.name.encode()), int(mpi))))
     instances = [settings for settings in (process.settings, process.mirror_settings) if settings]
-    parts = []
+    parts: list[JetEvents] = []
     for number, settings in enumerate(instances):
         share = (n_events + len(instances) - 1 - number) // len(instances)
         pythia = start((*settings, f"PartonLevel:MPI={'on' if mpi else 'off'}"), draw_seed(random))

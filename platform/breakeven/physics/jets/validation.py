@@ -5,6 +5,7 @@ Reads events of jets only. Never generates events and never evaluates them: the 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -44,7 +45,7 @@ def plot_jets(samples: Mapping[str, JetSample], path: Path) -> None:
     figure.savefig(path)
 
 
-def _fraction(axis: Axes, values: NDArray[np.number], edges: NDArray[np.floating], title: str) -> None:
+def _fraction(axis: Axes, values: NDArray[Any], edges: NDArray[Any], title: str) -> None:
     counts, _ = np.histogram(values, edges)
     axis.stairs(counts / max(len(values), 1), edges, label=title)
     axis.set_ylabel("fraction")
