@@ -5,6 +5,7 @@ Knows no truth and chooses no events.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import awkward as ak
 import fastjet
@@ -84,15 +85,18 @@ def take(jets: Jets, chosen: NDArray[np.int64], counts: NDArray[np.int64]) -> Je
     parts = Candidates(
         jets.constituents.counts[chosen], *(getattr(jets.constituents, name)[inside] for name in COLUMNS)
     )
-    return Jets(counts, *(getattr(jets, name)[chosen] for name in _OF_JETS), parts)
+    columns: dict[str, Any] = {name: getattr(jets, name)[chosen] for name in _OF_JETS}
+    return Jets(counts=counts, constituents=parts, **columns)
 
 
 def concatenate(parts: list[Jets]) -> Jets:
     """Several batches as one."""
     inner = [part.constituents for part in parts]
     constituents = Candidates(*(np.concatenate([getattr(one, name) for one in inner]) for name in ("counts", *COLUMNS)))
-    outer = (np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", *_OF_JETS))
-    return Jets(*outer, constituents)
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", *_OF_JETS)
+    }
+    return Jets(constituents=constituents, **columns)
 
 
 def _soft_drop_mass(
