@@ -131,7 +131,9 @@ def test_lists_that_do_not_fit_together_and_impossible_values_are_named(tmp_path
 def test_files_of_a_plugin_need_the_plugin(tmp_path, monkeypatch):
     path = dataset(tmp_path, "wide").paths()[0]
     monkeypatch.setenv(plugins.VARIABLE, "")
-    with pytest.raises(schema.SchemaMismatch, match=r"version toy jets 1, this program reads version 1;.*plug-in"):
+    with pytest.raises(
+        schema.SchemaMismatch, match=r"version toy jets 1, this program reads version 1, jets 1;.*plug-in"
+    ):
         store.read_shard(path)
     assert pq.read_schema(path).metadata[schema.VERSION_KEY] == b"toy jets 1"
 

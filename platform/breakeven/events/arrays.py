@@ -5,7 +5,7 @@ arithmetic on two arrays, `nodes` and `offsets`. It never draws samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from breakeven import atomic
 from breakeven.events import store
 from breakeven.events.sampling import SPLITS_VERSION, Split, assign_splits
-from breakeven.events.schema import EventSchema, unnested
+from breakeven.events.schema import WEIGHT, EventSchema, unnested
 from breakeven.feature import first_misfit, stack
 from breakeven.physics import truth
 
@@ -35,6 +35,8 @@ class EventArrays:
     inner: the same two for each further level, as constituents [n_constituents, n_features] and [n_jets + 1].
     labels: [n_events, n_labels] uint8: the multilabel truth.  process: [n_events] int16, index into `process_names`.
     split: [n_events] int8, a `Split`.  event: [n_events] int64, row number in its own dataset.
+    weights: [n_events] float32, the cross section in pb that each event stands for, so that the sum over a whole dataset is the
+    cross section after selection; empty where the schema has none.
     """
 
     schema: EventSchema
@@ -46,6 +48,7 @@ class EventArrays:
     event: np.ndarray
     process_names: tuple[str, ...]
     inner: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def n_events(self) -> int:
@@ -74,7 +77,7 @@ def open_arrays(dataset: store.Dataset) -> EventArrays:
         return mapped
 
     outer, *inner = ((opened(f"nodes{mark}"), opened(f"offsets{mark}")) for mark in _marks(schema))
-    per_event = {name: opened(name) for name in _PER_EVENT}
+    per_event = {name: opened(name) for name in (*_PER_EVENT, *(("weights",) if schema.weighted else ()))}
     return EventArrays(schema, *outer, **per_event, process_names=(dataset.process,), inner=tuple(inner))
 
 
@@ -107,12 +110,13 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
     return EventArrays(
         schema,
         *outer,
-        labels=np.concatenate([source.labels[chosen] for source, chosen in zip(sources, rows, strict=True)]),
+        labels=_of_rows([source.labels for source in sources], rows),
         process=np.repeat(np.arange(len(sources), dtype=np.int16), [len(chosen) for chosen in rows]),
-        split=np.concatenate([source.split[chosen] for source, chosen in zip(sources, rows, strict=True)]),
-        event=np.concatenate([source.event[chosen] for source, chosen in zip(sources, rows, strict=True)]),
+        split=_of_rows([source.split for source in sources], rows),
+        event=_of_rows([source.event for source in sources], rows),
         process_names=tuple(name for source in sources for name in source.process_names),
         inner=tuple(inner),
+        **({"weights": _of_rows([source.weights for source in sources], rows)} if schema.weighted else {}),
     )
 
 
@@ -185,6 +189,11 @@ def _marks(schema: EventSchema) -> list[str]:
     return [f"-{depth}" if depth else "" for depth in range(len(schema.levels))]
 
 
+def _of_rows(columns: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> np.ndarray:
+    """One value per event, of chosen events of several datasets."""
+    return np.concatenate([column[chosen] for column, chosen in zip(columns, rows, strict=True)])
+
+
 def _joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """One level of several events after others: values and offsets."""
     counts = np.concatenate([np.diff(offsets) for _, offsets in parts])
@@ -221,6 +230,7 @@ def _build(dataset: store.Dataset, schema: EventSchema, cache: Path) -> None:
         ]
         labels, split = new("labels", np.uint8, n, len(schema.label_names)), new("split", np.int8, n)
         process, event = new("process", np.int16, n), new("event", np.int64, n)
+        weights = new("weights", np.float32, n) if schema.weighted else None
         event[:] = np.arange(n)
         done = np.zeros_like(sizes)
         for path in dataset.paths():
@@ -228,11 +238,14 @@ def _build(dataset: store.Dataset, schema: EventSchema, cache: Path) -> None:
             here = slice(int(done[0]), int(done[0]) + table.num_rows)
             labels[here] = schema.labels(table)
             split[here] = assign_splits(dataset.process, table["hard_event"].to_numpy())
+            if weights is not None:  # each shard measures the whole cross section: their mean counts
+                weights[here] = table[WEIGHT].to_numpy() / len(dataset.contents)
             for depth, (values, counts) in enumerate(things_of(table, schema, str(path))):
                 nodes, offsets = levels[depth]
                 nodes[done[depth + 1] : done[depth + 1] + len(values)] = values
                 offsets[done[depth] + 1 : done[depth] + len(counts) + 1] = done[depth + 1] + np.cumsum(counts)
                 done[depth] += len(counts)
             done[len(levels)] += len(values)
-        for array in (*(array for level in levels for array in level), labels, process, split, event):
-            array.flush()
+        for array in (*(array for level in levels for array in level), labels, process, split, event, weights):
+            if array is not None:
+                array.flush()

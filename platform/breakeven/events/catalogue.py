@@ -1,4 +1,4 @@
-"""The sources that there are, by name: the catalogue's processes, a user's files, and what plug-ins bring.
+"""The sources that there are, by name: the catalogues of whole events and of jets, a user's files, and what plug-ins bring.
 
 It imports no generator before a source is asked for.
 """
@@ -8,37 +8,49 @@ from typing import TYPE_CHECKING
 from breakeven import plugins
 from breakeven.events.source import Source
 from breakeven.physics import processes
+from breakeven.physics.jets import processes as jets
 
 if TYPE_CHECKING:
     from breakeven.events.schema import EventSchema
 
 
+BUILT_IN: tuple[str, ...] = (*processes.CATALOGUE, *jets.CATALOGUE)
+"""Names of the processes that come with the package."""
+
+
 def known_names() -> tuple[str, ...]:
     """Names of all processes that need no files of the user."""
-    return (*processes.CATALOGUE, *_of_plugins())
+    return (*BUILT_IN, *_of_plugins())
 
 
 def source(name: str, *, lhe: str = "", mpi: bool = False) -> Source:
-    """The source of the process `name`: the user's file where `lhe` names one, a plug-in's, or the catalogue's.
+    """The source of the process `name`: the user's file where `lhe` names one, a plug-in's, or that of a catalogue.
 
     mpi: multiparton interactions, where events are simulated here. Raises UnknownProcess, ValueError, BadPlugin.
     """
     if not lhe and (own := _of_plugins().get(name)) is not None:
         return own
+    if not lhe and name in jets.CATALOGUE:
+        from breakeven.events.simulated_jets import SimulatedJets
+
+        return SimulatedJets(jets.CATALOGUE[name], mpi)
     from breakeven.events.simulated import Simulated
 
     return Simulated(processes.from_lhe(name, [lhe]) if lhe else processes.process(name), mpi)
 
 
-def schemas_of_plugins() -> "list[EventSchema]":
-    """Those that the sources of plug-ins use."""
-    return [one.schema for one in _of_plugins().values()]
+def known_schemas() -> "tuple[EventSchema, ...]":
+    """Those of whole events, of jets, and of the sources of plug-ins."""
+    from breakeven.events.jets import JETS
+    from breakeven.events.objects import OBJECTS
+
+    return (OBJECTS, JETS, *(one.schema for one in _of_plugins().values()))
 
 
 def _of_plugins() -> dict[str, Source]:
     brought: dict[str, Source] = plugins.brought("SOURCES")
     for name, one in brought.items():
-        if name in processes.CATALOGUE or one.name != name:
+        if name in BUILT_IN or one.name != name:
             raise plugins.BadPlugin(
                 f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
             )

@@ -17,6 +17,10 @@ from breakeven.feature import Feature, stored
 VERSION_KEY = b"breakeven.schema"
 """Under which a table, and so its file, says which schema it has."""
 
+WEIGHT = "weight"
+"""Name of the event's column that says which cross section in pb it stands for: that of the process before any selection over
+the number of events tried in its shard. The sum over a shard is the cross section after selection, as that shard knows it."""
+
 
 class SchemaMismatch(ValueError):
     """A file's columns are not those of its schema; the message lists the differences and the way out."""
@@ -33,17 +37,19 @@ class Level:
 
     name: of one of them.  features: of each, in the order of the flat arrays.  prefix: before a feature's name in its
     column, so that jets and constituents can both have a pt.  order: of the stored features in the file, where it is another.
+    truth: what is at rest beside the features and is no input of a network, as what a jet truly holds.
     """
 
     name: str
     features: tuple[Feature, ...]
     prefix: str = ""
     order: tuple[str, ...] = ()
+    truth: tuple[Feature, ...] = ()
 
     @property
     def columns(self) -> dict[str, Feature]:
-        """The stored features by the names of their columns, in the order of the file."""
-        by_name = {feature.name: feature for feature in stored(self.features)}
+        """The stored features, and the truth, by the names of their columns, in the order of the file."""
+        by_name = {feature.name: feature for feature in (*stored(self.features), *self.truth)}
         return {f"{self.prefix}{name}": by_name[name] for name in self.order or by_name}
 
 
@@ -54,7 +60,8 @@ class EventSchema:
     version: which schema it is, written into every file: a number or, for the schemas of others, a name with a number.
     levels: what is in an event, from the outside in.  event: further columns, one value per event.
     label_names, labels: what a multilabel pretraining learns, from a table to [n_events, n_labels] uint8.
-    Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split.
+    Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split. One whose
+    events stand for different cross sections has the event's column "weight", in pb, as each shard knows it; see WEIGHT.
     """
 
     version: int | str
@@ -62,6 +69,11 @@ class EventSchema:
     event: tuple[Feature, ...] = ()
     label_names: tuple[str, ...] = ()
     labels: Callable[[pa.Table], np.ndarray] = no_labels
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its events have weights."""
+        return any(feature.name == WEIGHT for feature in self.event)
 
     @cached_property
     def arrow(self) -> pa.Schema:

@@ -22,8 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven import atomic, plugins
-from breakeven.events.catalogue import schemas_of_plugins
-from breakeven.events.objects import OBJECTS
+from breakeven.events.catalogue import known_schemas
 from breakeven.events.sampling import count_hard_events
 from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, check_schema, content_hash
 from breakeven.events.source import Source
@@ -240,8 +239,8 @@ def schema_of(columns: pa.Schema, where: str) -> EventSchema:
 
 
 def schema_named(version: int | str, where: str) -> EventSchema:
-    """The event schema of this version: that of whole events, or of a plug-in's source; raises as `schema_of`."""
-    known = {str(schema.version): schema for schema in (OBJECTS, *schemas_of_plugins())}
+    """The event schema of this version: of whole events, of jets, or of a plug-in's source; raises as `schema_of`."""
+    known = {str(schema.version): schema for schema in known_schemas()}
     if str(version) not in known:
         raise SchemaMismatch(
             f"{where}: written with event schema version {version or 'none (not a breakeven file)'}, this program reads "

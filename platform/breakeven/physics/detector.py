@@ -19,6 +19,7 @@ from fastjet import _swig
 from numpy.typing import NDArray
 
 from breakeven.physics import response
+from breakeven.physics.cells import sum_per_cell
 from breakeven.physics.particles import Particles, delta_r_squared, event_of, last_copies, pairs_within_event
 
 # FastJet greets once per process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
@@ -172,7 +173,7 @@ def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candi
     cells = []
     for deposit, cell_of, resolution, min_energy in layers:
         used = deposit > 0
-        cell_event, cell_eta, cell_phi, energy = _sum_per_cell(
+        cell_event, cell_eta, cell_phi, energy = sum_per_cell(
             event[used], cell_of(eta[used], phi[used]), deposit[used], eta[used], phi[used]
         )
         measured = response.log_normal(energy, resolution(energy, cell_eta), random)
@@ -183,28 +184,6 @@ def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candi
     order = np.argsort(event, kind="stable")
     zeros = np.zeros(len(event), np.int8)
     return _Candidates(event[order], zeros, (energy / np.cosh(eta))[order], eta[order], phi[order], zeros)
-
-
-def _sum_per_cell(
-    event: NDArray[np.int64],
-    cell: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    phi: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Event, eta, phi and summed energy of every cell that was hit."""
-    key = event * (1 << 32) + cell
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
-    weight = energy[order]
-
-    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.add.reduceat(values, first) if len(first) else np.zeros(0)
-
-    total = summed(weight)
-    # cells never straddle phi = pi, so a plain mean of phi is right
-    return key[first] >> 32, summed(weight * eta[order]) / total, summed(weight * phi[order]) / total, total
 
 
 def _isolated(visible: _Visible, random: np.random.Generator) -> _Candidates:

@@ -94,15 +94,15 @@ def in_crack(eta: Floats) -> NDArray[np.bool_]:
 
 def ecal_cell(eta: Floats, phi: Floats) -> NDArray[np.int64]:
     """Cell number of a direction: 0.0174 x 1 degree to |eta| 2.958, 0.175 x 10 degrees beyond."""
-    fine = _grid(eta, phi, 0.0174, 360)
-    coarse = _grid(eta, phi, 0.175, 36)
+    fine = grid(eta, phi, 0.0174, 360)
+    coarse = grid(eta, phi, 0.175, 36)
     return np.where(np.abs(eta) < 2.958, 2 * fine, 2 * coarse + 1)
 
 
 def hcal_cell(eta: Floats, phi: Floats) -> NDArray[np.int64]:
     """Cell number of a direction: 0.1 x 10 degrees to |eta| 2.5, 0.2 x 20 degrees beyond."""
-    fine = _grid(eta, phi, 0.1, 36)
-    coarse = _grid(eta, phi, 0.2, 18)
+    fine = grid(eta, phi, 0.1, 36)
+    coarse = grid(eta, phi, 0.2, 18)
     return np.where(np.abs(eta) < 2.5, 2 * fine, 2 * coarse + 1)
 
 
@@ -112,7 +112,8 @@ def log_normal(mean: Floats, sigma: Floats, random: np.random.Generator) -> Floa
     return mean * np.exp(np.sqrt(width_squared) * random.standard_normal(len(mean)) - 0.5 * width_squared)
 
 
-def _grid(eta: Floats, phi: Floats, eta_width: float, n_phi: int) -> NDArray[np.int64]:
+def grid(eta: Floats, phi: Floats, eta_width: float, n_phi: int) -> NDArray[np.int64]:
+    """Number of the cell that a direction falls into, of width `eta_width` and 1/n_phi of the circle."""
     column = np.floor((phi + np.pi) * (n_phi / (2 * np.pi))).astype(np.int64) % n_phi
     cell: NDArray[np.int64] = np.floor((eta + 5.0) / eta_width).astype(np.int64) * n_phi + column
     return cell

@@ -102,7 +102,7 @@ def check_study(study: Study) -> None:
         },
     )
     for name, path in study.generation.lhe.items():
-        if name in processes.CATALOGUE:
+        if name in catalogue.BUILT_IN:
             raise InvalidStudy(
                 f"generation.lhe: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
                 "use that in finetuning.tasks and pretraining.processes"
