@@ -1,7 +1,7 @@
 """What a CMS-like detector measures of tracks and deposits, where it is not what the other response does.
 
-Impact parameters have the resolutions that JetClass takes from figure 15 of arXiv 1405.6569, by bins of pT and |eta|, as the
-tables of Delphes' CMS track resolutions have them; they become worse again above 100 GeV. Calorimeters are those of the
+Impact parameters have resolutions by bins of pT and |eta| as a public Delphes card for CMS has them, after figure 15 of arXiv
+1405.6569; they become worse again above 100 GeV, which those of the JetClass card do not. Calorimeters are those of the
 Delphes card of JetClass (arXiv 2202.03772). Efficiencies and momenta of tracks are the same in both cards, see
 breakeven.physics.response. All functions take and return arrays of one shape [n].
 """
