@@ -41,6 +41,7 @@ _STYLE: Any = {
     "axes.edgecolor": "#8a8a8a",
     "axes.linewidth": 0.8,
     "axes.labelcolor": "#333333",
+    "axes.titley": 1.0,  # else each drawing measures all tick labels to find room for a title
     "xtick.color": "#555555",
     "ytick.color": "#555555",
 }

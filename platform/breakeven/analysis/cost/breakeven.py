@@ -181,7 +181,7 @@ def _charged_so(
         sizes = sorted(set(without["size"]) & set(tuned["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
             at_size = [arm[arm["size"].isin(sizes if size is None else [size])] for arm in arms]
-            cells = {cell for arm in at_size for cell in arm[ledger_frame.CELL].itertuples(index=False, name=None)}
+            cells = set(pd.concat(at_size)[ledger_frame.CELL].drop_duplicates().itertuples(index=False, name=None))
             devices = set().union(*(on_top.get(key, set()) for key in (("pretraining", pretraining), *cells)))
             figures = _figures(at_size, extras, of_kind, spent, devices, charge, merit, level)
             about = {"pretraining": pretraining, "size": size, "charged": charge.text, "baseline": baseline}
