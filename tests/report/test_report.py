@@ -70,7 +70,8 @@ def test_the_report_answers_with_its_evidence(written: Path) -> None:
     text = path.with_name("report.md").read_text()
     assert (
         "At 1,000 events per class finetuning (multiclass) reaches **77.2 %**, training from scratch **72.0 %** (mean of 3 "
-        "tasks).\n\nThat is +5.2 points (90 %: +5.2 to +5.2) over scratch, significant on 3 of 3 tasks.\n\n"
+        "tasks).\n\nThat is +5.2 points (90 %: +5.2 to +5.2) over scratch, significant on 3 of 3 tasks (corrected over 3 "
+        "cells).\n\n"
         "Against training from scratch pretraining **pays from 10 tasks on** (90 %: 10): it took 1 min of device time, a task "
         "takes 10 s from scratch and 4 s finetuned, and "
         "by their means saves on 3 of 3 tasks." in text
@@ -184,8 +185,8 @@ def test_a_capped_baseline_is_detected_and_named_and_nothing_is_claimed_on_it(le
     frame["stopped"] = "plateau"
     told = short(Results(frame, facts))
     assert (
-        "Of 18 reported trainings 0 % ended at their cap of epochs (of 1 pretraining none), and 0 % learnt nothing."
-        in told
+        "Of 18 reported trainings 0 % ended at their cap of epochs (of 1 pretraining none), and 0 % kept the validation loss of "
+        "a coin." in told
     )
     frame.loc[trained & (frame["strategy"] == "scratch") & (frame["seed"] == 1), "stopped"] = "epochs"
     capped = Results(frame, facts)
@@ -232,7 +233,9 @@ def test_trees_stand_in_the_first_sentence_and_beside_break_even(ledger, facts) 
     results = Results(ledger.frame(), facts)
     text = short(results)
     assert "reaches **77.2 %**, boosted trees **76.7 %**, training from scratch **72.0 %** (mean of 3 tasks)." in text
-    assert "; on 1 of 3 trees are as good after 1 s, so that there it pays at no number of tasks; " in text
+    assert (
+        "; on 1 of 3 trees are as good by validation after 1 s, so that there it pays at no number of tasks; " in text
+    )
     assert "; against the better of scratch and trees it **" in text
     verdicts = results.savings.set_index("task")["text"].to_dict()
     assert verdicts["WH_vs_ZH"] == "never pays: trees are as good after 1 s"

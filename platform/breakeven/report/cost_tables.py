@@ -166,8 +166,8 @@ def convergence_tables(results: Results) -> list[Table]:
             "endings",
             "How trainings ended",
             "Reported trainings and pretrainings that ended at their cap of epochs (of trees: rounds) before they reached a "
-            f"plateau, and trainings that learnt nothing: a validation loss above 0.99 ln 2. With more than "
-            f"{endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
+            "plateau, and trainings that kept a coin's validation loss, above 0.99 ln 2, though some tell test events apart. "
+            f"With more than {endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
             results.endings,
             (
                 PRETRAINING,
@@ -175,7 +175,7 @@ def convergence_tables(results: Results) -> list[Table]:
                 SIZE,
                 count("trainings", "n"),
                 Column("at the cap", partial(_of_n, name="n_capped"), "capped"),
-                Column("learnt nothing", partial(_of_n, name="n_untrained"), "untrained"),
+                Column("at a coin's loss", partial(_of_n, name="n_untrained"), "untrained"),
             ),
             "No record says how it ended.",
             links=False,

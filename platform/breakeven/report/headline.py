@@ -193,7 +193,10 @@ def _gained(results: Results) -> Iterator[str]:
     n_sure = int(((rows["gain"] > 0) & (rows["p_holm"] < wording.SIGNIFICANT)).sum())
     saved = results.savings[results.savings["pretraining"] == results.leading]
     over_trees = saved.loc[saved["size"] == saved["size"].max(), "gain_over_trees"].dropna()
-    line = f"That is {_gain_text(mean, merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks"
+    line = (
+        f"That is {_gain_text(mean, merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks (corrected over "
+        f"{gains['p_holm'].notna().sum()} cells)"
+    )
     if over_trees.empty:
         yield line + "."
         return
@@ -252,7 +255,8 @@ def _trees_clause(results: Results, size: int) -> str:
         return f"; trees, at {duration(float(saved['trees_seconds'].mean()))} a task, are as good on none of them"
     time = duration(float(good["trees_seconds"].mean()))
     return (
-        f"; on {len(good)} of {len(saved)} trees are as good after {time}, so that there it pays at no number of tasks"
+        f"; on {len(good)} of {len(saved)} trees are as good by validation after {time}, so that there it pays at no number of "
+        "tasks"
     )
 
 
@@ -264,7 +268,7 @@ def _ended(results: Results) -> Iterator[str]:
         backbones = f" (of {made['n']} pretraining{'s' if made['n'] > 1 else ''} {capped})" if made["n"] else ""
         yield (
             f"Of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
-            f"{_share(trained, 'n_untrained')} learnt nothing."
+            f"{_share(trained, 'n_untrained')} kept the validation loss of a coin."
         )
 
 
