@@ -103,6 +103,10 @@ BAD = {
     "empty process": (("--generation.fewer", "ttH", "0"), "fewer.ttH is 0: it must be above zero"),
     "empty list": (("--finetuning.sizes",), "must name at least one"),
     "no such file": (("--generation.lhe", "mine", "/no/such.lhe"), r"/no/such\.lhe.*is no file"),
+    "jets for a network of whole events": (
+        ("--finetuning.tasks", "HH4b_1000_vs_QCD_1000"),
+        "network.kind: event_graph takes whole events, not those of HH4b_1000, QCD_1000",
+    ),
     "catalogue name": (("--generation.lhe", "ttH", "README.md"), "'ttH' is in the catalogue"),
     "bad budget": (("--budget", "20"), r"--budget is '20': write a time"),
     "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),

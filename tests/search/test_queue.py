@@ -385,7 +385,7 @@ def test_a_pack_for_a_gpu_has_all_tasks_and_ways_to_train_and_one_length_of_epoc
     study = replace(STUDY, search=Search(trials=0), finetuning=tuning)
     queue = new_queue(tmp_path, study)
     kinds, lengths = [], []
-    while pack := queue.next_pack(64, stacked=True):
+    while pack := queue.next_pack(stacked=True):
         sizes = [one.cell.size for one in pack]
         assert max(sizes) <= 2 * min(sizes)
         kinds.append((frozenset(one.cell.strategy for one in pack), len({one.cell.task for one in pack})))
@@ -395,11 +395,11 @@ def test_a_pack_for_a_gpu_has_all_tasks_and_ways_to_train_and_one_length_of_epoc
     assert [n for (ways, tasks), n in zip(kinds, lengths, strict=True) if ways == together and tasks == 2] == [16, 32]
     assert {frozenset({"frozen"}), frozenset({"trees"})} == {ways for ways, _ in kinds} - {together}
     queue = new_queue(tmp_path, study)
-    assert len(queue.next_pack(64, workers=2, stacked=True)) == 8  # half of those of a size for each worker
+    assert len(queue.next_pack(workers=2, stacked=True)) == 8  # half of those of a size for each worker
     monkeypatch.setattr(search_module.packs, "STACKED_EVENTS", 6000)
-    assert len(new_queue(tmp_path, study).next_pack(64, stacked=True)) == 3
+    assert len(new_queue(tmp_path, study).next_pack(stacked=True)) == 3
     monkeypatch.setattr(search_module.packs, "STACKED_EVENTS", 1)
-    assert len(new_queue(tmp_path, study).next_pack(64, stacked=True)) == 1  # one alone may be as large as it is
+    assert len(new_queue(tmp_path, study).next_pack(stacked=True)) == 1  # one alone may be as large as it is
 
 
 def test_a_pack_too_short_to_be_worth_its_handling_takes_other_tasks(tmp_path):

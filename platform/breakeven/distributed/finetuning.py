@@ -19,7 +19,6 @@ from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.ledger.claim import last_try, worker_name
 from breakeven.search import TrialQueue
-from breakeven.search.packs import PACK_TRIALS, STACKED_TRIALS
 from breakeven.study.plan import Trial
 from breakeven.terminal import console
 from breakeven.work.job import Train, TrialJob, lost_record
@@ -179,8 +178,7 @@ class QueueSearcher(Searcher):
         """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        most = STACKED_TRIALS if self.stacked else PACK_TRIALS
-        trials = self.queue.next_pack(most, self.slots.workers, stacked=self.stacked)
+        trials = self.queue.next_pack(workers=self.slots.workers, stacked=self.stacked)
         if not trials:
             return None
         self._packs[trial_id] = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)

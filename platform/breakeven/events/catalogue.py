@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from breakeven import plugins
 from breakeven.events.source import Source
+from breakeven.feature import OBJECT
 from breakeven.physics import processes
 from breakeven.physics.jets import processes as jets
 
@@ -45,6 +46,13 @@ def known_schemas() -> "tuple[EventSchema, ...]":
     from breakeven.events.objects import OBJECTS
 
     return (OBJECTS, JETS, *(one.schema for one in _of_plugins().values()))
+
+
+def has_whole_events(name: str) -> bool:
+    """Whether the events of a process are one list of objects, which our own network and trees take."""
+    if (own := _of_plugins().get(name)) is not None:
+        return [tuple(level.features) for level in own.schema.levels] == [OBJECT]
+    return name not in jets.CATALOGUE
 
 
 def _of_plugins() -> dict[str, Source]:

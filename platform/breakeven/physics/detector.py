@@ -20,13 +20,22 @@ from numpy.typing import NDArray
 
 from breakeven.physics import response
 from breakeven.physics.cells import sum_per_cell
-from breakeven.physics.particles import Particles, delta_r_squared, event_of, last_copies, pairs_within_event
+from breakeven.physics.particles import (
+    ELECTRON,
+    MUON,
+    PHOTON,
+    Particles,
+    delta_r_squared,
+    event_of,
+    last_copies,
+    pairs_within_event,
+)
+from breakeven.physics.tracks import track_pt
 
 # FastJet greets once per process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
 _swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 INVISIBLE = (12, 14, 16, 1000022)
-ELECTRON, MUON, PHOTON = 11, 13, 22
 
 PHOTON_MIN_PT, PHOTON_MAX_ETA = 20.0, 2.37
 ELECTRON_MIN_PT, ELECTRON_MAX_ETA = 10.0, 2.47
@@ -133,31 +142,8 @@ def _visible(particles: Particles, random: np.random.Generator) -> _Visible:
         pt=pt,
         eta=eta,
         phi=np.arctan2(particles.py[index], particles.px[index]),
-        track_pt=_track_pt(kind, charge, pt, eta, random),
+        track_pt=track_pt(kind, charge, pt, eta, random),
     )
-
-
-def _track_pt(
-    kind: NDArray[np.int32],
-    charge: NDArray[np.int8],
-    pt: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    random: np.random.Generator,
-) -> NDArray[np.float64]:
-    track_pt = np.zeros(len(pt))
-    is_electron, is_muon = kind == ELECTRON, kind == MUON
-    sorts: tuple[tuple[response.ChargedKind, NDArray[np.bool_]], ...] = (
-        ("hadron", (charge != 0) & ~is_electron & ~is_muon),
-        ("electron", is_electron),
-        ("muon", is_muon),
-    )
-    for sort, members in sorts:
-        which = np.flatnonzero(members & (np.abs(eta) <= response.TRACKER_ETA))
-        efficiency = response.tracking_efficiency(sort, pt[which], eta[which])
-        which = which[random.random(len(which)) < efficiency]
-        sigma = pt[which] * response.track_resolution(sort, pt[which], eta[which])
-        track_pt[which] = response.log_normal(pt[which], sigma, random)
-    return track_pt
 
 
 def _calorimeter_cells(visible: _Visible, random: np.random.Generator) -> _Candidates:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Columns = TypeVar("Columns", bound="DataclassInstance")
 
+ELECTRON, MUON, PHOTON = 11, 13, 22
+"""Absolute PDG codes."""
+
 
 @dataclass(frozen=True)
 class Particles:

@@ -23,7 +23,7 @@ def choose(
     pace: Pace,
     *,
     workers: int = 1,
-    most: int = PACK_TRIALS,
+    most: int | None = None,
     alone: Collection[str] = (),
     room: float = math.inf,
     stacked: bool = False,
@@ -38,12 +38,14 @@ def choose(
         waiting: in the order in which they are wanted.
         pace: how long a trial is expected to take.
         workers: how many share what waits.
-        most: trials in a pack.
+        most: trials in a pack; None: PACK_TRIALS, or STACKED_TRIALS where they are stacked.
         alone: hashes of trials that go without others.
         room: device-seconds that the pack may take.
         stacked: a GPU trains them side by side. Then trials of all tasks go together, as many as there are and have room:
             a step of all of them takes hardly longer than that of one.
     """
+    if most is None:
+        most = STACKED_TRIALS if stacked else PACK_TRIALS
     if room < math.inf:
         waiting = [one for one in waiting if pace.device_seconds(one) <= room]
     if not waiting:

@@ -94,7 +94,7 @@ class TrialQueue:
         """Trials that another driver works on, as last seen."""
         return len(self._elsewhere)
 
-    def next_pack(self, most: int = packs.PACK_TRIALS, workers: int = 1, *, stacked: bool = False) -> list[Trial]:
+    def next_pack(self, most: int | None = None, workers: int = 1, *, stacked: bool = False) -> list[Trial]:
         """The next trials for one worker; empty when there is nothing to hand out at the moment (see `finished`).
 
         What goes together: see `packs.choose`. A trial that was lost with its worker is handed out alone: it may have
@@ -174,7 +174,7 @@ class TrialQueue:
         if self.budget is not None:
             self.budget.charge(device_seconds)
 
-    def _choose(self, most: int, workers: int, stacked: bool) -> dict[str, Trial]:
+    def _choose(self, most: int | None, workers: int, stacked: bool) -> dict[str, Trial]:
         """A pack of all that waits, by hash; nothing where nothing does, or nothing fits into the budget."""
         room = math.inf
         if self.budget is not None:

@@ -94,6 +94,11 @@ def check_study(study: Study) -> None:
             raise InvalidStudy(
                 f"{at}.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
             )
+        if network.kind == Network().kind and (others := _without_whole_events(study)):
+            raise InvalidStudy(
+                f"network.kind: {network.kind} takes whole events, not those of {', '.join(others)}: leave these out of "
+                "finetuning.tasks and pretraining.processes, or name a network for them with --plugin and --network.kind"
+            )
     check_distinct(
         "pretrainings",
         {
@@ -119,6 +124,13 @@ def check_study(study: Study) -> None:
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
+
+
+def _without_whole_events(study: Study) -> list[str]:
+    """The processes of a study whose events have jets with constituents, or whatever a plug-in has, in place of objects."""
+    used = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
+    used |= {name for one in study.pretrainings_by_name().values() for name in one.processes or processes.PRETRAINING}
+    return sorted(name for name in used if not catalogue.has_whole_events(name))
 
 
 def check_reuse(study: Study) -> None:

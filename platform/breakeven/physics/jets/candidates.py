@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from breakeven.physics import response as tracking
 from breakeven.physics.cells import sum_per_cell
 from breakeven.physics.jets import response
-from breakeven.physics.particles import Particles, event_of
+from breakeven.physics.particles import ELECTRON, MUON, PHOTON, Particles, event_of
+from breakeven.physics.tracks import track_pt
 
 INVISIBLE = (12, 14, 16)
-ELECTRON, MUON, PHOTON = 11, 13, 22
 MAX_ETA = 4.0
 """Jets end at |eta| 2.4 and are 0.8 wide; what is around them must be there too, as it competes for what is between."""
 MIN_PT = 0.5
@@ -74,12 +74,14 @@ def reconstruct(particles: Particles, vertices: NDArray[np.float64], random: np.
     pdg, pt, charge = np.abs(particles.pdg[index]), pt[index], particles.charge[index]
     eta, phi = np.arcsinh(particles.pz[index] / pt), np.arctan2(particles.py[index], particles.px[index])
     event, energy = event_of(particles.counts)[index], particles.energy[index]
-    track_pt = _track_pt(pdg, charge, pt, eta, vertices[index], random)
+    x, y, z = np.abs(vertices[index]).T
+    inside = (np.hypot(x, y) < response.TRACKER_RADIUS) & (z < response.TRACKER_HALF_LENGTH)
+    measured = track_pt(pdg, charge, pt, eta, random, inside)
 
-    is_track = track_pt > 0
+    is_track = measured > 0
     lost = ~is_track & (pdg != MUON)
     electromagnetic = lost & ((pdg == PHOTON) | (pdg == ELECTRON))
-    sorts = [_tracks(np.flatnonzero(is_track), event, pdg, charge, track_pt, eta, phi, vertices[index], random)]
+    sorts = [_tracks(np.flatnonzero(is_track), event, pdg, charge, measured, eta, phi, vertices[index], random)]
     for kind, deposit in (
         (CandidateKind.PHOTON, electromagnetic),
         (CandidateKind.NEUTRAL_HADRON, lost & ~electromagnetic),
@@ -116,33 +118,6 @@ def impact_parameters(
     x, y, z = vertex.T
     cos, sin = np.cos(phi), np.sin(phi)
     return x * sin - y * cos, z - (x * cos + y * sin) * np.sinh(eta)
-
-
-def _track_pt(
-    pdg: NDArray[np.int32],
-    charge: NDArray[np.int8],
-    pt: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    vertex: NDArray[np.float64],
-    random: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Measured pT of those that leave a track, 0 for all others [n]."""
-    measured = np.zeros(len(pt))
-    inside = (np.hypot(vertex[:, 0], vertex[:, 1]) < response.TRACKER_RADIUS) & (
-        np.abs(vertex[:, 2]) < response.TRACKER_HALF_LENGTH
-    )
-    is_electron, is_muon = pdg == ELECTRON, pdg == MUON
-    sorts: tuple[tuple[tracking.ChargedKind, NDArray[np.bool_]], ...] = (
-        ("hadron", (charge != 0) & ~is_electron & ~is_muon),
-        ("electron", is_electron),
-        ("muon", is_muon),
-    )
-    for sort, members in sorts:
-        which = np.flatnonzero(members & inside & (np.abs(eta) <= tracking.TRACKER_ETA))
-        which = which[random.random(len(which)) < tracking.tracking_efficiency(sort, pt[which], eta[which])]
-        sigma = pt[which] * tracking.track_resolution(sort, pt[which], eta[which])
-        measured[which] = tracking.log_normal(pt[which], sigma, random)
-    return measured
 
 
 def _tracks(
