@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from breakeven import run
+from breakeven.drawing import draw_physics
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places, default_runs_dir
 from breakeven.stages.opening import open_study
@@ -19,7 +19,7 @@ def test_the_physics_of_what_is_there_is_drawn(datasets, tmp_path):
     root = next(iter(datasets.values())).folder.parents[1]
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "datasets").symlink_to(root)
-    run.draw_physics(tmp_path)
+    draw_physics(tmp_path)
     assert (tmp_path / "shared" / "physics.png").read_bytes().startswith(b"\x89PNG")
 
 

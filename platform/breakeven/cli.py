@@ -157,7 +157,9 @@ class Validate:
     """Where the datasets live."""
 
     def __call__(self) -> None:
-        _run().draw_physics(self.runs_dir)
+        from breakeven.drawing import draw_physics
+
+        draw_physics(self.runs_dir)
 
 
 @dataclass(frozen=True)

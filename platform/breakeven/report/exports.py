@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,38 +38,24 @@ def latex_text(table: Table, facts: Mapping[str, Any], commits: Sequence[str]) -
     head = f"% {table.name} of the study {facts['study']}, commit {', '.join(commits) or 'unknown'}\n"
     if shown.empty:
         return f"{head}% {table.empty}\n"
-    caption, n_columns = _escape(f"{table.title}. {table.caption}"), len(shown.columns)
-    heading = ["\\toprule", _latex_row(shown.columns), "\\midrule"]
-    rows = [_latex_row(row) for row in shown.itertuples(index=False, name=None)]
-    if len(shown) > _LONG:
-        lines = [
-            f"\\begin{{longtable}}{{{'l' * n_columns}}}",
-            f"\\caption{{{caption}}} \\label{{tab:{table.name}}} \\\\", *heading, "\\endfirsthead",
-            f"\\caption[]{{{caption}}} \\\\", *heading, "\\endhead",
-            "\\midrule", f"\\multicolumn{{{n_columns}}}{{r}}{{Continued on next page}} \\\\", "\\midrule", "\\endfoot",
-            "\\bottomrule", "\\endlastfoot", *rows, "\\end{longtable}",
-        ]  # fmt: skip
-    else:
-        lines = [
-            "\\begin{table}", f"\\caption{{{caption}}}", f"\\label{{tab:{table.name}}}",
-            f"\\begin{{tabular}}{{{'l' * n_columns}}}", *heading, *rows, "\\bottomrule", "\\end{tabular}", "\\end{table}",
-        ]  # fmt: skip
-    return head + "".join(f"{line}\n" for line in lines)
+    escaped = shown.rename(columns=_escape)
+    styled = escaped.style.hide(axis="index").format(_escape)
+    return head + styled.to_latex(
+        hrules=True,
+        caption=_escape(f"{table.title}. {table.caption}"),
+        label=f"tab:{table.name}",
+        environment="longtable" if len(shown) > _LONG else "table",
+        column_format="l" * len(shown.columns),
+    )
 
 
-def _latex_row(texts: Iterable[str]) -> str:
-    return f"{' & '.join(map(_escape, texts))} \\\\"
+_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "√": r"$\sqrt{}$", "<": "$<$", ">": "$>$",
+          "²": "$^2$"}  # fmt: skip
 
 
-_LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "√": r"$\sqrt{}$", "<": "$<$", ">": "$>$",
-    "²": "$^2$",
-})  # fmt: skip
-
-
-def _escape(text: str) -> str:
-    return text.translate(_LATEX)
+def _escape(text: object) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in str(text))
 
 
 def _without_comment_sign(value: object) -> object:
