@@ -77,7 +77,8 @@ class CellSearch:
         proposed = [trial(self.study, self.cell, "search", seed, ratio, self.made_of) for seed in seeds]
         self._waiting[number] = proposed
         for new in proposed if self.study.search.pruning else ():
-            if limits := pruning.limits(self._curves.get(new.seed, []), new.identity["epochs"]):
+            asked = new.identity["epochs"], new.identity["training"].get("warmup", 0)
+            if limits := pruning.limits(self._curves.get(new.seed, []), *asked):
                 self.limits[new.hash] = limits
         return proposed
 

@@ -9,17 +9,18 @@ from statistics import median
 
 MIN_CURVES = 2
 """Finished trials of other ratios, same cell and seed, without which nothing is pruned."""
-WARM_UP = 1 / 3
-"""Part of the epochs that others needed which every trial may do."""
+SPARED = 1 / 3
+"""Part of the epochs after their warm-up that others needed which every trial may do."""
 
 
-def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
+def limits(curves: Sequence[Sequence[float]], epochs: int, warmup: int = 0) -> tuple[float, ...]:
     """After each epoch, the lowest validation loss so far above which a trial is pruned; empty where none is.
 
     curves: validation losses by epoch of finished trials with other ratios, same cell, seed and subset.  epochs: limit.
+    warmup: epochs in which the rates of them all grow.
     A trial is pruned where its best loss so far is above the median of theirs at that epoch (Golovin et al., Google
-    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the first third of the epochs that half of
-    them made. Curves that ended early at their plateau count with their best.
+    Vizier, KDD 2017, section 3.2.2; Optuna's MedianPruner). Nothing is pruned in the warm-up, nor in the first third of the
+    epochs that half of them made after it. Curves that ended early at their plateau count with their best.
     """
     if len(curves) < MIN_CURVES:
         return ()
@@ -30,5 +31,5 @@ def limits(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
             lowest = min(lowest, curve[epoch]) if epoch < len(curve) else lowest
             so_far.append(lowest)
         best.append(so_far)
-    first = int(median(map(len, curves)) * WARM_UP)
+    first = warmup + int(max(0.0, median(map(len, curves)) - warmup) * SPARED)
     return tuple(float("inf") if epoch < first else median(one[epoch] for one in best) for epoch in range(epochs))

@@ -12,11 +12,15 @@ import optuna
 import sqlalchemy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from scipy.stats import qmc
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study.spec import Search
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+SPREAD = 4
+"""Proposals that are spread over the range, the published one among them, before TPE has enough to learn from."""
 
 
 class StorageUnavailable(ConnectionError):
@@ -73,8 +77,9 @@ def _whole(journal: bytes) -> bool:
 
 
 class RatioSearch:
-    """Proposes learning-rate ratios for one cell, the published one first, then by TPE on the logarithm.
+    """Proposes learning-rate ratios for one cell: the published one, some spread evenly over the range, then by TPE.
 
+    Two spread ones lie in different halves of the range, which two random ones do half of the time; all on the logarithm.
     The name of its Optuna study is the identity of what is searched: equal names share their history in the journal.
     """
 
@@ -86,9 +91,8 @@ class RatioSearch:
         """The search with this name as `storage` remembers it, or a new one."""
         study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
         search = cls(study, space)
-        begun = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or search._proposed()
-        if not begun:  # or a kill came between a proposal and its ratio
-            study.enqueue_trial({"ratio": space.published})
+        if not search._proposed():
+            search._fix(space.published)
         return search
 
     def proposals(self) -> list[tuple[int, float, bool]]:
@@ -100,11 +104,22 @@ class RatioSearch:
 
         The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
         """
-        seed = int(fingerprint([self.study.study_name, self.told()]), 16) % 2**32
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
-        proposal = self.study.ask()
+        told = self.told()
         low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
+        if 0 < told < SPREAD:
+            part = float(qmc.Halton(1, rng=self._seed(0)).random(told)[-1, 0])
+            self._fix(low * (high / low) ** part)
+        self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(told), n_startup_trials=SPREAD)
+        proposal = self.study.ask()
         return proposal.number, proposal.suggest_float("ratio", low, high, log=True)
+
+    def _fix(self, ratio: float) -> None:
+        """Make it the ratio of the next proposal, unless a kill came after this was done and before it was proposed."""
+        if not self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+            self.study.enqueue_trial({"ratio": ratio})
+
+    def _seed(self, number: int) -> int:
+        return int(fingerprint([self.study.study_name, number]), 16) % 2**32
 
     def tell(self, number: int, value: float | None, pruned: bool = False) -> None:
         """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed.

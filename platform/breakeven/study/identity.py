@@ -52,9 +52,11 @@ def trial_identity(
     """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
 
     epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
-    the rates have their full size.  A search trial is one on validation events: test events are not said.
+    the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are not said.
     """
-    training = said(settings) | {"patience": patience} | ({"warmup": warmup} if warmup else {})
+    # Patience counted from the first epoch when there was none of it, and then during the first warm-ups.
+    warmed_up = {"warmup": warmup, "patience_after": warmup} if warmup else {}
+    training = said(settings) | {"patience": patience} | warmed_up
     if phase == "search":
         training["test_events"] = _UNSEEN_TEST_EVENTS
     return {

@@ -1,7 +1,8 @@
 """When a training has stopped getting better: one definition, a pure function of the validation losses.
 
 An epoch improves if its validation loss lies below the last improving one's by more than `min_delta` times its size.
-The plateau is reached once `patience` epochs in a row did not improve; it began after the last improving epoch.
+The plateau is reached once `patience` epochs in a row did not improve; it began after the last improving epoch. No epoch
+in which the rates still grow counts against a training: small steps may leave the loss where it is.
 A training whose own loss has not left that of a constant output has not begun to learn: it is not at its plateau yet, and
 has `slow_start` times the patience until it does.
 """
@@ -30,11 +31,12 @@ def find_plateau(
     train_losses: Sequence[float] = (),
     constant: float = math.inf,
     slow_start: int = 1,
+    warmup: int = 0,
 ) -> Plateau:
     """The state of the plateau rule after the epochs with these validation losses; patience None is never reached.
 
     train_losses: of the same epochs; without, or where `slow_start` is 1, nobody asks whether it has begun to learn.
-    constant: loss of the best constant output.
+    constant: loss of the best constant output.  warmup: epochs in which the rates grow; patience counts from there.
     """
     last_improving, lowest, begun = -1, math.inf, slow_start == 1 or not train_losses
     since = 0
@@ -43,6 +45,6 @@ def find_plateau(
             last_improving, lowest, since = epoch, loss, epoch
         if not begun and train_losses[epoch] < BEGUN * constant:
             begun, since = True, epoch
-        if patience is not None and epoch - since >= patience * (1 if begun else slow_start):
+        if patience is not None and epoch - max(since, warmup) >= patience * (1 if begun else slow_start):
             return Plateau(last_improving, True)
     return Plateau(last_improving, False)

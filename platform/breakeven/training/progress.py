@@ -72,6 +72,7 @@ class Progress:
             [epoch.train_loss for epoch in self.curve],
             self._constant,
             recipe.slow_start,
+            recipe.warmup,
         )
 
     @cached_property

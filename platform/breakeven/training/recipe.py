@@ -22,7 +22,7 @@ class Recipe:
     learning_rate, decay, warmup: the head's rate is learning_rate * decay**epoch, epochs counted from 0
     (arXiv 2412.10665 section III.3.3), and grows to that in `warmup` even steps, one an epoch: a network of 56 layers
     whose first steps are large never leaves its starting loss.  ratio: backbone rate over head rate.
-    patience, min_delta, slow_start: the plateau rule (plateau.py); patience None never stops early.
+    patience, min_delta, slow_start: the plateau rule (plateau.py), after the warm-up; patience None never stops early.
     symmetries: turn and mirror each training event at random in every epoch (symmetry.py).
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
     precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
