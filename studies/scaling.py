@@ -35,7 +35,7 @@ WORKSTATION = Study(
     generation=Generation(events_per_process=20_000, seed=2),
     pretraining=Pretraining(events_per_process=5000, seeds=3, validation_events=500),
     finetuning=Finetuning(baselines=("trees",), sizes=(100, 500, 2000), seeds=3, validation_events=500),
-    search=Search(trials=3),
+    search=Search(trials=3, seeds=2),
 )  # fmt: skip
 
 PAPER = Study(

@@ -149,5 +149,5 @@ _EMPTY: dict[str, Any] = {
     "wasted_seconds": 0.0, "curve": (), "dataset": "d1", "backbone": "", "git_commit": "abc123", "host": "node1",
     "started": "2026-03-01T10:00:00+00:00", "ended": "", "process": "", "events": 0, "source": "", "workers": 0,
     "reservation": "", "pack": 0, "energy_joules": NAN, "representation": "", "represented_events": "",
-    "test_events": NAN, "scores": "", "scored_events": "",
+    "validation_events": NAN, "test_events": NAN, "scores": "", "scored_events": "",
 }  # fmt: skip

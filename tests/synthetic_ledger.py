@@ -25,7 +25,7 @@ _EMPTY: dict[str, Any] = {
     "validation_auc": math.nan, "validation_loss": math.nan, "epochs": 0, "events_seen": 0, "device": "cpu",
     "wall_seconds": 36.0, "device_seconds": 36.0, "plateau_seconds": math.nan, "wasted_seconds": 0.0,
     "energy_joules": math.nan, "curve": (), "representation": "", "represented_events": "",
-    "test_events": math.nan, "scores": "", "scored_events": "",
+    "validation_events": math.nan, "test_events": math.nan, "scores": "", "scored_events": "",
     "dataset": "", "backbone": "", "git_commit": "0123abcd4567", "host": "node1", "process": "", "events": 0,
     "source": "", "workers": 0, "reservation": "", "started": "2026-03-01T10:00:00+00:00",
     "ended": "2026-03-01T10:01:00+00:00",

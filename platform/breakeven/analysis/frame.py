@@ -22,7 +22,8 @@ COLUMNS = (
     "level", "record", "outcome", "reason", "phase", "cell", "task", "signal", "background", "network", "pretraining",
     "strategy", "size", "seed", "ratio", *map(MERIT.column, SPLITS), "validation_loss", "device",
     "processor", "kernel", "device_seconds", "plateau_seconds", "wasted_seconds", "curve", "dataset", "git_commit", "started",
-    "ended", "representation", "represented_events", "backbone", "test_events", "scores", "scored_events",
+    "ended", "representation", "represented_events", "backbone", "validation_events", "test_events", "scores",
+    "scored_events",
 )  # fmt: skip
 
 CELL = ["task", "pretraining", "strategy", "size"]

@@ -58,7 +58,8 @@ def break_even_tables(results: Results) -> list[Table]:
             "time of one kind of device (wasted time carries that of its record); each task counts the same, and T_pre is the "
             "mean over the backbones of a name. Until the end: all that was paid, patience included; until the plateau: the "
             "paper's way, where a training without one counts until its end. Against the better of scratch and trees: of each "
-            "task and size the one with the better mean on validation events, its time as T_scratch. 90 %, tasks like these: "
+            "task and size trees where they are as good on validation events, within one standard error, with their time as "
+            "T_scratch. 90 %, tasks like these: "
             "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
             "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone. The paper's reading divides by "
             "T_finetune instead. n: trainings of the baseline, finetuned.",

@@ -87,9 +87,9 @@ def table(results: Results) -> Table:
         text low high
         n_saving: tasks for which finetuning takes less time than scratch
         n_tasks
-        tasks_better: the same against the better of scratch and trees on validation events; empty: never, or no trees
+        tasks_better: the same against the better of scratch and trees; empty: never, or no trees
         text_better: that in words
-        n_trees: tasks, over all sizes cells, in which trees are as good as finetuning on validation events
+        n_trees: tasks, over all sizes cells, in which trees are as good as finetuning
         pretraining_hours scratch_hours finetuning_hours
         trees_seconds: device-seconds of one training of trees, mean over tasks
     """)
@@ -102,8 +102,8 @@ def table(results: Results) -> Table:
         "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
         "take less time finetuned."
         + (
-            " Against trees: N* against the better of scratch and trees by validation; where trees are as good as finetuning no "
-            "number of tasks pays for a pretraining."
+            " Against trees: N* against trees where they are as good as scratch on validation events, within one standard error, "
+            "and else against scratch; where they are as good as finetuning no number of tasks pays for a pretraining."
             if has_trees
             else ""
         )
@@ -255,8 +255,8 @@ def _trees_clause(results: Results, size: int) -> str:
         return f"; trees, at {duration(float(saved['trees_seconds'].mean()))} a task, are as good on none of them"
     time = duration(float(good["trees_seconds"].mean()))
     return (
-        f"; on {len(good)} of {len(saved)} trees are as good by validation after {time}, so that there it pays at no number of "
-        "tasks"
+        f"; on {len(good)} of {len(saved)} trees are as good (within one standard error, by validation) after {time}, so that "
+        "there it pays at no number of tasks"
     )
 
 

@@ -59,7 +59,6 @@ class Results:
     merit: Metric = MERIT
 
     overall = _of_merit(mean_over_tasks)
-    savings = _of_merit(savings_of_tasks)
     endings = _of_frame(how_they_ended)
     exposures = _of_frame(exposure.exposures)
     time_ratios = _of_merit(convergence.time_ratios)
@@ -89,6 +88,9 @@ class Results:
     gains = cached_property(
         lambda self: self.ordered(accuracy.gains(self.frame, merit=self.merit, shared=self.shared_events))
     )
+    savings = cached_property(
+        lambda self: self.ordered(savings_of_tasks(self.frame, merit=self.merit, shared=self.shared_events))
+    )
     factors = cached_property(
         lambda self: self.ordered(data_efficiency.factors(self.frame, self.gains, merit=self.merit))
     )
@@ -100,7 +102,9 @@ class Results:
     _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit, shared=self.shared_events))
     shared_events = cached_property(lambda self: self.shared())
     table_1 = cached_property(lambda self: accuracy.table(self.cells, self.gains, merit=self.merit))
-    break_even = cached_property(lambda self: breakeven.break_even_table(self.frame, merit=self.merit))
+    break_even = cached_property(
+        lambda self: breakeven.break_even_table(self.frame, merit=self.merit, shared=self.shared_events)
+    )
     cost = cached_property(lambda self: cost.cost_table(self.frame))
     failed = cached_property(lambda self: ledger_frame.failed(self.frame))
     _laws = cached_property(lambda self: scaling_law.fit_laws(self.frame, merit=self.merit))

@@ -77,9 +77,8 @@ def _whole(journal: bytes) -> bool:
 
 
 class RatioSearch:
-    """Proposes learning-rate ratios for one cell: the published one, some spread evenly over the range, then by TPE.
+    """Proposes learning-rate ratios for one cell: the published one, some spread over the range, then by TPE on the logarithm.
 
-    Two spread ones lie in different halves of the range, which two random ones do half of the time; all on the logarithm.
     The name of its Optuna study is the identity of what is searched: equal names share their history in the journal.
     """
 
@@ -106,7 +105,7 @@ class RatioSearch:
         """
         told = self.told()
         low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
-        if 0 < told < SPREAD:
+        if self.space.spread and 0 < told < SPREAD:
             part = float(qmc.Halton(1, rng=self._seed(0)).random(told)[-1, 0])
             self._fix(low * (high / low) ** part)
         self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(told), n_startup_trials=SPREAD)

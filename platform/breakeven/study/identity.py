@@ -52,7 +52,8 @@ def trial_identity(
     """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
 
     epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
-    the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are not said.
+    the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are
+    not said.
     """
     # Patience counted from the first epoch when there was none of it, and then during the first warm-ups.
     warmed_up = {"warmup": warmup, "patience_after": warmup} if warmup else {}
@@ -103,7 +104,8 @@ def search_identity(first: Mapping[str, Any], space: Search) -> dict[str, Any]:
     first: identity of its first trial at ratio 1.
     """
     pruned = {} if space.pruning else {"pruning": False}  # what was pruned is trained to its end in a search anew
-    return {**first, "seed": space.seeds, "space": said(space), **pruned}
+    spread = {"spread": True} if space.spread else {}
+    return {**first, "seed": space.seeds, "space": said(space), **pruned, **spread}
 
 
 def pretraining_identity(

@@ -289,6 +289,8 @@ class Search:
     """Highest ratio from scratch: above twice the published rate more and more seeds stay at their starting loss."""
     seeds: int = 1
     """Trials averaged for one ratio; their seeds are never those that are reported."""
+    spread: bool = True
+    """Spread the first ratios after the published one evenly over the range: two always lie in different halves; else random."""
     pruning: bool = True
     """Stop a trial whose validation loss is above the median of earlier ratios at the same epoch (from the third on)."""
 
@@ -339,7 +341,7 @@ SEARCH_SEED = 1_000_001
 _AT_FIRST: dict[type, dict[str, Any]] = {
     Pretraining: {"patience": 0, "symmetries": False},
     Finetuning: {"patience_steps": 0, "slow_start": 1, "warmup_steps": 0, "symmetries": False},
-    Search: {"strategies": ["finetune"]},
+    Search: {"strategies": ["finetune"], "spread": False},
 }
 """Fields that came later, with what was done before they were there, where that is not today's default."""
 

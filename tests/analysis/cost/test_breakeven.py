@@ -209,13 +209,15 @@ def test_the_better_baseline_is_chosen_on_validation_events_and_charged_with_its
     assert study_break_even(swapped, HEADLINE, baseline=BETTER)["exact"].tolist() == [better["exact"]]
 
 
-def test_the_better_baseline_of_equals_is_scratch_and_of_one_that_one(ledger) -> None:
+def test_the_better_baseline_of_equals_is_the_cheaper_and_of_one_that_one(ledger) -> None:
     ledger.pretraining(device_seconds=720.0)
     add_task(ledger, "stop_vs_ttH", 100, 200.0, 100.0)
     add_trees(ledger, "stop_vs_ttH", 100, 2.0, 0.8)
     [row] = study_break_even(ledger.frame(), baseline=BETTER).to_dict("records")
-    assert row["n_trees"] == 0 and row["exact"] == pytest.approx(720 / 100)
+    assert row["n_trees"] == 1 and row["text"] == "never"
     frame = ledger.frame()
+    [row] = study_break_even(frame[frame["strategy"] != "trees"], baseline=BETTER).to_dict("records")
+    assert row["n_trees"] == 0 and row["exact"] == pytest.approx(720 / 100)
     [row] = study_break_even(frame[frame["strategy"] != "scratch"], baseline=BETTER).to_dict("records")
     assert row["n_trees"] == 1 and row["text"] == "never"
 

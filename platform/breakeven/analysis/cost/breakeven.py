@@ -16,6 +16,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
+from breakeven.analysis.cost.baseline import BETTER, SCRATCH, better_baseline
 from breakeven.analysis.cost.charges import (
     HEADLINE,
     UNTIL_PLATEAU,
@@ -35,16 +36,13 @@ from breakeven.analysis.cost.intervals import (
     seeds_interval,
     tasks_for_saving,
 )
+from breakeven.analysis.event_scores import NONE, SharedEvents
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["BreakEven", "break_even", "break_even_table", "readings", "study_break_even"]
 
 NEVER = "never"
-SCRATCH, BETTER = "scratch", "better of scratch and trees"
-"""What finetuning is held against. The better one is that of each task and size with the higher mean figure of merit on
-validation events; test events choose nothing. Its time is that of whichever was chosen.
-"""
 
 
 @dataclass(frozen=True)
@@ -139,6 +137,7 @@ def study_break_even(
     *,
     baseline: str = SCRATCH,
     merit: Metric = MERIT,
+    shared: SharedEvents = NONE,
     level: float = 0.9,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
@@ -148,6 +147,7 @@ def study_break_even(
         charge: what counts as the price of a task.
         baseline: SCRATCH, or BETTER of that and trees.
         merit: the figure of merit that "equal accuracy" and the better baseline are of.
+        shared: what the trials' scores tell of their test sample, for the better baseline.
         level: of the intervals.
 
     Returns:
@@ -158,18 +158,29 @@ def study_break_even(
     Raises:
         ValueError: a column of the ledger is missing.
     """
-    return _charged_so(frame, ledger_frame.confirmed(frame), charge, baseline, merit, level)
+    confirmed = ledger_frame.confirmed(frame)
+    return _charged_so(frame, confirmed, charge, baseline, _held(confirmed, baseline, merit, shared), merit, level)
+
+
+def _held(confirmed: pd.DataFrame, baseline: str, merit: Metric, shared: SharedEvents) -> pd.DataFrame:
+    """The trials that finetuning is held against."""
+    if baseline == BETTER:
+        return better_baseline(confirmed, merit, shared)
+    return confirmed[confirmed["strategy"] == "scratch"]
 
 
 def _charged_so(
-    frame: pd.DataFrame, confirmed: pd.DataFrame, charge: Charge, baseline: str, merit: Metric, level: float
+    frame: pd.DataFrame,
+    confirmed: pd.DataFrame,
+    charge: Charge,
+    baseline: str,
+    without: pd.DataFrame,
+    merit: Metric,
+    level: float,
 ) -> pd.DataFrame:
-    """study_break_even; confirmed: the trials of `frame` that may be reported, the same however hours are charged."""
+    """study_break_even. confirmed: the trials of `frame` that may be reported.  without: those of the baseline."""
     pretrainings = used_pretrainings(frame, confirmed)
     extras = cell_extras(frame, charge) if charge.search or charge.wasted else None
-    without = (
-        confirmed[confirmed["strategy"] == "scratch"] if baseline == SCRATCH else better_baseline(confirmed, merit)
-    )
     all_tuned = confirmed[confirmed["strategy"] == "finetune"]
     on_top = devices_on_top(frame, charge)
     rows = []
@@ -190,24 +201,6 @@ def _charged_so(
     return table.astype(dict.fromkeys(("size", "tasks", "n_below", "n_saving", "n_trees"), "Int64"))
 
 
-def better_baseline(confirmed: pd.DataFrame, merit: Metric) -> pd.DataFrame:
-    """Of each task and size the trials from scratch or of trees, by the mean figure of merit on validation events.
-
-    Where one of them is missing, or has none, it is the other; where both are equal it is scratch.
-    """
-    both = confirmed[confirmed["strategy"].isin(["scratch", "trees"])]
-    held = merit.sign * ledger_frame.measured(both, merit, "validation")
-    mean = held.groupby([both["task"], both["size"], both["strategy"]]).mean().unstack("strategy")
-    mean = mean.reindex(columns=["scratch", "trees"]).fillna(-math.inf)
-    trained = (
-        both.groupby(["task", "size", "strategy"]).size().unstack("strategy").reindex(columns=["scratch", "trees"])
-    )
-    trees = (mean["trees"] > mean["scratch"]).reindex(trained.index, fill_value=False) | trained["scratch"].isna()
-    chosen = trees.reindex(pd.MultiIndex.from_frame(both[["task", "size"]])).to_numpy(dtype=bool)
-    kept: pd.DataFrame = both[chosen == (both["strategy"] == "trees").to_numpy()]
-    return kept
-
-
 WAYS = (
     (HEADLINE, SCRATCH),
     (HEADLINE, BETTER),
@@ -221,12 +214,15 @@ WAYS = (
 """Ways to charge and baselines that a report shows; the better baseline only where there are trees."""
 
 
-def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def break_even_table(
+    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
+) -> pd.DataFrame:
     """`study_break_even` under every way of charging, one under the other.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit that "equal accuracy" and the better baseline are of.
+        shared: what the trials' scores tell of their test sample, for the better baseline.
         level: of the intervals.
 
     Returns:
@@ -234,8 +230,13 @@ def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float
     """
     confirmed = ledger_frame.confirmed(frame)
     baselines = (SCRATCH, BETTER) if (confirmed["strategy"] == "trees").any() else (SCRATCH,)
-    ways = [(charge, baseline) for charge, baseline in WAYS if baseline in baselines]
-    return pd.concat((_charged_so(frame, confirmed, *way, merit, level) for way in ways), ignore_index=True)
+    held = {baseline: _held(confirmed, baseline, merit, shared) for baseline in baselines}
+    tables = (
+        _charged_so(frame, confirmed, charge, baseline, held[baseline], merit, level)
+        for charge, baseline in WAYS
+        if baseline in baselines
+    )
+    return pd.concat(tables, ignore_index=True)
 
 
 READING_COLUMNS = columns("""

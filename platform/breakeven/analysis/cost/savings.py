@@ -1,7 +1,7 @@
 """What a backbone saves and gains task by task, signs and all: a mean over tasks hides that half of them may lose.
 
-For each task finetuning stands beside training from scratch and trees. Which of them is better is decided on validation
-events; the gains shown are on test events. Never adds up tasks.
+For each task finetuning stands beside training from scratch and trees. Whether trees are as good is decided on validation
+events (baseline.py); the gains shown are on test events. Never adds up tasks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
+from breakeven.analysis.cost.baseline import trees_as_good
 from breakeven.analysis.cost.charges import HEADLINE, Charge
+from breakeven.analysis.event_scores import NONE, SharedEvents
 from breakeven.duration import duration
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["savings"]
-
-# Means of equal percentages differ by about 1e-14.
-_ROUNDING = 1e-9
 
 
 def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
@@ -34,7 +33,7 @@ def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
         saving_seconds saving_seconds_low saving_seconds_high: scratch less finetuned, negative where finetuning takes longer
         gain: test {merit.title} of finetuning over scratch, {merit.points}
         gain_over_trees: test {merit.title} of finetuning over trees, {merit.points}; empty: no trees
-        trees_as_good: whether trees are at least as good as finetuning on validation events
+        trees_as_good: whether trees are as good as finetuning on validation events, within one standard error
         n_scratch: trainings from scratch
         n_finetuning: finetuned trainings
         text: what that means for this task
@@ -43,7 +42,12 @@ def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
 
 
 def savings(
-    frame: pd.DataFrame, charge: Charge = HEADLINE, *, merit: Metric = MERIT, level: float = 0.9
+    frame: pd.DataFrame,
+    charge: Charge = HEADLINE,
+    *,
+    merit: Metric = MERIT,
+    shared: SharedEvents = NONE,
+    level: float = 0.9,
 ) -> pd.DataFrame:
     """What finetuning saves and gains, task by task.
 
@@ -51,6 +55,7 @@ def savings(
         frame: the ledger frame.
         charge: when the clock of a training stops, `plateau` or `total`; nothing is charged on top.
         merit: the figure of merit.
+        shared: what the trials' scores tell of their test sample.
         level: of the Welch interval of a saving.
 
     Returns:
@@ -69,13 +74,7 @@ def savings(
         arms: dict[str, pd.DataFrame] = {"scratch": scratch, "finetuning": tuned}
         arms |= {} if trees is None else {"trees": trees}
         seconds = {name: ledger_frame.training_seconds(arm, charge.time) for name, arm in arms.items()}
-        test, held = (
-            {
-                name: merit.sign * merit.scale * ledger_frame.measured(arm, merit, split).mean()
-                for name, arm in arms.items()
-            }
-            for split in ("test", "validation")
-        )
+        test = {name: merit.sign * merit.scale * ledger_frame.measured(arm, merit).mean() for name, arm in arms.items()}
         devices = ledger_frame.several_devices(pd.concat([scratch["device"], tuned["device"]]))
         saved = math.nan if devices else float(seconds["scratch"].mean() - seconds["finetuning"].mean())
         low, high = (math.nan, math.nan) if devices else _welch(seconds["scratch"], seconds["finetuning"], level)
@@ -85,7 +84,7 @@ def savings(
             "saving_seconds": saved, "saving_seconds_low": low, "saving_seconds_high": high,
             "gain": test["finetuning"] - test["scratch"],
             "gain_over_trees": test["finetuning"] - test.get("trees", math.nan),
-            "trees_as_good": bool(held.get("trees", -math.inf) > held["finetuning"] - _ROUNDING),
+            "trees_as_good": trees is not None and trees_as_good(trees, tuned, merit, shared),
             "n_scratch": len(scratch), "n_finetuning": len(tuned),
             "note": f"{devices}: hours of two kinds of device are not mixed" if devices else "",
         }  # fmt: skip
