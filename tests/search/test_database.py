@@ -14,6 +14,21 @@ def proposals(storage, n=6):
     return [ratio for _, ratio, _ in search.proposals()], search.best()
 
 
+@pytest.mark.parametrize("name", [f"{n:02x}" for n in range(20)])
+def test_two_ratios_after_the_published_one_lie_in_different_halves_whatever_kills_a_driver(tmp_path, name):
+    storage, space = open_storage(tmp_path / "optuna.journal"), Search(trials=3, low=0.01, high=1.0)
+    search = RatioSearch.begin(storage, name, space)
+    for k in range(3):
+        number, ratio = RatioSearch.begin(storage, name, space).ask() if k == 1 else search.ask()
+        search.tell(number, ratio)
+    published, *others = [ratio for _, ratio, _ in search.proposals()]
+    assert published == space.published and sorted(ratio > 0.1 for ratio in others) == [False, True]
+    again = RatioSearch.begin(open_storage(None), name, space)  # a driver that remembers nothing
+    for _ in range(3):
+        again.tell(*again.ask())
+    assert again.proposals() == search.proposals()
+
+
 def test_a_database_proposes_what_a_journal_does_and_remembers_it(tmp_path):
     url = f"sqlite:///{tmp_path / 'ratios.db'}"
     found = proposals(open_database(url))

@@ -26,6 +26,9 @@ def test_the_limit_is_the_median_of_the_best_so_far_after_a_third_of_the_epochs(
     found = limits([falling, rising, short], epochs=6)
     assert found == (math.inf, math.inf, 2.5, 2.5, 2.0, 1.0)
     assert limits([falling], epochs=6) == ()  # one curve is no median
+    warmed = limits([falling, rising, short], epochs=6, warmup=3)  # half of them made three epochs after it
+    assert warmed == (math.inf, math.inf, math.inf, math.inf, 2.0, 1.0)
+    assert limits([falling, rising, short], epochs=6, warmup=6) == (math.inf,) * 6
 
 
 def new_queue(folder, study=STUDY):

@@ -36,6 +36,7 @@ STUDY = Study(
         warmup_steps=0,
         symmetries=False,
     ),
+    search=Search(spread=False),
 )
 """As the first version had it."""
 SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 100)
@@ -119,6 +120,20 @@ def test_trees_know_neither_network_nor_batch_and_search_nothing():
     assert trials_of(study, TREES) == {"search": 0, "confirm": study.finetuning.seeds}
 
 
+def test_a_warm_up_says_from_where_patience_counts_and_a_search_whether_it_is_spread():
+    """The first warm-ups said nothing of patience, which counted from the first epoch: those trials are others."""
+    warm = finetuning(warmup_steps=30)
+    said = trial(warm, SCRATCH, "confirm", 1, 1.0, MADE_OF)
+    assert {name: said.identity["training"][name] for name in ("warmup", "patience_after")} == {
+        "warmup": 5,
+        "patience_after": 5,
+    }
+    assert said.hash == "ae92d60e2f736822" and of(FINETUNE, study=warm) == of(FINETUNE)
+    spread = replace(STUDY, search=Search())
+    assert search_name(spread, FINETUNE, MADE_OF) == "e3f59da5c7372a9b"
+    assert of(FINETUNE, "search", spread) == of(FINETUNE, "search"), "a trial is the same whoever proposed its ratio"
+
+
 @pytest.mark.parametrize("room", ["features", "splits", "subsets", "labels"])
 def test_what_changes_a_result_is_in_its_identity_from_its_second_version_on(room):
     first, second = {**FIRST, room: "1"}, {**FIRST, room: "2"}
@@ -176,7 +191,7 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
             "learning_rate",
             "head_rate",
         },
-        Search: {"strategies", "scratch_low", "scratch_high", "trials", "seeds", "pruning"},
+        Search: {"strategies", "scratch_low", "scratch_high", "trials", "seeds", "spread", "pruning"},
     }[part]
     running = {name.partition(".")[2] for name in RUNNING if name.startswith(f"{part.__name__.lower()}.")}
     assert {field.name for field in fields(part)} == decides | named_otherwise | running

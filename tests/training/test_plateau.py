@@ -34,3 +34,14 @@ def test_a_training_that_has_not_begun_to_learn_has_more_patience() -> None:
     assert find_plateau(losses[:12], 3, 0.0, begins[:12], 0.6931, slow_start=4) == Plateau(0, True)
     improves = [*losses[:9], 0.6, *losses[:9]]
     assert find_plateau(improves, 3, 0.0, begins, 0.6931, slow_start=4) == Plateau(9, True)
+
+
+def test_patience_counts_from_the_end_of_the_warm_up() -> None:
+    losses = [1.0] * 20
+    assert not find_plateau(losses[:8], 3, 0.0, warmup=5).reached  # epoch 5 is the first at the full rate
+    assert find_plateau(losses[:9], 3, 0.0, warmup=5) == Plateau(0, True)
+    improves = [1.0, 0.9, 1.0, 1.0, 1.0, 1.0, 0.8, *losses]
+    assert find_plateau(improves, 3, 0.0, warmup=5) == Plateau(6, True)
+    begins = [0.693] * 3 + [0.68] * 17  # within the warm-up
+    assert not find_plateau(losses[:8], 3, 0.0, begins[:8], 0.6931, slow_start=4, warmup=5).reached
+    assert find_plateau(losses[:9], 3, 0.0, begins[:9], 0.6931, slow_start=4, warmup=5).reached
