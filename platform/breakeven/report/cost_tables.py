@@ -1,4 +1,4 @@
-"""Tables of what it costs and when it pays: break-even, convergence, device-hours, accounts, the price made before."""
+"""Tables of what it costs and when it is saved again: break-even, convergence, device-hours, accounts, the price made before."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def break_even_tables(results: Results) -> list[Table]:
             "Device time of one training, charged until it stopped, mean over seeds; saved: from scratch less finetuned, with "
             "its 90 % Welch interval over seeds: negative is lost. Gains in test "
             f"{results.merit.title}, {results.merit.points}. Where trees are as good as finetuning on validation events no "
-            "number of tasks pays for a pretraining.",
+            "number of tasks makes up for a pretraining.",
             results.savings.merge(results.exposures, how="left"),
             (
                 TASK,

@@ -6,7 +6,7 @@ Where too many trainings ended at their cap no gain and no break-even is worded:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -55,24 +55,8 @@ def no_break_even(results: Results) -> str:
         return ""
     return (
         f"**No break-even**: {counts['n_capped']} of {counts['n']} pretrainings ended at their cap of epochs, not at a "
-        "plateau, so that it would measure the cap: raise --pretraining.epochs, with --pretraining.patience."
+        "plateau, so that it would measure the cap: raise --pretraining.epochs, with --pretraining.patience"
     )
-
-
-def pays(row: Mapping[Any, Any]) -> str:
-    """Break-even in words: `pays` where the whole interval is finite, and what is known where it is not."""
-    if pd.isna(row["tasks"]) and row["text"] != breakeven.NEVER:
-        return f"has no break-even: {row['note']}"
-    between = wording.tasks_interval(row)
-    if row["text"] == breakeven.NEVER:
-        sure = math.isinf(row["low"])
-        return ("**never pays** in device time" if sure else "saves no device time") + between
-    tasks = f"{wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}"
-    if not wording.known(row["high"]):
-        return f"would pay from {tasks} on, by one task, which has no interval"
-    if math.isinf(row["high"]):
-        return f"is not shown to pay: from {tasks} on by the means{between}"
-    return f"**pays from {tasks} on**{between}"
 
 
 def table(results: Results) -> Table:
@@ -103,7 +87,7 @@ def table(results: Results) -> Table:
         "take less time finetuned."
         + (
             " Against trees: N* against trees where they are as good as scratch on validation events, within one standard error, "
-            "and else against scratch; where they are as good as finetuning no number of tasks pays for a pretraining."
+            "and else against scratch; where they are as good as finetuning no number of tasks makes up for a pretraining."
             if has_trees
             else ""
         )
@@ -160,11 +144,12 @@ def plot(results: Results) -> Plot:
 
 def _sentences(results: Results) -> list[str]:
     if reason := withheld(results):
-        return [reason, *_seen(results)]
+        return [reason, *(f"{line[:1].upper()}{line[1:]}." for line in _seen(results))]
     if results.overall[results.overall["strategy"] == "finetune"].empty:
         return [UNANSWERED]
-    lines = [*_reached(results), *_gained(results), *_break_even(results), *_ended(results), *_seen(results)]
-    return [line for line in lines if line]
+    trained = "; ".join([*_ended(results), *_seen(results)])
+    lines = [*_reached(results), *_gained(results), *_break_even(results), trained[:1].upper() + trained[1:]]
+    return [f"{line}." for line in lines if line]
 
 
 def _reached(results: Results) -> Iterator[str]:
@@ -179,85 +164,103 @@ def _reached(results: Results) -> Iterator[str]:
             told.append(f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + "**")
     n = int(rows["n_tasks"].iloc[0])
     over = f"mean of {n} tasks" if n > 1 else "one task"
-    yield f"At {rows['size'].iloc[0]:,} events per class {', '.join(told)} ({over})."
+    yield f"At {rows['size'].iloc[0]:,} events per class {', '.join(told)} ({over})"
 
 
 def _gained(results: Results) -> Iterator[str]:
-    """The gain over scratch and over trees at the largest size, and on how many tasks it is significant."""
-    gains, merit = results.gains, results.merit
+    """The gains over scratch and over trees at each size, and in how many cells those over scratch are significant."""
+    gains, unit = results.gains, " points" if results.merit.unit else ""
     tuned = gains[(gains["strategy"] == "finetune") & (gains["pretraining"] == results.leading) & (gains["n"] > 0)]
-    rows = tuned[tuned["size"] == tuned["size"].max()]
-    if rows.empty:
+    if tuned.empty:
         return
-    [mean] = results.mean_gains.merge(rows[["pretraining", "strategy", "size"]].drop_duplicates()).to_dict("records")
-    n_sure = int(((rows["gain"] > 0) & (rows["p_holm"] < wording.SIGNIFICANT)).sum())
-    saved = results.savings[results.savings["pretraining"] == results.leading]
-    over_trees = saved.loc[saved["size"] == saved["size"].max(), "gain_over_trees"].dropna()
-    line = (
-        f"That is {_gain_text(mean, merit.unit)} over scratch, significant on {n_sure} of {len(rows)} tasks (corrected over "
-        f"{gains['p_holm'].notna().sum()} cells)"
+    means = results.mean_gains
+    means = means[(means["strategy"] == "finetune") & (means["pretraining"] == results.leading)].set_index("size")
+    saved = results.savings[results.savings["pretraining"] == results.leading].dropna(subset="gain_over_trees")
+    sizes = _told_sizes(means.index)
+    over_scratch = [f"{_gain_text(means.loc[size], unit)} at {size:,}" for size in sizes]
+    over_trees = [
+        f"{_gain_text(estimate(rows['gain_over_trees']).figures('gain'), unit)} at {size:,}"
+        for size in sizes
+        if len(rows := saved[saved["size"] == size])
+    ]
+    sure = int(((tuned["gain"] > 0) & (tuned["p_holm"] < wording.SIGNIFICANT)).sum())
+    yield (
+        f"Over training from scratch that gains {_joined(over_scratch)} events, significant in {sure} of {len(tuned)} cells "
+        f"(corrected over {gains['p_holm'].notna().sum()})"
+        + (f"; over trees {_joined(over_trees)}" if over_trees else "")
     )
-    if over_trees.empty:
-        yield line + "."
-        return
-    yield f"{line}, and {_gain_text(estimate(over_trees).figures('gain'), merit.unit)} over trees."
 
 
-def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
+def _told_sizes(sizes: Iterable[int]) -> list[int]:
+    """The largest first; of more than four the largest, the middle and the smallest."""
+    ordered = sorted(map(int, sizes), reverse=True)
+    return ordered if len(ordered) <= 4 else [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _gain_text(gain: Mapping[Any, Any] | pd.Series, unit: str) -> str:
     """`+3.1 points (90 %: +0.5 to +5.8)` with as many decimals as two figures of the uncertainty need."""
     digits = wording.decimals((gain["gain_high"] - gain["gain_low"]) / 2, least=1)
     interval = wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)
-    points = f"{gain['gain']:+.{digits}f}{' points' if unit else ''}"
-    return points + (f" (90 %: {interval})" if interval else " (one task)")
+    return f"{round(gain['gain'], digits) + 0.0:+.{digits}f}{unit}" + (
+        f" (90 %: {interval})" if interval else " (one task)"
+    )
 
 
 def _break_even(results: Results) -> Iterator[str]:
-    """Break-even of the leading pretraining at the largest size, against scratch and against trees."""
-    even = _even(results)
-    rows = even[(even["pretraining"] == results.leading) & even["size"].notna()]
-    if rows.empty:
+    """Break-even of the leading pretraining at each size, against scratch, then against the better of scratch and trees."""
+    even = results.by_headline
+    even = even[(even["pretraining"] == results.leading) & even["size"].notna()]
+    if even.empty:
         return
     if reason := no_break_even(results):
         yield reason
         return
-    row = rows.to_dict("records")[-1]
-    against_both, told = _against_better(results, int(row["size"])), pays(row)
-    if against_both and not against_both.startswith("**pays"):  # what is said loudest holds against every baseline
-        told, against_both = told.replace("**", ""), f"**{against_both.replace('**', '')}**"
-    line = f"Against training from scratch pretraining {told}"
-    if wording.known(row["pretraining_hours"]):
-        took, scratch, tuned = (
-            duration(3600 * row[f"{name}_hours"]) for name in ("pretraining", "scratch", "finetuning")
-        )
-        line += (
-            f": it took {took} of device time, a task takes {scratch} from scratch and {tuned} finetuned, and by their means "
-            f"saves on {row['n_saving']} of {row['n_tasks']} tasks"
-        )
-    whole = f"; against the better of scratch and trees it {against_both}" if against_both else ""
-    yield line + _trees_clause(results, int(row["size"])) + whole + "."
-
-
-def _against_better(results: Results, size: int) -> str:
-    """Break-even of the leading pretraining against the better of scratch and trees; nothing where there are no trees."""
-    even = results.by_headline
-    rows = even[
-        (even["baseline"] == breakeven.BETTER) & (even["pretraining"] == results.leading) & (even["size"] == size)
-    ]
-    return pays(rows.to_dict("records")[0]) if len(rows) else ""
-
-
-def _trees_clause(results: Results, size: int) -> str:
-    saved = results.savings[(results.savings["pretraining"] == results.leading) & (results.savings["size"] == size)]
-    if saved.empty or saved["trees_seconds"].isna().all():
-        return ""
-    good = saved[saved["trees_as_good"]]
-    if good.empty:
-        return f"; trees, at {duration(float(saved['trees_seconds'].mean()))} a task, are as good on none of them"
-    time = duration(float(good["trees_seconds"].mean()))
-    return (
-        f"; on {len(good)} of {len(saved)} trees are as good (within one standard error, by validation) after {time}, so that "
-        "there it pays at no number of tasks"
+    sizes = _told_sizes(even["size"].unique())
+    scratch, better = (
+        even[even["baseline"] == name].set_index("size") for name in (breakeven.SCRATCH, breakeven.BETTER)
     )
+    took = scratch["pretraining_hours"].dropna()
+    time = f"Pretraining took {duration(3600 * took.iloc[0])} of device time, which" if len(took) else "Its device time"
+    told = [_saved_again(scratch.loc[size], size) for size in sizes if size in scratch.index]
+    if better.empty:
+        yield f"{time} against training from scratch is saved again {_joined(told)}"
+        return
+    # What is said loudest holds against every baseline.
+    quiet = [
+        text.replace("**", "") if not _shown(better.loc[size]) else text for text, size in zip(told, sizes, strict=True)
+    ]
+    yield f"{time} against training from scratch is saved again {_joined(quiet)}"
+    saved = results.savings[results.savings["pretraining"] == results.leading].dropna(subset="trees_seconds")
+    good = saved[saved["trees_as_good"]]
+    as_good = (
+        f": in {len(good)} of {len(saved)} cells trees are as good as finetuning (by validation, within one standard error)"
+        + (f", after {duration(float(good['trees_seconds'].mean()))}" if len(good) else "")
+    )
+    against = [_saved_again(better.loc[size], size) for size in sizes if size in better.index]
+    yield f"Against the better of scratch and trees it is saved {_joined(against)}{as_good}"
+
+
+def _shown(row: Mapping[Any, Any] | pd.Series) -> bool:
+    """Whether a break-even is there with the whole of its interval."""
+    return bool(wording.known(row["tasks"]) and wording.known(row["high"]) and math.isfinite(row["high"]))
+
+
+def _saved_again(row: Mapping[Any, Any] | pd.Series, size: int) -> str:
+    """`after 14 tasks at 2,000 events (90 %: 11 to 25)`, loud where the interval is finite, and what is known where it is not."""
+    at, between = f" at {size:,} events", wording.tasks_interval(row)
+    if pd.isna(row["tasks"]):
+        if row["text"] != breakeven.NEVER:
+            return f"nobody can say when{at} ({row['note']})"
+        return ("**never**" if math.isinf(row["low"]) else "never by the means") + at + between
+    tasks = f"after {wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}"
+    if not wording.known(row["high"]):
+        return f"{tasks}{at}, by one task, which has no interval"
+    return f"**{tasks}**{at}{between}" if _shown(row) else f"{tasks}{at} by the means alone{between}"
 
 
 def _ended(results: Results) -> Iterator[str]:
@@ -267,8 +270,8 @@ def _ended(results: Results) -> Iterator[str]:
         capped = made["n_capped"] or "none"
         backbones = f" (of {made['n']} pretraining{'s' if made['n'] > 1 else ''} {capped})" if made["n"] else ""
         yield (
-            f"Of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
-            f"{_share(trained, 'n_untrained')} kept the validation loss of a coin."
+            f"of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
+            f"{_share(trained, 'n_untrained')} kept the validation loss of a coin"
         )
 
 
@@ -284,7 +287,7 @@ def _seen(results: Results) -> Iterator[str]:
         tasks = [ledger_frame.title(task) for task in rows.loc[rows["exposure"] == kind, "task"]]
         told += [f"{words} of {', '.join(tasks)}"] if tasks else []
     if told:
-        yield f"The backbone was taught {'; '.join(told)}."
+        yield f"the backbone was taught {'; '.join(told)}"
 
 
 def _share(counts: Mapping[str, int], name: str) -> str:

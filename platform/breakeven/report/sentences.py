@@ -20,10 +20,9 @@ _WIDTH = 118
 
 
 def details(results: Results) -> list[str]:
-    """Gains at the smallest and the largest size and break-even of each pretraining, and what to make of a loss.
+    """Gains at the smallest and the largest size of each pretraining, and what to make of a loss.
 
-    Nothing where the headline is withheld, no break-even where that is, and nothing of several networks, whose figures are
-    in the tables.
+    Nothing where the headline is withheld, and of several networks, whose figures are in the tables.
     """
     if "" not in results.by_network or headline.withheld(results):
         return []
@@ -36,11 +35,7 @@ def details(results: Results) -> list[str]:
         smallest = rows[rows["size"] == rows["size"].min()]
         if (smallest["gain"] > 0).sum() * 2 <= len(smallest):
             lines.append(_why_not(smallest, results, str(pretraining)))
-    if headline.no_break_even(results):
-        return lines
-    even = results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
-    largest = even["size"] == even.groupby("pretraining")["size"].transform("max")
-    return lines + [_pays(row) for row in even[largest | even["size"].isna()].to_dict("records")]
+    return lines
 
 
 def method(spec: Mapping[str, Any]) -> list[str]:
@@ -218,16 +213,6 @@ def _gain(name: str, gain: str, rows: pd.DataFrame, results: Results) -> str:
         f"**{name}**, {rows['size'].iloc[0]:,} events per class: {gain} {by} over scratch on average{spread}, significantly on "
         f"{sure} of {len(rows)} tasks{lost}; the mean is above zero on {better}."
     )
-
-
-def _pays(row: Mapping[Any, Any]) -> str:
-    """Break-even in a sentence, with the sizes it is for."""
-    where = "mean over all sizes" if pd.isna(row["size"]) else f"at {row['size']:,} events per class"
-    times = ""
-    if wording.known(row["scratch_hours"]):
-        tuned, scratch = (duration(3600 * row[f"{arm}_hours"]) for arm in ("finetuning", "scratch"))
-        times = f": a task takes {tuned} finetuned, {scratch} from scratch"
-    return f"{row['pretraining']} pretraining, {where}, {headline.pays(row)}{times}."
 
 
 def _why_not(smallest: pd.DataFrame, results: Results, pretraining: str) -> str:

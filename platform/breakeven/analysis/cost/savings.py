@@ -106,9 +106,9 @@ def _welch(one: pd.Series, other: pd.Series, level: float) -> tuple[float, float
 
 
 def _text(row: dict[str, Any]) -> str:
-    """In words: what no number of tasks pays for, what is saved, what a gain costs."""
+    """In words: what no number of tasks makes up for, what is saved, what a gain costs."""
     if row["trees_as_good"]:
-        return f"never pays: trees are as good after {duration(row['trees_seconds'])}"
+        return f"never: trees are as good after {duration(row['trees_seconds'])}"
     if math.isnan(row["saving_seconds"]):
         return ""
     words, length = "saves" if row["saving_seconds"] > 0.0 else "costs", duration(abs(row["saving_seconds"]))
