@@ -184,8 +184,8 @@ def test_a_capped_baseline_is_detected_and_named_and_nothing_is_claimed_on_it(le
     frame["stopped"] = "plateau"
     told = short(Results(frame, facts))
     assert (
-        "\n\nOf 18 reported trainings 0 % ended at their cap of epochs (of 1 pretraining none), and 0 % kept the validation loss "
-        "of a coin" in told
+        "\n\nOf 18 reported trainings 0 % ended at their cap of epochs (of 1 pretraining none), and 0 % ended at chance"
+        in told
     )
     frame.loc[trained & (frame["strategy"] == "scratch") & (frame["seed"] == 1), "stopped"] = "epochs"
     capped = Results(frame, facts)

@@ -1,4 +1,4 @@
-"""How trainings ended: at their plateau, at the cap of their epochs, or without having learnt anything.
+"""How trainings ended: at their plateau, at the cap of their epochs, or at chance.
 
 A gain over a baseline that was stopped by its cap measures the cap, and so does a break-even: where too many were, the
 report withholds both. Never decides what is too many for a reader: `MOST_CAPPED` is the one number, and it is said.
@@ -6,19 +6,19 @@ report withholds both. Never decides what is too many for a reader: `MOST_CAPPED
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
+from breakeven.metric import METRICS
 
 __all__ = ["endings"]
 
 MOST_CAPPED = 0.05
 """Share of trainings at their cap above which no gain and no break-even is worded."""
-UNTRAINED_LOSS = 0.99 * math.log(2.0)
-"""Validation loss of a binary task, in nats, above which a training has not left its start: a coin has ln 2."""
+CHANCE_ERRORS = 2.0
+"""Standard errors of the test sample above a coin's accuracy up to which a training ended at chance."""
 PRETRAINING = "pretraining"
 """Called as a strategy in the rows of backbones."""
 
@@ -28,9 +28,9 @@ ENDING_COLUMNS = columns("""
     size
     n: reported trainings whose record says how they ended
     n_capped: those that all their epochs had passed before they reached a plateau
-    n_untrained: those whose validation loss stayed above 0.99 ln 2, as good as a coin; not counted for pretrainings
+    n_at_chance: those whose test accuracy is not two standard errors of the test sample above a coin's; none of pretrainings
     capped: share at the cap
-    untrained: share that learnt nothing
+    at_chance: share at chance
 """)
 
 
@@ -53,8 +53,9 @@ def endings(frame: pd.DataFrame) -> pd.DataFrame:
         sizes = sorted(set(of_arm["size"]))
         for size in [*sizes, None] if len(sizes) > 1 else sizes:
             some = of_arm if size is None else of_arm[of_arm["size"] == size]
-            untrained = int((some["validation_loss"].astype(float) > UNTRAINED_LOSS).sum())
-            rows.append({"pretraining": pretraining, "strategy": strategy, "size": size, **_counts(some, untrained)})
+            rows.append(
+                {"pretraining": pretraining, "strategy": strategy, "size": size, **_counts(some, _at_chance(some))}
+            )
     made = _told(frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record"))
     for name, some in made.groupby("pretraining", sort=False):
         rows.append({"pretraining": str(name), "strategy": PRETRAINING, "size": None, **_counts(some, 0)})
@@ -62,12 +63,12 @@ def endings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_trainings(table: pd.DataFrame) -> dict[str, int]:
-    """n, n_capped and n_untrained of all trainings in `endings`, the pretrainings apart."""
+    """n, n_capped and n_at_chance of all trainings in `endings`, the pretrainings apart."""
     return _sums(table[(table["strategy"] != PRETRAINING) & table["size"].notna()])
 
 
 def of_pretrainings(table: pd.DataFrame) -> dict[str, int]:
-    """n, n_capped and n_untrained of all pretrainings in `endings`."""
+    """n, n_capped and n_at_chance of all pretrainings in `endings`."""
     return _sums(table[table["strategy"] == PRETRAINING])
 
 
@@ -83,12 +84,19 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["stopped"].fillna("") != ""]
 
 
-def _counts(rows: pd.DataFrame, n_untrained: int) -> dict[str, float]:
+def _at_chance(rows: pd.DataFrame) -> int:
+    """How many of these trainings a coin would match, the binomial error of their test events allowed for where it is known."""
+    accuracy, chance = METRICS["accuracy"], float(METRICS["accuracy"].chance or 0.0)
+    error = np.sqrt(chance * (1.0 - chance) / rows["test_events"].astype(float))
+    return int((ledger_frame.measured(rows, accuracy) <= chance + CHANCE_ERRORS * error.fillna(0.0)).sum())
+
+
+def _counts(rows: pd.DataFrame, n_at_chance: int) -> dict[str, float]:
     n, n_capped = len(rows), int((rows["stopped"] == "epochs").sum())
     return {
-        "n": n, "n_capped": n_capped, "n_untrained": n_untrained, "capped": n_capped / n, "untrained": n_untrained / n,
+        "n": n, "n_capped": n_capped, "n_at_chance": n_at_chance, "capped": n_capped / n, "at_chance": n_at_chance / n,
     }  # fmt: skip
 
 
 def _sums(rows: pd.DataFrame) -> dict[str, int]:
-    return {name: int(rows[name].sum()) for name in ("n", "n_capped", "n_untrained")}
+    return {name: int(rows[name].sum()) for name in ("n", "n_capped", "n_at_chance")}

@@ -167,7 +167,7 @@ def convergence_tables(results: Results) -> list[Table]:
             "endings",
             "How trainings ended",
             "Reported trainings and pretrainings that ended at their cap of epochs (of trees: rounds) before they reached a "
-            "plateau, and trainings that kept a coin's validation loss, above 0.99 ln 2, though some tell test events apart. "
+            "plateau, and trainings whose test accuracy is not two standard errors of the test sample above a coin's. "
             f"With more than {endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
             results.endings,
             (
@@ -176,7 +176,7 @@ def convergence_tables(results: Results) -> list[Table]:
                 SIZE,
                 count("trainings", "n"),
                 Column("at the cap", partial(_of_n, name="n_capped"), "capped"),
-                Column("at a coin's loss", partial(_of_n, name="n_untrained"), "untrained"),
+                Column("at chance", partial(_of_n, name="n_at_chance"), "at_chance"),
             ),
             "No record says how it ended.",
             links=False,

@@ -271,7 +271,7 @@ def _ended(results: Results) -> Iterator[str]:
         backbones = f" (of {made['n']} pretraining{'s' if made['n'] > 1 else ''} {capped})" if made["n"] else ""
         yield (
             f"of {trained['n']:,} reported trainings {_share(trained, 'n_capped')} ended at their cap of epochs{backbones}, and "
-            f"{_share(trained, 'n_untrained')} kept the validation loss of a coin"
+            f"{_share(trained, 'n_at_chance')} ended at chance"
         )
 
 

@@ -87,8 +87,8 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "plateau, as the paper charges, is another row. Both sides are charged with their own search in the rows that charge "
         "one. Its interval over tasks enumerates every resample of up to six tasks (Student's t below five) and depends on no "
         "random generator.",
-        "Significant is a gain with p < 0.05 after Holm's correction over all cells of its network. A coin's validation loss: "
-        "above 0.99 ln 2.",
+        "Significant is a gain with p < 0.05 after Holm's correction over all cells of its network. At chance ended a training "
+        "whose test accuracy is not two standard errors of the test sample above a coin's.",
         "Intervals are at 90 % and hold the scatter of seeds, of backbones where there are several, and the error of the test "
         "sample that all seeds share, from the scores of its events (paired between treatments; a binomial bound where a trial "
         "kept none); a row says which part it lacks. A mean over one seed has no interval, and is marked n=1. Hours of "
