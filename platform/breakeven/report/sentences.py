@@ -44,7 +44,8 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     pretrainings = {", ".join(spec["pretraining"]["objectives"]) or "none": spec["pretraining"]}
     pretrainings = spec.get("pretrainings") or pretrainings
     chosen = (
-        f"{search['trials']} ratios in each cell were compared by validation loss on {search['seeds']} search seed(s)"
+        f"{search['trials']} ratios in each cell, the published one first{_others(search)}, were compared by validation loss on "
+        f"{search['seeds']} search seed(s)"
         if search["trials"]
         else f"the published ratio {search['published']} was used without a search"
     )
@@ -64,7 +65,7 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         f"{tuning['batch_size']}, rate {tuning['learning_rate']:g} from scratch and {tuning['head_rate']:g} for the head on "
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
         f"Plateau: {tuning['patience']} epochs{_and_steps(tuning)} without a relative improvement of 0.1 % of the validation "
-        "loss; the time to plateau ends with the last improving epoch.",
+        "loss, counted from the end of a warm-up; the time to plateau ends with the last improving epoch.",
         *_care(tuning),
         f"Besides its training events every training sees up to {tuning['validation_events']:,} labelled validation events of "
         "each class, which choose its epoch and its rate: sizes count training events alone.",
@@ -94,6 +95,13 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "kept none); a row says which part it lacks. A mean over one seed has no interval, and is marked n=1. Hours of "
         "processors and of GPUs are never added up.",
     ]
+
+
+def _others(search: Mapping[str, Any]) -> str:
+    """How the ratios after the published one were drawn."""
+    if search["trials"] < 2:
+        return ""
+    return ", the others spread over the range" if search.get("spread") else ", the others at random"
 
 
 def _and_steps(tuning: Mapping[str, Any]) -> str:
