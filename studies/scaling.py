@@ -28,7 +28,11 @@ SMOKE = Study(
 )  # fmt: skip
 """Everything runs, nothing is trained to its end: its numbers mean nothing."""
 
-LAPTOP = Study(name="laptop", finetuning=Finetuning(baselines=("trees",)))
+LAPTOP = Study(
+    name="laptop",
+    pretraining=Pretraining(events_per_process=1200),
+    finetuning=Finetuning(baselines=("trees",)),
+)
 
 WORKSTATION = Study(
     name="workstation",
