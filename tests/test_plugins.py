@@ -22,7 +22,8 @@ from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
 from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
 from breakeven.training.batches import EventTensors, Sample
-from breakeven.training.checkpoint import content_hash, read_model, write_model
+from breakeven.training.checkpoint import read_model, write_model
+from breakeven.training.content import content_hash
 from breakeven.training.loop import evaluate, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Recipe, Strategy

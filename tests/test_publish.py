@@ -128,6 +128,32 @@ def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkey
     assert path.stat().st_mtime_ns == written, "nothing has changed, so the report is kept"
 
 
+def test_a_report_that_is_kept_says_the_same_and_needs_no_statistics(ledger, experiment, capsys):
+    """In a process of its own; a file that was damaged is made anew."""
+    trials = [record(f"{name}{seed}", seed, strategy=name) for seed in (1, 2) for name in ("scratch", "finetune")]
+    ledger.write(trials)
+    members = [*ALL, *(one["record"] for one in trials)]
+    remember(experiment.places, members)
+    path = publish.publish(results(experiment.places, ledger.refresh(), members))
+    said = capsys.readouterr().out.partition("runs/s")[2].partition("\n")[2]
+    seen, written = experiment.seen(), path.stat().st_mtime_ns
+    again = f"""
+import sys
+from pathlib import Path
+from breakeven.publish import publish
+from breakeven.results import load
+publish(load("tiny", Path({str(experiment.places.root)!r})))
+print(sorted({{"matplotlib", "scipy.stats", "sklearn", "torch"}} & sys.modules.keys()))
+"""
+    asked = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, check=True).stdout
+    assert asked == f"{said}[]\n" and "no finished pretraining" in said
+    assert experiment.seen() == seen and path.stat().st_mtime_ns == written
+    kept = experiment.places.folder / "report.json"
+    kept.write_text(kept.read_text()[:-20])
+    publish.publish(results(experiment.places, ledger, members))
+    assert capsys.readouterr().out == said and path.stat().st_mtime_ns > written
+
+
 def test_a_report_is_made_anew_where_scores_come_later(ledger, experiment, capsys):
     """As from the machine where the study ran: with them intervals hold the test sample as it is, not its bound."""
     members, kept = [*ALL, "t1"], Responses(ledger.folder, "scores")

@@ -7,8 +7,9 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pandas as pd
 from rich.markup import escape
 
 from breakeven import atomic
-from breakeven.analysis import summary
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
@@ -25,8 +25,7 @@ from breakeven.observer import Observer
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.registry.package import NoBackbone, Winner, winner, write_files
-from breakeven.report import report
-from breakeven.report.sentences import summary_lines
+from breakeven.report import PAGE
 from breakeven.results import StudyResults
 from breakeven.study.naming import Names
 from breakeven.study.spec import Study
@@ -70,24 +69,21 @@ def publish(results: StudyResults, anew: bool = False) -> Path:
     A report that is there already, of the same records and facts by the same code, is kept, unless `anew`.
     """
     places, tracker = results.places, None
-    path, kept = places.report / report.PAGE, places.folder / "report.key"
     try:
         tracker = _tracker(results)
         results = dataclasses.replace(results, mlflow=_links(tracker))
     except TrackingUnavailable as error:
         _warn_tracking(results.study, error)
-    key = _report_key(results.frame, results.facts, results.scored, results.accounts, results.similarity)
-    if anew or not path.exists() or not kept.exists() or kept.read_text() != key:
-        path = report.write_report(results.figures, places.report)
-        atomic.write_text(kept, key)
+    lines, figures = _write_report(results, anew)
     if tracker is not None:
         try:
-            _sync(results, tracker)
+            _sync(results, tracker, figures)
         except TrackingUnavailable as error:
             _warn_tracking(results.study, error)
     console.print()
-    for line in summary_lines(results.figures):
+    for line in lines:
         console.print(line, markup=False)
+    path = places.report / PAGE
     console.print(f"\nreport   {path}")
     console.print(f"MLflow   breakeven ui --runs-dir {places.root}   then open http://127.0.0.1:5000")
     return path
@@ -98,7 +94,7 @@ def sync(results: StudyResults, uri: str = "") -> int:
 
     Returns the number of records written. Waits while another driver writes the study. Raises TrackingUnavailable.
     """
-    return _sync(results, _tracker(results, uri))
+    return _sync(results, _tracker(results, uri), _figures(results))
 
 
 def export(results: StudyResults, folder: Path, onnx: bool) -> None:
@@ -109,18 +105,55 @@ def export(results: StudyResults, folder: Path, onnx: bool) -> None:
     console.print(f"{best.objective} pretraining of {results.study.name} is in {folder}; README.md is its card")
 
 
+@dataclass(frozen=True)
+class _Figures:
+    """What MLflow shows of a study and of each of its cells, see analysis/summary.py."""
+
+    study: Mapping[str, float]
+    cells: Mapping[str, Mapping[str, float]]
+
+
+def _figures(results: StudyResults) -> _Figures:
+    from breakeven.analysis import summary
+
+    cells = summary.cell_figures(results.frame, shared=results.shared_events)
+    return _Figures(summary.study_figures(results.frame, results.accounts), cells)
+
+
+def _write_report(results: StudyResults, anew: bool) -> tuple[Sequence[str], _Figures]:
+    """The report's files, its lines for the terminal and its figures for MLflow.
+
+    They are kept where all are there and were made from the same, unless `anew`: no statistics are imported then.
+    """
+    places = results.places
+    key = _report_key(results.frame, results.facts, results.scored, results.accounts, results.similarity)
+    kept = places.folder / "report.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or it was damaged
+        before = json.loads(kept.read_text())
+        if not anew and (places.report / PAGE).exists() and before["key"] == key:
+            return before["lines"], _Figures(**before["figures"])
+    from breakeven.report.report import write_report
+    from breakeven.report.sentences import summary_lines
+
+    write_report(results.figures, places.report)
+    lines, figures = summary_lines(results.figures), _figures(results)
+    # Not write_json: a break-even that is never reached is infinite.
+    atomic.write_text(kept, json.dumps({"key": key, "lines": lines, "figures": dataclasses.asdict(figures)}) + "\n")
+    return lines, figures
+
+
 def _tracker(results: StudyResults, uri: str = "") -> Tracker:
     return Tracker(uri or tracking_uri(results.places.root), results.study.name, results.places.root / "mlartifacts")
 
 
-def _sync(results: StudyResults, tracker: Tracker) -> int:
+def _sync(results: StudyResults, tracker: Tracker, figures: _Figures) -> int:
     study, places, lease = results.study, results.places, _lease(tracker.uri, results.study)
     with Leases(places.ledger) as leases:
         if not leases.take(lease):
             console.print(f"  MLflow: another driver writes {study.name} to it; waiting for that, Ctrl-C loses nothing")
         leases.wait(lease, lambda: False)
         try:
-            written = _bring_up(tracker, results)
+            written = _bring_up(tracker, results, figures)
             if places.report.is_dir():
                 tracker.log_artifacts([file for file in sorted(places.report.iterdir()) if file.suffix in _ARTIFACTS])
             with suppress(NoBackbone):  # nothing was finetuned, or the weights are elsewhere
@@ -148,7 +181,7 @@ def tracking_uri(runs_dir: Path) -> str:
     return resolve_uri(runs_dir.resolve() / "mlflow.db")
 
 
-def _bring_up(tracker: Tracker, results: StudyResults) -> int:
+def _bring_up(tracker: Tracker, results: StudyResults, figures: _Figures) -> int:
     frame = results.frame
     missing = sum(not tracker.holds(row) for _, row in frame.iterrows())
     with bar("MLflow", missing, "runs") if missing else nullcontext() as progress:
@@ -157,9 +190,7 @@ def _bring_up(tracker: Tracker, results: StudyResults) -> int:
             if written and progress is not None:
                 progress.advance()
 
-        cells = summary.cell_figures(frame, shared=results.shared_events)
-        figures = summary.study_figures(frame, results.accounts), cells
-        return tracker.sync(frame, *figures, each)
+        return tracker.sync(frame, figures.study, figures.cells, each)
 
 
 def _report_key(frame: pd.DataFrame, facts: dict[str, Any], scored: Sequence[str], *tables: pd.DataFrame) -> str:

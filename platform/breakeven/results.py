@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,13 @@ from breakeven.ledger.reservation import reservations
 from breakeven.ledger.responses import Responses
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
-from breakeven.report.results import Results
 from breakeven.study.folder import folder_with_trials
 from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import console
+
+if TYPE_CHECKING:
+    from breakeven.report.results import Results
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ class StudyResults:
         return self._of_networks(lambda results: results.break_even)
 
     @cached_property
-    def figures(self) -> Results:
+    def figures(self) -> "Results":
         """All figures of the report."""
+        from breakeven.report.results import Results
+
         return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events)
 
     @cached_property
@@ -89,7 +93,7 @@ class StudyResults:
         """The records of this study whose scores lie beside the ledger, sorted: others may come, as from where it ran."""
         return sorted(Responses(self.places.ledger, "scores").present() & set(self.frame["record"]))
 
-    def _of_networks(self, figure: Callable[[Results], pd.DataFrame]) -> pd.DataFrame:
+    def _of_networks(self, figure: "Callable[[Results], pd.DataFrame]") -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""
         tables = {network: figure(part) for network, part in self.figures.by_network.items()}
         if "" in tables:

@@ -16,7 +16,8 @@ from breakeven.models import build
 from breakeven.registry import package
 from breakeven.registry.served import COLUMNS, Backbone, BadEvents, graphs_of
 from breakeven.tracking import Tracker
-from breakeven.training.checkpoint import content_hash, write_model
+from breakeven.training.checkpoint import write_model
+from breakeven.training.content import content_hash
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Checkpoints: nothing is lost, nothing is half there, and what does not fit says so."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from breakeven.models import build
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 from breakeven.training import checkpoint
-from breakeven.training.checkpoint import CorruptCheckpoint, TrainingState
+from breakeven.training.checkpoint import TrainingState
+from breakeven.training.content import CorruptCheckpoint, content_hash
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 
@@ -77,13 +80,26 @@ def test_the_hash_is_of_the_weights_and_nothing_else(tmp_path: Path) -> None:
     model = build(1, seed=4)
     checkpoint.write_model(tmp_path / "one", model, {"when": "today"})
     checkpoint.write_model(tmp_path / "two", model, {"when": "tomorrow"})
-    first = checkpoint.content_hash(tmp_path / "one")
+    first = content_hash(tmp_path / "one")
     assert len(first) == 16
-    assert checkpoint.content_hash(tmp_path / "two") == first
+    assert content_hash(tmp_path / "two") == first
     with torch.no_grad():
         model.decoder.norm.bias[0] += 1e-7
     checkpoint.write_model(tmp_path / "three", model)
-    assert checkpoint.content_hash(tmp_path / "three") != first
+    assert content_hash(tmp_path / "three") != first
+
+
+def test_the_hash_names_types_and_shapes_as_torch_does(tmp_path: Path) -> None:
+    types = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
+    weights = {f"{dtype}".removeprefix("torch."): torch.ones(2, 3).to(dtype) for dtype in types}
+    weights["one"] = torch.tensor(7)
+    tmp_path.joinpath("model.json").write_text('{"model": {"width": 3}}')
+    tmp_path.joinpath("weights.safetensors").write_bytes(save(weights))
+    digest = hashlib.sha256(b'{"width": 3}')
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    assert content_hash(tmp_path) == digest.hexdigest()[:16]
 
 
 def test_missing_and_broken_files_say_which_and_what_to_do(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from breakeven.models import build
 from breakeven.study.plan import Cell, Ingredients, space, trial
 from breakeven.study.spec import Finetuning, Study
 from breakeven.study.spec import task as named_task
-from breakeven.training.checkpoint import content_hash, write_model
+from breakeven.training.checkpoint import write_model
+from breakeven.training.content import content_hash
 from breakeven.training.pack import train_pack
 from breakeven.work import stack
 from breakeven.work import trial as trial_module

@@ -19,7 +19,8 @@ from breakeven.models import build
 from breakeven.physics.variables import high_level
 from breakeven.study.plan import Cell, Ingredients, space, trial
 from breakeven.study.spec import Finetuning, Network, Study, task
-from breakeven.training.checkpoint import content_hash, read_model, write_model
+from breakeven.training.checkpoint import read_model, write_model
+from breakeven.training.content import content_hash
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published, similarity
@@ -214,5 +214,5 @@ def _interval(matrix: np.ndarray, itself: bool, level: float = 0.9) -> tuple[flo
     else:
         mean = matrix.mean()
         variance = sum(matrix.mean(axis=axis).var(ddof=1) / matrix.shape[1 - axis] for axis in (0, 1))
-    half_width = float(stats.t.ppf(0.5 + level / 2, n - 1)) * math.sqrt(variance)
+    half_width = float(special.stdtrit(n - 1, 0.5 + level / 2)) * math.sqrt(variance)
     return float(max(mean - half_width, -1.0)), float(min(mean + half_width, 1.0))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 MEDIAN_SAMPLE = 4000
 SINGLE_PRECISION_ABOVE = 20_000
@@ -56,6 +55,8 @@ def median_distance(a: np.ndarray, *, sample: int = MEDIAN_SAMPLE) -> float:
 
     a: [n_events, width]. Raises ValueError where more than half of the pairs coincide, which leaves no scale.
     """
+    from scipy.spatial.distance import pdist
+
     rows = a if len(a) <= sample else a[np.random.default_rng(0).choice(len(a), sample, replace=False)]
     median = float(np.median(pdist(rows)))
     if median == 0.0:

@@ -23,6 +23,7 @@ from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
 from breakeven.study.spec import Pretraining
 from breakeven.training import checkpoint as checkpoints
+from breakeven.training.content import content_hash
 from breakeven.training.workers import ALONE, TorchWorkers
 from breakeven.work.job import PretrainingJob
 
@@ -78,7 +79,7 @@ def pretrain(
         except ray.train.TrainingFailedError as error:
             raise PretrainingFailed(f"{job.name} pretraining: {error}") from error
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
-    return Pretrained(job.backbone, checkpoints.content_hash(job.backbone), facts)
+    return Pretrained(job.backbone, content_hash(job.backbone), facts)
 
 
 def workers_of(settings: Pretraining, resources: Resources) -> int:

@@ -375,7 +375,8 @@ def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
 def _hard_events(path: Path) -> np.ndarray:
     """Identity of the hard event of each event of a shard [n_events]; raises CorruptDataset."""
     try:
-        identity: np.ndarray = pq.read_table(path, columns=["hard_event"])["hard_event"].to_numpy()
+        with pq.ParquetFile(path) as file:  # a third of the time of pq.read_table, which brings threads and datasets
+            identity: np.ndarray = file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy()
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
     return identity

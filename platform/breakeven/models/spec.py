@@ -5,14 +5,16 @@ Plug-ins bring further kinds as `NETWORKS`: name -> a callable as `Builder`. The
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breakeven import plugins
 from breakeven.feature import OBJECT, Levels
 from breakeven.models import EVENT_GRAPH, NETWORK_VERSION, build
-from breakeven.models.backbone import Backbone
 
-Builder = Callable[..., Backbone]
+if TYPE_CHECKING:
+    from breakeven.models.backbone import Backbone
+
+Builder = Callable[..., "Backbone"]
 """(levels, n_outputs, seed=..., **arguments) -> a network with fresh weights; raises ValueError where they do not fit."""
 
 
@@ -27,7 +29,7 @@ class NetworkSpec:
     kind: str = EVENT_GRAPH
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, levels: Levels, n_outputs: int, seed: int = 0) -> Backbone:
+    def build(self, levels: Levels, n_outputs: int, seed: int = 0) -> "Backbone":
         """The network for events with these features, with fresh weights. Raises UnknownNetwork, ValueError, TypeError."""
         network = _builder(self.kind)(levels, n_outputs, seed=seed, **self.arguments)
         network.kind, network.levels = self.kind, levels
@@ -41,7 +43,7 @@ def version_of(kind: str) -> str:
     return plugins.origin(_builder(kind))["plugin"]
 
 
-def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> Backbone:
+def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> "Backbone":
     """The graph network on whole events of arXiv 2412.10665; arguments: as models.build takes them."""
     if [tuple(features) for features in levels] != [OBJECT]:
         names = " / ".join(", ".join(feature.name for feature in features) for features in levels)

@@ -7,6 +7,7 @@ One call is one shard and a pure function of its arguments: each call makes its 
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def generate(process: Process, n_events: int, seed: int, *, mpi: bool = False, s
     return _from_hard_events(process, _HARD_EVENTS[process.source](process, n_events, shard, random), mpi, random)
 
 
+@cache
 def versions() -> dict[str, str]:
     """What decides the events besides the arguments of `generate`: versions of every library in the chain."""
     libraries = {name: version(name) for name in ("pythia8mc", "fastjet", "numpy", "awkward")}

@@ -15,7 +15,7 @@ from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
 from breakeven.feature import OBJECT, stored
-from breakeven.report.provenance_tables import events_in_words
+from breakeven.report.wording import events_in_words
 from breakeven.study.spec import Network
 
 

@@ -112,7 +112,8 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
     """
     from breakeven.models.event_network import EventNetwork
     from breakeven.models.onnx_export import NoOnnx, export_onnx
-    from breakeven.training.checkpoint import CorruptCheckpoint, read_model
+    from breakeven.training.checkpoint import read_model
+    from breakeven.training.content import CorruptCheckpoint
 
     written = []
     for file in sorted(best.weights.iterdir()):

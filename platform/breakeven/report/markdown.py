@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from breakeven.report import headline, sentences
 from breakeven.report.exports import commits_of
-from breakeven.report.provenance_tables import SOURCES, events_in_words
+from breakeven.report.provenance_tables import SOURCES
 from breakeven.report.results import Results
 from breakeven.report.table import Table
+from breakeven.report.wording import events_in_words
 
 _SHOWN = (
     ("Accuracy", "table_1"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -124,12 +121,6 @@ def _samples(results: Results) -> Table:
         links=False,
         meanings=meanings,
     )
-
-
-def events_in_words(manifest: Mapping[str, Any]) -> str:
-    """How many events a dataset has, and of how many hard events where those are fewer."""
-    hard = manifest.get("hard_events", manifest["events"])
-    return f"{manifest['events']:,} events" + (f" of {hard:,} hard events" if hard < manifest["events"] else "")
 
 
 def _pretrainings(frame: pd.DataFrame, merit: Metric) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from breakeven import atomic
 from breakeven.report import (
+    PAGE,
     accuracy_plots,
     accuracy_tables,
     cost_tables,
@@ -26,9 +27,6 @@ from breakeven.report.plot import Plot
 from breakeven.report.provenance_tables import provenance_tables, trials_table
 from breakeven.report.results import Results
 from breakeven.report.table import Table
-
-PAGE = "index.html"
-"""Name of the page, the last of a report's files to be written."""
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -112,3 +112,9 @@ def sizes_of(row: Mapping[Any, Any]) -> str:
 def treatment(pretraining: str, strategy: str) -> str:
     """`from scratch`, `multiclass, finetuned`."""
     return STRATEGIES[strategy] if pretraining == "none" else f"{pretraining}, {STRATEGIES.get(strategy, strategy)}"
+
+
+def events_in_words(manifest: Mapping[str, Any]) -> str:
+    """How many events a dataset has, and of how many hard events where those are fewer."""
+    hard = manifest.get("hard_events", manifest["events"])
+    return f"{manifest['events']:,} events" + (f" of {hard:,} hard events" if hard < manifest["events"] else "")

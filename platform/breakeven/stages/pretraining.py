@@ -17,7 +17,7 @@ from breakeven.study import plan
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import console
-from breakeven.training.checkpoint import content_hash
+from breakeven.training.content import content_hash
 from breakeven.work.job import PretrainingJob
 from breakeven.work.versions import result_versions, trees_versions
 

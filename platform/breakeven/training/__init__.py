@@ -6,3 +6,5 @@ one to files. Nothing heavy is imported here.
 
 TRAINING_VERSION = 1
 """Part of every trial's identity: raise it whenever the same recipe on the same events gives another result."""
+TREES_VERSION = 1
+"""Part of the identity of every trial with trees: raise it when the same variables give other trees."""

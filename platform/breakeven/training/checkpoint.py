@@ -4,7 +4,6 @@ A training's folder holds `epoch-NNNNN/` with weights, best weights, optimiser m
 folder holds weights.safetensors and model.json. Folders appear whole or not at all.
 """
 
-import hashlib
 import json
 import math
 import shutil
@@ -14,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -25,22 +23,17 @@ from breakeven.models import EVENT_GRAPH
 from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
+from breakeven.training.content import CorruptCheckpoint, model_arguments, read_content, read_json
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 __all__ = [
-    "CorruptCheckpoint",
     "TrainingState",
-    "content_hash",
     "read_model",
     "read_state",
     "read_weights",
     "write_model",
     "write_state",
 ]
-
-
-class CorruptCheckpoint(ValueError):
-    """A checkpoint file that cannot be read; the message names it and the way out."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ def read_state(folder: Path) -> TrainingState:
     if not states:
         raise FileNotFoundError(f"{folder} holds no checkpoint (epoch-NNNNN); start the training without it")
     newest = states[-1]
-    described = _read_json(newest / "state.json")
+    described = read_json(newest / "state.json")
     try:
         return TrainingState(
             recipe=Recipe(**described["recipe"]),
@@ -150,8 +143,8 @@ def read_model(folder: Path) -> Backbone:
         CorruptCheckpoint: a file of it is damaged.
         WeightsDoNotFit: the weights are of another network than model.json says.
     """
-    described = _read_json(folder / "model.json")
-    arguments = _model_arguments(folder)
+    described = read_json(folder / "model.json")
+    arguments = model_arguments(folder)
     n_outputs, kind = arguments.pop("n_outputs"), arguments.pop("kind", EVENT_GRAPH)
     levels = (
         [[Feature(**plain) for plain in level] for level in described["levels"]] if "levels" in described else (OBJECT,)
@@ -166,25 +159,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return _read_tensors(folder / "weights.safetensors")
 
 
-def content_hash(folder: Path) -> str:
-    """Identity of the model in `folder`: 16 hex digits over its arguments and its weights to the last bit."""
-    digest = hashlib.sha256(json.dumps(_model_arguments(folder), sort_keys=True).encode())
-    for name, tensor in sorted(read_weights(folder).items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _plain(feature: Feature) -> dict[str, Any]:
     """What a network may depend on."""
     return {"name": feature.name, "unit": feature.unit, "log_floor": feature.log_floor}
-
-
-def _model_arguments(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(_read_json(folder / "model.json")["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptCheckpoint(f"{folder / 'model.json'} does not describe a model ({error!r})") from error
 
 
 def _remove(state: Path) -> None:
@@ -204,25 +181,9 @@ def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
-        return load(_content(file))
+        return load(read_content(file))
     except SafetensorError as error:
-        raise CorruptCheckpoint(
-            f"{file} is no whole safetensors file ({error}); delete it and make it again"
-        ) from error
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(_content(file))
-    except ValueError as error:
-        raise CorruptCheckpoint(f"{file} is no whole JSON file ({error}); delete it and make it again") from error
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+        raise CorruptCheckpoint.of(file, error) from error
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,10 +18,8 @@ from breakeven.training.objectives import binary, quality
 from breakeven.training.plateau import find_plateau
 from breakeven.training.recipe import Epoch, Recipe, Result
 
-__all__ = ["TREES_VERSION", "Trees", "train_trees"]
+__all__ = ["Trees", "train_trees"]
 
-TREES_VERSION = 1
-"""Part of the identity of every trial with trees: raise it when the same variables give other trees."""
 ITERATIONS = 10
 """Boosting iterations of an epoch."""
 _SETTINGS: dict[str, Any] = {

@@ -6,13 +6,12 @@ from breakeven import training
 from breakeven.events import arrays, sampling
 from breakeven.models.spec import version_of
 from breakeven.physics import truth, variables
-from breakeven.training import trees
 
 
 def trees_versions() -> dict[str, str]:
     """By name, of all that decides a trial with trees; each is part of its identity."""
     return {
-        "trees": str(trees.TREES_VERSION),
+        "trees": str(training.TREES_VERSION),
         "variables": str(variables.VARIABLES_VERSION),
         "sklearn": ".".join(importlib.metadata.version("scikit-learn").split(".")[:2]),
         "splits": str(sampling.SPLITS_VERSION),

@@ -6,6 +6,7 @@ because a reused instance remembers the events before. Never writes anything, kn
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -96,6 +97,7 @@ def generate(process: JetProcess, n_events: int, seed: int, *, mpi: bool = False
     )
 
 
+@cache
 def versions() -> dict[str, str]:
     """What decides the events besides the arguments of `generate`: versions of every library in the chain."""
     libraries = {name: version(name) for name in ("pythia8mc", "fastjet", "numpy", "awkward")}
