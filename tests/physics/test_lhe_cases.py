@@ -122,6 +122,6 @@ def test_decays_are_those_of_the_header_and_no_decay_of_the_standard_model_chang
 
 def test_settings_of_pythia_may_be_given_for_a_process() -> None:
     """The header lets a Z' go to tau pairs alone."""
-    process = from_lhe("mine", [case("d04")], settings=("32:onMode=off", "32:onIfAny=13"))
+    process = from_lhe("mine", [case("d04")], settings=("32:oneChannel=1 1. 0 13 -13",))
     muons = generate(process, 8, seed=1).objects
     assert (muons.kind == ObjectKind.MUON).sum() >= 8, "what a user asks for stands above the header"
