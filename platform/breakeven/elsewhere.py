@@ -18,7 +18,7 @@ from breakeven.places import Places
 from breakeven.study import plan
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console, show
-from breakeven.views.preview import check_study, hours, price_of, tell_reuse
+from breakeven.views.preview import check_study, hours, price_of, tell_files, tell_reuse
 
 
 def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
@@ -78,6 +78,7 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
     for title, text in lines:
         console.print(f"  {title:12} {text}", markup=False)
     tell_reuse(study)
+    tell_files(study)
 
 
 def trials_alike(study: Study) -> int:

@@ -27,6 +27,7 @@ def particles_of(events: list[list[Placed]]) -> Particles:
         pz=pt * np.sinh(eta),
         energy=pt * np.cosh(eta),
         charge=np.array([particle[1] for particle in flat], np.int8),
+        invisible=np.isin(np.abs([particle[0] for particle in flat]), (12, 14, 16, 1000022)),
     )
 
 

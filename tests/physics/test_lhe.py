@@ -55,7 +55,7 @@ def test_shards_are_slices_across_files(path: Path, tmp_path: Path, hard_events:
     packed = tmp_path / "more.lhe.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     events = lhe.read((str(path), str(packed)), 10, 5)
-    assert events.identity.tolist() == [10, 11, 12, 13, 14]
+    assert events.identity.tolist() == [10, 11, 0, 1, 2], "the second file is a copy of the first"
     assert np.allclose(events.scale, hard_events.scale[[10, 11, 0, 1, 2]])
 
 
@@ -101,7 +101,7 @@ def test_broken_files(path: Path, old: str, new: str, message: str) -> None:
 def test_truncated_gzip(path: Path, tmp_path: Path) -> None:
     packed = tmp_path / "cut.lhe.gz"
     packed.write_bytes(gzip.compress(path.read_bytes())[:-100])
-    with pytest.raises(ValueError, match="truncated or not a gzip file"):
+    with pytest.raises(ValueError, match="truncated or damaged"):
         lhe.read((str(packed),), 0, 1)
 
 

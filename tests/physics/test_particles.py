@@ -51,6 +51,7 @@ def test_last_copies_skip_recoils_and_final_particles() -> None:
         momentum,
         momentum,
         np.zeros(12, np.int8),
+        np.zeros(12, bool),
     )
     assert last_copies(particles, (6,)).tolist() == [2, 8]
     assert last_copies(particles, (6, 24)).tolist() == [2, 3, 8, 9]

@@ -24,10 +24,11 @@ def known_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_of_plugins())
 
 
-def source(name: str, *, lhe: str = "", mpi: bool = False) -> Source:
+def source(name: str, *, lhe: str = "", mpi: bool = False, settings: tuple[str, ...] = ()) -> Source:
     """The source of the process `name`: the user's file where `lhe` names one, a plug-in's, or that of a catalogue.
 
-    mpi: multiparton interactions, where events are simulated here. Raises UnknownProcess, ValueError, BadPlugin.
+    mpi, settings: multiparton interactions, and more settings of Pythia, where events are simulated here. Raises UnknownProcess,
+    ValueError, BadPlugin.
     """
     if not lhe and (own := _of_plugins().get(name)) is not None:
         return own
@@ -37,7 +38,9 @@ def source(name: str, *, lhe: str = "", mpi: bool = False) -> Source:
         return SimulatedJets(jets.CATALOGUE[name], mpi)
     from breakeven.events.simulated import Simulated
 
-    return Simulated(processes.from_lhe(name, [lhe]) if lhe else processes.process(name), mpi)
+    if lhe:
+        return Simulated(processes.from_lhe(name, [lhe], settings=settings), mpi)
+    return Simulated(processes.process(name).with_settings(settings), mpi)
 
 
 def known_schemas() -> "tuple[EventSchema, ...]":

@@ -9,7 +9,7 @@ from typing import Any
 from breakeven.events.objects import OBJECTS, to_table
 from breakeven.events.schema import EventSchema
 from breakeven.events.source import Shard
-from breakeven.physics import generator
+from breakeven.physics import generator, lhe, lhe_check
 from breakeven.physics.processes import Process
 
 
@@ -47,22 +47,38 @@ class Simulated:
             "mpi": self.mpi,
             "physics": made_by["physics"],
             "pythia": made_by["pythia8mc"],
+            **({"lhe": str(lhe.LHE_VERSION)} if process.source == "lhe" else {}),
         }
 
     def about(self) -> Mapping[str, Any]:
         """Settings and versions."""
         return {
-            "note": self.process.notes,
+            "note": "; ".join(filter(None, (self.process.notes, *map(_of_file, self._own_files)))),
             "settings": list(self.process.settings),
             "mpi": self.mpi,
             "versions": generator.versions(),
         }
+
+    @property
+    def _own_files(self) -> list[Path]:
+        """A user's."""
+        return generator.files_of(self.process) if self.kind == "lhe" else []
 
     def make(self, n_events: int, seed: int, shard: int) -> Shard:
         """Raises as generator.generate."""
         made = generator.generate(self.process, n_events, seed, mpi=self.mpi, shard=shard)
         table = to_table(made.objects, made.truth, made.hard_event)
         return Shard(table, made.cross_section_pb, made.cross_section_error_pb, made.n_tried)
+
+
+def _of_file(path: Path) -> str:
+    """What a user's file says of itself: name, content, generator and beams."""
+    found = lhe_check.inspect([str(path)])
+    one, energy, other, other_energy = found.beams
+    return (
+        f"{path.name} (sha256 {_file_hash(path)}), {found.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "
+        f"{other} at {other_energy:g} GeV"
+    )
 
 
 def _file_hash(path: Path) -> str:

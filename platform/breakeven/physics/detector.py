@@ -35,8 +35,6 @@ from breakeven.physics.tracks import track_pt
 # FastJet greets once per process; with hundreds of workers that drowns the logs (README and CITATION.cff name it instead)
 _swig.ClusterSequence.set_fastjet_banner_stream(None)
 
-INVISIBLE = (12, 14, 16, 1000022)
-
 PHOTON_MIN_PT, PHOTON_MAX_ETA = 20.0, 2.37
 ELECTRON_MIN_PT, ELECTRON_MAX_ETA = 10.0, 2.47
 MUON_MIN_PT, MUON_MAX_ETA = 10.0, 2.7
@@ -126,9 +124,7 @@ def take(objects: Objects, events: NDArray[np.int64]) -> Objects:
 def _visible(particles: Particles, random: np.random.Generator) -> _Visible:
     pt = np.hypot(particles.px, particles.py)
     index = np.flatnonzero(
-        (particles.status > 0)
-        & ~np.isin(np.abs(particles.pdg), INVISIBLE)
-        & (np.abs(particles.pz) < np.sinh(response.CALORIMETER_ETA) * pt)
+        (particles.status > 0) & ~particles.invisible & (np.abs(particles.pz) < np.sinh(response.CALORIMETER_ETA) * pt)
     )
     kind, charge, pt = np.abs(particles.pdg[index]), particles.charge[index], pt[index]
     eta = np.arcsinh(particles.pz[index] / pt)

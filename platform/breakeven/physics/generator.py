@@ -6,10 +6,12 @@ One call is one shard and a pure function of its arguments: each call makes its 
 
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import awkward as ak
 import numpy as np
@@ -131,8 +133,15 @@ def _native(process: Process, n_events: int, shard: int, mpi: bool, random: np.r
 
 def _from_hard_events(process: Process, pool: hard.HardEvents, mpi: bool, random: np.random.Generator) -> Generated:
     feeder = hard.Feeder(pool)
-    settings = ("Beams:frameType=5", *process.settings, _mpi_setting(mpi))
-    pythia = start(settings, draw_seed(random), feeder)
+    with _slha_settings(pool.slha) as of_particles:
+        settings = ("Beams:frameType=5", *of_particles, *process.settings, _mpi_setting(mpi))
+        pythia = start(settings, draw_seed(random), feeder)
+    if pool.slha:
+        for code in lhe.new_invisible(pool.slha):  # of the particles that it knows Pythia's own table says so
+            pythia.particleData.isVisible(code, False)
+        for setting in process.settings:  # the header was read after them, and what a user asks for stands above it
+            if setting[:1].isdigit():
+                pythia.particleData.readString(setting)
     objects, true = _observe(_each_hard_event(pythia, feeder, len(pool.identity)), random)
     return Generated(
         objects=objects,
@@ -142,6 +151,21 @@ def _from_hard_events(process: Process, pool: hard.HardEvents, mpi: bool, random
         cross_section_error_pb=pool.cross_section_error_pb,
         n_tried=pool.n_tried,
     )
+
+
+@contextmanager
+def _slha_settings(slha: str) -> Iterator[tuple[str, ...]]:
+    """What makes Pythia read masses, quantum numbers and decays, as its own reader does of a file's header.
+
+    Those of the particles of the Standard Model stay as they are (SLHA:keepSM).
+    """
+    if not slha:
+        yield ()
+        return
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "header.slha"
+        place.write_text(slha)
+        yield (f"SLHA:file={place}", "SLHA:readFrom=2", "SLHA:verbose=0")
 
 
 def _observe(batches: Iterator[Particles], random: np.random.Generator) -> tuple[Objects, Truth]:

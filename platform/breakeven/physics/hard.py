@@ -36,6 +36,7 @@ class HardEvents:
     1 outgoing), mother1, mother2 (from 1 inside the event), colour, anticolour; momentum [n_particles, 4] = (px, py,
     pz, E) and mass in GeV; lifetime in mm, spin (9: unknown). Per event [n]: scale in GeV, alpha_qed, alpha_qcd,
     identity. beams is (pdg, energy in GeV) of both. origin says in words where they come from; n_tried of how many.
+    slha: masses, quantum numbers and decays of particles that Pythia does not know, as a <slha> header gives them.
     """
 
     counts: NDArray[np.int64]
@@ -58,6 +59,7 @@ class HardEvents:
     cross_section_error_pb: float
     n_tried: int
     origin: str
+    slha: str = ""
 
 
 class Feeder(pythia8mc.LHAup):  # type: ignore[misc]

@@ -25,7 +25,8 @@ class Particles:
     """Full event records, one after the other; entry 0 of each event is the system line of Pythia.
 
     counts [n_events] int64; all else [n_particles]: pdg, status (> 0: final), daughter1, daughter2 (positions inside
-    the own event) int32; px, py, pz, energy float64 in GeV; charge int8 in units of e, filled for final particles only.
+    the own event) int32; px, py, pz, energy float64 in GeV; charge int8 in units of e and
+    invisible bool, whether no detector sees it, both filled for final particles only.
     """
 
     counts: NDArray[np.int64]
@@ -38,19 +39,21 @@ class Particles:
     pz: NDArray[np.float64]
     energy: NDArray[np.float64]
     charge: NDArray[np.int8]
+    invisible: NDArray[np.bool_]
 
 
 def from_pythia(batch: ak.Array, particle_data: Any) -> Particles:
-    """The records of a `Pythia.nextBatch` without gaps; `particle_data` (Pythia's own table) knows the charges."""
+    """The records of a `Pythia.nextBatch` without gaps; `particle_data` (Pythia's own table) knows charges and visibility."""
     layout = ak.to_packed(batch["prt"]).layout
     record = layout.content
     momentum = record["p"]
     pdg, status = np.asarray(record["id"].data), np.asarray(record["status"].data)
-    charge = np.zeros(len(pdg), np.int8)
+    charge, invisible = np.zeros(len(pdg), np.int8), np.zeros(len(pdg), bool)
     final = status > 0
     kinds, inverse = np.unique(pdg[final], return_inverse=True)
     # chargeType is three times the charge; final particles are colour neutral, so the division is exact
     charge[final] = np.array([particle_data.chargeType(int(kind)) // 3 for kind in kinds], np.int8)[inverse]
+    invisible[final] = np.array([not particle_data.isVisible(int(kind)) for kind in kinds], bool)[inverse]
     return Particles(
         counts=np.diff(np.asarray(layout.offsets.data)).astype(np.int64),
         pdg=pdg,
@@ -62,6 +65,7 @@ def from_pythia(batch: ak.Array, particle_data: Any) -> Particles:
         pz=np.asarray(momentum["pz"].data),
         energy=np.asarray(momentum["e"].data),
         charge=charge,
+        invisible=invisible,
     )
 
 

@@ -6,7 +6,7 @@ section 3). This file holds names, settings and facts. It never generates anythi
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,11 @@ class Process:
     n_hard_events: int | None = None
     yukawa: tuple[float, float] | None = None
     notes: str = ""
+
+    def with_settings(self, more: tuple[str, ...]) -> "Process":
+        """The same process with more settings of Pythia, after its own."""
+        mirror = (*self.mirror_settings, *more) if self.mirror_settings else ()
+        return replace(self, settings=(*self.settings, *more), mirror_settings=mirror)
 
 
 class UnknownProcess(KeyError):

@@ -3,6 +3,7 @@
 Never chooses a process, never keeps an instance.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,15 @@ def start(settings: tuple[str, ...], seed: int, hard_events: pythia8mc.LHAup | N
         )
     pythia.rndm.init(seed)
     return pythia
+
+
+def check_settings(settings: Iterable[str]) -> None:
+    """Raise GenerationError naming the first setting that Pythia does not understand."""
+    pythia = pythia8mc.Pythia("", False)
+    pythia.readString("Print:quiet=on")
+    for setting in settings:
+        if not pythia.readString(setting):
+            raise GenerationError(f"Pythia does not understand the setting {setting!r}; check its name and value")
 
 
 def draw_seed(random: np.random.Generator) -> int:

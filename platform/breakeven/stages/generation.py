@@ -67,7 +67,12 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     wanted = {}
     settings = study.generation
     for name in plan.processes(study, processes.PRETRAINING):
-        source = catalogue.source(name, lhe=settings.lhe.get(name, ""), mpi=settings.multiparton_interactions)
+        source = catalogue.source(
+            name,
+            lhe=settings.lhe.get(name, ""),
+            mpi=settings.multiparton_interactions,
+            settings=settings.pythia_settings(name),
+        )
         recipe = store.Recipe(source, settings.seed, settings.shard_events)
         wanted[recipe] = recipe.shards_for(settings.events(name))
     return wanted

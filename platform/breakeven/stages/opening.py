@@ -60,6 +60,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     )
     preview.tell_names(study)
     preview.tell_reuse(study)
+    preview.tell_files(study)
     return ledger
 
 

@@ -119,6 +119,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     for wanted in study.finetuning.resolved():
         _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)
+    _check_names("generation.pythia", study.generation.pythia, known_processes)
     _check_shards(study.generation)
     for at, settings in pretrainings.items():
         _check_names(f"{at}.processes", settings.processes, known_processes)

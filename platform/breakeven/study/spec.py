@@ -124,6 +124,9 @@ class Generation:
     """Base seed: the same seed gives the same events on any number of workers."""
     lhe: dict[str, str] = field(default_factory=dict)
     """Les Houches event files of your own, as process name and path: a new process, or in place of the catalogue's."""
+    pythia: dict[str, str] = field(default_factory=dict)
+    """More settings of Pythia for a process, as its name and settings between semicolons: 'zprime "32:onMode=off; 32:onIfAny=15"'
+    for a decay, '52:isVisible=off' for a particle that no detector sees."""
     shard_events: int = 500
     """Events in one Parquet shard: the unit of work of a worker, and the most it can lose."""
     reuse: int = 10
@@ -132,6 +135,10 @@ class Generation:
     def events(self, process: str) -> int:
         """Events to generate for `process`."""
         return self.fewer.get(process, self.events_per_process)
+
+    def pythia_settings(self, process: str) -> tuple[str, ...]:
+        """What is asked of Pythia for `process` besides what it always has."""
+        return tuple(filter(None, map(str.strip, self.pythia.get(process, "").split(";"))))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
@@ -67,6 +68,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
         console.print(f"  {name:12} {text}", markup=False)
     tell_names(study)
     tell_reuse(study)
+    tell_files(study)
     if (before := Places(runs_dir, study.name).folder / "study.json").exists():
         console.print(
             f"  note         a study with this name ran before ({before}); what it finished is reused, at no cost",
@@ -114,6 +116,8 @@ def check_study(study: Study) -> None:
             )
         if not Path(path).is_file():
             raise InvalidStudy(f"generation.lhe: {path} (for {name!r}) is no file; name an .lhe or .lhe.gz file")
+        _check_file(study, name, path)
+    _check_pythia(study)
     largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
         for process in (task.signal, task.background):
@@ -124,6 +128,50 @@ def check_study(study: Study) -> None:
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
+
+
+def _check_file(study: Study, name: str, path: str) -> None:
+    """Raise InvalidStudy where a user's file cannot be what it is taken for, or has too few events."""
+    from breakeven.physics import lhe_check  # and with it Pythia
+
+    try:
+        there = lhe_check.inspect([path]).n_events
+    except (OSError, ValueError) as error:
+        raise InvalidStudy(f"generation.lhe: {error} (for {name!r})") from error
+    wanted, shard = study.generation.events(name), study.generation.shard_events
+    made = shard * math.ceil(wanted / shard)
+    if made > there:
+        raise InvalidStudy(
+            f"generation.lhe: {path} has {there:,} events, {name} asks for {wanted:,}"
+            + (f", in whole shards {made:,}" if made > wanted else "")
+            + f": bring more, or ask for fewer (--generation.fewer {name} N, --generation.shard-events)"
+        )
+
+
+def _check_pythia(study: Study) -> None:
+    """Raise InvalidStudy where Pythia does not understand a setting, or a process is not made with it."""
+    for name in study.generation.pythia:
+        if name not in processes.CATALOGUE and name not in study.generation.lhe:
+            raise InvalidStudy(
+                f"generation.pythia: {name!r} is no process that takes settings: whole events of Pythia do"
+            )
+        from breakeven.physics import pythia
+
+        try:
+            pythia.check_settings(study.generation.pythia_settings(name))
+        except pythia.GenerationError as error:
+            raise InvalidStudy(f"generation.pythia: {error} (for {name!r})") from error
+
+
+def tell_files(study: Study) -> None:
+    """Say what a physicist must know of the events that come of a user's files."""
+    if not study.generation.lhe:
+        return
+    from breakeven.physics import lhe_check
+
+    for path in study.generation.lhe.values():
+        for warning in lhe_check.inspect([path]).warnings:
+            console.print(f"[yellow]warning[/] {escape(warning)}")
 
 
 def _without_whole_events(study: Study) -> list[str]:

@@ -30,6 +30,7 @@ def particles(*events: Sequence[Row]) -> Particles:
         pz=pt * np.sinh(eta),
         energy=pt * np.cosh(eta),
         charge=charge.astype(np.int8),
+        invisible=np.isin(kind, (12, 14, 16)),
     )
 
 

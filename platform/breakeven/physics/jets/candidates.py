@@ -19,7 +19,6 @@ from breakeven.physics.jets import response
 from breakeven.physics.particles import ELECTRON, MUON, PHOTON, Particles, event_of
 from breakeven.physics.tracks import track_pt
 
-INVISIBLE = (12, 14, 16)
 MAX_ETA = 4.0
 """Jets end at |eta| 2.4 and are 0.8 wide; what is around them must be there too, as it competes for what is between."""
 MIN_PT = 0.5
@@ -67,9 +66,7 @@ def reconstruct(particles: Particles, vertices: NDArray[np.float64], random: np.
     """
     pt = np.hypot(particles.px, particles.py)
     index = np.flatnonzero(
-        (particles.status > 0)
-        & ~np.isin(np.abs(particles.pdg), INVISIBLE)
-        & (np.abs(particles.pz) < np.sinh(MAX_ETA) * pt)
+        (particles.status > 0) & ~particles.invisible & (np.abs(particles.pz) < np.sinh(MAX_ETA) * pt)
     )
     pdg, pt, charge = np.abs(particles.pdg[index]), pt[index], particles.charge[index]
     eta, phi = np.arcsinh(particles.pz[index] / pt), np.arctan2(particles.py[index], particles.px[index])
