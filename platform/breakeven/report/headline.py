@@ -203,12 +203,18 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _gain_text(gain: Mapping[Any, Any] | pd.Series, unit: str) -> str:
-    """`+3.1 points (90 %: +0.5 to +5.8)` with as many decimals as two figures of the uncertainty need."""
+    """`+3.1 points (90 %: +0.5 to +5.8; tasks ± 0.9, backbones ± 0.7)`, with two figures of the uncertainty.
+
+    tasks: standard error of what differs from task to task, seeds and test events among it; each where it is known.
+    """
     digits = wording.decimals((gain["gain_high"] - gain["gain_low"]) / 2, least=1)
-    interval = wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)
-    return f"{round(gain['gain'], digits) + 0.0:+.{digits}f}{unit}" + (
-        f" (90 %: {interval})" if interval else " (one task)"
-    )
+    value = f"{round(gain['gain'], digits) + 0.0:+.{digits}f}{unit}"
+    if not (interval := wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)):
+        return f"{value} (one task)"
+    errors = {name: gain.get(f"gain_{name}_se") for name in ("task", "backbone")}
+    if not wording.known(errors["backbone"]):
+        return f"{value} (90 %: {interval})"
+    return f"{value} (90 %: {interval}; {', '.join(f'{name}s ± {error:.{digits}f}' for name, error in errors.items())})"
 
 
 def _break_even(results: Results) -> Iterator[str]:
