@@ -1,7 +1,5 @@
 """Tables that let a reader follow a number back: samples, pretrainings, every trial, what failed, what is missing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
