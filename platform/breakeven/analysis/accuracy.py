@@ -5,8 +5,6 @@ are in percent. Intervals hold seeds, backbones and the test sample, as far as t
 not. Never imputes a missing cell: it says missing, or failed, with the count.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +23,7 @@ from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty
 from breakeven.analysis.uncertainty import PARTS, Uncertain, binomial, uncertain
 from breakeven.metric import MERIT, Metric, shown
 
-__all__ = ["cell_columns", "cells", "gain_columns", "gains", "mean_of", "paired_gains", "table"]
+__all__ = ["cell_columns", "cells", "gain_columns", "gains", "table"]
 
 _KEYS = ["task", "signal", "background", "pretraining", "strategy", "size"]
 
@@ -37,16 +35,13 @@ def cell_columns(merit: Metric = MERIT) -> dict[str, str]:
     return columns("\n".join((start, *measured, "published published_uncertainty note")))
 
 
-def cells(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
-) -> pd.DataFrame:
+def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE) -> pd.DataFrame:
     """Test results of each cell of the grid task x (pretraining, strategy) x size that the frame spans.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit; a cell is finished where a trial has one.
         shared: what the trials' scores tell of their test sample.
-        level: of the intervals of the means, see uncertainty.py.
 
     Returns:
         One row a cell, columns as in `cell_columns`. status: "failed" where nothing finished and something failed,
@@ -61,7 +56,7 @@ def cells(
     rows = []
     for key in _grid(every):
         done, n_failed = of_cell.get(_cell(key), confirmed[:0]), failures[_cell(key)]
-        means = {m: mean_of(done, m, shared=shared, level=level) for m in shown(merit)}
+        means = {m: mean_of(done, m, shared) for m in shown(merit)}
         mean, note = means[merit]
         n = mean.mean.n
         rows.append(
@@ -96,16 +91,13 @@ def gain_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def gains(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
-) -> pd.DataFrame:
+def gains(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE) -> pd.DataFrame:
     """What each pretraining adds to the baseline's figure of merit on test events; positive is better.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit.
         shared: what the trials' scores tell of their test sample.
-        level: of the interval of the mean gain, see uncertainty.py.
 
     Returns:
         One row a cell, columns as in `gain_columns`. Paired: the mean over seeds of (treated - scratch) of the same seed,
@@ -127,7 +119,7 @@ def gains(
         alone = [estimate(value for value, *_ in of_seed.values()) for of_seed in by_seed]
         pairs, rss = _pairs(*by_seed), root_sum_of_squares(*(arm.sd for arm in alone))
         part, note = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], arms)
-        gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]), level=level)
+        gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]))
         gain, (n_failed, baseline_failed) = gained.mean, (failures[key] for key in both)
         if pairs.empty:
             n = min(arm.n for arm in alone)
@@ -203,36 +195,22 @@ def _status(n: int, n_failed: int) -> str:
     return "finished" if n else "failed" if n_failed else "missing"
 
 
-def mean_of(rows: pd.DataFrame, metric: Metric, *, shared: SharedEvents, level: float) -> tuple[Uncertain, str]:
-    """A metric of test events as it is shown, mean over trials of one cell, and what a reader must know of its error.
-
-    Args:
-        rows: confirmed trials of one cell.
-        metric: which.
-        shared: what the trials' scores tell of their test sample.
-        level: of the interval.
-
-    Returns:
-        The mean with its parts; a note, empty where the interval holds them all.
+def mean_of(rows: pd.DataFrame, metric: Metric, shared: SharedEvents) -> tuple[Uncertain, str]:
+    """A metric of test events as it is shown, mean over confirmed trials of one cell, and what a reader must know of its error:
+    empty where the interval holds all parts.
     """
     values = metric.scale * ledger_frame.measured(rows, metric)
     known, backbones = values.notna(), rows["backbone"].fillna("")
     part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]])
-    mean = uncertain(values.to_numpy(), test=part, backbones=list(backbones), level=level)
+    mean = uncertain(values.to_numpy(), test=part, backbones=list(backbones))
     return mean, _note(mean, backbones[known], note)
 
 
 def paired_gains(treated: pd.DataFrame, scratch: pd.DataFrame, merit: Metric) -> pd.DataFrame:
-    """The gain of each seed that both cells have.
+    """The gain of each seed that both cells have, from confirmed trials of one task and size.
 
-    Args:
-        treated: confirmed trials of one cell.
-        scratch: those from scratch on the same task and size.
-        merit: the figure of merit.
-
-    Returns:
-        One row a seed: gain as it is shown, positive is better; value, record and backbone of the treated trial; value_scratch
-        and record_scratch.
+    One row a seed: gain as it is shown, positive is better; value, record and backbone of the treated trial; value_scratch and
+    record_scratch.
     """
     return _pairs(*(_by_seed(rows, merit) for rows in (treated, scratch)))
 

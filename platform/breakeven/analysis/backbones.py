@@ -3,8 +3,6 @@
 Over the finetuned cells that all backbones have, so that none wins by the easier tasks. Knows no weights.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame

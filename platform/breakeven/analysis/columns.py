@@ -3,8 +3,6 @@
 Holds the columns that many tables share.
 """
 
-from __future__ import annotations
-
 _SHARED = {
     "task": "signal against background, by name",
     "signal": "process called signal",

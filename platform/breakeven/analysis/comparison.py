@@ -4,8 +4,6 @@ Differences are B - A. Only confirmed trials count, as everywhere. It chooses no
 device-hour to another.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterable, Mapping
@@ -20,7 +18,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.frame import CELL, cells_of
 from breakeven.analysis.significance import holm
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.statistics import LEVEL, estimate
 from breakeven.ledger.charge import charges_of, hours_unit
 from breakeven.metric import MERIT, Metric
 
@@ -55,11 +53,11 @@ def provenance(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -
     return _differences(_origins(a), _origins(b))
 
 
-def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """One row for each cell with a result in both frames, in the order of `a`.
 
     Columns: task, pretraining, strategy, size; n_a, accuracy_a (the figure of merit by its name), sd_a, ratio_a, failed_a and
-    the same for b, over seeds; difference (B - A), low, high (Student-t interval at `level`), p (two-sided), p_adjusted
+    the same for b, over seeds; difference (B - A), low, high (Student-t interval at LEVEL), p (two-sided), p_adjusted
     (Holm, over the cells that have a p), method, pairs, note; hours_a, unit_a, hours_b, unit_b (all device-hours that the
     cell was charged: search, reported, failed and lost) and hours_ratio (b / a, NaN where the kinds of device differ).
 
@@ -74,7 +72,7 @@ def cells(a: pd.DataFrame, b: pd.DataFrame, *, merit: Metric = MERIT, level: flo
     every = [cells_of(frame[frame["level"] == "trial"]) for frame in (a, b)]
     rows = []
     for key in (key for key in finished[0] if key in finished[1]):
-        row = ledger_frame.named(key) | _difference(finished[0][key], finished[1][key], merit, level)
+        row = ledger_frame.named(key) | _difference(finished[0][key], finished[1][key], merit)
         for name, done, failed, trials in zip("ab", finished, failures, every, strict=True):
             trained = done[key]
             mean = estimate(merit.scale * ledger_frame.measured(trained, merit))
@@ -154,7 +152,7 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]
     return [one for one in both if one.a != one.b]
 
 
-def _difference(one: pd.DataFrame, other: pd.DataFrame, merit: Metric, level: float) -> dict[str, Any]:
+def _difference(one: pd.DataFrame, other: pd.DataFrame, merit: Metric) -> dict[str, Any]:
     """Difference, interval, p, method, pairs and note of one cell."""
     a, b = (merit.scale * ledger_frame.measured(side.set_index("seed"), merit) for side in (one, other))
     untested = {"difference": float(b.mean() - a.mean()), "low": math.nan, "high": math.nan, "p": math.nan, "pairs": 0}
@@ -173,7 +171,7 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame, merit: Metric, level: fl
         action="ignore", category=RuntimeWarning
     ):  # that one side does not scatter: the other does
         test = stats.ttest_1samp(changes, 0.0) if paired else stats.ttest_ind(b, a, equal_var=False)
-    low, high = test.confidence_interval(level)
+    low, high = test.confidence_interval(LEVEL)
     return {**about, "low": float(low), "high": float(high), "p": float(test.pvalue), "note": ""}
 
 

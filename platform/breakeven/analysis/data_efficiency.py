@@ -4,8 +4,6 @@ The size at which scratch reaches the finetuned figure of merit is read off its 
 logarithm of the size. Never extrapolates: beyond the sizes measured it says so, and forecast.catch_up is the place.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -22,6 +20,7 @@ from breakeven.metric import MERIT, Metric
 __all__ = ["factors"]
 
 _GRID = 256
+_RESAMPLES = 1000
 
 
 def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
@@ -38,14 +37,7 @@ def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def factors(
-    frame: pd.DataFrame,
-    gains: pd.DataFrame | None = None,
-    *,
-    merit: Metric = MERIT,
-    level: float = 0.9,
-    resamples: int = 1000,
-) -> pd.DataFrame:
+def factors(frame: pd.DataFrame, gains: pd.DataFrame | None = None, *, merit: Metric = MERIT) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test events of confirming trials.
 
     Args:
@@ -53,23 +45,19 @@ def factors(
         gains: what accuracy.gains makes of it: the error that a shared test sample leaves in a gain (`gain_test_se`) is in the
             interval too; None: it is not.
         merit: the figure of merit.
-        level: of the interval, which resamples all means of both strategies (see resampling.py), as if their seeds were
-            independent.
-        resamples: how often.
 
     Returns:
         Columns as in `factor_columns`. A factor of 3 means that scratch needs three times the events, below 1 that
-        finetuning is the worse choice. Where it is infinite or 0 the text names the bound that is known.
+        finetuning is the worse choice. Where it is infinite or 0 the text names the bound that is known. Intervals
+        resample all means of both strategies (see resampling.py), as if their seeds were independent.
     """
     families = {}
     for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
         values = merit.sign * ledger_frame.measured(trials, merit)
         if values.notna().any():
             means = size_means(trials["size"], values)
-            families[family] = (
-                means,
-                draws(means, resamples, family if family[2] != "scratch" else (family[0], "scratch")),
-            )
+            name = family if family[2] != "scratch" else (family[0], "scratch")
+            families[family] = means, draws(means, _RESAMPLES, name)
     of_test = _test_errors(gains, merit)
     scratches = {family[0]: [rising(means.sizes, values) for values in (means.mean[None, :], drawn)]
                  for family, (means, drawn) in families.items() if family[2] == "scratch"}  # fmt: skip
@@ -86,15 +74,15 @@ def factors(
             scratch, (curve, drawn_curves) = families[family[0], "none", "scratch"][0], scratches[family[0]]
             factor = matched_sizes(curve, treated.mean[place : place + 1])[0] / size
             known = not (np.isnan(scratch.error).any() or np.isnan(treated.error).any())
-            of_sample = of_test.get((*family, size), 0.0) * generator((*family, size)).standard_normal(resamples)
+            of_sample = of_test.get((*family, size), 0.0) * generator((*family, size)).standard_normal(_RESAMPLES)
             matched = matched_sizes(drawn_curves, drawn[:, place] + of_sample) if known else np.empty(0)
-            low, high = (float(end) / size for end in interval(matched, level))
+            low, high = (float(end) / size for end in interval(matched))
             limits = scratch.sizes[0] / size, scratch.sizes[-1] / size
             rows.append(
                 {
                     **row, "factor": factor, "low": low, "high": high, "matched_size": factor * size,
                     "n_scratch": scratch.n_text, "smallest": int(scratch.sizes[0]), "largest": int(scratch.sizes[-1]),
-                    "text": _text(factor, low, high, limits, level),
+                    "text": _text(factor, low, high, limits),
                     "note": ledger_frame.notes(_beyond(factor), "" if known else "n=1: no uncertainty"),
                 }
             )  # fmt: skip
@@ -174,7 +162,7 @@ def _beyond(factor: float) -> str:
     return "beyond the range: worse than scratch at its smallest size" if factor == 0.0 else ""
 
 
-def _text(factor: float, low: float, high: float, limits: tuple[float, float], level: float) -> str:
+def _text(factor: float, low: float, high: float, limits: tuple[float, float]) -> str:
     """`3.1 (90 %: 2.0 to more than 10)`."""
 
     def write(value: float) -> str:
@@ -182,4 +170,4 @@ def _text(factor: float, low: float, high: float, limits: tuple[float, float], l
             return f"more than {limits[1]:.2g}"
         return f"less than {limits[0]:.2g}" if value == 0.0 else f"{value:.2g}"
 
-    return write(factor) + interval_text(low, high, level, write)
+    return write(factor) + interval_text(low, high, write)

@@ -4,8 +4,6 @@ A gain over a baseline that was stopped by its cap measures the cap, and so does
 report withholds both. Never decides what is too many for a reader: `MOST_CAPPED` is the one number, and it is said.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

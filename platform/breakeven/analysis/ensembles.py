@@ -5,8 +5,6 @@ are one network. The kernel is the one that reproduces the paper's Table 2, see 
 it never compares networks on different events.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,7 +16,7 @@ from scipy import special
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published, similarity
 from breakeven.analysis.columns import columns
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.statistics import LEVEL, estimate
 
 MOST_NETWORKS = 10
 """Networks of one treatment that are compared: those of the lowest seeds. More change the mean by less than its spread."""
@@ -197,7 +195,7 @@ def _refused(treatment: Treatment, layer: str, depth: float, reason: str) -> dic
     return {**about, "note": reason}
 
 
-def _interval(matrix: np.ndarray, itself: bool, level: float = 0.9) -> tuple[float, float]:
+def _interval(matrix: np.ndarray, itself: bool) -> tuple[float, float]:
     """Of the mean over pairs for networks like these: pairs share networks, so networks are counted and not pairs.
 
     Two ensembles: the variance is that of the row means / rows + that of the column means / columns, a bound from above
@@ -214,5 +212,5 @@ def _interval(matrix: np.ndarray, itself: bool, level: float = 0.9) -> tuple[flo
     else:
         mean = matrix.mean()
         variance = sum(matrix.mean(axis=axis).var(ddof=1) / matrix.shape[1 - axis] for axis in (0, 1))
-    half_width = float(special.stdtrit(n - 1, 0.5 + level / 2)) * math.sqrt(variance)
+    half_width = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2)) * math.sqrt(variance)
     return float(max(mean - half_width, -1.0)), float(min(mean + half_width, 1.0))

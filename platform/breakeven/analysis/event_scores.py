@@ -7,8 +7,6 @@ threshold (rejection, by the delta method). The covariance of two such means ove
 two figures. It never retrains, and it never looks at what the events are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +17,6 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.metric import METRICS, Metric
-
-__all__ = ["NONE", "Read", "SharedEvents", "shared_events"]
 
 Read = Callable[[str, str], Mapping[str, np.ndarray]]
 """From a record and the hash of its file to its scores, logits of signal: [n] for "signal" and for "background"; raises
@@ -55,16 +51,10 @@ class SharedEvents:
 
         The mean covariance of different trials (Cov2 of Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24 (1995)
         285), not below 0: what else the sample adds differs from trial to trial, so that their scatter holds it already. Of
-        a single trial it is its whole variance.
+        a single trial it is its whole variance. In squared units of what is recorded.
 
-        Args:
-            metric: the figure of merit.
-            records: trials [n].
-            others: where differences are meant, the trials that are taken away [n], each from the one at its place.
-            divisors: what the figures of `records`, then of `others`, are divided by first [n] or [2 n], as for logarithms.
-
-        Returns:
-            In squared units of what is recorded.
+        records: trials [n].  others: where differences are meant, the trials that are taken away [n], each from the one at its
+        place.  divisors: what the figures of `records`, then of `others`, are divided by first [n] or [2 n], as for logarithms.
         """
         arms = [records, others] if len(others) else [records]
         places = [[self.place.get(record) for record in arm] for arm in arms]
@@ -97,16 +87,8 @@ NONE = SharedEvents()
 def shared_events(frame: pd.DataFrame, read: Read) -> SharedEvents:
     """Covariances of the confirmed trials, of all metrics that an event's score tells of: accuracy, AUC and rejections.
 
-    Args:
-        frame: the ledger frame.
-        read: gives a trial's scores; it is called once for each trial.
-
-    Returns:
-        What could be read of them. Where a trial kept the scores of a part of its test events, both classes are taken to
-        share the whole as they share the part.
-
-    Raises:
-        ValueError: a column of the ledger is missing.
+    read: gives a trial's scores; it is called once for each trial. Where a trial kept the scores of a part of its test events,
+    both classes are taken to share the whole as they share the part.
     """
     confirmed = ledger_frame.confirmed(frame)
     kept = confirmed[confirmed["scores"].notna() & (confirmed["scores"] != "")]

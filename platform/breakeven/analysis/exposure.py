@@ -4,8 +4,6 @@ By the datasets that the pretraining's record names. Its events of a class are n
 are split by hard event; what is told here is whether it was taught that class with labels.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame

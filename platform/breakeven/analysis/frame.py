@@ -3,8 +3,6 @@
 Holds which rows count as a result and how device time is called. Never averages anything.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -9,8 +9,6 @@ search has one to three seeds, too few to draw from, while the scatter about the
 trials. Where the curvature is not beyond its uncertainty that interval has no end, and the optimum is not identified.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from scipy import stats
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.resampling import generator
-from breakeven.analysis.statistics import interval_text
+from breakeven.analysis.statistics import LEVEL, interval_text
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["optima"]
@@ -84,16 +82,13 @@ def optimum_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def optima(
-    frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, merit: Metric = MERIT, level: float = 0.9
-) -> pd.DataFrame:
+def optima(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, merit: Metric = MERIT) -> pd.DataFrame:
     """The best ratio of each group of searched cells, and what the published one loses against it.
 
     Args:
         frame: the ledger frame.
         by: columns that make a group; fewer than all three pool cells, for a search of few trials in each.
         merit: the figure of merit whose loss is told.
-        level: of the intervals.
 
     Returns:
         Columns as in `optimum_columns`, those of `by` among them; low and high are NaN where the interval lies wholly beyond
@@ -113,10 +108,10 @@ def optima(
             response = fit_response(finished, merit)
             published = PUBLISHED.get(key["strategy"], math.nan)
             x, best, tried = math.log10(published), response.best, response.tried
-            excess, low, high = (float(values[0]) for values in _excess(response, np.array([x]), level, key))
+            excess, low, high = (float(values[0]) for values in _excess(response, np.array([x]), key))
             outside = not tried[0] - 1e-9 <= x <= tried[1] + 1e-9
             lost = merit.sign * merit.scale * float(response.merit @ [best - x, best**2 - x**2])
-            row |= _optimum(response, level) | {
+            row |= _optimum(response) | {
                 "loss_excess": excess, "loss_excess_low": low, "loss_excess_high": high, f"{merit.name}_lost": lost,
             }  # fmt: skip
             row["note"] = ledger_frame.notes(
@@ -150,21 +145,21 @@ def responses(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     return every[[*cell, "loss", "loss_sd", merit.name, "n", "n_stopped", "n_failed"]]
 
 
-def response_curves(frame: pd.DataFrame, *, by: Sequence[str] = BY_CELL, level: float = 0.9) -> pd.DataFrame:
-    """The fitted curves: those of `by`, strategy, ratio (33 over the range tried), excess, low, high.
+def response_curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """The fitted curves: the columns of a cell, ratio (33 over the range tried), excess, low, high.
 
     excess: loss above that of the fitted optimum; low, high: its interval at each ratio. Groups of two ratios have none.
     """
     rows = []
-    for key, group in _groups(frame, by):
+    for key, group in _groups(frame, BY_CELL):
         finished = _finished(group)
         if finished["ratio"].nunique() < 3:
             continue
         response = fit_response(finished, MERIT)
         x = np.linspace(*response.tried, 33)
-        excess, low, high = _excess(response, x, level, key)
+        excess, low, high = _excess(response, x, key)
         rows.append(pd.DataFrame({**key, "ratio": 10**x, "excess": excess, "low": low, "high": high}))
-    names = [*by, "strategy", "ratio", "excess", "low", "high"]
+    names = [*BY_CELL, "strategy", "ratio", "excess", "low", "high"]
     return pd.concat(rows, ignore_index=True)[names] if rows else pd.DataFrame(columns=names)
 
 
@@ -186,14 +181,14 @@ def fit_response(trials: pd.DataFrame, merit: Metric) -> Response:
     return Response(coefficients, covariance, max(freedom, 0), inverse @ design.T @ reached, tried)
 
 
-def fieller(response: Response, level: float) -> tuple[float, float]:
+def fieller(response: Response) -> tuple[float, float]:
     """Interval of the vertex in log10(ratio); (-inf, inf) where the curvature is not beyond its uncertainty, else NaN
     where nothing is known of the scatter.
     """
     if response.freedom == 0:
         return math.nan, math.nan
     (q1, q2), v = response.coefficients, response.covariance
-    t2 = float(stats.t.isf(0.5 - level / 2, response.freedom)) ** 2
+    t2 = float(stats.t.isf(0.5 - LEVEL / 2, response.freedom)) ** 2
     # All x with (q1 + 2 q2 x)^2 <= t^2 var(q1 + 2 q2 x): those where the slope may be zero.
     square, linear, constant = 4 * (q2**2 - t2 * v[1, 1]), 4 * (q1 * q2 - t2 * v[0, 1]), q1**2 - t2 * v[0, 0]
     if square <= 0 or q2 <= 0:
@@ -230,8 +225,8 @@ def _best_tried(finished: pd.DataFrame) -> float:
     return float(mean.index.to_numpy()[mean.to_numpy().argmin()])
 
 
-def _optimum(response: Response, level: float) -> dict[str, Any]:
-    best, ends, tried = response.best, fieller(response, level), response.tried
+def _optimum(response: Response) -> dict[str, Any]:
+    best, ends, tried = response.best, fieller(response), response.tried
     low, high = map(response.within, ends)
     edges = tuple(f"{10**end:.2g}" for end in tried)
     note, text = "", f"{10**best:.2g}"
@@ -246,13 +241,11 @@ def _optimum(response: Response, level: float) -> dict[str, Any]:
     elif ends[1] <= tried[0]:
         low, high, text = math.nan, math.nan, f"{edges[0]} or below"
     elif response.freedom > 0:
-        text += interval_text(low, high, level, lambda end: f"{10**end:.2g}")
+        text += interval_text(low, high, lambda end: f"{10**end:.2g}")
     return {"ratio": 10**best, "low": 10**low, "high": 10**high, "text": text, "note": note}
 
 
-def _excess(
-    response: Response, x: np.ndarray, level: float, name: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _excess(response: Response, x: np.ndarray, name: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss at x [n] above the loss at the best ratio, with its interval: draws of the two coefficients."""
     best = response.best
     powers = np.stack([x - best, x**2 - best**2])
@@ -267,5 +260,5 @@ def _excess(
     at_ends = drawn @ np.stack([ends, ends**2])
     bests = np.where(np.isnan(vertex), ends[at_ends.argmin(axis=1)], np.clip(vertex, *ends))
     above = drawn @ np.stack([x, x**2]) - (drawn[:, 0] * bests + drawn[:, 1] * bests**2)[:, None]
-    low, high = np.quantile(above, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    low, high = np.quantile(above, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
     return excess, low, high

@@ -2,8 +2,6 @@
 of them stand on. It weighs every task the same.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -13,7 +11,7 @@ from scipy import stats
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.statistics import LEVEL, estimate
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["mean_gain_columns", "mean_gains"]
@@ -30,7 +28,7 @@ def mean_gain_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """The mean gain over tasks of each treatment and size.
 
     Tasks have their own seeds and test events, so the scatter of their gains holds both. A better backbone raises all tasks
@@ -41,7 +39,6 @@ def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERI
         frame: the ledger frame.
         gains: what accuracy.gains makes of it.
         merit: the figure of merit of both.
-        level: of the Student-t interval, with Welch and Satterthwaite's degrees of freedom.
 
     Returns:
         One row a treatment and size, columns as in `mean_gain_columns`. One task alone has no interval.
@@ -52,7 +49,7 @@ def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERI
     of_cell = ledger_frame.cells_of(ledger_frame.confirmed(frame))
     keys, rows = ["pretraining", "strategy", "size"], []
     for key, of_tasks in gains[gains["n"] > 0].groupby(keys, sort=False):
-        mean = estimate(of_tasks["gain"], level=level)
+        mean = estimate(of_tasks["gain"])
         by_backbone = {}
         for task in of_tasks["task"]:
             treated, scratch = (of_cell.get((task, *one), frame[:0]) for one in (key, ("none", "scratch", key[2])))
@@ -63,7 +60,7 @@ def mean_gains(frame: pd.DataFrame, gains: pd.DataFrame, *, merit: Metric = MERI
         total = of_scatter + (0.0 if math.isnan(backbone) else backbone)
         doubt = of_scatter**2 / (mean.n - 1) + terms if mean.n > 1 else math.nan
         half_width = (
-            float(stats.t.isf(0.5 - level / 2, total**2 / doubt)) * math.sqrt(total) if doubt > 0.0 else mean.sd
+            float(stats.t.isf(0.5 - LEVEL / 2, total**2 / doubt)) * math.sqrt(total) if doubt > 0.0 else mean.sd
         )
         rows.append(
             {

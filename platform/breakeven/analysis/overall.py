@@ -4,8 +4,6 @@ Only tasks that every arm has at a size count there, so that no arm wins by the 
 the seeds for exactly these tasks; how tasks differ is told by the gains.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -29,17 +27,16 @@ def overall_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def overall(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def overall(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """Means over tasks from scratch, of trees and finetuned, one row for each arm and size.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit.
-        level: of the Student-t interval of the mean over seeds.
 
     Returns:
-        Columns as in `overall_columns`. A seed's value is its mean over the tasks; where seeds have not all the same tasks
-        the mean is that of the tasks' means, n is 0 and there is no spread.
+        Columns as in `overall_columns`, the interval Student's t over seeds. A seed's value is its mean over the tasks; where
+        seeds have not all the same tasks the mean is that of the tasks' means, n is 0 and there is no spread.
     """
     trials = ledger_frame.confirmed(frame)
     trials = trials[trials["strategy"].isin(ARMS)]
@@ -54,7 +51,7 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9) -
         for pretraining, strategy in arms if tasks else []:
             some = at_size[_of(at_size, (pretraining, strategy)) & at_size["task"].isin(tasks)]
             by_seed = some.pivot_table(index="seed", columns="task", values="test", aggfunc="mean")
-            seeds = estimate(merit.scale * by_seed.dropna().mean(axis=1), level=level)
+            seeds = estimate(merit.scale * by_seed.dropna().mean(axis=1))
             of_tasks = some.groupby("task")[["test", "held"]].mean().mean()
             rows.append(
                 {

@@ -1,7 +1,5 @@
 """The figures that arXiv 2412.10665 printed, to stand beside ours. Never mixed into a mean of ours."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from importlib.resources import files

@@ -4,8 +4,6 @@ From the working points that each confirming trial's record keeps (training/metr
 puts a number where too few background events passed: it counts how many seeds have one.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 
@@ -32,11 +30,11 @@ WORKING_POINT_COLUMNS = columns("""
 """)
 
 
-def working_points(frame: pd.DataFrame, *, shared: SharedEvents = NONE, level: float = 0.9) -> pd.DataFrame:
+def working_points(frame: pd.DataFrame, *, shared: SharedEvents = NONE) -> pd.DataFrame:
     """One row for each cell and quantity that any trial has, with its improvement over scratch.
 
     shared: what the trials' scores tell of their test sample; of the significance improvement, a maximum over thresholds, they
-    tell nothing. Intervals at `level`, see uncertainty.py: of the mean, and, of the improvement, of the logarithms.
+    tell nothing. Intervals as in uncertainty.py: of the mean, and, of the improvement, of the logarithms.
     Columns: WORKING_POINT_COLUMNS.
     """
     confirmed = ledger_frame.confirmed(frame)
@@ -45,8 +43,8 @@ def working_points(frame: pd.DataFrame, *, shared: SharedEvents = NONE, level: f
     plain = [m for m in METRICS.values() if not m.unit and ledger_frame.measured(confirmed, m).notna().any()]
     for (key, trials), metric in itertools.product(of_cell.items(), plain):
         scratch = None if key[2] == "scratch" else of_cell.get((key[0], "none", "scratch", key[3]))
-        measured, about = mean_of(trials, metric, shared=shared, level=level)
-        value, better = measured.mean, _improvement(trials, scratch, metric, shared, level).mean
+        measured, about = mean_of(trials, metric, shared)
+        value, better = measured.mean, _improvement(trials, scratch, metric, shared).mean
         without = len(trials) - value.n
         note = f"{without} of {len(trials)} seeds have no figure: too few background events pass, or none was recorded"
         rows.append(
@@ -62,13 +60,11 @@ def working_points(frame: pd.DataFrame, *, shared: SharedEvents = NONE, level: f
     return pd.DataFrame(rows, columns=list(WORKING_POINT_COLUMNS))
 
 
-def _improvement(
-    trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Metric, shared: SharedEvents, level: float
-) -> Uncertain:
+def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Metric, shared: SharedEvents) -> Uncertain:
     """Logarithm of the ratio to scratch over shared seeds; rejections scatter by factors, not by amounts."""
     pairs = paired_gains(trials, trials[:0] if scratch is None else scratch, metric)
     values = [pairs[name].abs() for name in ("value", "value_scratch")]
     logarithms = metric.sign * (np.log(values[0]) - np.log(values[1]))
     records, others = (list(pairs[name]) for name in ("record", "record_scratch"))
     test = shared.variance(metric, records, others, np.concatenate(values))
-    return uncertain(logarithms.to_numpy(), test=test, backbones=list(pairs["backbone"]), level=level)
+    return uncertain(logarithms.to_numpy(), test=test, backbones=list(pairs["backbone"]))

@@ -10,8 +10,6 @@ small samples often scatter more. Whatever is computed from the means is then co
 quantiles are the interval.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from zlib import crc32
@@ -19,6 +17,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
+
+from breakeven.analysis.statistics import LEVEL
 
 # Degrees of freedom that the pooled variance is worth beside a size's own.
 _PRIOR = 4.0
@@ -102,11 +102,11 @@ def generator(name: object) -> np.random.Generator:
     return np.random.default_rng(crc32(repr(name).encode()))
 
 
-def interval(drawn: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Central interval over the first axis, NaN where nothing was drawn; infinite draws stay infinite, and no interpolation
-    makes a NaN of them.
+def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Central interval at LEVEL over the first axis, NaN where nothing was drawn; infinite draws stay infinite, and no
+    interpolation makes a NaN of them.
     """
     if not len(drawn):
         return np.full(drawn.shape[1:], math.nan), np.full(drawn.shape[1:], math.nan)
-    tail = 0.5 - level / 2
+    tail = 0.5 - LEVEL / 2
     return np.quantile(drawn, tail, axis=0, method="lower"), np.quantile(drawn, 1 - tail, axis=0, method="higher")

@@ -3,8 +3,6 @@
 All are two-sided. Never says "significant": the caller chooses the level, after the correction.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

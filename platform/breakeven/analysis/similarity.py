@@ -4,8 +4,6 @@ Holds CKA with the kernel that reproduces the published numbers (RBF, half the m
 Never builds a matrix of events x events: kernels are summed in blocks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,31 +15,20 @@ SINGLE_PRECISION_ABOVE = 20_000
 _BLOCK = 2048
 
 
-def cka(a: np.ndarray, b: np.ndarray, kernel: str = "rbf", bandwidth: float = 0.5, *, unbiased: bool = False) -> float:
-    """Centred kernel alignment of two representations of the same events (arXiv 1905.00414, eq. 4).
-
-    a: [n_events, width_a], b: [n_events, width_b]. kernel: `rbf`, exp(-d^2 / (2 s^2)) with s = bandwidth x the median
-    distance between two different events of each representation (the median is taken over 4,000 events drawn with a
-    fixed seed where there are more), or `linear`, which ignores bandwidth. unbiased: the U-statistic of HSIC
-    (Song et al. 2012, eq. 5), near 0 for independent representations at any n; it can be slightly negative.
-    Time grows as n_events^2 for rbf, memory only as n_events; sums are float64, kernels float32 above 20,000 events.
-    Raises ValueError for shapes that do not fit, NaN or infinite values, constant representations, an unknown kernel,
-    a bandwidth that is not positive, or too few events.
-    """
-    a, b = _checked("a", a, unbiased), _checked("b", b, unbiased)
-    if len(a) != len(b):
-        raise ValueError(f"a has {len(a)} rows and b {len(b)}: CKA compares the same events in the same order")
-    return float(_sums([a, b], kernel, bandwidth).alignments(unbiased)[0, 1])
-
-
 def cka_matrices(
     representations: Sequence[np.ndarray], kernel: str = "rbf", bandwidth: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
     """CKA of every pair of representations of the same events: ([m, m] as printed, [m, m] by the unbiased estimator).
 
-    representations: m arrays [n_events, width]; each kernel is computed once. Everything else as in `cka`.
+    representations: m arrays [n_events, width] (arXiv 1905.00414, eq. 4). kernel: `rbf`, exp(-d^2 / (2 s^2)) with s =
+    bandwidth x the median distance between two different events of each representation (the median is taken over 4,000
+    events drawn with a fixed seed where there are more), or `linear`, which ignores bandwidth. unbiased: the U-statistic of
+    HSIC (Song et al. 2012, eq. 5), near 0 for independent representations at any n; it can be slightly negative.
+    Time grows as n_events^2 for rbf, memory only as n_events; sums are float64, kernels float32 above 20,000 events.
+    Raises ValueError for shapes that do not fit, NaN or infinite values, constant representations, an unknown kernel,
+    a bandwidth that is not positive, or too few events.
     """
-    checked = [_checked(f"representation {number}", one, True) for number, one in enumerate(representations)]
+    checked = [_checked(f"representation {number}", one) for number, one in enumerate(representations)]
     if len({len(one) for one in checked}) > 1:
         raise ValueError(
             f"{sorted({len(one) for one in checked})} rows: CKA compares the same events in the same order"
@@ -149,14 +136,13 @@ def _rbf_block(x: np.ndarray, y: np.ndarray, *, diagonal: bool) -> np.ndarray:
     return exponent
 
 
-def _checked(name: str, representation: np.ndarray, unbiased: bool) -> np.ndarray:
+def _checked(name: str, representation: np.ndarray) -> np.ndarray:
     """Float64, centred (both kernels are unchanged by it, cancellation is less), or ValueError."""
     array = np.asarray(representation, dtype=np.float64)
     if array.ndim != 2:
         raise ValueError(f"{name} has shape {array.shape}: a representation is [n_events, width]")
-    least = 4 if unbiased else 2
-    if len(array) < least:
-        raise ValueError(f"{name} has {len(array)} rows: at least {least} events are needed")
+    if len(array) < 4:
+        raise ValueError(f"{name} has {len(array)} rows: at least 4 events are needed")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinite values: {int((~np.isfinite(array)).sum())} of {array.size}")
     if (array == array[0]).all():

@@ -3,8 +3,6 @@
 One value alone has no uncertainty: it is written `n=1`, never `0.0`. Never knows what is being averaged.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+LEVEL = 0.9
+"""Of every interval; what readers are shown says 90 %."""
 # Percentages and their differences are exact to about 1e-14: a smaller spread is the arithmetic's, not the seeds'.
 _ROUNDING = 1e-9
 
@@ -44,7 +44,7 @@ class Estimate:
         return f"{number} ± {format_uncertainty(self.sd, digits)} (n={self.n})"
 
 
-def estimate(values: Iterable[float], *, level: float = 0.9) -> Estimate:
+def estimate(values: Iterable[float], *, level: float = LEVEL) -> Estimate:
     """Mean, sample standard deviation and Student-t interval of the finite values.
 
     Raises ValueError where `level` is not between 0 and 1.
@@ -76,8 +76,8 @@ def format_uncertainty(uncertainty: float, digits: int) -> str:
     return f"{uncertainty:.{max(digits, -math.floor(math.log10(uncertainty)))}f}"
 
 
-def interval_text(low: float, high: float, level: float, form: Callable[[float], str]) -> str:
+def interval_text(low: float, high: float, form: Callable[[float], str]) -> str:
     """` (90 %: 2.0 to 10)` with ends as `form` writes them, ` (no uncertainty)` where there is no interval."""
     if math.isnan(low):
         return " (no uncertainty)"
-    return f" ({100 * level:.0f} %: {form(low)} to {form(high)})"
+    return f" ({100 * LEVEL:.0f} %: {form(low)} to {form(high)})"

@@ -3,8 +3,6 @@
 Figures by name, as MLflow shows them; one that does not exist (the deviation of one seed) is absent. Never writes them.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -22,13 +20,11 @@ from breakeven.metric import METRICS
 from breakeven.study.plan import backbone_name
 
 
-def cell_figures(
-    frame: pd.DataFrame, *, shared: SharedEvents = event_scores.NONE, level: float = 0.9
-) -> dict[str, dict[str, float]]:
+def cell_figures(frame: pd.DataFrame, *, shared: SharedEvents = event_scores.NONE) -> dict[str, dict[str, float]]:
     """Figures of each cell, by its name.
 
     test/accuracy (0 to 1) and every other metric: mean over the confirm trials, `_sd` over seeds, `_low` and `_high` of the
-    interval of the mean at `level`, see uncertainty.py.  shared: what the trials' scores tell of their test sample.
+    interval of the mean, see uncertainty.py.  shared: what the trials' scores tell of their test sample.
     n: confirm trials behind them.  n_searched, n_stopped, n_failed: trials of the search that came to their end, that were
     stopped early, and trials of either phase that failed.
     ratio: of the learning rates, from scratch that to the published rate.  Device time as in `hours`, by phase and in all.
@@ -39,7 +35,7 @@ def cell_figures(
         done = confirmed[confirmed["cell"] == name]
         outcomes = rows.groupby(["phase", "outcome"]).size()
         figures[str(name)] = {
-            **_measured(done, shared, level),
+            **_measured(done, shared),
             **({"ratio": ratio} if math.isfinite(ratio := ledger_frame.ratio_of(done)) else {}),
             "n": float(len(done)), "n_searched": float(outcomes.get(("search", "finished"), 0)),
             "n_stopped": float(outcomes.get(("search", "stopped"), 0)),
@@ -100,9 +96,9 @@ def hours(rows: pd.DataFrame, by: str) -> dict[str, float]:
 _ACCOUNTS = ("reserved", "useful", "search", "wasted", "idle", "unaccounted")
 
 
-def _measured(done: pd.DataFrame, shared: SharedEvents, level: float) -> dict[str, float]:
+def _measured(done: pd.DataFrame, shared: SharedEvents) -> dict[str, float]:
     """Every metric of test events, as it is recorded."""
     as_recorded = {name: replace(metric, unit="") for name, metric in METRICS.items()}
-    means = {name: mean_of(done, metric, shared=shared, level=level)[0] for name, metric in as_recorded.items()}
+    means = {name: mean_of(done, metric, shared)[0] for name, metric in as_recorded.items()}
     figures = (mean.mean.figures(f"test/{name}") for name, mean in means.items())
     return {key: value for of_metric in figures for key, value in of_metric.items() if math.isfinite(value)}

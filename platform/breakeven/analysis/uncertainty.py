@@ -5,8 +5,6 @@ of freedom make Student's t interval of the sum (B. L. Welch, Biometrika 34 (194
 NaN and in no interval; whoever shows the figure says so. It knows neither ledgers nor events.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -14,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from breakeven.analysis.statistics import Estimate, estimate
-
-__all__ = ["PARTS", "Scatter", "Uncertain", "scatter", "uncertain"]
+from breakeven.analysis.statistics import LEVEL, Estimate, estimate
 
 PARTS = ("seed", "backbone", "test")
 # Percentages and their differences are exact to about 1e-14: a smaller error is the arithmetic's.
@@ -66,33 +62,23 @@ def uncertain(
     *,
     test: float = math.nan,
     backbones: Sequence[Hashable] = (),
-    level: float = 0.9,
 ) -> Uncertain:
-    """The mean of `values` with its uncertainty.
+    """The mean of `values` [n], one a seed, with its interval at LEVEL and its parts; those that are not finite do not count.
 
-    Args:
-        values: one a seed [n]; those that are not finite do not count.
-        test: variance that the test sample leaves in the mean however many seeds there are, in the unit squared; NaN: unknown.
-        backbones: which backbone each value stands on [n], "" for none; (): none does.
-        level: of the interval.
-
-    Returns:
-        The mean, its interval at `level` and its parts.
-
-    Raises:
-        ValueError: `level` is not between 0 and 1.
+    test: variance that the test sample leaves in the mean however many seeds there are, in the unit squared; NaN: unknown.
+    backbones: which backbone each value stands on [n], "" for none; (): none does.
     """
     value = np.asarray(values, dtype=float)
     finite = np.isfinite(value)
     stands_on = [name for name, known in zip(backbones or [""] * len(value), finite, strict=True) if known]
-    plain, parts = estimate(value[finite], level=level), scatter(value[finite], stands_on)
+    plain, parts = estimate(value[finite]), scatter(value[finite], stands_on)
     known_test = 0.0 if math.isnan(test) else test
     total = parts.total + known_test
     ends, p_value = (math.nan, math.nan), math.nan
     if not math.isnan(total):
         # The variance of a mean over thousands of test events is known as well as need be.
         freedom = parts.freedom * (total / parts.total) ** 2 if parts.total > 0.0 else math.inf
-        half_width = float(special.stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(total)
+        half_width = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(total)
         ends = plain.mean - half_width, plain.mean + half_width
         if math.sqrt(total) > _ROUNDING:
             p_value = 2.0 * float(special.stdtr(freedom, -abs(plain.mean) / math.sqrt(total)))
@@ -105,14 +91,8 @@ def scatter(values: np.ndarray, backbones: Sequence[Hashable]) -> Scatter:
 
     One-way random effects with unequal groups (Searle, Casella and McCulloch, Variance Components, 3.6): both mean squares,
     between and within backbones, give both variances; where the one of backbones comes out below 0 it is 0, and all values
-    are one group. NaN below two values.
-
-    Args:
-        values: one a seed [n].
-        backbones: which backbone each stands on [n].
-
-    Returns:
-        The parts. Where all share one backbone, or each has its own, the groups say nothing and the spread is the seeds'.
+    are one group. NaN below two values. Where all share one backbone, or each has its own, the groups say nothing and the
+    spread is the seeds'.  values: one a seed [n].  backbones: which backbone each stands on [n].
     """
     n = len(values)
     if n < 2:

@@ -18,7 +18,7 @@ from breakeven.events.schema import WEIGHT, EventSchema, unnested
 from breakeven.feature import first_misfit, stack
 from breakeven.physics import truth
 
-__all__ = ["FEATURES_VERSION", "EventArrays", "is_flat", "open_arrays", "select", "take", "things_of"]
+__all__ = ["FEATURES_VERSION", "EventArrays", "is_flat", "open_arrays", "select"]
 
 FEATURES_VERSION = 1
 """Part of every identity: raise it when the same objects give other node features."""
@@ -121,14 +121,9 @@ def select(sources: Sequence[EventArrays], rows: Sequence[np.ndarray]) -> EventA
 
 
 def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Some of the events, with all that is in them.
+    """The events `rows` [n] in this order, with all that is in them.
 
-    Args:
-        levels: values [n_things, n_features] and offsets [n_parents + 1] of each level, from the outside in.
-        rows: numbers of the events [n].
-
-    Returns:
-        Values and offsets of each level, of these events in this order.
+    levels: values [n_things, n_features] and offsets [n_parents + 1] of each level, from the outside in.
     """
     taken = []
     for values, offsets in levels:
@@ -140,18 +135,10 @@ def take(levels: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> l
 
 
 def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Features of all that a table of events holds, level by level.
+    """For each level the features [n_things, n_features] float32, and how many things are in each parent [n_parents] int64.
 
-    Args:
-        table: events with `schema`.
-        schema: which columns are the features of which level.
-        where: what errors call the table.
-
-    Returns:
-        For each level the features [n_things, n_features] float32, and how many things are in each parent [n_parents] int64.
-
-    Raises:
-        CorruptDataset: lists differ in length, or a value is impossible; the message names `where`, event and column.
+    table: events with `schema`. Raises CorruptDataset, which names `where`, event and column, where lists differ in length or a
+    value is impossible.
     """
     counts: list[np.ndarray] = []
     levels = []

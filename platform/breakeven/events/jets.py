@@ -18,7 +18,7 @@ from breakeven.physics.jets.sample import JetSample
 if TYPE_CHECKING:
     from breakeven.physics.jets.generator import JetEvents
 
-__all__ = ["CONSTITUENT", "JET", "JETS", "MAX_JETS", "SINGLE_JETS", "sample_of", "single_jets", "to_table"]
+__all__ = ["CONSTITUENT", "JET", "JETS", "MAX_JETS", "SINGLE_JETS", "single_jets"]
 
 MAX_JETS = 5
 """Most jets of an event."""
@@ -81,16 +81,8 @@ SINGLE_JETS = dataclasses.replace(JETS, version="single jets 1", label_names=("b
 
 
 def to_table(made: "JetEvents") -> pa.Table:
-    """Generated events as one Arrow table with the schema `JETS`.
-
-    Args:
-        made: a shard of events.
-
-    Returns:
-        The table; constituents' numbers are rounded to what is measured of them.
-
-    Raises:
-        ValueError: an event has more jets than the schema holds.
+    """A shard of generated events as one Arrow table with the schema `JETS`, constituents' numbers rounded to what is measured of
+    them. Raises ValueError where an event has more jets than the schema holds.
     """
     jets, inside = made.jets, made.jets.constituents
     if (most := int(jets.counts.max(initial=0))) > MAX_JETS:
@@ -147,15 +139,7 @@ def single_jets(arrays: EventArrays) -> EventArrays:
 
 
 def sample_of(table: pa.Table, n_shards: int) -> JetSample:
-    """What a page of pictures draws.
-
-    Args:
-        table: events with the schema `JETS`.
-        n_shards: of how many shards, whose weights are those of each.
-
-    Returns:
-        The jets' numbers, and the impact parameters of the tracks inside.
-    """
+    """What a page of pictures draws of events of `n_shards` shards, whose weights are those of each."""
     (jets,), bb = unnested(table, "bb")
     (_, inside), d0 = unnested(table, "constituent_d0")
     error = unnested(table, "constituent_d0_error")[1]

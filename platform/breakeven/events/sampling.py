@@ -10,7 +10,7 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
-__all__ = ["Split", "TooFewEvents", "assign_splits", "count_hard_events", "effective_number", "subset"]
+__all__ = ["Split", "TooFewEvents", "assign_splits", "effective_number", "subset"]
 
 SPLITS_VERSION = 1
 """Part of every identity: raise it when an event may come into another split."""
@@ -72,14 +72,8 @@ def effective_number(hard_event: np.ndarray, correlation: float = 1.0) -> float:
 
 
 def count_hard_events(process: str, hard_event: np.ndarray) -> dict[str, dict[str, float]]:
-    """What stands behind the events of each split.
-
-    Args:
-        process: as in `assign_splits`.
-        hard_event: [n_events] int64, equal for copies of one hard event.
-
-    Returns:
-        By the split's name in small letters: `events`, distinct `hard_events`, and their `effective` number.
+    """What stands behind the events of each split, by its name in small letters: `events`, distinct `hard_events`, and their
+    `effective` number. Arguments as in `assign_splits`.
     """
     splits = assign_splits(process, hard_event)
     counts = {}

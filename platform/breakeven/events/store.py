@@ -34,12 +34,8 @@ __all__ = [
     "Recipe",
     "complete",
     "make_shard",
-    "missing_shards",
     "open_dataset",
-    "read_facts",
     "read_shard",
-    "shard_path",
-    "write_table",
 ]
 
 _UNSAID = {"note": "", "settings": [], "mpi": False, "versions": {}}
@@ -103,29 +99,12 @@ class Dataset:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """File of one shard.
-
-    Args:
-        folder: of the dataset.
-        shard: its number, from 0.
-
-    Returns:
-        Its path, whether it is there or not.
-    """
+    """File of one shard, counted from 0, whether it is there or not."""
     return folder / f"shard-{shard:06d}.parquet"
 
 
 def missing_shards(recipe: Recipe, root: Path, n_shards: int) -> list[int]:
-    """The shards that are not on disk yet.
-
-    Args:
-        recipe: of the dataset.
-        root: folder of all datasets.
-        n_shards: how many the dataset is to have.
-
-    Returns:
-        Their numbers, ascending.
-    """
+    """Numbers of the shards, of `n_shards` in all, that are not on disk below `root` yet, ascending."""
     folder = recipe.folder(root)
     return [shard for shard in range(n_shards) if not shard_path(folder, shard).exists()]
 
@@ -175,16 +154,9 @@ def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
 
 
 def write_table(table: pa.Table, path: Path, facts: dict[str, Any]) -> None:
-    """Write events as one Parquet shard: zstd, byte-stream-split floats, atomically.
+    """Write events as one Parquet shard with `facts`, JSON-able, in its header: zstd, byte-stream-split floats, atomically.
 
-    Args:
-        table: events with a known schema.
-        path: the file.
-        facts: JSON-able, for its header.
-
-    Raises:
-        SchemaMismatch: no known schema has these columns.
-        OSError: the disk is full.
+    Raises SchemaMismatch where no known schema has these columns, OSError where the disk is full.
     """
     schema = schema_of(table.schema, str(path))
     metadata = {VERSION_KEY: str(schema.version), "breakeven.facts": json.dumps(facts, sort_keys=True)}

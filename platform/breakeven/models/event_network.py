@@ -29,8 +29,6 @@ from breakeven.models.graph import (
 from breakeven.models.layers import MLP, Block, Encoder
 from breakeven.models.scaling import Scaling
 
-__all__ = ["EventNetwork"]
-
 
 class EventNetwork(Backbone):
     """A network from whole events, as fully connected graphs of their objects, to outputs (arXiv 2412.10665).
@@ -65,38 +63,16 @@ class EventNetwork(Backbone):
 
     @abstractmethod
     def pool(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The global feature after the last block.
-
-        Args:
-            nodes: as in `forward`.
-            offsets: as in `forward`.
-
-        Returns:
-            [n_events, hidden].
-        """
+        """The global feature after the last block [n_events, hidden]; arguments as in `forward`."""
 
     def represent(self, nodes: Tensor, offsets: Tensor) -> Tensor:
-        """The decoder's output, which the head sees.
-
-        Args:
-            nodes: as in `forward`.
-            offsets: as in `forward`.
-
-        Returns:
-            [n_events, hidden].
-        """
+        """The decoder's output [n_events, hidden], which the head sees; arguments as in `forward`."""
         represented: Tensor = self.decoder(self.pool(nodes, offsets))
         return represented
 
     def layers(self, nodes: Tensor, offsets: Tensor) -> dict[str, Tensor]:
-        """What each layer says of each event; one form for both engines.
-
-        Args:
-            nodes: as in `forward`.
-            offsets: as in `forward`.
-
-        Returns:
-            [n_events, hidden] by name, first layer to last: "encoder", "block 1" ..., "decoder".
+        """What each layer says of each event, [n_events, hidden] by name, first layer to last: "encoder", "block 1" ...,
+        "decoder". One form for both engines; arguments as in `forward`.
         """
         nodes, graph = nodes.to(self.scaling.node_mean.dtype), fully_connected(offsets)
         layers: dict[str, Tensor] = {}

@@ -17,8 +17,6 @@ from breakeven import atomic
 from breakeven.models.event_network import EventNetwork, iterations
 from breakeven.models.graph import ETA, PHI, Graph
 
-__all__ = ["INPUTS", "OUTPUTS", "NoOnnx", "export_onnx"]
-
 INPUTS = ("nodes", "offsets")
 OUTPUTS = ("representation", "outputs")
 
@@ -33,14 +31,7 @@ def export_onnx(model: EventNetwork, path: Path) -> None:
     Its inputs are nodes [n_objects, 7] float32 and offsets [n_events + 1] int64 from 0, as in EventNetwork.forward; its
     outputs are representation [n_events, hidden], the decoder's, and outputs [n_events, n_outputs], the head's.
     Memory grows as n_events x (objects of the largest event)^2.
-
-    Args:
-        model: on CPU.
-        path: the file.
-
-    Raises:
-        NoOnnx: the packages that write it are not installed.
-        OSError: it cannot be written.
+    model: on CPU. Raises NoOnnx where the packages that write it are not installed, OSError where it cannot be written.
     """
     try:
         import onnx  # noqa: F401

@@ -3,8 +3,6 @@
 Text from facts; it reads no file and computes no figure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

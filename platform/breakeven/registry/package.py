@@ -1,7 +1,5 @@
 """The winner of a study as files and as an entry in the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

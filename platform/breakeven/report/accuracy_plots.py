@@ -1,7 +1,5 @@
 """Plots of the figure of merit: against size, gains, rejection, fewer events, laws with their forecasts, ratio responses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial

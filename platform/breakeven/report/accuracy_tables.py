@@ -1,7 +1,5 @@
 """Tables of what pretraining does: Table 1 of the paper, gains, rejection, data efficiency, laws, ratios."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -272,7 +270,7 @@ def _summary(results: Results) -> Table:
             {
                 **means[key],
                 "n_better": int(better.sum()), "n_beyond_interval": int((gains["gain_low"] > 0).sum()),
-                "n_significant": int((better & (gains["p_holm"] < 0.05)).sum()), **_median_of(factors),
+                "n_significant": int((better & (gains["p_holm"] < wording.SIGNIFICANT)).sum()), **_median_of(factors),
                 "n_factors": len(factors),
             }
         )  # fmt: skip

@@ -1,7 +1,5 @@
 """Tables of what it costs and when it is saved again: break-even, convergence, device-hours, accounts, the price made before."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """A table as a file to cite: CSV with HEPData-style header lines, LaTeX with booktabs. Never changes a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Addresses of a cell's runs in MLflow's own pages, and of its trials on the report's page."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import quote
 

@@ -1,7 +1,5 @@
 """Colours, markers and dashes of treatments and of kinds of time, the same on the page and in the pictures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report in short, as Markdown: the answer, the main tables, where the rest lies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from breakeven.report import headline, sentences

@@ -3,8 +3,6 @@
 Baselines and backbones are of one network, so every figure is computed for each alone (Results.by_network).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The page: one HTML file with everything in it, so that it opens offline and can be sent to a referee."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Plots as PNG and PDF, drawn by matplotlib for papers and talks. Never computes a figure: it draws what a Plot holds."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Sequence

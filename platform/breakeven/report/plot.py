@@ -3,8 +3,6 @@
 Figures are numbers in the unit of the axis title. A point's `cells` names the cell whose trials it stands for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

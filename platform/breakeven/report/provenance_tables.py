@@ -1,7 +1,5 @@
 """Tables that let a reader follow a number back: samples, pretrainings, every trial, what failed, what is missing."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame

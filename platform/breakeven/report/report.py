@@ -4,8 +4,6 @@ Question, answer, evidence, cost, method, provenance. The other files here are i
 sentences.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from breakeven import atomic

@@ -1,7 +1,5 @@
 """All figures of one study, each computed once, when it is first asked for. Holds no sentence and no picture."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -111,7 +109,7 @@ class Results:
     _hours = cached_property(lambda self: forecast.fit_hours(self.frame))
 
     @cached_property
-    def by_network(self) -> dict[str, Results]:
+    def by_network(self) -> "dict[str, Results]":
         """The results of each network, by its name; these themselves where there is one without a name."""
         parts = ledger_frame.by_network(self.frame)
         if "" in parts:

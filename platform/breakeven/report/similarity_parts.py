@@ -1,7 +1,5 @@
 """How alike the networks are: Table 3 of the paper, layer by layer, and its plot."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pandas as pd

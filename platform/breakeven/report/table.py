@@ -1,7 +1,5 @@
 """A table of the report: its figures, which of them a reader is shown, and what they mean. Never computes a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Plots of time: curves while training, time to the baseline's accuracy, break-even, device-hours by stage."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How single figures are written: intervals, hours with their unit, p-values. A figure that is not there is left blank."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +11,6 @@ from breakeven.duration import format_hours
 
 SIGNIFICANT = 0.05
 """p-value, corrected for how many were looked at, below which a gain is called significant."""
-NO_UNCERTAINTY = "n=1: no uncertainty"
 UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}
 STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned", "trees": "boosted trees"}
 

@@ -26,14 +26,7 @@ from breakeven.models.weights import load_weights
 from breakeven.training.content import CorruptCheckpoint, model_arguments, read_content, read_json
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
-__all__ = [
-    "TrainingState",
-    "read_model",
-    "read_state",
-    "read_weights",
-    "write_model",
-    "write_state",
-]
+__all__ = ["TrainingState", "read_model", "read_state", "read_weights"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +46,7 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Write a training's state and drop older ones; killed at any time, a whole one remains.
-
-    Args:
-        folder: of this training alone.
-        state: becomes the newest.
-
-    Raises:
-        OSError: the disk is full.
-    """
+    """Write a training's state to its folder and drop older ones; killed at any time, a whole one remains."""
     newest = folder / f"epoch-{len(state.curve):05d}"
     if newest.is_dir():  # of an earlier training that was not resumed
         _remove(newest)
@@ -113,11 +98,6 @@ def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None =
     """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
 
     Folders are named by what made them: one that is there already is kept as it is.
-
-    Args:
-        folder: of this model alone.
-        model: of either engine.
-        about: JSON-able, kept beside its arguments; not part of the hash.
     """
     with atomic.replacing(folder) as temporary:
         temporary.mkdir()

@@ -20,7 +20,7 @@ from breakeven import atomic
 from breakeven.analysis import comparison
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.comparison import CORRECTION, Difference
-from breakeven.analysis.statistics import Estimate
+from breakeven.analysis.statistics import LEVEL, Estimate
 from breakeven.duration import format_hours
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import PRETRAINING
@@ -28,9 +28,6 @@ from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.study.naming import Names
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import page_width, show
-
-LEVEL = 0.9
-"""Of the intervals; a cell has changed where its corrected p-value is below 1 - LEVEL."""
 
 _WIDE = 120
 """Width from which on accuracies and hours stand in one table."""
@@ -76,7 +73,7 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
         b=b,
         specification=comparison.specifications(a.spec, b.spec),
         provenance=comparison.provenance(*records),
-        cells=comparison.cells(one, other, level=LEVEL),
+        cells=comparison.cells(one, other),
         only_a=comparison.only_in(one, other),
         only_b=comparison.only_in(other, one),
         costs=comparison.costs(one, other),

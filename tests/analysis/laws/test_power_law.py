@@ -74,7 +74,7 @@ def test_draws_belong_to_their_name_and_intervals_keep_infinities() -> None:
     means = size_means([1, 1, 2, 2], [0.1, 0.2, 0.3, 0.5])
     assert (draws(means, 5, "a") == draws(means, 5, "a")).all() and (draws(means, 5, "a") != draws(means, 5, "b")).all()
     assert generator("a").random() == generator("a").random()
-    assert interval(np.array([1.0, 2.0, np.inf, np.inf]), 0.5) == (1.0, np.inf)
+    assert interval(np.array([1.0, 2.0, np.inf, np.inf])) == (1.0, np.inf)
 
 
 def test_values_that_no_law_follows_have_a_fit_above_zero() -> None:

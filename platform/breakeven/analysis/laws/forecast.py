@@ -4,8 +4,6 @@ Extrapolates the laws of scaling_law.py, always with an interval, and tests itse
 forecasts from a law that was refused: such a row says why.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -46,7 +44,7 @@ def forecast_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def accuracy_forecast(laws: Mapping[Family, Law], *, merit: Metric = MERIT, level: float = 0.9) -> pd.DataFrame:
+def accuracy_forecast(laws: Mapping[Family, Law], *, merit: Metric = MERIT) -> pd.DataFrame:
     """The figure of merit on test events at ten times the largest size of each family.
 
     low, high: of the law itself; the prediction's: of the mean over n new seeds, as many as at the largest size. Columns:
@@ -55,9 +53,9 @@ def accuracy_forecast(laws: Mapping[Family, Law], *, merit: Metric = MERIT, leve
     rows = []
     for family, law in laws.items():
         size, n = DECADE * law.largest, int(law.means.n[-1]) if len(law.means.n) else 0
-        error, of_law, of_seeds = _predict(law, size, n, (family, "new"), level)
+        error, of_law, of_seeds = _predict(law, size, n, (family, "new"))
         value, (low, high), new = merit.scale * merit.error(error), merit.ends(*of_law), merit.ends(*of_seeds)
-        known = interval_text(low, high, level, lambda end: f"{end:.{merit.digits}f}")
+        known = interval_text(low, high, lambda end: f"{end:.{merit.digits}f}")
         rows.append(
             {
                 **ledger_frame.named(family), "largest": law.largest, "size": round(size), merit.name: value, "low": low,
@@ -75,7 +73,7 @@ CATCH_UP_COLUMNS = columns("""
 """)
 
 
-def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.001, level: float = 0.9) -> pd.DataFrame:
+def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.001) -> pd.DataFrame:
     """The size from which training from scratch is as good as each treatment, to this tolerance of the error.
 
     events: from where on scratch's law lies no more than `tolerance` above the other's, searched from the smallest size
@@ -97,8 +95,8 @@ def catch_up(laws: Mapping[Family, Law], *, tolerance: float = 0.001, level: flo
             if scratch.drawn is not None and treated.drawn is not None:
                 of_draws = scratch.drawn_at(sizes) - treated.drawn_at(sizes)
             size = float(_first_within(of_fits, sizes, tolerance)[0])
-            low, high = map(float, interval(_first_within(of_draws, sizes, tolerance), level))
-            text = _catch_up_text(size, low, high, smallest, largest, level)
+            low, high = map(float, interval(_first_within(of_draws, sizes, tolerance)))
+            text = _catch_up_text(size, low, high, smallest, largest)
             row |= {"events": size, "low": low, "high": high, "text": text}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(CATCH_UP_COLUMNS))
@@ -117,7 +115,7 @@ def back_test_columns(merit: Metric = MERIT) -> dict[str, str]:
     """)
 
 
-def back_test(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9, resamples: int = 1000) -> pd.DataFrame:
+def back_test(frame: pd.DataFrame, *, merit: Metric = MERIT, resamples: int = 1000) -> pd.DataFrame:
     """Each law fitted without its largest size, and how well it predicts that one.
 
     size: the one left out. The prediction interval is of the mean over the n seeds measured. Needs six sizes, as five are
@@ -132,7 +130,7 @@ def back_test(frame: pd.DataFrame, *, merit: Metric = MERIT, level: float = 0.9,
         if n_sizes <= LEAST_SIZES:
             why = f"{count_of_sizes(n_sizes)}: a back-test needs {LEAST_SIZES + 1}"
             law = Law(law.means, refusal=Refusal.TOO_FEW_SIZES, note=why)
-        error, _, of_seeds = _predict(law, float(largest), len(last), (family, "back-test"), level)
+        error, _, of_seeds = _predict(law, float(largest), len(last), (family, "back-test"))
         predicted, (low, high) = merit.scale * merit.error(error), merit.ends(*of_seeds)
         measured = merit.scale * merit.error(float(last.mean())) if len(last) else math.nan
         inside = pd.NA if math.isnan(low) or math.isnan(measured) else bool(low <= measured <= high)
@@ -167,7 +165,7 @@ HOURS_COLUMNS = columns("""
 """)
 
 
-def hours_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
+def hours_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law]) -> pd.DataFrame:
     """Device-hours of one training at ten times the largest size; the prediction interval is that of one training.
 
     hours: from `fit_hours` of this frame. Columns: HOURS_COLUMNS.
@@ -176,14 +174,14 @@ def hours_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, level: f
     rows = []
     for family, law in hours.items():
         size, trials = DECADE * law.largest, families[family]
-        value, (low, high), (one_low, one_high) = _predict(law, size, 1, (family, "hours"), level)
+        value, (low, high), (one_low, one_high) = _predict(law, size, 1, (family, "hours"))
         rows.append(
             {
                 **ledger_frame.named(family), **ledger_frame.hardware(trials), "largest": law.largest, "size": round(size),
                 "hours": value, "low": low, "high": high, "prediction_low": one_low, "prediction_high": one_high,
                 "unit": ledger_frame.unit_of(trials), "note": ledger_frame.notes(law.note, ledger_frame.hardware_note(trials)),
                 "text": "no forecast" if law.fit is None
-                else format_hours(value) + interval_text(low, high, level, format_hours),
+                else format_hours(value) + interval_text(low, high, format_hours),
             }
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(HOURS_COLUMNS))
@@ -195,7 +193,7 @@ BREAK_EVEN_COLUMNS = columns("""
 """)
 
 
-def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
+def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law]) -> pd.DataFrame:
     """Break-even of finetuning at ten times the largest size, with the pretraining as it is.
 
     The forecast saving of each task counts the same; the interval (inf: never) is the wider of two: over tasks, as for the
@@ -223,7 +221,7 @@ def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, lev
         size = DECADE * min(law.largest for pair in usable for law in pair)
         spent = pretraining_seconds(frame, of_kind, Charge()) / 3600
         each = np.array([[law.at(size) for law in pair] for pair in usable])
-        saving = _saving(usable, each[:, 0] - each[:, 1], size, level)
+        saving = _saving(usable, each[:, 0] - each[:, 1], size)
         left_out = f"{len(pairs) - len(usable)} tasks without a law of hours" if len(usable) < len(pairs) else ""
         one_task = "one task: interval of its laws alone" if len(usable) == 1 else ""
         rows.append(
@@ -239,7 +237,7 @@ def break_even_forecast(frame: pd.DataFrame, hours: Mapping[Family, Law], *, lev
 Ends = tuple[float, float]
 
 
-def _predict(law: Law, size: float, n: int, name: object, level: float) -> tuple[float, Ends, Ends]:
+def _predict(law: Law, size: float, n: int, name: object) -> tuple[float, Ends, Ends]:
     """The law at `size`, its interval, and that of the mean of `n` new trainings.
 
     New ones are taken to scatter as those at the largest size did, in logarithms.
@@ -249,7 +247,7 @@ def _predict(law: Law, size: float, n: int, name: object, level: float) -> tuple
     if len(drawn) and n:
         noise = generator(name).standard_t(law.means.freedom[-1], len(drawn))
         new = drawn * np.exp(law.means.spread[-1] / math.sqrt(n) * noise)
-    (low, high), (new_low, new_high) = (map(float, interval(values, level)) for values in (drawn, new))
+    (low, high), (new_low, new_high) = (map(float, interval(values)) for values in (drawn, new))
     return law.at(size), (low, high), (new_low, new_high)
 
 
@@ -262,17 +260,17 @@ def _first_within(behind: np.ndarray, sizes: np.ndarray, tolerance: float) -> np
     return held
 
 
-def _saving(pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float, level: float) -> Ends:
+def _saving(pairs: Sequence[tuple[Law, Law]], savings: np.ndarray, size: float) -> Ends:
     """Interval of the mean of `savings` [n_tasks]: the wider of what the tasks' differences and the laws' draws say."""
-    low, high = intervals.saving_interval(savings, level=level)
+    low, high = intervals.saving_interval(savings)
     if all(law.drawn is not None for pair in pairs for law in pair):
         drawn = [scratch.drawn_at(size)[:, 0] - tuned.drawn_at(size)[:, 0] for scratch, tuned in pairs]
-        of_laws = interval(np.mean(drawn, axis=0), level)
+        of_laws = interval(np.mean(drawn, axis=0))
         low, high = np.fmin(low, of_laws[0]), np.fmax(high, of_laws[1])
     return float(low), float(high)
 
 
-def _catch_up_text(size: float, low: float, high: float, smallest: float, largest: float, level: float) -> str:
+def _catch_up_text(size: float, low: float, high: float, smallest: float, largest: float) -> str:
     """`34,000 (90 %: 21,000 to beyond 100,000)`, with nothing said beyond a decade above the largest size."""
 
     def write(value: float) -> str:
@@ -281,4 +279,4 @@ def _catch_up_text(size: float, low: float, high: float, smallest: float, larges
         return f"{float(f'{value:.2g}'):,.0f}" if value > smallest else f"{smallest:,.0f} or below"
 
     same = not math.isnan(low) and write(low) == write(high)
-    return write(size) + ("" if same else interval_text(low, high, level, write))
+    return write(size) + ("" if same else interval_text(low, high, write))

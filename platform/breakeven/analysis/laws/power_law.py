@@ -7,8 +7,6 @@ weights end it. scipy.optimize.least_squares gives the same result (a test holds
 this takes for hundreds. Decides nothing about what a fit may be used for.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ The error is that of the figure of merit, see metric.py: 1 - accuracy. Fits, the
 Extrapolates nothing: that is forecast.py's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -72,10 +70,10 @@ class Law:
         """The resampled laws at `sizes`, [resamples, n_sizes], never below zero; no rows where there are none."""
         return self.drawn.at(sizes).clip(min=0.0) if self.drawn is not None else np.empty((0, np.size(sizes)))
 
-    def parameter(self, name: str, level: float) -> tuple[float, float, float]:
+    def parameter(self, name: str) -> tuple[float, float, float]:
         """a, b or c of the fit with its interval; NaN where there is none."""
         value = float(getattr(self.fit, name)[0]) if self.fit is not None else math.nan
-        low, high = interval(getattr(self.drawn, name) if self.drawn is not None else np.empty(0), level)
+        low, high = interval(getattr(self.drawn, name) if self.drawn is not None else np.empty(0))
         return value, float(low), float(high)
 
 
@@ -116,7 +114,7 @@ def fit_error_law(sizes: ArrayLike, errors: ArrayLike, name: object, resamples: 
         least, most = ERROR_EXPONENTS
         why = f"{100 * at_bound:.0f} % of the fits end at a bound of {least:g} to {most:g}"
         return Law(law.means, refusal=Refusal.NOT_IDENTIFIED, note=f"the exponent is not identified: {why}")
-    _, low, high = law.parameter("a", 0.9)
+    _, low, high = law.parameter("a")
     if high < 0:
         return replace(law, note=ledger_frame.notes(law.note, "falls faster than a power law with a floor can"))
     if low < 0:
@@ -172,19 +170,18 @@ LAW_COLUMNS = columns("""
 """)
 
 
-def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame:
+def law_table(laws: Mapping[Family, Law]) -> pd.DataFrame:
     """The parameters of each law: a is the error with endless data, b and c say how fast the rest falls.
 
     Args:
         laws: from `fit_laws`.
-        level: of the intervals.
 
     Returns:
         One row a family, columns as in LAW_COLUMNS; a may be a little below zero where it is not known to be above.
     """
     rows = []
     for family, law in laws.items():
-        parameters = {name: law.parameter(name, level) for name in ("a", "b", "c")}
+        parameters = {name: law.parameter(name) for name in ("a", "b", "c")}
         a, b, c = (value for value, _, _ in parameters.values())
         measured = len(law.means.sizes) > 0
         rows.append(
@@ -201,20 +198,18 @@ def law_table(laws: Mapping[Family, Law], *, level: float = 0.9) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(LAW_COLUMNS))
 
 
-def law_curves(
-    laws: Mapping[Family, Law], *, merit: Metric = MERIT, level: float = 0.9, beyond: float = 10.0
-) -> pd.DataFrame:
+def law_curves(laws: Mapping[Family, Law], *, merit: Metric = MERIT) -> pd.DataFrame:
     """Each law drawn out: task, pretraining, strategy, size, figure of merit (by its name), low, high, forecast (bool).
 
-    40 sizes from the smallest measured to `beyond` times the largest; forecast marks those above the largest.
+    40 sizes from the smallest measured to ten times the largest; forecast marks those above the largest.
     """
     curves = []
     for family, law in laws.items():
         if law.fit is None:
             continue
-        sizes = np.geomspace(law.means.sizes[0], beyond * law.largest, 40)
+        sizes = np.geomspace(law.means.sizes[0], 10.0 * law.largest, 40)
         value = merit.scale * merit.error(np.maximum(law.fit.at(sizes)[0], 0.0))
-        low, high = merit.ends(*interval(law.drawn_at(sizes), level))
+        low, high = merit.ends(*interval(law.drawn_at(sizes)))
         curve = {"size": sizes, merit.name: value, "low": low, "high": high}
         ahead = sizes > law.largest * (1 + 1e-9)
         curves.append(pd.DataFrame({**ledger_frame.named(family), **curve, "forecast": ahead}))
