@@ -85,8 +85,8 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
 def _at_chance(rows: pd.DataFrame) -> int:
     """How many of these trainings a coin would match, the binomial error of their test events allowed for where it is known."""
     accuracy, chance = METRICS["accuracy"], float(METRICS["accuracy"].chance or 0.0)
-    error = np.sqrt(chance * (1.0 - chance) / rows["test_events"].astype(float))
-    return int((ledger_frame.measured(rows, accuracy) <= chance + CHANCE_ERRORS * error.fillna(0.0)).sum())
+    error = np.nan_to_num(np.sqrt(chance * (1.0 - chance) / rows["test_events"].to_numpy(dtype=float)))
+    return int((ledger_frame.measured(rows, accuracy).to_numpy() <= chance + CHANCE_ERRORS * error).sum())
 
 
 def _counts(rows: pd.DataFrame, n_at_chance: int) -> dict[str, float]:

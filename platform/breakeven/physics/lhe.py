@@ -244,7 +244,8 @@ def parse_event(file: LheFile, number: int) -> tuple[list[float], NDArray[np.flo
     if len(head) != len(_HEAD) or rows.shape != (int(head[0]), len(_PARTICLE)):
         raise ValueError(f"{file.path}: event {number} is malformed: {int(head[0])} particles of 13 numbers announced")
     if not (np.isfinite(head).all() and np.isfinite(rows).all()):
-        where, fields, values = "its first line", _HEAD, np.array(head)
+        where, values = "its first line", np.array(head)
+        fields: tuple[str, ...] = _HEAD
         if np.isfinite(head).all():
             [row, *_] = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             where, fields, values = f"particle {row + 1}", _PARTICLE, rows[row]

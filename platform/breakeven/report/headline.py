@@ -16,6 +16,7 @@ from breakeven.analysis import endings, exposure, published
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost.baseline import BETTER, SCRATCH
 from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
 from breakeven.report import wording
@@ -174,10 +175,11 @@ def _gained(results: Results) -> Iterator[str]:
     if tuned.empty:
         return
     means = results.mean_gains
-    means = means[(means["strategy"] == "finetune") & (means["pretraining"] == results.leading)].set_index("size")
+    means = means[(means["strategy"] == "finetune") & (means["pretraining"] == results.leading)]
+    by_size = _by_size(means)
     saved = results.savings[results.savings["pretraining"] == results.leading].dropna(subset="gain_over_trees")
-    sizes = _told_sizes(means.index)
-    over_scratch = [f"{_gain_text(means.loc[size], unit)} at {size:,}" for size in sizes]
+    sizes = _told_sizes(by_size)
+    over_scratch = [f"{_gain_text(by_size[size], unit)} at {size:,}" for size in sizes]
     over_trees = [
         f"{_gain_text(estimate(rows['gain_over_trees']).figures('gain'), unit)} at {size:,}"
         for size in sizes
@@ -191,6 +193,11 @@ def _gained(results: Results) -> Iterator[str]:
     )
 
 
+def _by_size(rows: pd.DataFrame) -> dict[int, dict[Any, Any]]:
+    """Rows of one treatment."""
+    return {int(row["size"]): row for row in rows.to_dict("records")}
+
+
 def _told_sizes(sizes: Iterable[int]) -> list[int]:
     """The largest first; of more than four the largest, the middle and the smallest."""
     ordered = sorted(map(int, sizes), reverse=True)
@@ -202,7 +209,7 @@ def _joined(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
-def _gain_text(gain: Mapping[Any, Any] | pd.Series, unit: str) -> str:
+def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
     """`+3.1 points (90 %: +0.5 to +5.8; tasks ± 0.9, backbones ± 0.7)`, with two figures of the uncertainty.
 
     tasks: standard error of what differs from task to task, seeds and test events among it; each where it is known.
@@ -226,20 +233,15 @@ def _break_even(results: Results) -> Iterator[str]:
     if reason := no_break_even(results):
         yield reason
         return
-    sizes = _told_sizes(even["size"].unique())
-    scratch, better = (
-        even[even["baseline"] == name].set_index("size") for name in (breakeven.SCRATCH, breakeven.BETTER)
-    )
-    took = scratch["pretraining_hours"].dropna()
-    time = f"Pretraining took {duration(3600 * took.iloc[0])} of device time, which" if len(took) else "Its device time"
-    told = [_saved_again(scratch.loc[size], size) for size in sizes if size in scratch.index]
-    if better.empty:
-        yield f"{time} against training from scratch is saved again {_joined(told)}"
+    scratch, better = (_by_size(even[even["baseline"] == name]) for name in (SCRATCH, BETTER))
+    took = [row["pretraining_hours"] for row in scratch.values() if wording.known(row["pretraining_hours"])]
+    time = f"Pretraining took {duration(3600 * took[0])} of device time, which" if took else "Its device time"
+    told = {size: _saved_again(scratch[size], size) for size in _told_sizes(scratch)}
+    if not better:
+        yield f"{time} against training from scratch is saved again {_joined([*told.values()])}"
         return
     # What is said loudest holds against every baseline.
-    quiet = [
-        text.replace("**", "") if not _shown(better.loc[size]) else text for text, size in zip(told, sizes, strict=True)
-    ]
+    quiet = [text if size in better and _shown(better[size]) else text.replace("**", "") for size, text in told.items()]
     yield f"{time} against training from scratch is saved again {_joined(quiet)}"
     saved = results.savings[results.savings["pretraining"] == results.leading].dropna(subset="trees_seconds")
     good = saved[saved["trees_as_good"]]
@@ -247,16 +249,16 @@ def _break_even(results: Results) -> Iterator[str]:
         f": in {len(good)} of {len(saved)} cells trees are as good as finetuning (by validation, within one standard error)"
         + (f", after {duration(float(good['trees_seconds'].mean()))}" if len(good) else "")
     )
-    against = [_saved_again(better.loc[size], size) for size in sizes if size in better.index]
+    against = [_saved_again(better[size], size) for size in _told_sizes(better)]
     yield f"Against the better of scratch and trees it is saved {_joined(against)}{as_good}"
 
 
-def _shown(row: Mapping[Any, Any] | pd.Series) -> bool:
+def _shown(row: Mapping[Any, Any]) -> bool:
     """Whether a break-even is there with the whole of its interval."""
     return bool(wording.known(row["tasks"]) and wording.known(row["high"]) and math.isfinite(row["high"]))
 
 
-def _saved_again(row: Mapping[Any, Any] | pd.Series, size: int) -> str:
+def _saved_again(row: Mapping[Any, Any], size: int) -> str:
     """`after 14 tasks at 2,000 events (90 %: 11 to 25)`, loud where the interval is finite, and what is known where it is not."""
     at, between = f" at {size:,} events", wording.tasks_interval(row)
     if pd.isna(row["tasks"]):
@@ -303,7 +305,7 @@ def _share(counts: Mapping[str, int], name: str) -> str:
 
 def _even(results: Results) -> pd.DataFrame:
     """Break-even against scratch as the headline charges it."""
-    return results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
+    return results.by_headline[results.by_headline["baseline"] == SCRATCH]
 
 
 def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -313,7 +315,7 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
     overall = overall[(overall["strategy"] != "finetune") | (overall["pretraining"] == row["pretraining"])]
     merits = overall.groupby("strategy")[results.merit.name].mean()
     better = results.by_headline[
-        (results.by_headline["baseline"] == breakeven.BETTER)
+        (results.by_headline["baseline"] == BETTER)
         & (results.by_headline["pretraining"] == row["pretraining"])
         & (results.by_headline["size"].isna() if every else results.by_headline["size"] == at)
     ]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost.baseline import SCRATCH
 from breakeven.duration import duration
 from breakeven.report import headline, wording
 from breakeven.report.results import Results
@@ -168,7 +169,7 @@ def summary_lines(results: Results) -> list[str]:
 
 def _network_lines(results: Results) -> list[str]:
     gains, merit = results.gains, results.merit
-    even = results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
+    even = results.by_headline[results.by_headline["baseline"] == SCRATCH]
     answer = [line.replace("**", "") for line in headline.headline(results)]
     lines = [part for line in answer for part in textwrap.wrap(line, _WIDTH, break_on_hyphens=False)]
     lines.append(f"Gain in test {merit.title} over training from scratch, {merit.points} (mean over tasks):")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.cost import breakeven
+from breakeven.analysis.cost.baseline import SCRATCH
 from breakeven.duration import format_hours
 from breakeven.report import wording
 from breakeven.report.accuracy_plots import EVENTS, axis, by_size, by_task, lines, numbers, sizes_of
@@ -86,7 +86,7 @@ def break_even_plot(results: Results) -> Plot:
             whole = Series(str(pretraining), str(pretraining), "finetune", numbers(line["size"]), numbers(y), numbers(low),
                            numbers(high), texts=texts)  # fmt: skip
             series += with_bounds(whole, [int(never) for never in line["exact"].isna()])
-        against = "" if baseline == breakeven.SCRATCH else f", against the {baseline}"
+        against = "" if baseline == SCRATCH else f", against the {baseline}"
         variants[f"{charged}{against}"] = (
             Panel("", EVENTS, "break-even (tasks)", tuple(series), y_log=True,
                   x_ticks=sizes_of(rows), references=((top, "never"),)),
@@ -105,7 +105,7 @@ def break_even_plot(results: Results) -> Plot:
 def bill_plot(results: Results) -> Plot:
     """Device-hours of so many tasks with and without a backbone: the crossing is break-even."""
     variants: dict[str, tuple[Panel, ...]] = {}
-    rows = results.by_headline[results.by_headline["baseline"] == breakeven.SCRATCH]
+    rows = results.by_headline[results.by_headline["baseline"] == SCRATCH]
     for size in [*sorted(set(rows["size"].dropna())), None]:
         at_size = rows[rows["size"].isna()] if size is None else rows[rows["size"] == size]
         panels = []

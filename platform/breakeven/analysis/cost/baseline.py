@@ -43,12 +43,11 @@ def trees_as_good(trees: pd.DataFrame, network: pd.DataFrame, merit: Metric, sha
         rows.assign(held=merit.sign * merit.scale * ledger_frame.measured(rows, merit, "validation"))
         .dropna(subset="held")
         .drop_duplicates("seed")
-        .set_index("seed")
         for rows in (network, trees)
     ]
     if held[0].empty or held[1].empty:
         return held[0].empty and not held[1].empty
-    pairs = held[0].join(held[1], how="inner", suffixes=("_network", "_trees"))
+    pairs = held[0].merge(held[1], on="seed", suffixes=("_network", "_trees"))
     if pairs.empty:
         return bool(held[0]["held"].mean() - held[1]["held"].mean() <= _ROUNDING)
     # As many events of the same kind: the variance of a mean over them goes with one over their number.
