@@ -31,7 +31,12 @@ def study(gains=(0.01, 0.03), sizes=(100,)):
         for size in sizes for seed, more in enumerate(gains, 1) for strategy, gain in (("scratch", 0.0), ("finetune", more))
     ]  # fmt: skip
     return frame(pretrained, *rows).assign(
-        representation=None, represented_events=None, test_events=1000.0, scores=None, scored_events=None
+        representation=None,
+        represented_events=None,
+        validation_events=500.0,
+        test_events=1000.0,
+        scores=None,
+        scored_events=None,
     )
 
 

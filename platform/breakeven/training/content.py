@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, deserialize
 
-__all__ = ["CorruptCheckpoint", "content_hash", "model_arguments", "read_content", "read_json"]
+__all__ = ["CorruptCheckpoint", "content_hash"]
 
 
 class CorruptCheckpoint(ValueError):

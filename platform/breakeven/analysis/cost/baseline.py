@@ -65,7 +65,13 @@ def trees_as_good(trees: pd.DataFrame, network: pd.DataFrame, merit: Metric, sha
 def better_baseline(confirmed: pd.DataFrame, merit: Metric, shared: SharedEvents) -> pd.DataFrame:
     """Of each task and size the confirmed trials from scratch, or those of trees where they are as good.
 
-    Where one of them is missing, or has no figure of merit, it is the other.
+    Args:
+        confirmed: the trials that may be reported.
+        merit: the figure of merit.
+        shared: what their scores tell of their test sample.
+
+    Returns:
+        Rows of `confirmed`. Where one of the two is missing, or has no figure of merit, those of the other.
     """
     kept = []
     for _, of_cell in confirmed[confirmed["strategy"].isin(["scratch", "trees"])].groupby(["task", "size"], sort=False):
