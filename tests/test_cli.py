@@ -103,6 +103,22 @@ BAD = {
     "empty process": (("--generation.fewer", "ttH", "0"), "fewer.ttH is 0: it must be above zero"),
     "empty list": (("--finetuning.sizes",), "must name at least one"),
     "no such file": (("--generation.lhe", "mine", "/no/such.lhe"), r"/no/such\.lhe.*is no file"),
+    "a file of few events": (
+        ("--generation.lhe", "mine", "tests/data/lhe/a00_plain.lhe"),
+        r"a00_plain\.lhe has 12 events, mine asks for 600: bring more",
+    ),
+    "a particle that nobody knows": (
+        ("--generation.lhe", "mine", "tests/data/lhe/a54_unknown_pdg.lhe"),
+        r"a54_unknown_pdg\.lhe: event 0: particle 9000006 is unknown.*\(for 'mine'\)",
+    ),
+    "a setting that Pythia does not know": (
+        ("--generation.pythia", "ttH", "25:onMod=off"),
+        r"generation\.pythia: Pythia does not understand the setting '25:onMod=off'.*\(for 'ttH'\)",
+    ),
+    "settings of jets": (
+        ("--generation.pythia", "HH4b_1000", "25:onMode=off"),
+        "'HH4b_1000' is no process that takes settings",
+    ),
     "jets for a network of whole events": (
         ("--finetuning.tasks", "HH4b_1000_vs_QCD_1000"),
         "network.kind: event_graph takes whole events, not those of HH4b_1000, QCD_1000",
