@@ -6,7 +6,7 @@ Where too many trainings ended at their cap no gain and no break-even is worded:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.baseline import BETTER, SCRATCH
+from breakeven.analysis.cost.savings import TREES_DO
 from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
 from breakeven.report import wording
@@ -74,7 +75,7 @@ def table(results: Results) -> Table:
         n_tasks
         tasks_better: the same against the better of scratch and trees; empty: never, or no trees
         text_better: that in words
-        n_trees: tasks, over all sizes cells, in which trees are as good as finetuning
+        n_trees: tasks, over all sizes cells, in which finetuning is not ahead of trees
         pretraining_hours scratch_hours finetuning_hours
         trees_seconds: device-seconds of one training of trees, mean over tasks
     """)
@@ -87,8 +88,8 @@ def table(results: Results) -> Table:
         "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
         "take less time finetuned."
         + (
-            " Against trees: N* against trees where they are as good as scratch on validation events, within one standard error, "
-            "and else against scratch; where they are as good as finetuning no number of tasks makes up for a pretraining."
+            " Against trees: N* against scratch where it is ahead of trees by more than one standard error on validation events, "
+            "else against trees; where finetuning is not ahead of trees so far no number of tasks makes up for a pretraining."
             if has_trees
             else ""
         )
@@ -185,12 +186,25 @@ def _gained(results: Results) -> Iterator[str]:
         for size in sizes
         if len(rows := saved[saved["size"] == size])
     ]
-    sure = int(((tuned["gain"] > 0) & (tuned["p_holm"] < wording.SIGNIFICANT)).sum())
+    sure = tuned[(tuned["gain"] > 0) & (tuned["p_holm"] < wording.SIGNIFICANT)]
+    lost = tuned[tuned["gain_high"] < 0]
     yield (
-        f"Over training from scratch that gains {_joined(over_scratch)} events, significant in {sure} of {len(tuned)} cells "
-        f"(corrected over {gains['p_holm'].notna().sum()})"
+        f"Over training from scratch that gains {_joined(over_scratch)} events, significant in {len(sure)} of {len(tuned)} cells "
+        f"(corrected over {gains['p_holm'].notna().sum()}{_named(sure, ': ')})"
+        + (f", and loses beyond its interval in {len(lost)}{_named(lost, ' (', ')')}" if len(lost) else "")
         + (f"; over trees {_joined(over_trees)}" if over_trees else "")
     )
+
+
+def _named(cells: pd.DataFrame, before: str, after: str = "") -> str:
+    """`ttW vs ttt at 500 and 2,000`, up to four cells."""
+    if not 0 < len(cells) <= 4:
+        return ""
+    told = [
+        f"{ledger_frame.title(task)} at {_joined([f'{size:,}' for size in sorted(of_task['size'])])}"
+        for task, of_task in cells.groupby("task", sort=False)
+    ]
+    return f"{before}{_joined(told)}{after}"
 
 
 def _by_size(rows: pd.DataFrame) -> dict[int, dict[Any, Any]]:
@@ -221,7 +235,14 @@ def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
     errors = {name: gain.get(f"gain_{name}_se") for name in ("task", "backbone")}
     if not wording.known(errors["backbone"]):
         return f"{value} (90 %: {interval})"
-    return f"{value} (90 %: {interval}; {', '.join(f'{name}s ± {error:.{digits}f}' for name, error in errors.items())})"
+    return (
+        f"{value} (90 %: {interval}; {', '.join(_error(f'{name}s', error, digits) for name, error in errors.items())})"
+    )
+
+
+def _error(name: str, error: float, digits: int) -> str:
+    """A part of 0 is one that so few did not show."""
+    return f"{name} ± {error:.{digits}f}" if error > 0.0 else f"none seen of {name}"
 
 
 def _break_even(results: Results) -> Iterator[str]:
@@ -236,21 +257,18 @@ def _break_even(results: Results) -> Iterator[str]:
     scratch, better = (_by_size(even[even["baseline"] == name]) for name in (SCRATCH, BETTER))
     took = [row["pretraining_hours"] for row in scratch.values() if wording.known(row["pretraining_hours"])]
     time = f"Pretraining took {duration(3600 * took[0])} of device time, which" if took else "Its device time"
-    told = {size: _saved_again(scratch[size], size) for size in _told_sizes(scratch)}
-    if not better:
-        yield f"{time} against training from scratch is saved again {_joined([*told.values()])}"
-        return
     # What is said loudest holds against every baseline.
-    quiet = [text if size in better and _shown(better[size]) else text.replace("**", "") for size, text in told.items()]
-    yield f"{time} against training from scratch is saved again {_joined(quiet)}"
+    loud = {size for size in scratch if not better or (size in better and _shown(better[size]))}
+    yield f"{time} against training from scratch is {_saved_again(scratch, loud)}"
+    if not better:
+        return
     saved = results.savings[results.savings["pretraining"] == results.leading].dropna(subset="trees_seconds")
-    good = saved[saved["trees_as_good"]]
-    as_good = (
-        f": in {len(good)} of {len(saved)} cells trees are as good as finetuning (by validation, within one standard error)"
-        + (f", after {duration(float(good['trees_seconds'].mean()))}" if len(good) else "")
+    counts = saved["ahead"].value_counts()
+    ahead = (
+        f"; by validation, beyond one standard error, finetuning is ahead of trees in {counts.get('finetuning', 0)} of "
+        f"{len(saved)} cells, trees in {counts.get('trees', 0)}, at {duration(float(saved['trees_seconds'].mean()))} a training"
     )
-    against = [_saved_again(better[size], size) for size in _told_sizes(better)]
-    yield f"Against the better of scratch and trees it is saved {_joined(against)}{as_good}"
+    yield f"Against the better of scratch and trees it is {_saved_again(better, loud)}{ahead}"
 
 
 def _shown(row: Mapping[Any, Any]) -> bool:
@@ -258,17 +276,27 @@ def _shown(row: Mapping[Any, Any]) -> bool:
     return bool(wording.known(row["tasks"]) and wording.known(row["high"]) and math.isfinite(row["high"]))
 
 
-def _saved_again(row: Mapping[Any, Any], size: int) -> str:
-    """`after 14 tasks at 2,000 events (90 %: 11 to 25)`, loud where the interval is finite, and what is known where it is not."""
-    at, between = f" at {size:,} events", wording.tasks_interval(row)
-    if pd.isna(row["tasks"]):
-        if row["text"] != breakeven.NEVER:
-            return f"nobody can say when{at} ({row['note']})"
-        return ("**never**" if math.isinf(row["low"]) else "never by the means") + at + between
-    tasks = f"after {wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}"
-    if not wording.known(row["high"]):
-        return f"{tasks}{at}, by one task, which has no interval"
-    return f"**{tasks}**{at}{between}" if _shown(row) else f"{tasks}{at} by the means alone{between}"
+def _saved_again(rows: Mapping[int, Mapping[Any, Any]], loud: Collection[int]) -> str:
+    """`saved again after 14 tasks at 2,000 events (90 %: 11 to 25), not shown to be saved at 500 events (90 %: 40 to never)`.
+
+    No number where the interval reaches never: it would be read. loud: sizes whose number is said loudly.
+    """
+    told: dict[str, list[str]] = {}
+    for size in _told_sizes(rows):
+        row = rows[size]
+        at, between = f"at {size:,} events", wording.tasks_interval(row)
+        known = wording.known(row["tasks"])
+        tasks = f"after {wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}" if known else ""
+        if not known and row["text"] != breakeven.NEVER:
+            told.setdefault("not comparable", []).append(f"{at} ({row['note']})")
+        elif _shown(row):
+            told.setdefault("saved again", []).append(f"{f'**{tasks}**' if size in loud else tasks} {at}{between}")
+        elif known and not wording.known(row["high"]):
+            told.setdefault("saved again", []).append(f"{tasks} {at}, by one task, which has no interval")
+        else:
+            kind = "**never saved**" if not known and math.isinf(row["low"]) else "not shown to be saved"
+            told.setdefault(kind, []).append(f"{at}{between}")
+    return ", ".join(f"{kind} {_joined(parts)}" for kind, parts in told.items())
 
 
 def _ended(results: Results) -> Iterator[str]:
@@ -327,7 +355,7 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
         **{arm: merits.get(arm, math.nan) for arm in ("finetune", "trees", "scratch")},
         "tasks_better": better["tasks"].iloc[0] if len(better) else pd.NA,
         "text_better": better["text"].iloc[0] if len(better) else "",
-        "n_trees": int(saved["trees_as_good"].sum()),
+        "n_trees": int(saved["ahead"].isin(TREES_DO).sum()),
         "trees_seconds": float(saved["trees_seconds"].mean()),
     }  # fmt: skip
 
@@ -335,7 +363,7 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
 def _against_trees(row: Row) -> str:
     if not row["text_better"]:
         return ""
-    return f"{row['text_better']}; trees as good on {row['n_trees']}" if row["n_trees"] else str(row["text_better"])
+    return f"{row['text_better']}; trees no worse on {row['n_trees']}" if row["n_trees"] else str(row["text_better"])
 
 
 def _merit_text(row: Row, arm: str, digits: int) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from breakeven.analysis import frame as ledger_frame
-from breakeven.analysis.cost.baseline import better_baseline, trees_as_good
+from breakeven.analysis.cost.baseline import better_baseline, network_ahead
 from breakeven.analysis.event_scores import NONE, SharedEvents
 from breakeven.metric import METRICS
 
@@ -35,7 +35,7 @@ def test_trees_are_as_good_within_one_standard_error_over_seeds(ledger, scatter:
     )
     differences = network["validation_accuracy"].to_numpy() - trees["validation_accuracy"].to_numpy()
     assert (differences.mean() <= differences.std(ddof=1) / np.sqrt(3)) == good
-    assert trees_as_good(trees, network, ACCURACY, NONE) == good
+    assert (network_ahead(network, trees, ACCURACY, NONE) <= 0) == good
     assert set(better_baseline(confirmed, ACCURACY, NONE)["strategy"]) == {"trees" if good else "scratch"}
 
 
@@ -43,18 +43,18 @@ def test_trees_are_as_good_within_one_standard_error_over_seeds(ledger, scatter:
 def test_the_validation_sample_has_an_error_too(ledger, error: float, good: bool) -> None:
     """All seeds differ alike. A test sample four times as large with a paired error e means 2 e on validation events."""
     (trees, network), _ = cells(ledger, [one - AHEAD for one in NETWORK])
-    assert not trees_as_good(trees, network, ACCURACY, NONE)
+    assert network_ahead(network, trees, ACCURACY, NONE) > 0
     place = {record: (0, n) for n, record in enumerate([*network["record"], *trees["record"]])}
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = error**2  # of the network's trials among each other; trees err on no event
     shared = SharedEvents(place, [{"accuracy": covariance}])
-    assert trees_as_good(trees, network, ACCURACY, shared) == good
+    assert (network_ahead(network, trees, ACCURACY, shared) <= 0) == good
 
 
 def test_without_common_seeds_the_means_decide_and_without_figures_the_other(ledger) -> None:
     (trees, network), _ = cells(ledger, NETWORK)
     elsewhere = trees.assign(seed=trees["seed"] + 10)
-    assert trees_as_good(elsewhere, network, ACCURACY, NONE)
-    assert not trees_as_good(elsewhere.assign(validation_accuracy=0.7), network, ACCURACY, NONE)
-    assert not trees_as_good(trees.assign(validation_accuracy=np.nan), network, ACCURACY, NONE)
-    assert trees_as_good(trees, network.assign(validation_accuracy=np.nan), ACCURACY, NONE)
+    assert network_ahead(network, elsewhere, ACCURACY, NONE) <= 0
+    assert network_ahead(network, elsewhere.assign(validation_accuracy=0.7), ACCURACY, NONE) > 0
+    assert network_ahead(network, trees.assign(validation_accuracy=np.nan), ACCURACY, NONE) > 0
+    assert network_ahead(network.assign(validation_accuracy=np.nan), trees, ACCURACY, NONE) <= 0

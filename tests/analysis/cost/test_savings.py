@@ -34,12 +34,12 @@ def test_trees_are_held_against_finetuning_on_validation_and_shown_on_test_event
     fill(ledger, "stop_vs_ttH", SCRATCH, TUNED)
     ledger.trial("stop_vs_ttH", "trees", 100, 1, 0.75, pretraining="none", validation_accuracy=0.8, device_seconds=1.5)
     [row] = savings(ledger.frame()).to_dict("records")
-    assert row["trees_as_good"] and row["text"] == "never: trees are as good after 1.5 s"
+    assert row["ahead"] == "neither" and row["text"] == "never: trees are no worse after 1.5 s"
     assert row["gain_over_trees"] == pytest.approx(5.0)
     frame = ledger.frame()
     frame.loc[frame["strategy"] == "trees", "validation_accuracy"] = 0.79
     [row] = savings(frame).to_dict("records")
-    assert not row["trees_as_good"]
+    assert row["ahead"] == "finetuning"
     assert row["text"] == "saves 36 s a task against scratch; beats trees, at 1.1 min a task in place of 1.5 s"
 
 

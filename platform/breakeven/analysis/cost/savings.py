@@ -14,13 +14,17 @@ from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.cost.baseline import trees_as_good
+from breakeven.analysis.cost.baseline import network_ahead
 from breakeven.analysis.cost.charges import HEADLINE, Charge
 from breakeven.analysis.event_scores import NONE, SharedEvents
 from breakeven.duration import duration
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["savings"]
+
+_AHEAD = {1: "finetuning", 0: "neither", -1: "trees"}
+TREES_DO = ("neither", "trees")
+"""Who is ahead where trees make finetuning unnecessary."""
 
 
 def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
@@ -33,7 +37,7 @@ def saving_columns(merit: Metric = MERIT) -> dict[str, str]:
         saving_seconds saving_seconds_low saving_seconds_high: scratch less finetuned, negative where finetuning takes longer
         gain: test {merit.title} of finetuning over scratch, {merit.points}
         gain_over_trees: test {merit.title} of finetuning over trees, {merit.points}; empty: no trees
-        trees_as_good: whether trees are as good as finetuning on validation events, within one standard error
+        ahead: finetuning or trees, whichever is by more than one standard error on validation events; neither; empty: no trees
         n_scratch: trainings from scratch
         n_finetuning: finetuned trainings
         text: what that means for this task
@@ -84,7 +88,7 @@ def savings(
             "saving_seconds": saved, "saving_seconds_low": low, "saving_seconds_high": high,
             "gain": test["finetuning"] - test["scratch"],
             "gain_over_trees": test["finetuning"] - test.get("trees", math.nan),
-            "trees_as_good": trees is not None and trees_as_good(trees, tuned, merit, shared),
+            "ahead": "" if trees is None else _AHEAD[network_ahead(tuned, trees, merit, shared)],
             "n_scratch": len(scratch), "n_finetuning": len(tuned),
             "note": f"{devices}: hours of two kinds of device are not mixed" if devices else "",
         }  # fmt: skip
@@ -107,8 +111,8 @@ def _welch(one: pd.Series, other: pd.Series, level: float) -> tuple[float, float
 
 def _text(row: dict[str, Any]) -> str:
     """In words: what no number of tasks makes up for, what is saved, what a gain costs."""
-    if row["trees_as_good"]:
-        return f"never: trees are as good after {duration(row['trees_seconds'])}"
+    if row["ahead"] in TREES_DO:
+        return f"never: trees are {'better' if row['ahead'] == 'trees' else 'no worse'} after {duration(row['trees_seconds'])}"
     if math.isnan(row["saving_seconds"]):
         return ""
     words, length = "saves" if row["saving_seconds"] > 0.0 else "costs", duration(abs(row["saving_seconds"]))
