@@ -9,7 +9,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make study      the scaling study at laptop size: events, pretraining, finetuning, break-even (20 minutes)"
+	@echo "make study      the scaling study at laptop size: events, pretraining, finetuning, break-even (16 minutes)"
 	@echo "make test       lint, types, layers and the fast tests (8 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times (a quarter of an hour)"

@@ -354,10 +354,15 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
                                         "pretraining_hours", "scratch_hours", "finetuning_hours")},
         **{arm: merits.get(arm, math.nan) for arm in ("finetune", "trees", "scratch")},
         "tasks_better": better["tasks"].iloc[0] if len(better) else pd.NA,
-        "text_better": better["text"].iloc[0] if len(better) else "",
+        "text_better": _better_text(better.to_dict("records")),
         "n_trees": int(saved["ahead"].isin(TREES_DO).sum()),
         "trees_seconds": float(saved["trees_seconds"].mean()),
     }  # fmt: skip
+
+
+def _better_text(rows: list[dict[Any, Any]]) -> str:
+    """Break-even of one row, no number where its interval reaches never; nothing of none."""
+    return "".join(str(row["text"]) if _shown(row) or row["text"] == breakeven.NEVER else "not shown" for row in rows)
 
 
 def _against_trees(row: Row) -> str:
