@@ -201,7 +201,7 @@ def _named(cells: pd.DataFrame, before: str, after: str = "") -> str:
     if not 0 < len(cells) <= 4:
         return ""
     told = [
-        f"{ledger_frame.title(task)} at {_joined([f'{size:,}' for size in sorted(of_task['size'])])}"
+        f"{ledger_frame.title(str(task))} at {_joined([f'{size:,}' for size in sorted(of_task['size'])])}"
         for task, of_task in cells.groupby("task", sort=False)
     ]
     return f"{before}{_joined(told)}{after}"
@@ -232,7 +232,7 @@ def _gain_text(gain: Mapping[Any, Any], unit: str) -> str:
     value = f"{round(gain['gain'], digits) + 0.0:+.{digits}f}{unit}"
     if not (interval := wording.between(gain["gain_low"], gain["gain_high"], digits, sign=True)):
         return f"{value} (one task)"
-    errors = {name: gain.get(f"gain_{name}_se") for name in ("task", "backbone")}
+    errors = {name: gain.get(f"gain_{name}_se", math.nan) for name in ("task", "backbone")}
     if not wording.known(errors["backbone"]):
         return f"{value} (90 %: {interval})"
     return (
