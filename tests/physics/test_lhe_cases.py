@@ -106,6 +106,19 @@ def test_a_new_particle_gets_mass_charge_and_colour_from_the_header_and_is_invis
     assert missing(made("b06")) > 250.0
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("QNUMBERS 9000100", "QNUMBERS x"), ("DECAY 9000100 0.0", "DECAY 9000100 wide"), ("\n 1 0\n", "\n 1 zero\n")],
+)
+def test_a_header_that_cannot_be_read_names_its_file(tmp_path: Path, old: str, new: str) -> None:
+    text = Path(case("b06")).read_text()
+    assert old in text
+    path = tmp_path / "mine.lhe"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=r"mine\.lhe: the <slha> header cannot be read"):
+        inspect([str(path)])
+
+
 def test_decays_are_those_of_the_header_and_no_decay_of_the_standard_model_changes(monkeypatch) -> None:
     """The header says that a Z' goes to tau pairs alone: two taus of hundreds of GeV in each event."""
     from breakeven.physics import truth

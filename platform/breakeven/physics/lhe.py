@@ -179,7 +179,11 @@ def _index(path: str, size: int, modified: int) -> LheFile:
     beams, cross_section, cross_section_error = _parse_init(path, content)
     ranges = np.array([begins, ends], np.int64).T
     alike = _first_alike(b"\n".join(map(b" ".join, _numbers(content[begin:end]))) for begin, end in ranges)
-    told = (text.decode(errors="replace") for text in (header, slha))
+    told = [text.decode(errors="replace") for text in (header, slha)]
+    try:
+        new_invisible(told[1])
+    except ValueError as error:
+        raise ValueError(f"{path}: the <slha> header cannot be read ({error}); mend it or take it out") from error
     return LheFile(path, content, ranges, alike, beams, cross_section, cross_section_error, *told)
 
 
