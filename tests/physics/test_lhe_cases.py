@@ -12,6 +12,7 @@ from breakeven.physics.generator import Generated, generate
 from breakeven.physics.lhe_check import inspect
 from breakeven.physics.particles import last_copies
 from breakeven.physics.processes import from_lhe
+from breakeven.physics.pythia import GenerationError, check_settings
 
 CASES = Path(__file__).parents[1] / "data" / "lhe"
 
@@ -138,3 +139,32 @@ def test_settings_of_pythia_may_be_given_for_a_process() -> None:
     process = from_lhe("mine", [case("d04")], settings=("32:oneChannel=1 1. 0 13 -13",))
     muons = generate(process, 8, seed=1).objects
     assert (muons.kind == ObjectKind.MUON).sum() >= 8, "what a user asks for stands above the header"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("        6   1   1   2 ", "        6   1  99   2 ", "a mother is one of the 4 particles or 0"),
+        ("        6   1   1   2 ", "5000000000   1   1   2 ", "are whole numbers"),
+        ("        6   1   1   2 ", "      6.5   1   1   2 ", "are whole numbers"),
+        ("4 1 1.0000000e+00", "3 1 1.0000000e+00", r"3 particles announced \(NUP\), 4 are there"),
+    ],
+)
+def test_what_would_end_the_process_or_be_misread_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = Path(case("a00")).read_text()
+    assert old in text
+    path = tmp_path / "mine.lhe"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"mine\.lhe: event 0: .*{message}"):
+        inspect([str(path)])
+
+
+def test_a_header_makes_no_particle_of_the_standard_model_invisible() -> None:
+    header = lhe.open_file(case("b06")).slha
+    assert lhe.new_invisible(header.replace("9000100", "13")) == []
+
+
+@pytest.mark.parametrize("setting", ["Beams:eCM=7000.", "Random:seed=1", "PartonLevel:all=off"])
+def test_beams_and_levels_are_not_a_users_to_change(setting: str) -> None:
+    with pytest.raises(GenerationError, match="is not free"):
+        check_settings([setting])

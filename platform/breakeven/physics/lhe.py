@@ -38,6 +38,8 @@ _PARTICLE = (
 """Fields by their names in the accord."""
 _N_BEAM_FIELDS, _N_PROCESS_FIELDS = 10, 4
 _MAX_WEIGHT_SPREAD = 1e-5
+_MOST = 2**31 - 1
+"""The largest number of a particle or colour that Pythia takes."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _index(path: str, size: int, modified: int) -> LheFile:
     told = [text.decode(errors="replace") for text in (header, slha)]
     try:
         new_invisible(told[1])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: the <slha> header cannot be read ({error}); mend it or take it out") from error
     return LheFile(path, content, ranges, alike, beams, cross_section, cross_section_error, *told)
 
@@ -257,6 +259,20 @@ def parse_event(file: LheFile, number: int) -> tuple[list[float], NDArray[np.flo
         raise ValueError(
             f"{file.path}: event {number}, {where}: {fields[field]} is {values[field]}; drop the event or make it again"
         )
+    codes, mothers = rows[:, :6], rows[:, 2:4]
+    if (
+        (codes != np.round(codes)).any()
+        or (np.abs(codes) > _MOST).any()
+        or ((mothers < 0) | (mothers > len(rows))).any()
+    ):
+        raise ValueError(
+            f"{file.path}: event {number}: IDUP, ISTUP, MOTHUP and ICOLUP are whole numbers, and a mother is one of the "
+            f"{len(rows)} particles or 0; drop the event or make it again"
+        )
+    if len(lines) > 1 + len(rows):
+        raise ValueError(
+            f"{file.path}: event {number}: {len(rows)} particles announced (NUP), {len(lines) - 1} are there"
+        )
     return head, rows
 
 
@@ -317,5 +333,8 @@ def new_invisible(slha: str) -> list[int]:
     return [
         code
         for code, entries in new_particles(slha).items()
-        if entries.get(1, 0) == 0 and entries.get(3, 1) == 1 and not _float(widths.get(str(code), "0").encode())
+        if code > 100
+        and entries.get(1, 0) == 0
+        and entries.get(3, 1) == 1
+        and not _float(widths.get(str(code), "0").encode())
     ]

@@ -13,6 +13,8 @@ from breakeven.physics.processes import HERE
 
 COMMON_SETTINGS = ("Print:quiet=on", "Beams:eCM=13000.", "6:m0=173.", "25:m0=125.")
 PICOBARN_PER_MILLIBARN = 1e9
+_OURS = ("beams:", "random:", "partonlevel:all", "hadronlevel:all", "processlevel:all")
+"""How settings begin that a user does not change: a process would not be what its name says."""
 _INITIALISATION_SEED = ("Random:setSeed=on", "Random:seed=20241210")
 
 
@@ -44,10 +46,14 @@ def start(settings: tuple[str, ...], seed: int, hard_events: pythia8mc.LHAup | N
 
 
 def check_settings(settings: Iterable[str]) -> None:
-    """Raise GenerationError naming the first setting that Pythia does not understand."""
+    """Raise GenerationError naming the first setting that Pythia does not understand, or that is not a user's to change."""
     pythia = pythia8mc.Pythia("", False)
     pythia.readString("Print:quiet=on")
     for setting in settings:
+        if setting.lower().startswith(_OURS):
+            raise GenerationError(
+                f"the setting {setting!r} is not free: beams, random numbers and the levels of an event are ours"
+            )
         if not pythia.readString(setting):
             raise GenerationError(f"Pythia does not understand the setting {setting!r}; check its name and value")
 

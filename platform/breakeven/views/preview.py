@@ -42,6 +42,8 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     each = f"{1 + len(pretrainings) * len(settings.strategies)} (scratch and backbones)"
     if study.networks:
         each += f" x {len(study.networks)} networks"
+    if settings.baselines:
+        each = f"({each} + {len(settings.baselines)} ({', '.join(settings.baselines)}))"
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(price.disk_bytes)} on disk"),
