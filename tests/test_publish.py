@@ -152,6 +152,12 @@ print(sorted({{"matplotlib", "scipy.stats", "sklearn", "torch"}} & sys.modules.k
     kept.write_text(kept.read_text()[:-20])
     publish.publish(results(experiment.places, ledger, members))
     assert capsys.readouterr().out == said and path.stat().st_mtime_ns > written
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "lines": 5}))
+    publish.publish(results(experiment.places, ledger, members))
+    assert capsys.readouterr().out == said
+    path.with_name("gains.csv").unlink()
+    publish.publish(results(experiment.places, ledger, members))
+    assert path.with_name("gains.csv").exists() and capsys.readouterr().out == said
 
 
 def test_a_report_is_made_anew_where_scores_come_later(ledger, experiment, capsys):

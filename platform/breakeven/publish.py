@@ -130,16 +130,26 @@ def _write_report(results: StudyResults, anew: bool) -> tuple[Sequence[str], _Fi
     kept = places.folder / "report.json"
     with suppress(OSError, ValueError, TypeError, KeyError):  # there is none, or it was damaged
         before = json.loads(kept.read_text())
-        if not anew and (places.report / PAGE).exists() and before["key"] == key:
+        whole = before["digest"] == _digest(before["lines"], before["figures"])
+        there = PAGE in before["files"] and all((places.report / name).exists() for name in before["files"])
+        if not anew and whole and there and before["key"] == key:
             return before["lines"], _Figures(**before["figures"])
     from breakeven.report.report import write_report
     from breakeven.report.sentences import summary_lines
 
+    kept.unlink(missing_ok=True)  # a kill in the midst of the files must not leave the old key beside them
     write_report(results.figures, places.report)
     lines, figures = summary_lines(results.figures), _figures(results)
+    said, files = dataclasses.asdict(figures), sorted(path.name for path in places.report.iterdir())
     # Not write_json: a break-even that is never reached is infinite.
-    atomic.write_text(kept, json.dumps({"key": key, "lines": lines, "figures": dataclasses.asdict(figures)}) + "\n")
+    made = {"key": key, "lines": lines, "figures": said, "files": files, "digest": _digest(lines, said)}
+    atomic.write_text(kept, json.dumps(made) + "\n")
     return lines, figures
+
+
+def _digest(lines: Sequence[str], figures: Mapping[str, Any]) -> str:
+    """Of what is kept of a report, so that nothing is believed that was changed."""
+    return hashlib.sha256(json.dumps([list(lines), figures], sort_keys=True).encode()).hexdigest()
 
 
 def _tracker(results: StudyResults, uri: str = "") -> Tracker:
