@@ -71,7 +71,7 @@ class LheFile:
     def lines(self, number: int) -> bytes:
         """The numbers of an event as they are written, one blank apart."""
         begin, end = self.event_ranges[number]
-        return b"\n".join(map(b" ".join, _numbers(self.content[begin:end])))
+        return _lines(self.content[begin:end])
 
 
 def read(paths: tuple[str, ...], first: int, n_events: int) -> HardEvents:
@@ -180,7 +180,7 @@ def _index(path: str, size: int, modified: int) -> LheFile:
         raise ValueError(f"{path}: an <event> block is not closed")
     beams, cross_section, cross_section_error = _parse_init(path, content)
     ranges = np.array([begins, ends], np.int64).T
-    alike = _first_alike(b"\n".join(map(b" ".join, _numbers(content[begin:end]))) for begin, end in ranges)
+    alike = _first_alike(_lines(content[begin:end]) for begin, end in ranges)
     told = [text.decode(errors="replace") for text in (header, slha)]
     try:
         new_invisible(told[1])
@@ -291,6 +291,11 @@ def _float(field: bytes) -> float:
         if (fortran := _FORTRAN.match(field)) is None:
             raise
         return float(b"e".join(fortran.groups()))
+
+
+def _lines(block: bytes) -> bytes:
+    """The numbers of an event one blank apart, by which copies are known."""
+    return b"\n".join(map(b" ".join, _numbers(block)))
 
 
 def _numbers(block: bytes) -> list[list[bytes]]:

@@ -79,7 +79,7 @@ def _inspect(paths: tuple[str, ...], changed: tuple[object, ...]) -> Findings:
 
 
 def _check_particles(file: lhe.LheFile, tables: Sequence[np.ndarray]) -> None:
-    data, new = _particle_data(), lhe.new_particles(file.slha)
+    data, new = _pythia().particleData, lhe.new_particles(file.slha)
     for number, table in enumerate(tables):
         for code in map(int, table[:, 0]):
             if not (data.isParticle(code) or abs(code) in new):
@@ -91,14 +91,9 @@ def _check_particles(file: lhe.LheFile, tables: Sequence[np.ndarray]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _particle_data() -> Any:
-    """Pythia's table of particles; the instance that it belongs to must live as long."""
-    pythia = pythia8mc.Pythia("", False)
-    _KEPT.append(pythia)
-    return pythia.particleData
-
-
-_KEPT: list[Any] = []
+def _pythia() -> Any:
+    """An instance for its table of particles, which lives no longer than it."""
+    return pythia8mc.Pythia("", False)
 
 
 def _warnings(file: lhe.LheFile, longest_mm: float) -> list[str]:

@@ -1,6 +1,6 @@
 """What a backbone saves and gains task by task, signs and all: a mean over tasks hides that half of them may lose.
 
-For each task finetuning stands beside training from scratch and trees. Whether trees are as good is decided on validation
+For each task finetuning stands beside training from scratch and trees. Who of it and trees is ahead is decided on validation
 events (baseline.py); the gains shown are on test events. Never adds up tasks.
 """
 
