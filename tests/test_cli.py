@@ -124,6 +124,7 @@ BAD = {
         "network.kind: event_graph takes whole events, not those of HH4b_1000, QCD_1000",
     ),
     "catalogue name": (("--generation.lhe", "ttH", "README.md"), "'ttH' is in the catalogue"),
+    "no ratio": (("--search.high", "nan"), "search.high is nan: it must be above zero"),
     "bad budget": (("--budget", "20"), r"--budget is '20': write a time"),
     "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),
     "markup": (("--name", "[red]loud[/red]"), r"name is '\[red\]loud\[/red\]'"),

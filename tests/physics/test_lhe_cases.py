@@ -85,6 +85,17 @@ def test_a_negative_weight_is_found_wherever_it_is(tmp_path: Path) -> None:
         inspect([str(path)])
 
 
+def test_a_file_says_which_program_made_it(tmp_path: Path) -> None:
+    text = Path(case("a00")).read_text()
+    path = tmp_path / "named.lhe"
+    assert inspect([case("a00")]).generator == ""
+    path.write_text(text.replace("</init>", "<generator name='POWHEG' version='2.0'>made it</generator>\n</init>"))
+    assert inspect([str(path)]).generator == "POWHEG 2.0"
+    path.write_text(text.replace("<header>", "<header>\n# MadGraph5_aMC@NLO, run 1"))
+    found = inspect([str(path)])
+    assert (found.generator, found.n_events) == ("MadGraph5_aMC@NLO", 12)
+
+
 def test_copies_are_one_hard_event_so_that_a_split_holds_them_all() -> None:
     assert lhe.read((case("a59"),), 0, 12).identity.tolist() == [0] * 12
     both = lhe.read((case("a00"), case("a59")), 0, 24).identity

@@ -9,7 +9,7 @@ from typing import Any
 from breakeven.events.objects import OBJECTS, to_table
 from breakeven.events.schema import EventSchema
 from breakeven.events.source import Shard
-from breakeven.physics import generator, lhe, lhe_check
+from breakeven.physics import generator, lhe
 from breakeven.physics.processes import Process
 
 
@@ -73,7 +73,7 @@ class Simulated:
 
 def _of_file(path: Path) -> str:
     """What a user's file says of itself: name, content, generator and beams."""
-    found = lhe_check.inspect([str(path)])
+    found = lhe.open_file(str(path))
     one, energy, other, other_energy = found.beams
     return (
         f"{path.name} (sha256 {_file_hash(path)}), {found.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "

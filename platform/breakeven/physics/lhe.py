@@ -26,6 +26,7 @@ particles of new physics that do not interact are invisible, copies of an event 
 
 _HEADER, _COMMENT = (re.compile(pattern, re.DOTALL) for pattern in (rb"<header>.*?</header>", rb"<!--.*?-->"))
 _EVENT_BEGIN, _INIT_BEGIN = re.compile(rb"<event(?=[\s>])[^>]*>"), re.compile(rb"<init(?=[\s>])[^>]*>")
+_GENERATOR = re.compile(r"""<generator[^>]*?name=["']([^"']+)["'](?:[^>]*?version=["']([^"']+)["'])?""")
 _SLHA = re.compile(rb"<slha>(.*?)</slha>", re.DOTALL | re.IGNORECASE)
 _FORTRAN = re.compile(rb"^([+-]?[\d.]+)[dD]?([+-]?\d+)$")
 """A number with D for E, or with three digits of exponent, for which Fortran leaves the letter out: 0.2-102."""
@@ -64,9 +65,11 @@ class LheFile:
         return len(self.event_ranges)
 
     @property
-    def before_events(self) -> str:
-        """What stands between header and events: the <init> block, with the generator's name if it says it."""
-        return self.content[: self.event_ranges[0, 0]].decode(errors="replace")
+    def generator(self) -> str:
+        """Name and version of the program that made it, "" where neither the <init> block nor the header say."""
+        if named := _GENERATOR.search(self.content[: self.event_ranges[0, 0]].decode(errors="replace")):
+            return " ".join(filter(None, named.groups()))
+        return "MadGraph5_aMC@NLO" if "MadGraph5_aMC@NLO" in self.header else ""
 
     def lines(self, number: int) -> bytes:
         """The numbers of an event as they are written, one blank apart."""

@@ -16,7 +16,6 @@ import pythia8mc
 from breakeven.physics import lhe
 from breakeven.physics.hard import PROTON_BEAMS
 
-_GENERATOR = re.compile(r"""<generator[^>]*?name=["']([^"']+)["'](?:[^>]*?version=["']([^"']+)["'])?""")
 _MATCHED = re.compile(r"^\s*([1-9]\d*)\s*=\s*ickkw\b", re.MULTILINE)
 _PROMPT_MM = 0.1
 """Proper lifetime c tau above which a decay does not look prompt."""
@@ -72,7 +71,7 @@ def _inspect(paths: tuple[str, ...], changed: tuple[object, ...]) -> Findings:
         n_events=len(alike),
         n_distinct=n_distinct,
         beams=files[0].beams,
-        generator=", ".join(dict.fromkeys(filter(None, map(_generator, files)))),
+        generator=", ".join(dict.fromkeys(filter(None, (file.generator for file in files)))),
         cross_section_pb=float(np.mean([file.cross_section_pb for file in files])),
         warnings=tuple(warnings),
     )
@@ -114,9 +113,3 @@ def _warnings(file: lhe.LheFile, longest_mm: float) -> list[str]:
             f"particles live up to c tau = {longest_mm:,.3g} mm, but decay promptly here: the detector knows no such vertices"
         )
     return [f"{file.path}: {one}" for one in found]
-
-
-def _generator(file: lhe.LheFile) -> str:
-    if named := _GENERATOR.search(file.before_events):
-        return " ".join(filter(None, named.groups()))
-    return "MadGraph5_aMC@NLO" if "MadGraph5_aMC@NLO" in file.header else ""

@@ -30,7 +30,7 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "slow_start",
                  "validation_events", "test_events", "gpu_share"),
-    Search: ("low", "published", "seeds", "scratch_low"),
+    Search: ("low", "high", "published", "seeds", "scratch_low", "scratch_high"),
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers", "patience"),
