@@ -7,10 +7,11 @@ multiplicities: bring unweighted samples that need no matching veto. Compression
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,14 +48,14 @@ _MOST = 2**31 - 1
 class LheFile:
     """One file: its content without header and comments, and what stands in front of the events.
 
-    event_ranges: [n_events, 2], places in `content` where the lines of each event begin and end.  first_alike: [n_events], the
-    number of the first event with the same lines.  beams: PDG code and energy in GeV of both.  header, slha: their text.
+    event_ranges: [n_events, 2], places in `content` where the lines of each event begin and end.  prints: [n_events], equal
+    where events have the same lines.  beams: PDG code and energy in GeV of both.  header, slha: their text.
     """
 
     path: str
     content: bytes
     event_ranges: NDArray[np.int64]
-    first_alike: NDArray[np.int64]
+    prints: NDArray[np.bytes_]
     beams: tuple[int, float, int, float]
     cross_section_pb: float
     cross_section_error_pb: float
@@ -70,11 +71,6 @@ class LheFile:
         if named := _GENERATOR.search(self.content[: self.event_ranges[0, 0]].decode(errors="replace")):
             return " ".join(filter(None, named.groups()))
         return "MadGraph5_aMC@NLO" if "MadGraph5_aMC@NLO" in self.header else ""
-
-    def lines(self, number: int) -> bytes:
-        """The numbers of an event as they are written, one blank apart."""
-        begin, end = self.event_ranges[number]
-        return _lines(self.content[begin:end])
 
 
 def read(paths: tuple[str, ...], first: int, n_events: int) -> HardEvents:
@@ -143,10 +139,8 @@ def check_alike(files: Sequence[LheFile]) -> None:
 
 def first_alike(files: Sequence[LheFile]) -> NDArray[np.int64]:
     """Of all events of the files, counted through, the number of the first one alike [n_events]."""
-    if len(files) == 1:
-        return files[0].first_alike
-    lines = (line for file in files for line in map(file.lines, range(len(file))))
-    return _first_alike(lines)
+    _, first, which = np.unique(np.concatenate([file.prints for file in files]), return_index=True, return_inverse=True)
+    return first[which].astype(np.int64)
 
 
 def open_file(path: str) -> LheFile:
@@ -183,13 +177,13 @@ def _index(path: str, size: int, modified: int) -> LheFile:
         raise ValueError(f"{path}: an <event> block is not closed")
     beams, cross_section, cross_section_error = _parse_init(path, content)
     ranges = np.array([begins, ends], np.int64).T
-    alike = _first_alike(_lines(content[begin:end]) for begin, end in ranges)
+    prints = np.array([_print(content[begin:end]) for begin, end in ranges])
     told = [text.decode(errors="replace") for text in (header, slha)]
     try:
         new_invisible(told[1])
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: the <slha> header cannot be read ({error}); mend it or take it out") from error
-    return LheFile(path, content, ranges, alike, beams, cross_section, cross_section_error, *told)
+    return LheFile(path, content, ranges, prints, beams, cross_section, cross_section_error, *told)
 
 
 def _unpacked(path: str) -> bytes:
@@ -202,12 +196,6 @@ def _unpacked(path: str) -> bytes:
             except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
                 raise ValueError(f"{path}: truncated or damaged, it cannot be uncompressed ({error})") from error
     return content
-
-
-def _first_alike(events: Iterable[bytes]) -> NDArray[np.int64]:
-    """The number of the first of equal texts [n]."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(text, number) for number, text in enumerate(events)], np.int64)
 
 
 def _parse_init(path: str, content: bytes) -> tuple[tuple[int, float, int, float], float, float]:
@@ -296,9 +284,9 @@ def _float(field: bytes) -> float:
         return float(b"e".join(fortran.groups()))
 
 
-def _lines(block: bytes) -> bytes:
-    """The numbers of an event one blank apart, by which copies are known."""
-    return b"\n".join(map(b" ".join, _numbers(block)))
+def _print(block: bytes) -> bytes:
+    """Of the numbers of an event, however they are spaced, by which copies are known; hexadecimal, as no zero byte may end it."""
+    return hashlib.blake2b(b"\n".join(map(b" ".join, _numbers(block))), digest_size=16).hexdigest().encode()
 
 
 def _numbers(block: bytes) -> list[list[bytes]]:

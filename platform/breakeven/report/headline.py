@@ -3,8 +3,6 @@
 Where too many trainings ended at their cap no gain and no break-even is worded: it would measure the cap. The tables stay.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -255,6 +253,8 @@ def _break_even(results: Results) -> Iterator[str]:
         yield reason
         return
     scratch, better = (_by_size(even[even["baseline"] == name]) for name in (SCRATCH, BETTER))
+    if not scratch:  # a study under way whose trees are there first
+        return
     took = [row["pretraining_hours"] for row in scratch.values() if wording.known(row["pretraining_hours"])]
     time = f"Pretraining took {duration(3600 * took[0])} of device time, which" if took else "Its device time"
     # What is said loudest holds against every baseline.

@@ -1,7 +1,5 @@
 """The details of the answer in sentences, the method, and the summary for the terminal. `**` marks what is said loudest."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping

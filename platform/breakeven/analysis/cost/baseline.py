@@ -5,8 +5,6 @@ Trees, 1984, section 3.4.3) they are taken wherever no network is ahead by one s
 Validation events decide; test events choose nothing.
 """
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -5,8 +5,6 @@ scratch and against the better of that and trees, and the paper's own reading of
 are charged: the caller says so, and charges.py counts them; intervals.py has the uncertainties.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +136,6 @@ def study_break_even(
     baseline: str = SCRATCH,
     merit: Metric = MERIT,
     shared: SharedEvents = NONE,
-    level: float = 0.9,
 ) -> pd.DataFrame:
     """Break-even of each pretraining at each size, and over all sizes (`size` is <NA>).
 
@@ -148,7 +145,6 @@ def study_break_even(
         baseline: SCRATCH, or BETTER of that and trees.
         merit: the figure of merit that "equal accuracy" and the better baseline are of.
         shared: what the trials' scores tell of their test sample, for the better baseline.
-        level: of the intervals.
 
     Returns:
         Columns as in BREAK_EVEN_COLUMNS. Only tasks with both a baseline and a finetuned training count, each with the same
@@ -159,7 +155,7 @@ def study_break_even(
         ValueError: a column of the ledger is missing.
     """
     confirmed = ledger_frame.confirmed(frame)
-    return _charged_so(frame, confirmed, charge, baseline, _held(confirmed, baseline, merit, shared), merit, level)
+    return _charged_so(frame, confirmed, charge, baseline, _held(confirmed, baseline, merit, shared), merit)
 
 
 def _held(confirmed: pd.DataFrame, baseline: str, merit: Metric, shared: SharedEvents) -> pd.DataFrame:
@@ -176,7 +172,6 @@ def _charged_so(
     baseline: str,
     without: pd.DataFrame,
     merit: Metric,
-    level: float,
 ) -> pd.DataFrame:
     """study_break_even. confirmed: the trials of `frame` that may be reported.  without: those of the baseline."""
     pretrainings = used_pretrainings(frame, confirmed)
@@ -194,7 +189,7 @@ def _charged_so(
             at_size = [arm[arm["size"].isin(sizes if size is None else [size])] for arm in arms]
             cells = set(pd.concat(at_size)[ledger_frame.CELL].drop_duplicates().itertuples(index=False, name=None))
             devices = set().union(*(on_top.get(key, set()) for key in (("pretraining", pretraining), *cells)))
-            figures = _figures(at_size, extras, of_kind, spent, devices, charge, merit, level)
+            figures = _figures(at_size, extras, of_kind, spent, devices, charge, merit)
             about = {"pretraining": pretraining, "size": size, "charged": charge.text, "baseline": baseline}
             rows.append({**about, **figures})
     table = pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
@@ -214,16 +209,13 @@ WAYS = (
 """Ways to charge and baselines that a report shows; the better baseline only where there are trees."""
 
 
-def break_even_table(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, level: float = 0.9
-) -> pd.DataFrame:
+def break_even_table(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE) -> pd.DataFrame:
     """`study_break_even` under every way of charging, one under the other.
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit that "equal accuracy" and the better baseline are of.
         shared: what the trials' scores tell of their test sample, for the better baseline.
-        level: of the intervals.
 
     Returns:
         Columns as in BREAK_EVEN_COLUMNS; `charged` and `baseline` tell the ways apart.
@@ -232,7 +224,7 @@ def break_even_table(
     baselines = (SCRATCH, BETTER) if (confirmed["strategy"] == "trees").any() else (SCRATCH,)
     held = {baseline: _held(confirmed, baseline, merit, shared) for baseline in baselines}
     tables = (
-        _charged_so(frame, confirmed, charge, baseline, held[baseline], merit, level)
+        _charged_so(frame, confirmed, charge, baseline, held[baseline], merit)
         for charge, baseline in WAYS
         if baseline in baselines
     )
@@ -325,7 +317,6 @@ def _figures(
     on_top: set[str],
     charge: Charge,
     merit: Metric,
-    level: float,
 ) -> dict[str, object]:
     """The figures of one selection of scratch and finetuned trials. extras: charges.cell_extras, spent: from _spent.
 
@@ -355,9 +346,9 @@ def _figures(
     result, saving = break_even(spent, *(float(arm.mean()) for arm in of_tasks)), float(savings.mean())
     n_trees = int((scratch.drop_duplicates(["task", "size"])["strategy"] == "trees").sum())
     # The backbones' part is one of savings for each hour of pretraining, which both differ from backbone to backbone.
-    half_width = spent * backbones_half_width(_gains_of_backbones(tuned, pretrainings, of_tasks[0], spent), level=level)
-    over_tasks = joined(saving, saving_interval(savings, level=level), half_width)
-    over_seeds = joined(saving, seeds_interval(saving, arms, level=level), half_width)
+    half_width = spent * backbones_half_width(_gains_of_backbones(tuned, pretrainings, of_tasks[0], spent))
+    over_tasks = joined(saving, saving_interval(savings), half_width)
+    over_seeds = joined(saving, seeds_interval(saving, arms), half_width)
     note = ledger_frame.notes(
         f"{without} training{'s' if without != 1 else ''} without a plateau: charged until the end"
         if without and charge.time == "plateau"

@@ -4,8 +4,6 @@ Holds the ways to stop the clock (plateau, end, equal accuracy) and what may be 
 events). Never averages over tasks and never mixes kinds of device: it gives hours, and the caller decides.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -4,8 +4,6 @@ The figure of merit on validation events against device-seconds, from each trial
 are evaluated once, at the end.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,7 +13,7 @@ from scipy import stats
 
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
-from breakeven.analysis.statistics import estimate
+from breakeven.analysis.statistics import LEVEL, estimate
 from breakeven.metric import MERIT, Metric
 
 __all__ = ["time_ratios", "times_to_plateau"]
@@ -45,16 +43,13 @@ RATIO_COLUMNS = columns("""
 """)
 
 
-def time_ratios(
-    frame: pd.DataFrame, *, merit: Metric = MERIT, fraction: float = 0.99, level: float = 0.9
-) -> pd.DataFrame:
+def time_ratios(frame: pd.DataFrame, *, merit: Metric = MERIT, fraction: float = 0.99) -> pd.DataFrame:
     """Time to a fraction of the baseline's final figure of merit over the baseline's total time (arXiv 2412.10665, Fig. 1).
 
     Args:
         frame: the ledger frame.
         merit: the figure of merit, on validation events.
         fraction: of the baseline's; where lower is better, the baseline's over this.
-        level: of the Student-t interval of the mean over seeds.
 
     Returns:
         One row a treated cell, columns as in RATIO_COLUMNS. The baseline of a seed is the scratch training of the same seed
@@ -73,7 +68,7 @@ def time_ratios(
         epochs = [epoch for curve in treated["curve"] for epoch in curve or ()]
         untold = bool(epochs) and not any(merit.column("validation") in epoch for epoch in epochs)
         ratios = np.empty(0) if devices or untold else _ratios(treated, scratch, merit, fraction)
-        reached = estimate(ratios, level=level)
+        reached = estimate(ratios)
         note = f"{devices}: hours of two kinds of device are not divided" if devices else ledger_frame.notes(
             f"{n - reached.n} of {n} never got there: the mean of the others flatters" if 0 < reached.n < n else "",
             f"{merit.title} is not recorded after each epoch" if untold else "no seed got there" if not reached.n else "",
@@ -91,9 +86,7 @@ def time_ratios(
     return pd.DataFrame(rows, columns=list(RATIO_COLUMNS))
 
 
-def accuracy_curves(
-    frame: pd.DataFrame, *, against: str = "events_seen", merit: Metric = MERIT, level: float = 0.9
-) -> pd.DataFrame:
+def accuracy_curves(frame: pd.DataFrame, *, against: str = "events_seen", merit: Metric = MERIT) -> pd.DataFrame:
     """The figure of merit on validation events while training, mean over seeds, one row for each cell and point.
 
     against: `events_seen` (training events, repeats counted) or `device_hours`. Columns: task, pretraining, strategy,
@@ -118,7 +111,7 @@ def accuracy_curves(
         at = merit.scale * np.stack([y[np.searchsorted(x, points, side="right") - 1] for x, y in steps])
         n, mean = len(at), at.mean(axis=0)
         sd = at.std(axis=0, ddof=1) if n > 1 else np.full(len(points), math.nan)
-        half_width = sd * (float(stats.t.isf(0.5 - level / 2, n - 1)) if n > 1 else math.nan) / math.sqrt(n)
+        half_width = sd * (float(stats.t.isf(0.5 - LEVEL / 2, n - 1)) if n > 1 else math.nan) / math.sqrt(n)
         curve = {
             **ledger_frame.named(key), against: points, merit.name: mean, "sd": sd, "low": mean - half_width,
             "high": mean + half_width, "n": n, "n_running": (points[:, None] < ends).sum(axis=1),

@@ -3,8 +3,6 @@
 Sums of what the ledger charged, one row for each stage and kind of device. Never converts one kind of hour to another.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

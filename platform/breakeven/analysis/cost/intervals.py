@@ -9,8 +9,6 @@ are joined by their distances in quadrature, each end for itself (method of vari
 Stat. Med. 27 (2008) 1693).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from breakeven.analysis.statistics import LEVEL
+
 Ends = tuple[float, float]
 
 MOST_TASKS_ENUMERATED = 6
@@ -27,7 +27,7 @@ _LEAST_TASKS_BOOTSTRAPPED = 5
 _DRAWN = 20_000
 
 
-def saving_interval(savings: np.ndarray, *, level: float = 0.9) -> Ends:
+def saving_interval(savings: np.ndarray, *, level: float = LEVEL) -> Ends:
     """Interval of the mean saving over tasks and seeds, savings: [n_tasks] hours; NaN below two tasks.
 
     Studentised bootstrap (Davison and Hinkley, Bootstrap Methods, 5.2.1): times scatter by factors, so a few tasks far
@@ -53,7 +53,7 @@ def saving_interval(savings: np.ndarray, *, level: float = 0.9) -> Ends:
     return mean - high * error, mean - low * error
 
 
-def seeds_interval(saving: float, arms: Sequence[pd.DataFrame], *, level: float = 0.9) -> Ends:
+def seeds_interval(saving: float, arms: Sequence[pd.DataFrame]) -> Ends:
     """Interval of the mean saving of exactly these tasks, whose seeds alone are random; NaN where a cell has one seed.
 
     arms: scratch and finetuning from breakeven.arm_hours. Every task counts the same and so does every size of a task;
@@ -69,18 +69,18 @@ def seeds_interval(saving: float, arms: Sequence[pd.DataFrame], *, level: float 
     if total == 0.0:
         return saving, saving
     freedom = total**2 / float((variances**2 / (parts["n"].to_numpy() - 1)).sum())
-    half_width = float(stats.t.isf(0.5 - level / 2, freedom)) * math.sqrt(total)
+    half_width = float(stats.t.isf(0.5 - LEVEL / 2, freedom)) * math.sqrt(total)
     return saving - half_width, saving + half_width
 
 
-def backbones_half_width(gains: np.ndarray, *, level: float = 0.9) -> float:
+def backbones_half_width(gains: np.ndarray) -> float:
     """Half the width of Student's t interval of a mean over backbones, gains: [n_backbones]; 0 for one, of which nothing is
     known.
     """
     n = len(gains)
     if n < 2:
         return 0.0
-    return float(stats.t.isf(0.5 - level / 2, n - 1)) * float(gains.std(ddof=1)) / math.sqrt(n)
+    return float(stats.t.isf(0.5 - LEVEL / 2, n - 1)) * float(gains.std(ddof=1)) / math.sqrt(n)
 
 
 def joined(value: float, ends: Ends, half_width: float) -> Ends:

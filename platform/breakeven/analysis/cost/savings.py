@@ -4,8 +4,6 @@ For each task finetuning stands beside training from scratch and trees. Who of i
 events (baseline.py); the gains shown are on test events. Never adds up tasks.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -17,6 +15,7 @@ from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.baseline import network_ahead
 from breakeven.analysis.cost.charges import HEADLINE, Charge
 from breakeven.analysis.event_scores import NONE, SharedEvents
+from breakeven.analysis.statistics import LEVEL
 from breakeven.duration import duration
 from breakeven.metric import MERIT, Metric
 
@@ -51,7 +50,6 @@ def savings(
     *,
     merit: Metric = MERIT,
     shared: SharedEvents = NONE,
-    level: float = 0.9,
 ) -> pd.DataFrame:
     """What finetuning saves and gains, task by task.
 
@@ -60,7 +58,6 @@ def savings(
         charge: when the clock of a training stops, `plateau` or `total`; nothing is charged on top.
         merit: the figure of merit.
         shared: what the trials' scores tell of their test sample.
-        level: of the Welch interval of a saving.
 
     Returns:
         One row for each finetuned task and size that was also trained from scratch. Columns: saving_columns.
@@ -81,7 +78,7 @@ def savings(
         test = {name: merit.sign * merit.scale * ledger_frame.measured(arm, merit).mean() for name, arm in arms.items()}
         devices = ledger_frame.several_devices(pd.concat([scratch["device"], tuned["device"]]))
         saved = math.nan if devices else float(seconds["scratch"].mean() - seconds["finetuning"].mean())
-        low, high = (math.nan, math.nan) if devices else _welch(seconds["scratch"], seconds["finetuning"], level)
+        low, high = (math.nan, math.nan) if devices else _welch(seconds["scratch"], seconds["finetuning"])
         row: dict[str, Any] = {
             "task": task, "pretraining": pretraining, "size": size,
             **{f"{name}_seconds": float(values.mean()) for name, values in seconds.items()},
@@ -96,7 +93,7 @@ def savings(
     return pd.DataFrame(rows, columns=list(saving_columns(merit)))
 
 
-def _welch(one: pd.Series, other: pd.Series, level: float) -> tuple[float, float]:
+def _welch(one: pd.Series, other: pd.Series) -> tuple[float, float]:
     """Interval of the difference of two means; NaN where one of them is of one seed."""
     if min(len(one), len(other)) < 2:
         return math.nan, math.nan
@@ -105,7 +102,7 @@ def _welch(one: pd.Series, other: pd.Series, level: float) -> tuple[float, float
     if total == 0.0:
         return difference, difference
     freedom = total**2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, other), strict=True))
-    half_width = float(stats.t.isf(0.5 - level / 2, freedom)) * math.sqrt(total)
+    half_width = float(stats.t.isf(0.5 - LEVEL / 2, freedom)) * math.sqrt(total)
     return difference - half_width, difference + half_width
 
 
