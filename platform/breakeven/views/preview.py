@@ -137,7 +137,8 @@ def _check_file(study: Study, name: str, path: str) -> None:
     from breakeven.physics import lhe_check  # and with it Pythia
 
     try:
-        there = lhe_check.inspect([path]).n_events
+        with console.status(f"looking through {escape(path)}"):  # a second for ten thousand events
+            there = lhe_check.inspect([path]).n_events
     except (OSError, ValueError) as error:
         raise InvalidStudy(f"generation.lhe: {error} (for {name!r})") from error
     wanted, shard = study.generation.events(name), study.generation.shard_events
