@@ -376,6 +376,7 @@ def test_what_a_killed_driver_did_not_write_the_other_writes(drivers, tmp_path):
     first, second = drivers
     first.start()
     until(tmp_path / "mlflow.db", 5)
+    os.kill(first.process.pid, signal.SIGSTOP)  # else it may be through with all before the second looks
     second.start()
     second.hears("another driver writes tiny")
     os.kill(first.process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 class Visitor(threading.Thread):
-    """Searches the runs, opens some, draws a curve and leaves a tag, until it is told to stop."""
+    """Searches the runs, opens some, draws a curve and leaves a tag of its own, until it is told to stop."""
 
     def __init__(self, address: str, experiment: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Visitor(threading.Thread):
         for run in runs[:3]:
             name = run["info"]["run_id"]
             self._ask(f"metrics/get-history?run_id={name}&metric_key=validation/loss")
-            self._ask("runs/set-tag", {"run_id": name, "key": "looked at", "value": str(self.rounds)})
+            self._ask("runs/set-tag", {"run_id": name, "key": self.name, "value": str(self.rounds)})
 
     def _ask(self, what: str, body: dict[str, Any] | None = None) -> Any:
         url = f"{self.address}/api/2.0/mlflow/{what}"
