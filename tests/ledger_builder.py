@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,11 @@ import pytest
 from breakeven.study.spec import TASKS
 
 NAN = math.nan
+
+
+def no_copies(record: str, n_kept: Sequence[int]) -> list[np.ndarray]:
+    """Each test event is of a hard event of its own."""
+    return [np.arange(n) for n in n_kept]
 
 
 class LedgerBuilder:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,10 +11,14 @@ import pytest
 from tracking.studies import trial
 
 from breakeven.analysis.frame import confirmed
+from breakeven.events.evaluated_events import name_of
+from breakeven.events.sampling import Split, assign_splits
+from breakeven.events.store import hard_events
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.responses import Responses
 from breakeven.places import Places
 from breakeven.results import StudyResults, load
+from breakeven.stages.generation import _generation_record
 from breakeven.study.spec import Study
 
 
@@ -108,3 +113,26 @@ def test_intervals_take_the_test_sample_from_the_scores_that_lie_beside_the_ledg
     [lost] = results(places, names).gains.to_dict("records")
     assert "no scores of single events: test sample by the binomial bound, not paired" in lost["note"]
     assert lost["gain"] == found["gain"] and lost["gain_test_se"] > found["gain_test_se"]
+
+
+def test_which_test_events_are_of_one_hard_event_is_read_from_the_datasets(places, datasets) -> None:
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
+    trials = [(strategy, seed) for seed in (1, 2) for strategy in ("scratch", "finetune")]
+    members, ledger, n = [f"{strategy}{seed}" for strategy, seed in trials], Ledger(places.ledger), []
+    for process, dataset in datasets.items():
+        shutil.copytree(dataset.folder, places.datasets / process / dataset.folder.name)
+        ledger.write([_generation_record(process, dataset)])
+        members.append(dataset.hash)
+        n.append(int((assign_splits(process, hard_events(dataset)) == Split.TEST).sum()))
+    events = name_of([dataset.hash for dataset in datasets.values()], [(of_class, of_class) for of_class in n])
+    for (strategy, seed), name in zip(trials, list(members), strict=False):
+        scores = dict(zip(("signal", "background"), map(np.linspace, (-1, -2), (2, 1), n), strict=True))
+        digest = Responses(places.ledger, "scores").write(name, scores)
+        about = {"signal": "WH", "background": "ZH", "scores": digest, "scored_events": events}
+        ledger.write([record(name, seed, strategy, **about, test_events=sum(n))])
+    found = results(places, members)
+    assert not found.shared_events.unknown and "hard event" not in found.gains["note"].item()
+    shutil.rmtree(places.datasets / "ZH")
+    gone = results(places, members)
+    assert set(gone.shared_events.unknown.values()) == {"the events of WH and ZH are not on this machine"}
+    assert "test events of one hard event are taken as independent" in gone.gains["note"].item()

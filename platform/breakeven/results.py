@@ -5,8 +5,9 @@ alike the networks are, which is kept beside the report as it takes a while.
 """
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost.accounts import accounts
 from breakeven.analysis.event_scores import SharedEvents, shared_events
 from breakeven.estimate import price
-from breakeven.events import store
+from breakeven.events import evaluated_events, store
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.reservation import reservations
@@ -86,12 +87,40 @@ class StudyResults:
     @cached_property
     def shared_events(self) -> SharedEvents:
         """How far trials err together on their test sample, by those scores that can be read here."""
-        return shared_events(self.frame, Responses(self.places.ledger, "scores").read)
+        return shared_events(self.frame, Responses(self.places.ledger, "scores").read, self._copies)
 
     @cached_property
     def scored(self) -> list[str]:
         """The records of this study whose scores lie beside the ledger, sorted: others may come, as from where it ran."""
         return sorted(Responses(self.places.ledger, "scores").present() & set(self.frame["record"]))
+
+    def _copies(self, record: str, n_kept: Sequence[int]) -> list[np.ndarray]:
+        """The hard events behind the test events of a trial, whose datasets are among those of the study, and are here."""
+        [trial] = self.frame[self.frame["record"] == record].to_dict("records")
+        known = [self._datasets.get(trial[side], []) for side in ("signal", "background")]
+        why = f"the events of {trial['signal']} and {trial['background']} are not on this machine"
+        for datasets in itertools.product(*known):
+            try:
+                return evaluated_events.copies(
+                    datasets, self.study.finetuning.test_events, n_kept, trial["scored_events"]
+                )
+            except ValueError as error:
+                why = str(error)
+        raise ValueError(why)
+
+    @cached_property
+    def _datasets(self) -> dict[str, list[store.Dataset]]:
+        """The datasets of this study that are on this machine, by process; several where it has grown."""
+        found: dict[str, list[store.Dataset]] = {}
+        for row in self._generated.to_dict("records"):
+            if (dataset := store.find_dataset(self.places.datasets, row["process"], row["dataset"])) is not None:
+                found.setdefault(row["process"], []).append(dataset)
+        return found
+
+    @property
+    def _generated(self) -> pd.DataFrame:
+        """The records of its datasets."""
+        return self.frame[(self.frame["level"] == "generation") & (self.frame["outcome"] == "finished")]
 
     def _of_networks(self, figure: "Callable[[Results], pd.DataFrame]") -> pd.DataFrame:
         """A figure of each network, one below the other; without their names where there is one that has none."""
@@ -109,14 +138,13 @@ class StudyResults:
     def facts(self) -> dict[str, Any]:
         """What the report says of the study besides the ledger's numbers, see report.write_report."""
         missing = self._kept("missing.json") or {}
-        generated = self.frame[(self.frame["level"] == "generation") & (self.frame["outcome"] == "finished")]
         return {
             "study": self.study.name,
             "spec": dataclasses.asdict(self.study),
             "git_commit": provenance.git_commit(),
             "versions": provenance.versions(),
             "processor": provenance.processor(),
-            "datasets": {row["process"]: _manifest(self.places, row) for row in generated.to_dict("records")},
+            "datasets": {row["process"]: _manifest(self.places, row) for row in self._generated.to_dict("records")},
             "command": (self.places.folder / "command.txt").read_text().strip(),
             "missing": missing,
             "mlflow": dict(self.mlflow),

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from ledger_builder import no_copies
 
 from breakeven.analysis import accuracy
 from breakeven.analysis.event_scores import shared_events
@@ -167,7 +168,7 @@ def scored(ledger, right: dict[str, list[list[int]]], **fields):
             signs = 2.0 * np.array(events) - 1.0
             kept[row["record"]] = {"signal": signs[:10], "background": -signs[10:]}
     frame = ledger.frame()
-    shared = shared_events(frame, lambda record, digest: kept[record])
+    shared = shared_events(frame, lambda record, digest: kept[record], no_copies)
     return accuracy.gains(frame, shared=shared).query("strategy == 'finetune'").iloc[0], accuracy.gains(frame).iloc[0]
 
 

@@ -6,7 +6,7 @@ One frame holds all studies, as tasks or as sizes of their own, so that what is 
 import numpy as np
 import pandas as pd
 import pytest
-from ledger_builder import LedgerBuilder
+from ledger_builder import LedgerBuilder, no_copies
 from scipy import special
 
 from breakeven.analysis import accuracy, data_efficiency, learning_rate, over_tasks
@@ -70,7 +70,7 @@ def scored_study(ledger, seeds: int, backbones: int) -> tuple[dict[str, float], 
                     scored_events=f"events {study}", backbone=f"{backbone}" if strategy == "finetune" else "",
                 )  # fmt: skip
                 kept[row["record"]] = {"signal": sides[0], "background": -sides[1]}
-    return truth, shared_events(ledger.frame(), lambda record, digest: kept[record])
+    return truth, shared_events(ledger.frame(), lambda record, digest: kept[record], no_copies)
 
 
 @pytest.mark.parametrize(("seeds", "backbones"), [(3, 1), (5, 1), (3, 3), (5, 3)])

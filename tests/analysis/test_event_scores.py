@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from ledger_builder import no_copies
 from sklearn.metrics import roc_curve
 
 from breakeven.analysis.event_scores import NONE, SharedEvents, shared_events
@@ -44,7 +45,7 @@ def rejection_of(scores) -> float:
     return float(1.0 / passing[np.argmax(kept >= 0.7 - 1e-12)])
 
 
-def shared(ledger, every, size: int = 100, known=None, **fields) -> tuple[SharedEvents, list[str]]:
+def shared(ledger, every, size: int = 100, known=None, copies=no_copies, **fields) -> tuple[SharedEvents, list[str]]:
     records = []
     for seed, scores in enumerate(every, start=1):
         events = sum(map(len, scores.values()))
@@ -57,7 +58,7 @@ def shared(ledger, every, size: int = 100, known=None, **fields) -> tuple[Shared
         row = ledger.trial("WH_vs_ZH", "scratch", size, seed, accuracy_of(scores), **about)
         records.append(row["record"])
     kept = {**(known or {}), **dict(zip(records, every, strict=True))}
-    return shared_events(ledger.frame(), lambda record, digest: kept[record]), records
+    return shared_events(ledger.frame(), lambda record, digest: kept[record], copies), records
 
 
 def test_the_variance_of_an_accuracy_is_that_of_counts(ledger, random) -> None:
@@ -148,7 +149,47 @@ def test_what_cannot_be_read_is_told_and_left_out(ledger, random) -> None:
             raise ValueError(f"{record} cannot be read")
         return every[records.index(record)]
 
-    found = shared_events(ledger.frame(), read)
+    found = shared_events(ledger.frame(), read, no_copies)
     assert found.unreadable == {records[0]: f"{records[0]} cannot be read"}
     assert set(found.place) == set(records[1:]) and math.isnan(found.variance(ACCURACY, records[:1]))
     assert found.variance(ACCURACY, records) == found.variance(ACCURACY, records[1:])
+
+
+@pytest.mark.parametrize(("metric", "figure"), [(ACCURACY, accuracy_of), (AUC, area_of), (REJECTION, rejection_of)])
+def test_events_of_one_hard_event_are_drawn_together(ledger, random, metric, figure) -> None:
+    """The scatter of the figure where hard events are drawn, and all of their copies with them."""
+    n = {"signal": 700, "background": 500}
+    owner = {name: np.sort(random.integers(0, many, 2 * many)) for name, many in n.items()}
+    every = []
+    for hard in made(random, trials=2, signal=n["signal"], background=n["background"], digits=5):
+        copies = {name: hard[name][owner[name]] + 0.4 * random.normal(size=len(owner[name])) for name in n}
+        every.append({name: one.astype(np.float16) for name, one in copies.items()})
+    mixed = {name: random.permutation(len(one)) for name, one in owner.items()}
+    every = [{name: scores[name][mixed[name]] for name in n} for scores in every]
+    owner = {name: one[mixed[name]] for name, one in owner.items()}
+    together, records = shared(ledger, every, copies=lambda *_: list(owner.values()))
+    apart, others = shared(ledger, every, size=200)
+    members = {name: [np.flatnonzero(one == event) for event in np.unique(one)] for name, one in owner.items()}
+    drawn = []
+    for _ in range(400):
+        rows = {
+            name: np.concatenate([of_event[k] for k in random.integers(0, len(of_event), len(of_event))])
+            for name, of_event in members.items()
+        }
+        drawn.append([figure({name: scores[name][rows[name]] for name in rows}) for scores in every])
+    alone, both = np.array(drawn)[:, 0], np.array(drawn) @ [1, -1]
+    tolerance = 0.25 if metric == REJECTION else 0.2
+    assert together.variance(metric, records[:1]) == pytest.approx(alone.var(ddof=1), rel=tolerance)
+    assert together.variance(metric, records[:1], records[1:]) == pytest.approx(both.var(ddof=1), rel=tolerance)
+    assert together.variance(metric, records[:1]) > 1.3 * apart.variance(metric, others[:1])
+
+
+def test_where_hard_events_are_not_known_all_are_independent_and_it_is_told(ledger, random) -> None:
+    def lost(record: str, n_kept):
+        raise ValueError("no such dataset")
+
+    every = made(random)
+    known, records = shared(ledger, every)
+    found, others = shared(ledger, every, size=200, copies=lost)
+    assert found.variance(AUC, others) == pytest.approx(known.variance(AUC, records))
+    assert found.unknown == dict.fromkeys(others, "no such dataset") and not known.unknown

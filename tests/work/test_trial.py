@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.sampling import Split, subset
+from breakeven.events.evaluated_events import copies
+from breakeven.events.sampling import Split, assign_splits, capped, subset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.responses import Responses
 from breakeven.models import build
@@ -24,7 +25,7 @@ from breakeven.training.content import content_hash
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import capped, evaluation
+from breakeven.work.trial import evaluation
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
@@ -83,7 +84,9 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
     )
     assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
     sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
-    chosen = select(sides, [capped(side, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)])
+    chosen = select(
+        sides, [capped(side.split, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)]
+    )
     assert (chosen.split == Split.TEST).all()
     with torch.no_grad():
         expected = read_model(backbone).pool(torch.from_numpy(chosen.nodes), torch.from_numpy(chosen.offsets))
@@ -103,7 +106,7 @@ def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(da
         return high_level(chosen.nodes, chosen.offsets), np.repeat([1, 0], [len(part) for part in rows])
 
     own = sample(lambda side, name: subset(side.rows(Split.TRAIN), 20, 1, name))
-    validation = sample(lambda side, name: capped(side, Split.VALIDATION, 10, name))
+    validation = sample(lambda side, name: capped(side.split, Split.VALIDATION, 10, name))
     test = sample(lambda side, name: side.rows(Split.TEST))
     model, result = train_trees(own, validation, Recipe(epochs=200, patience=15, seed=1))
     assert record["validation_loss"] == result.best.validation_loss and record["epochs"] == len(result.curve)
@@ -131,6 +134,14 @@ def test_every_confirming_trial_keeps_the_scores_of_its_test_events(datasets, tm
         truth = np.repeat([1, 0], [len(one) for one in scores.values()])
         auc = roc_auc_score(truth, np.concatenate(list(scores.values())))
         assert auc == pytest.approx(record["metrics"]["test_auc"], abs=2e-3)  # scores that half precision makes equal
+        hard_events = copies(
+            [datasets["WH"], datasets["ZH"]], 2_000_000, [len(one) for one in scores.values()], record["scored_events"]
+        )
+        for process, found in zip(("WH", "ZH"), hard_events, strict=True):
+            assert (assign_splits(process, found) == Split.TEST).all()
+            assert set(found) <= set(store.hard_events(datasets[process])) and len(found) == len(np.unique(found))
+    with pytest.raises(ValueError, match="not the first"):
+        copies([datasets["ZH"], datasets["WH"]], 2_000_000, [3, 3], records[0]["scored_events"])
     frame = Ledger(tmp_path).refresh().frame()
     assert set(frame["scores"]) == {record["scores"] for record in records} and frame["test_events"].notna().all()
 

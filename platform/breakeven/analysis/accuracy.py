@@ -244,8 +244,9 @@ def _of_test_sample(
 
     arms: the trials, whose counts bound the variance of an accuracy where they kept no scores.
     """
-    variance = shared.variance(metric, list(records), list(others))
-    note = ""
+    records, others = list(records), list(others)
+    variance = shared.variance(metric, records, others)
+    note = _COPIES if shared.unknown.keys() & {*records, *others} else ""
     if math.isnan(variance) and metric.name == "accuracy":
         bounds = (binomial(ledger_frame.measured(arm, metric).mean(), arm["test_events"].min()) for arm in arms)
         variance = sum(bounds)
@@ -253,6 +254,7 @@ def _of_test_sample(
     return metric.scale**2 * variance, note if not math.isnan(variance) else _NO_TEST_SAMPLE
 
 
+_COPIES = "test events of one hard event are taken as independent: which they are is not known here"
 _NO_TEST_SAMPLE = "the test sample's own error is not in the interval"
 
 

@@ -4,7 +4,8 @@ Trials of one task share their test sample, so more seeds never make its own err
 order, a mean over test events, and what an event adds to it is known from its score: whether it is classified right
 (accuracy), which share of the other class it beats (AUC: DeLong et al., Biometrics 44 (1988) 837), whether it passes the
 threshold (rejection, by the delta method). The covariance of two such means over the events of each class is that of the
-two figures. It never retrains, and it never looks at what the events are.
+two figures; events made of one hard event are one draw, so what they add is summed first (Liang and Zeger, Biometrika 73
+(1986) 13). It never retrains, and it never looks at what the events are.
 """
 
 import math
@@ -21,6 +22,9 @@ from breakeven.metric import METRICS, Metric
 Read = Callable[[str, str], Mapping[str, np.ndarray]]
 """From a record and the hash of its file to its scores, logits of signal: [n] for "signal" and for "background"; raises
 ValueError."""
+Copies = Callable[[str, Sequence[int]], Sequence[np.ndarray]]
+"""From a record and how many scores of signal and background it kept to the hard event of each, [n] and [n]; raises
+ValueError."""
 _LEVELS, _MIDDLE = 1 << 16, 1 << 15
 """Different numbers in half precision, and the one that stands for zero, when they are ordered."""
 _NEAR = 0.05
@@ -33,12 +37,14 @@ class SharedEvents:
 
     place: of each record, which of `covariances` it stands in, and in which row.  covariances: by metric [n, n], in units of
     what is recorded, each over the trials of one size and test sample; NaN where a trial has no such figure.
-    unreadable: why scores that were kept could not be read, by record.
+    unreadable: why scores that were kept could not be read, by record.  unknown: why it is not known which test events were
+    made of one hard event, so that all are taken as independent, by record.
     """
 
     place: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     covariances: Sequence[Mapping[str, np.ndarray]] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     def variance(
         self,
@@ -84,18 +90,21 @@ NONE = SharedEvents()
 """Of trials that kept no scores."""
 
 
-def shared_events(frame: pd.DataFrame, read: Read) -> SharedEvents:
+def shared_events(frame: pd.DataFrame, read: Read, copies: Copies) -> SharedEvents:
     """Covariances of the confirmed trials, of all metrics that an event's score tells of: accuracy, AUC and rejections.
 
     read: gives a trial's scores; it is called once for each trial. Where a trial kept the scores of a part of its test events,
-    both classes are taken to share the whole as they share the part.
+    both classes are taken to share the whole as they share the part, and hard events to have as many copies there.
+    copies: gives the hard events behind them; it is called once for each sample of test events.
     """
     confirmed = ledger_frame.confirmed(frame)
     kept = confirmed[confirmed["scores"].notna() & (confirmed["scores"] != "")]
     place: dict[str, tuple[int, int]] = {}
     covariances: list[Mapping[str, np.ndarray]] = []
     unreadable: dict[str, str] = {}
-    for _, trials in kept.groupby(["scored_events", "size"], sort=False):
+    unknown: dict[str, str] = {}
+    behind: dict[object, tuple[Sequence[np.ndarray | None], str]] = {}
+    for (events, _), trials in kept.groupby(["scored_events", "size"], sort=False):
         scores = []
         for record, digest in zip(trials["record"], trials["scores"], strict=True):
             try:
@@ -108,32 +117,57 @@ def shared_events(frame: pd.DataFrame, read: Read) -> SharedEvents:
         if scores:
             read_ones = trials[~trials["record"].isin(unreadable)]
             named = [name for name, metric in METRICS.items() if ledger_frame.measured(read_ones, metric).notna().any()]
-            signal, background = (np.stack(of_class) for of_class in zip(*scores, strict=True))
-            covariances.append(_covariances(signal, background, named, float(read_ones["test_events"].iloc[0])))
-    return SharedEvents(place, covariances, unreadable)
+            classes = [np.stack(of_class) for of_class in zip(*scores, strict=True)]
+            if events not in behind:
+                try:
+                    counts = [of_class.shape[1] for of_class in classes]
+                    behind[events] = copies(read_ones["record"].iloc[0], counts), ""
+                except ValueError as error:
+                    behind[events] = (None, None), str(error)
+            hard_events, why = behind[events]
+            unknown |= dict.fromkeys(read_ones["record"], why) if why else {}
+            n_test = float(read_ones["test_events"].iloc[0])
+            covariances.append(_covariances(classes, named, n_test, hard_events))
+    return SharedEvents(place, covariances, unreadable, unknown)
 
 
 def _covariances(
-    signal: np.ndarray, background: np.ndarray, metrics: Iterable[str], n_test: float
+    scores: Sequence[np.ndarray], metrics: Iterable[str], n_test: float, hard_events: Sequence[np.ndarray | None]
 ) -> dict[str, np.ndarray]:
-    """[n, n] by metric. signal, background: scores [n, n_events].  n_test: test events of both classes together."""
-    counts = (signal.shape[1], background.shape[1])
-    if min(counts) < 2:
+    """[n, n] by metric. scores: of signal and background [n, n_events].  n_test: test events of both together.
+    hard_events: of the events of each [n_events]; None: none has a copy.
+    """
+    counts = [of_class.shape[1] for of_class in scores]
+    draws = [_draws(of_class, n) for of_class, n in zip(hard_events, counts, strict=True)]
+    if min(len(first) for _, first in draws) < 2:
         return {}
     # A record that does not say how many there were kept the scores of all.
     share = n_test / sum(counts) if math.isfinite(n_test) else 1.0
-    trials = [(_ordered(one), _ordered(other)) for one, other in zip(signal, background, strict=True)]
+    trials = [(_ordered(one), _ordered(other)) for one, other in zip(*scores, strict=True)]
     covariances = {}
     for name in metrics:
         if (added := _added(name)) is None:
             continue
         matrix = np.zeros((len(trials), len(trials)))
-        for values, n in zip(zip(*(added(*trial) for trial in trials), strict=True), counts, strict=True):
+        for values, n, (order, first) in zip(
+            zip(*(added(*trial) for trial in trials), strict=True), counts, draws, strict=True
+        ):
             centred = np.stack(values).astype(np.float32)
             centred -= centred.mean(axis=1, keepdims=True)
-            matrix += (centred @ centred.T).astype(float) / ((n - 1) * n * share)
+            if len(first) < n:
+                centred = np.add.reduceat(centred[:, order], first, axis=1)
+            matrix += (centred @ centred.T).astype(float) * (len(first) / ((len(first) - 1) * n**2 * share))
         covariances[name] = matrix
     return covariances
+
+
+def _draws(hard_events: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order [n] in which the events of one hard event stand together, and where each hard event begins in it."""
+    if hard_events is None:
+        return np.arange(n), np.arange(n)
+    order = np.argsort(hard_events, kind="stable")
+    ordered = hard_events[order]
+    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[:n])
 
 
 def _added(metric: str) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from breakeven.fingerprint import fingerprint
 
-__all__ = ["Split", "TooFewEvents", "assign_splits", "effective_number", "subset"]
+__all__ = ["Split", "TooFewEvents", "assign_splits", "capped", "effective_number", "subset"]
 
 SPLITS_VERSION = 1
 """Part of every identity: raise it when an event may come into another split."""
@@ -19,6 +19,8 @@ SUBSETS_VERSION = 1
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15
 TRAIN_FRACTION = 1.0 - TEST_FRACTION - VALIDATION_FRACTION
+EVALUATION_SEED = 0
+"""Validation and test subsets, where capped, are the same for every trial of a task."""
 
 
 class Split(IntEnum):
@@ -112,6 +114,12 @@ def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
         )
     generator = np.random.default_rng(int(fingerprint([name, seed]), 16))
     return rows[generator.permutation(len(rows))[:size]]
+
+
+def capped(splits: np.ndarray, split: Split, most: int, process: str) -> np.ndarray:
+    """At most `most` rows of a split, ascending, the same for everyone. splits: a `Split` of each event, [n_events]."""
+    rows = np.flatnonzero(splits == split)
+    return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
 
 
 def _splitmix64(x: np.ndarray) -> np.ndarray:

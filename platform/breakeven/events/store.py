@@ -242,7 +242,7 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         )
     facts = [read_facts(shard_path(folder, shard)) for shard in range(n_shards)]
     mean_sigma, error_sigma = _cross_section(facts)
-    hard_event = np.concatenate([_hard_events(shard_path(folder, shard)) for shard in range(n_shards)])
+    hard_event = _hard_events([shard_path(folder, shard) for shard in range(n_shards)])
     manifest = {
         **_UNSAID,
         **recipe.source.about(),
@@ -290,6 +290,11 @@ def open_dataset(folder: Path, content: str = "") -> Dataset:
             f"{folder / _MANIFESTS}: no manifest; name the folder of a finished dataset, or run the generation"
         )
     return max(datasets, key=lambda dataset: dataset.n_events)
+
+
+def hard_events(dataset: Dataset) -> np.ndarray:
+    """The hard event of each event of a dataset [n_events] int64, equal for its copies; raises CorruptDataset."""
+    return _hard_events(dataset.paths())
 
 
 def find_dataset(root: Path, process: str, content: str) -> Dataset | None:
@@ -344,14 +349,20 @@ def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
     return Dataset(folder, manifest["process"], manifest["events"], contents)
 
 
-def _hard_events(path: Path) -> np.ndarray:
-    """Identity of the hard event of each event of a shard [n_events]; raises CorruptDataset."""
-    try:
-        with pq.ParquetFile(path) as file:  # a third of the time of pq.read_table, which brings threads and datasets
-            identity: np.ndarray = file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy()
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptDataset(f"{path}: cannot be read ({error}); delete it and run again: it is made anew") from error
-    return identity
+def _hard_events(paths: Sequence[Path]) -> np.ndarray:
+    """Identity of the hard event of each event of these shards [n_events]; raises CorruptDataset."""
+    found: list[np.ndarray] = []
+    for path in paths:
+        try:
+            with pq.ParquetFile(
+                path
+            ) as file:  # a third of the time of pq.read_table, which brings threads and datasets
+                found.append(file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy())
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptDataset(
+                f"{path}: cannot be read ({error}); delete it and run again: it is made anew"
+            ) from error
+    return np.concatenate(found)
 
 
 def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import torch
 
 from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.sampling import Split, subset
+from breakeven.events.sampling import Split, capped, subset
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
@@ -25,7 +25,7 @@ from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
-from breakeven.work.trial import capped, epoch_line, training_facts
+from breakeven.work.trial import epoch_line, training_facts
 
 CHECKPOINT_SECONDS = 4.0
 """Least device-seconds of a worker between two checkpoints: Ray Train takes up one in two seconds, and training would wait
@@ -118,7 +118,7 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
         if job.settings.events_per_process:
             most = min(job.settings.events_per_process, len(train_rows))
             train_rows = np.sort(subset(train_rows, most, job.settings.seed, one.process_names[0]))
-        validation = capped(one, Split.VALIDATION, job.settings.validation_events, one.process_names[0])
+        validation = capped(one.split, Split.VALIDATION, job.settings.validation_events, one.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, device)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from breakeven.events import evaluated_events
 from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.objects import OBJECTS
-from breakeven.events.sampling import Split, subset
+from breakeven.events.sampling import Split, capped, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
@@ -38,9 +39,6 @@ from breakeven.training.trees import train_trees
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
 from breakeven.work.network import build_network
-
-EVALUATION_SEED = 0
-"""Validation and test subsets, where capped, are the same for every trial of a task."""
 
 
 def run_pack(jobs: Sequence[TrialJob], train: Train | None = None) -> tuple[list[str], float]:
@@ -200,10 +198,10 @@ def seen_by(job: TrialJob) -> Seen:
         arrays = _arrays(job.datasets[process])
         rows = {
             Split.TRAIN: subset(arrays.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process),
-            Split.VALIDATION: capped(arrays, Split.VALIDATION, job.settings.validation_events, process),
+            Split.VALIDATION: capped(arrays.split, Split.VALIDATION, job.settings.validation_events, process),
         }
         if job.trial.phase == "confirm":
-            rows[Split.TEST] = capped(arrays, Split.TEST, job.settings.test_events, process)
+            rows[Split.TEST] = capped(arrays.split, Split.TEST, job.settings.test_events, process)
         seen[job.datasets[process]] = rows
     return seen
 
@@ -314,8 +312,10 @@ def evaluation(job: TrialJob, logits: torch.Tensor, target: torch.Tensor) -> dic
         digest = Responses(job.ledger, "scores").write(job.trial.hash, kept)
     except (ValueError, OSError) as error:  # not a number, or too large for the disk: it is a result all the same
         return facts | {"no_scores": f"{type(error).__name__}: {error}"}
-    rows = [[len(classes[name]), len(kept[name])] for name in classes]
-    return facts | {"scores": digest, "scored_events": fingerprint([identity["signal"], identity["background"], rows])}
+    name = evaluated_events.name_of(
+        [identity["signal"], identity["background"]], [(len(classes[name]), len(kept[name])) for name in classes]
+    )
+    return facts | {"scores": digest, "scored_events": name}
 
 
 def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
         return {}
     arrays = [_arrays(job.datasets[process]) for process in (cell.task.signal, cell.task.background)]
     rows = [
-        capped(one, Split.TEST, most, process)
+        capped(one.split, Split.TEST, most, process)
         for one, process in zip(arrays, (cell.task.signal, cell.task.background), strict=True)
     ]
     chosen = select(arrays, rows)
@@ -341,12 +341,6 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
         "representation": digest,
         "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
     }
-
-
-def capped(arrays: EventArrays, split: Split, most: int, process: str) -> np.ndarray:
-    """At most `most` rows of a split, the same for everyone."""
-    rows = arrays.rows(split)
-    return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
 
 
 @lru_cache(maxsize=64)
