@@ -117,7 +117,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
     known_processes = {*known_processes, *study.generation.lhe}
     for wanted in study.finetuning.resolved():
-        _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
+        _check_names(f"finetuning.tasks: {wanted.name}", wanted.processes, known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)
     _check_names("generation.pythia", study.generation.pythia, known_processes)
     _check_shards(study.generation)

@@ -49,7 +49,8 @@ def trial_identity(
     warmup: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
+    """Of a trial. data: dataset hashes of signal and background, those of several processes joined by "+".
+    backbone: its checkpoint's hash, empty from scratch.
 
     epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
     the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are

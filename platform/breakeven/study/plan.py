@@ -96,7 +96,7 @@ def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, 
     for settings in study.pretrainings_by_name().values():
         wanted += pretraining_processes(settings, pretraining_default)
     for task in study.finetuning.resolved():
-        wanted += [task.signal, task.background]
+        wanted += task.processes
     return tuple(dict.fromkeys(wanted))
 
 
@@ -172,7 +172,8 @@ def steps_each(finetuning: Finetuning, size: int) -> int:
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
-    data = made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]
+    signal, background = ("+".join(made_of.datasets[process] for process in of_class) for of_class in cell.task.classes)
+    data = signal, background
     if cell.strategy == "trees":
         versions = made_of.versions.get("trees", {})
         said = identity.trees_identity(

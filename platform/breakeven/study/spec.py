@@ -48,9 +48,19 @@ class Task:
     title: str
     """Name in the published tables."""
     signal: str
-    """Process of the signal class."""
+    """Process of the signal class; several, whose events are taken together, with "+" between them."""
     background: str
-    """Process of the background class."""
+    """That of the background class, likewise."""
+
+    @property
+    def classes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The processes of the signal class, and those of the background class."""
+        return tuple(self.signal.split("+")), tuple(self.background.split("+"))
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """All of its processes, those of the signal class first."""
+        return sum(self.classes, ())
 
 
 TASKS: dict[str, Task] = {
@@ -64,11 +74,18 @@ TASKS: dict[str, Task] = {
     )
 }
 """The five tasks of arXiv 2412.10665, section III.1."""
+JET_TASKS: dict[str, Task] = {
+    "HH4b_vs_QCD": Task(
+        "HH4b_vs_QCD", "X to HH to 4b vs QCD", "HH4b_600+HH4b_1000+HH4b_2000+HH4b_3000",
+        "QCD_300_470+QCD_470_600+QCD_600_800+QCD_800_1000+QCD_1000",
+    ),
+}  # fmt: skip
+"""That of arXiv 2401.13536, with the four masses that are nearly all of its signal."""
 
 
 def known_tasks() -> dict[str, Task]:
-    """The tasks that have names: the five, and those of plug-ins. Raises BadPlugin where one cannot be used."""
-    known = dict(TASKS)
+    """The tasks that have names: the five, that of jets, and those of plug-ins. Raises BadPlugin where one cannot be used."""
+    known = TASKS | JET_TASKS
     for name, new in plugins.brought("TASKS").items():
         if not isinstance(new, Task) or new.name != name or new.signal == new.background:
             raise plugins.BadPlugin(
@@ -87,21 +104,24 @@ def _by_classes(tasks: Mapping[str, Task]) -> dict[tuple[str, str], Task]:
 
 
 def task(name: str) -> Task:
-    """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of two processes.
+    """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of processes, several with "+" between.
 
-    Two processes make one task: where they are those of a known one it is that one, with that one's name.
+    The same classes make one task: where they are those of a known one it is that one, with that one's name.
     Raises InvalidStudy, with the nearest known names, on anything else.
     """
     if name in (tasks := known_tasks()):
         return tasks[name]
-    check_part_name("finetuning.tasks", name)
     signal, separator, background = name.partition("_vs_")
-    if not (separator and signal and background) or signal == background:
+    new = Task(name, f"{signal} vs {background}", signal, background)
+    if not (separator and signal and background) or len(set(new.processes)) < len(new.processes):
+        check_part_name("finetuning.tasks", name.replace("+", ""))
         raise InvalidStudy(
             f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, tasks)}; "
-            "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
+            "a task of your own is written SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
         )
-    return _by_classes(tasks).get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
+    for process in new.processes:
+        check_part_name("finetuning.tasks", process)
+    return _by_classes(tasks).get((signal, background)) or new
 
 
 def task_name(record: Mapping[Any, Any]) -> str:

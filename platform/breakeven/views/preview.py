@@ -122,11 +122,11 @@ def check_study(study: Study) -> None:
     _check_pythia(study)
     largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
-        for process in (task.signal, task.background):
-            events = study.generation.events(process)
+        for of_class in task.classes:
+            events = sum(map(study.generation.events, of_class))
             if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(
-                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {' + '.join(of_class)} will have about "
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
@@ -179,7 +179,7 @@ def tell_files(study: Study) -> None:
 
 def _without_whole_events(study: Study) -> list[str]:
     """The processes of a study whose events have jets with constituents, or whatever a plug-in has, in place of objects."""
-    used = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
+    used = {name for task in study.finetuning.resolved() for name in task.processes}
     used |= {name for one in study.pretrainings_by_name().values() for name in one.processes or processes.PRETRAINING}
     return sorted(name for name in used if not catalogue.has_whole_events(name))
 
