@@ -27,6 +27,7 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.reservation import reservations
 from breakeven.ledger.responses import Responses
+from breakeven.metric import METRICS
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.study.folder import folder_with_trials
@@ -82,7 +83,10 @@ class StudyResults:
         """All figures of the report."""
         from breakeven.report.results import Results
 
-        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events)
+        merit = METRICS[self.study.finetuning.merit]
+        return Results(
+            self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events, merit
+        )
 
     @cached_property
     def shared_events(self) -> SharedEvents:

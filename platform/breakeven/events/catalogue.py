@@ -58,6 +58,11 @@ def has_whole_events(name: str) -> bool:
     return name not in jets.CATALOGUE
 
 
+def has_single_jets(name: str) -> bool:
+    """Whether each event of a process is one jet."""
+    return name in jets.CATALOGUE and jets.CATALOGUE[name].single
+
+
 def _of_plugins() -> dict[str, Source]:
     brought: dict[str, Source] = plugins.brought("SOURCES")
     for name, one in brought.items():

@@ -146,7 +146,7 @@ def _check_kind(at: str, network: Network) -> None:
             raise InvalidStudy(
                 f"{at}.options is {network.options}: {network.kind} has none; they are those of a plug-in's"
             )
-    elif network != (own := Network(kind=network.kind, options=network.options)):
+    elif network != (own := Network(kind=network.kind, options=network.options, representation=network.representation)):
         name = next(name for name in vars(own) if getattr(own, name) != getattr(network, name))
         raise InvalidStudy(
             f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"

@@ -165,6 +165,11 @@ def warmup(finetuning: Finetuning, strategy: str, size: int) -> int:
     return math.ceil(finetuning.warmup_steps / steps_each(finetuning, size)) if strategy == "scratch" else 0
 
 
+def head_epochs(finetuning: Finetuning, strategy: str, size: int) -> int:
+    """Epochs in which the new layers of finetuning learn alone."""
+    return math.ceil(finetuning.head_steps / steps_each(finetuning, size)) if strategy == "finetune" else 0
+
+
 def steps_each(finetuning: Finetuning, size: int) -> int:
     """Gradient steps of an epoch."""
     return math.ceil(2 * size / finetuning.batch_size)

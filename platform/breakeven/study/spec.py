@@ -26,13 +26,15 @@ __all__ = [
 from breakeven import plugins
 from breakeven.names import InvalidName, check_name
 
-PretrainingObjective = Literal["multiclass", "multilabel"]
+PretrainingObjective = Literal["multiclass", "multilabel", "xbb"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees"]
 SearchedStrategy = Literal["scratch", "finetune"]
 SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 """Strategies that have a learning-rate ratio, which a search may choose; that in a record of another means nothing."""
 Precision = Literal["float32", "tf32", "bfloat16"]
+KINDS = ("event_graph", "jet_transformer")
+"""Kinds of networks that come with the package."""
 
 
 class InvalidStudy(ValueError):
@@ -178,9 +180,12 @@ class Network:
     engine: Literal["native", "dgl"] = "native"
     """Implementation: our own, or DGL as the reference."""
     kind: str = "event_graph"
-    """Another kind of network, of a plug-in; the fields above are those of event_graph alone."""
+    """Another kind of network: "jet_transformer" for jet events, or one of a plug-in; the fields above are event_graph's."""
     options: dict[str, float] = field(default_factory=dict)
-    """Arguments of a plug-in's network, as name and number."""
+    """Arguments of a network of another kind, as name and number."""
+    representation: Literal["", "S+HLF", "V+HLF", "V"] = ""
+    """What a jet_transformer gives the layers above it of each jet of an event (arXiv 2401.13536): the scalar of the tagger or
+    its vector, with high-level features or alone."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,8 @@ class Pretraining:
     """Pretraining of the backbone on many processes at once."""
 
     objectives: tuple[PretrainingObjective, ...] = ("multiclass",)
-    """What the backbone learns: the process (multiclass, 12 classes), or the 41 truth labels (multilabel)."""
+    """What the backbone learns: the process (multiclass, 12 classes), the 41 truth labels (multilabel), or of the jets of jet
+    events, one by one, whether each is a Higgs boson to two bottom quarks (xbb)."""
     processes: tuple[str, ...] = ()
     """Processes to learn from; empty: all pretraining processes of the catalogue."""
     events_per_process: int = 0
@@ -239,6 +245,10 @@ class Finetuning:
     """What is done with a backbone; `scratch` always runs, as the baseline."""
     baselines: tuple[Baseline, ...] = ()
     """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network."""
+    merit: Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"] = (
+        "accuracy"
+    )
+    """Figure of merit: what gains, break-even and data efficiency in the report are of."""
     sizes: tuple[int, ...] = (100, 300)
     """Training events of each class."""
     seeds: int = 3
@@ -257,6 +267,9 @@ class Finetuning:
     """Factor on the rates after each epoch."""
     slow_start: int = 6
     """Factor on the patience while the training loss has not left that of a constant output, which may take long."""
+    head_steps: int = 0
+    """Gradient steps, in whole epochs, that the new layers learn alone on what the pretrained backbone says, before all learn:
+    new layers that have learnt nothing spoil a backbone's on a small sample. Their time is charged to finetuning; 0: none."""
     warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates of a training from scratch grow to their full size: without, deep
     networks may never leave their starting loss."""

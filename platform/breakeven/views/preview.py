@@ -15,7 +15,7 @@ from rich.markup import escape
 from breakeven import plugins
 from breakeven.duration import duration
 from breakeven.estimate.budget import OverBudget
-from breakeven.estimate.price import Price, Range, price
+from breakeven.estimate.price import NOTHING, Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import catalogue, sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
@@ -23,7 +23,7 @@ from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.study import plan
 from breakeven.study.check import check, check_distinct
-from breakeven.study.spec import InvalidStudy, Network, Study
+from breakeven.study.spec import KINDS, InvalidStudy, Network, Study
 from breakeven.terminal import console
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
@@ -80,18 +80,23 @@ def show_plan(study: Study, runs_dir: Path) -> None:
 
 def price_of(study: Study, ledger: Ledger) -> Price:
     """What a study takes on this machine, by what its ledger knows of it."""
-    prices = []
+    prices: list[Price] = []
+    pretrained: list[Network] = []
     for name in study.networks_by_name():
         part = study.with_network(name)
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
-        prices.append(price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION))
+        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+        if (backbone := replace(part.network, representation="")) in pretrained:
+            priced = replace(priced, pretraining=NOTHING)
+        pretrained.append(backbone)
+        prices.append(priced)
     return reduce(add, prices)
 
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
     check(study, catalogue.known_names())
-    kinds = {Network().kind, *plugins.brought("NETWORKS")}
+    kinds = {*KINDS, *plugins.brought("NETWORKS")}
     for name, network in study.networks_by_name().items():
         if (kind := network.kind) not in kinds:
             at = f"networks.{name}" if name else "network"
@@ -102,6 +107,17 @@ def check_study(study: Study) -> None:
             raise InvalidStudy(
                 f"network.kind: {network.kind} takes whole events, not those of {', '.join(others)}: leave these out of "
                 "finetuning.tasks and pretraining.processes, or name a network for them with --plugin and --network.kind"
+            )
+        if network.kind == "jet_transformer" and not network.representation and _tasks_of_several_jets(study):
+            raise InvalidStudy(
+                f"{at}.representation is '': an event has several jets; choose what is known of each, S+HLF, V+HLF or V"
+            )
+    for name, one in study.pretrainings_by_name().items():
+        others = [process for process in one.processes or processes.PRETRAINING if catalogue.has_whole_events(process)]
+        if one.objective == "xbb" and others:
+            raise InvalidStudy(
+                f"pretrainings: {name!r} learns of each jet whether it is H -> bb, and the events of {', '.join(others)} have "
+                "none with constituents; name processes with large-radius jets in pretraining.processes, such as HH4b_1000"
             )
     check_distinct(
         "pretrainings",
@@ -182,6 +198,11 @@ def _without_whole_events(study: Study) -> list[str]:
     used = {name for task in study.finetuning.resolved() for name in task.processes}
     used |= {name for one in study.pretrainings_by_name().values() for name in one.processes or processes.PRETRAINING}
     return sorted(name for name in used if not catalogue.has_whole_events(name))
+
+
+def _tasks_of_several_jets(study: Study) -> bool:
+    used = {name for task in study.finetuning.resolved() for name in task.processes}
+    return not all(map(catalogue.has_single_jets, used))
 
 
 def check_reuse(study: Study) -> None:

@@ -25,6 +25,7 @@ from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.responses import Responses
 from breakeven.models.backbone import Backbone
 from breakeven.physics.variables import high_level
+from breakeven.study import plan
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
@@ -263,6 +264,7 @@ def training_of(
         decay=settings.decay,
         warmup=trial.identity["training"].get("warmup", 0),
         ratio=trial.ratio,
+        head_epochs=plan.head_epochs(settings, trial.cell.strategy, trial.cell.size),
         patience=trial.identity["training"]["patience"],
         slow_start=settings.slow_start,
         symmetries=settings.symmetries,
