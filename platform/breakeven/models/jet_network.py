@@ -171,7 +171,9 @@ class JetNetwork(Backbone):
         for batch in batches:
             for name, values in zip(("jet", "constituent"), batch[::2], strict=True):
                 if not bool(torch.isfinite(values).all()):
-                    raise ValueError(f"a {name} feature of these events is not finite; check the dataset they come from")
+                    raise ValueError(
+                        f"a {name} feature of these events is not finite; check the dataset they come from"
+                    )
             jets, _, constituents, offsets = self._leading(*batch)
             high_level.add(self._inputs.high_level(jets))
             spread = torch.arange(0, len(jets), max(1, -(-len(jets) // SCALING_JETS)), device=offsets.device)

@@ -19,7 +19,7 @@ from breakeven.models.layers import SelfDrawn, draw_uniform
 from breakeven.models.moments import Moments
 from breakeven.models.ragged import children, parents_of
 
-JETS_AT_ONCE = 64
+JETS_AT_ONCE = 32
 """Jets that attention pads to the longest of them: few on a CPU, which then works in its caches."""
 PAIRS_AT_ONCE = 4_000_000
 """Places for pairs, padded ones included, that lie in memory at once: on a GPU, and for long jets."""

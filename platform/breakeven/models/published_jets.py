@@ -35,7 +35,9 @@ def load_published(network: JetNetwork, path: Path) -> None:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a state dict that torch.save wrote: {error}; bring weaver-core's .pt file") from error
+        raise ValueError(
+            f"{path} is not a state dict that torch.save wrote: {error}; bring weaver-core's .pt file"
+        ) from error
     if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise ValueError(f"{path} holds something else than a state dict; save the model's state_dict() alone")
     try:

@@ -65,7 +65,11 @@ def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: A
 
 
 def _builder(kind: str) -> Builder:
-    known: dict[str, Builder] = {EVENT_GRAPH: event_graph, JET_TRANSFORMER: jet_transformer, **plugins.brought("NETWORKS")}
+    known: dict[str, Builder] = {
+        EVENT_GRAPH: event_graph,
+        JET_TRANSFORMER: jet_transformer,
+        **plugins.brought("NETWORKS"),
+    }
     if kind not in known:
         raise UnknownNetwork(f"network.kind is {kind!r}; known are {', '.join(known)}; name its plug-in with --plugin")
     return known[kind]
