@@ -67,7 +67,7 @@ class JetNetwork(Backbone):
         self.new_layers: tuple[str, ...] = ("head.",) if representation == "jet" else ("head.", "event.")
         self._arguments = {
             "width": width, "blocks": blocks, "class_blocks": class_blocks, "heads": heads, "pairs": list(pairs),
-            "feed_forward": feed_forward, "dropout": dropout,
+            "feed_forward": feed_forward, "dropout": float(dropout),
         }  # fmt: skip
         self._inputs = JetInputs(levels)
         self.jets = ParticleTransformer(

@@ -6,6 +6,7 @@ of the inputs here: a jet's vector depends on nothing but the jet. With batch no
 ParticleTransformer weight for weight; names are weaver-core's where there is one.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ class ClassBlock(Block):
 
 
 def _layers(widths: Sequence[int], normed: bool) -> Iterator[nn.Module]:
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         if normed:
             yield nn.LayerNorm(inputs)
         yield nn.Linear(inputs, outputs)

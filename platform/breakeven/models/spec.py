@@ -56,9 +56,18 @@ def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) 
 
 
 def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> "Backbone":
-    """The Particle Transformer on jets, and the event networks on it, of arXiv 2401.13536; arguments: as JetNetwork takes them."""
+    """The Particle Transformer on jets, and the event networks on it, of arXiv 2401.13536; arguments: those of JetNetwork.
+
+    Whole numbers may come as floats, and a single one for `pairs`: a study's options are numbers.
+    """
     from breakeven.models.jet_network import JetNetwork
 
+    arguments = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in arguments.items()
+    }
+    if isinstance(arguments.get("pairs"), int):
+        arguments["pairs"] = [arguments["pairs"]]
     network = JetNetwork(levels, n_outputs, **arguments)
     network.draw_weights(seed)
     return network
