@@ -89,20 +89,17 @@ class ParticleTransformer(SelfDrawn):
         halves are divided by sqrt(2 k); the class token is normal with 0.02. The layers of pairs, which have batch
         normalisation between them there, start in +- sqrt(6 / inputs), which keeps the size of what passes them.
         """
+        damped = {f"blocks.{k}.{last}": 2.0 * (k + 1) for k in range(len(self.blocks)) for last in ("out_proj", "fc2")}
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear):
                 outputs = layer.in_features if name.endswith(".in_proj") else layer.out_features
                 fan = layer.in_features + (0 if name.startswith("pair_embed.") else outputs)
-                draw_uniform(layer, math.sqrt(6.0 / fan), 0.0, generator)
+                draw_uniform(layer, math.sqrt(6.0 / fan / damped.get(name, 1.0)), 0.0, generator)
             elif isinstance(layer, nn.LayerNorm):
                 layer.reset_parameters()
             elif isinstance(layer, Block):
                 layer.c_attn.fill_(1.0)
                 layer.w_resid.fill_(1.0)
-        for number, block in enumerate(self.blocks, start=1):
-            assert isinstance(block, Block)
-            for last in (block.out_proj, block.fc2):
-                last.weight.div_(math.sqrt(2.0 * number))
         self.class_token.copy_(0.02 * torch.randn(len(self.class_token), generator=generator, dtype=torch.float64))
 
     def _vectors(self, features: Tensor, kinematics: Tensor, offsets: Tensor) -> Tensor:
