@@ -63,6 +63,14 @@ class Ingredients:
     """Checkpoint hashes of each backbone, one for each of its seeds."""
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """By process, the version of the high-level variables that trees take of its events."""
+
+    def trees(self, cell: Cell) -> dict[str, str]:
+        """The versions of all that decides a trial with trees."""
+        known = self.versions.get("trees", {})
+        variables = self.variables.get(cell.task.signal)
+        return {**known, "variables": variables} if variables else dict(known)
 
     def backbone(self, cell: Cell, seed: int) -> str:
         """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
@@ -174,7 +182,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
     data = made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]
     if cell.strategy == "trees":
-        versions = made_of.versions.get("trees", {})
+        versions = made_of.trees(cell)
         said = identity.trees_identity(
             study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
         )
