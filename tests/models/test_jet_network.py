@@ -231,7 +231,7 @@ def test_scaling_standardises_constituents_pairs_and_jets() -> None:
 def test_what_pretrained_weights_do_not_bring_is_measured_alone() -> None:
     model, batch = built("S+HLF").double(), random_batch(EVENTS)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.fit_event_scaling([batch])
+    model.fit_new_scaling([batch])
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"event.mean", "event.std"}
     whole = built("S+HLF").double()

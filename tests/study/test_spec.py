@@ -58,6 +58,11 @@ def test_the_default_study_is_valid():
         (Study(search=Search(trials=-1)), "search.trials is -1"),
         (Study(generation=Generation(lhe={"a": "x.lhe", "b": "./x.lhe"})), "'a' and 'b' are the same file ./x.lhe"),
         (Study(generation=Generation(lhe={"a_vs_b": "x.lhe"})), "'a_vs_b' holds '_vs_'"),
+        (
+            Study(generation=Generation(jetclass={"a": "x.root", "b": "./x.root"})),
+            r"generation.jetclass: 'a' and 'b' are the same file ./x.root",
+        ),
+        (Study(generation=Generation(jetclass={"a_vs_b": "x.root"})), "generation.jetclass: 'a_vs_b' holds '_vs_'"),
         (Study(networks={"a/b": Network()}), "networks is 'a/b'"),
         (Study(pretraining=Pretraining(objectives=("multilable",))), "objectives is 'multilable': choose multiclass"),
         (Study(finetuning=Finetuning(strategies=("finetuned",))), "strategies is 'finetuned': choose finetune, frozen"),

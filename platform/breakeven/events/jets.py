@@ -5,14 +5,16 @@ Holds the schema, the way from generated events to a table, and the view of jets
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from breakeven.events.arrays import EventArrays
-from breakeven.events.schema import WEIGHT, EventSchema, Level, unnested
+from breakeven.events.schema import WEIGHT, EventSchema, HighLevel, Level, unnested
 from breakeven.feature import MOMENTUM_FLOOR, Feature
+from breakeven.physics.jets import variables
 from breakeven.physics.jets.sample import JetSample
 
 if TYPE_CHECKING:
@@ -69,12 +71,23 @@ def label_of_single(table: pa.Table) -> np.ndarray:
     return labels_of(table)[:, :1]
 
 
+def variables_of(levels: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """High-level variables of events [n_events, n_variables] float32."""
+    (jets, offsets), (constituents, inner_offsets) = levels
+    columns = [
+        {feature.name: values[:, column] for column, feature in enumerate(features)}
+        for values, features in ((jets, JET), (constituents, CONSTITUENT))
+    ]
+    return variables.high_level(columns[0], offsets, columns[1], inner_offsets)
+
+
 JETS = EventSchema(
     version="jets 1",
     levels=(Level("jet", JET, truth=_JET_TRUTH), Level("constituent", CONSTITUENT, prefix="constituent_")),
     event=(Feature(WEIGHT, "pb", low=0.0, title="cross section that the event stands for in its shard"),),
     label_names=tuple(f"jet{number}_bb" for number in range(1, MAX_JETS + 1)),
     labels=labels_of,
+    high_level=HighLevel(f"jets {variables.VARIABLES_VERSION}", variables_of),
 )
 SINGLE_JETS = dataclasses.replace(JETS, version="single jets 1", label_names=("bb",), labels=label_of_single)
 """Of what `single_jets` gives; never at rest."""

@@ -54,12 +54,26 @@ class Level:
 
 
 @dataclass(frozen=True)
+class HighLevel:
+    """What an analyst would give to boosted trees of an event.
+
+    version: part of the identity of every trial with trees on such events; another where the same events give other variables.
+    compute: from the flat arrays of all levels, values [n_things, n_features] and offsets [n_parents + 1] each, to
+    [n_events, n_variables] float32; NaN where an event has not what a variable needs.
+    """
+
+    version: str
+    compute: Callable[[Sequence[tuple[np.ndarray, np.ndarray]]], np.ndarray]
+
+
+@dataclass(frozen=True)
 class EventSchema:
     """The columns of events at rest, and what follows from them.
 
     version: which schema it is, written into every file: a number or, for the schemas of others, a name with a number.
     levels: what is in an event, from the outside in.  event: further columns, one value per event.
     label_names, labels: what a multilabel pretraining learns, from a table to [n_events, n_labels] uint8.
+    high_level: what trees are given; None: they cannot be trained on such events.
     Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split. One whose
     events stand for different cross sections has the event's column "weight", in pb, as each shard knows it; see WEIGHT.
     """
@@ -69,6 +83,7 @@ class EventSchema:
     event: tuple[Feature, ...] = ()
     label_names: tuple[str, ...] = ()
     labels: Callable[[pa.Table], np.ndarray] = no_labels
+    high_level: HighLevel | None = None
 
     @property
     def weighted(self) -> bool:

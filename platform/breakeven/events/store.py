@@ -365,12 +365,14 @@ def _hard_events(paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Mean over shards, and its error, in pb.
+def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Mean over shards, and its error, in pb; None where the source knows none.
 
     Shards that say the very same are slices of one source sample, as of a file that ships or a user's: they have one error
     together, however many they are. All others were measured one by one, and their errors are independent.
     """
+    if facts[0]["cross_section_pb"] is None:
+        return None, None
     said = Counter((fact["cross_section_pb"], fact["cross_section_error_pb"]) for fact in facts)
     mean = sum(count * value for (value, _), count in said.items()) / len(facts)
     error = math.hypot(*(count * error for (_, error), count in said.items())) / len(facts)

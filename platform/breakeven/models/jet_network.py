@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from breakeven.feature import Levels
 from breakeven.models.backbone import Backbone
 from breakeven.models.jet_event import JetEvent
-from breakeven.models.jet_inputs import JetInputs, pair_features
+from breakeven.models.jet_inputs import HIGH_LEVEL, JetInputs, pair_features
 from breakeven.models.moments import Moments
 from breakeven.models.particle_transformer import Padded, ParticleTransformer
 from breakeven.models.ragged import children, parents_of, sums
@@ -110,9 +110,37 @@ class JetNetwork(Backbone):
         """
         if self.representation == "jet":
             return sums(vectors, offsets)
-        known = torch.sigmoid(self.scalar(vectors)) if self.representation == "S+HLF" else vectors
-        event: Tensor = self.event(known, self._inputs.high_level(jets), offsets)
+        event: Tensor = self.event(*self._known(vectors, jets), offsets)
         return event
+
+    def embed(self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor) -> Tensor:
+        """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet; arguments as in
+        `represent`. With the representation "jet" what the head sees.
+        """
+        if self.representation == "jet":
+            return self.represent(jets, offsets, constituents, constituent_offsets)
+        jets, offsets, *inside = self._leading(jets, offsets, constituents, constituent_offsets)
+        known = torch.cat(self._known(self.vectors(jets, *inside), jets), dim=1)
+        place = torch.arange(len(jets), device=offsets.device) - offsets[:-1].repeat_interleave(offsets.diff())
+        embedding = known.new_zeros(len(offsets) - 1, LEADING_JETS, known.shape[1] + 1)
+        embedding[parents_of(offsets), place] = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
+        return embedding
+
+    def solve(self, embedding: Tensor) -> Tensor:
+        """The outputs of the new layers on what `embed` gives [n_events, n_outputs]."""
+        if self.representation == "jet":
+            return super().solve(embedding)
+        there = embedding[..., -1] > 0.0
+        of_jets = embedding[there][:, :-1]
+        known, high_level = of_jets[:, : -len(HIGH_LEVEL)], of_jets[:, -len(HIGH_LEVEL) :]
+        offsets = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
+        outputs: Tensor = self.head(self.event(known, high_level, offsets))
+        return outputs
+
+    def _known(self, vectors: Tensor, jets: Tensor) -> tuple[Tensor, Tensor]:
+        """The scalar or vector of each jet [n_jets, 1 or width], and its high-level features [n_jets, n]."""
+        known = torch.sigmoid(self.scalar(vectors)) if self.representation == "S+HLF" else vectors
+        return known, self._inputs.high_level(jets).to(known.dtype)
 
     def layers(self, *batch: Tensor, **named: Tensor) -> dict[str, Tensor]:
         """ "jets", the sum of the leading jets' vectors, and but for the representation "jet" the "event" that the head sees."""
@@ -130,8 +158,8 @@ class JetNetwork(Backbone):
         if self.representation != "jet":
             self.event.fit_scaling(high_level)
 
-    def fit_event_scaling(self, batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
-        """Set those of the event network alone: what a pretrained backbone's own do not bring."""
+    def fit_new_scaling(self, batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
+        """Set those of the event network alone, which no pretrained network brings."""
         if self.representation != "jet":
             self.event.fit_scaling(self._measured(batches)[2])
 

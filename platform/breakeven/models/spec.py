@@ -58,7 +58,8 @@ def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) 
 def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> "Backbone":
     """The Particle Transformer on jets, and the event networks on it, of arXiv 2401.13536; arguments: those of JetNetwork.
 
-    Whole numbers may come as floats, and a single one for `pairs`: a study's options are numbers.
+    Whole numbers may come as floats, and a single one for `pairs`, of which there are then `pair_layers`: a study's options
+    are numbers.
     """
     from breakeven.models.jet_network import JetNetwork
 
@@ -66,8 +67,9 @@ def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: A
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in arguments.items()
     }
+    layers = arguments.pop("pair_layers", 1)
     if isinstance(arguments.get("pairs"), int):
-        arguments["pairs"] = [arguments["pairs"]]
+        arguments["pairs"] = [arguments["pairs"]] * layers
     network = JetNetwork(levels, n_outputs, **arguments)
     network.draw_weights(seed)
     return network

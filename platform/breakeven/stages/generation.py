@@ -70,6 +70,7 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
         source = catalogue.source(
             name,
             lhe=settings.lhe.get(name, ""),
+            jetclass=settings.jetclass.get(name, ""),
             mpi=settings.multiparton_interactions,
             settings=settings.pythia_settings(name),
         )

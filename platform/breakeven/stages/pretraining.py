@@ -19,7 +19,7 @@ from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import console
 from breakeven.training.content import content_hash
 from breakeven.work.job import PretrainingJob
-from breakeven.work.versions import result_versions, trees_versions
+from breakeven.work.versions import result_versions, trees_versions, variables_versions
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 folders[weights] = job.backbone
                 records.append(job.hash)
     versions["trees"] = trees_versions()
-    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
+    data = {name: dataset.hash for name, dataset in datasets.items()}
+    ingredients = plan.Ingredients(data, hashes, versions, variables_versions(datasets))
     return Inputs(datasets, ingredients, folders, tuple(records))
 
 

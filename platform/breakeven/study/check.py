@@ -62,15 +62,21 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     Raises:
         InvalidStudy: names the field, the value and the way out.
     """
-    for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
+    own = {"generation.lhe": study.generation.lhe, "generation.jetclass": study.generation.jetclass}
+    for field_name, given in {"name": (study.name,), **own}.items():
         for name in given:
             check_part_name(field_name, name)
             if field_name != "name" and "_vs_" in name:
                 raise InvalidStudy(f"{field_name}: {name!r} holds '_vs_', which stands between the processes of a task")
-    files: dict[Path, str] = {}
-    for name, file in study.generation.lhe.items():
-        if (other := files.setdefault(Path(file).resolve(), name)) != name:
-            raise InvalidStudy(f"generation.lhe: {other!r} and {name!r} are the same file {file}: name it only once")
+    for field_name, by_name in own.items():
+        files: dict[Path, str] = {}
+        for name, file in by_name.items():
+            if (other := files.setdefault(Path(file).resolve(), name)) != name:
+                raise InvalidStudy(f"{field_name}: {other!r} and {name!r} are the same file {file}: name it only once")
+    if both := study.generation.lhe.keys() & study.generation.jetclass.keys():
+        raise InvalidStudy(
+            f"generation.jetclass: {min(both)!r} has a file in generation.lhe too: give one of them another name"
+        )
     networks, pretrainings = _networks(study), _pretrainings(study)
     check_distinct("networks", study.networks)
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
@@ -115,7 +121,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             )
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
-    known_processes = {*known_processes, *study.generation.lhe}
+    known_processes = {*known_processes, *study.generation.lhe, *study.generation.jetclass}
     for wanted in study.finetuning.resolved():
         _check_names(f"finetuning.tasks: {wanted.name}", wanted.processes, known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)

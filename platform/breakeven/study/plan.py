@@ -63,6 +63,14 @@ class Ingredients:
     """Checkpoint hashes of each backbone, one for each of its seeds."""
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """By process, the version of the high-level variables that trees take of its events."""
+
+    def trees(self, cell: Cell) -> dict[str, str]:
+        """The versions of all that decides a trial with trees."""
+        known = self.versions.get("trees", {})
+        variables = self.variables.get(cell.task.signal)
+        return {**known, "variables": variables} if variables else dict(known)
 
     def backbone(self, cell: Cell, seed: int) -> str:
         """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
@@ -180,7 +188,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
     signal, background = ("+".join(made_of.datasets[process] for process in of_class) for of_class in cell.task.classes)
     data = signal, background
     if cell.strategy == "trees":
-        versions = made_of.versions.get("trees", {})
+        versions = made_of.trees(cell)
         said = identity.trees_identity(
             study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
         )

@@ -146,6 +146,8 @@ class Generation:
     """Base seed: the same seed gives the same events on any number of workers."""
     lhe: dict[str, str] = field(default_factory=dict)
     """Les Houches event files of your own, as process name and path: a new process, or in place of the catalogue's."""
+    jetclass: dict[str, str] = field(default_factory=dict)
+    """ROOT files of jets as JetClass has them (arXiv 2202.03772), as process name and path: events of one jet each."""
     pythia: dict[str, str] = field(default_factory=dict)
     """More settings of Pythia for a process, as its name and settings between semicolons: 'zprime "32:onMode=off; 32:onIfAny=15"'
     for a decay, '52:isVisible=off' for a particle that no detector sees."""

@@ -126,15 +126,18 @@ def check_study(study: Study) -> None:
             for name, one in study.pretrainings_by_name().items()
         },
     )
-    for name, path in study.generation.lhe.items():
-        if name in catalogue.BUILT_IN:
-            raise InvalidStudy(
-                f"generation.lhe: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
-                "use that in finetuning.tasks and pretraining.processes"
-            )
-        if not Path(path).is_file():
-            raise InvalidStudy(f"generation.lhe: {path} (for {name!r}) is no file; name an .lhe or .lhe.gz file")
-        _check_file(study, name, path)
+    own = {"generation.lhe": (study.generation.lhe, "an .lhe or .lhe.gz file"),
+           "generation.jetclass": (study.generation.jetclass, "a .root file of JetClass or like it")}  # fmt: skip
+    for field_name, (files, wanted) in own.items():
+        for name, path in files.items():
+            if name in catalogue.BUILT_IN:
+                raise InvalidStudy(
+                    f"{field_name}: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
+                    "use that in finetuning.tasks and pretraining.processes"
+                )
+            if not Path(path).is_file():
+                raise InvalidStudy(f"{field_name}: {path} (for {name!r}) is no file; name {wanted}")
+            _check_file(study, field_name, name, path)
     _check_pythia(study)
     largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
@@ -148,23 +151,34 @@ def check_study(study: Study) -> None:
                 )
 
 
-def _check_file(study: Study, name: str, path: str) -> None:
+def _check_file(study: Study, field_name: str, name: str, path: str) -> None:
     """Raise InvalidStudy where a user's file cannot be what it is taken for, or has too few events."""
-    from breakeven.physics import lhe_check  # and with it Pythia
-
     try:
         with console.status(f"looking through {escape(path)}"):  # a second for ten thousand events
-            there = lhe_check.inspect([path]).n_events
+            there, kind = _events_in(field_name, path)
     except (OSError, ValueError) as error:
-        raise InvalidStudy(f"generation.lhe: {error} (for {name!r})") from error
+        raise InvalidStudy(f"{field_name}: {error} (for {name!r})") from error
     wanted, shard = study.generation.events(name), study.generation.shard_events
     made = shard * math.ceil(wanted / shard)
     if made > there:
+        least = shard * math.ceil(max(study.finetuning.sizes) / sampling.TRAIN_FRACTION / shard)
         raise InvalidStudy(
-            f"generation.lhe: {path} has {there:,} events, {name} asks for {wanted:,}"
+            f"{field_name}: {path} has {there:,} {kind}, {name} asks for {wanted:,}"
             + (f", in whole shards {made:,}" if made > wanted else "")
-            + f": bring more, or ask for fewer (--generation.fewer {name} N, --generation.shard-events)"
+            + f": bring more, or ask for fewer (--generation.fewer {name} N, --generation.shard-events); finetuning.sizes need "
+            f"at least {least:,}"
         )
+
+
+def _events_in(field_name: str, path: str) -> tuple[int, str]:
+    """How many events a user's file has, looked through whole, and what they are called."""
+    if field_name == "generation.lhe":
+        from breakeven.physics import lhe_check  # and with it Pythia
+
+        return lhe_check.inspect([path]).n_events, "events"
+    from breakeven.physics.jets import jetclass
+
+    return jetclass.inspect(path).n_jets, "jets with constituents"
 
 
 def _check_pythia(study: Study) -> None:
@@ -184,20 +198,27 @@ def _check_pythia(study: Study) -> None:
 
 def tell_files(study: Study) -> None:
     """Say what a physicist must know of the events that come of a user's files."""
-    if not study.generation.lhe:
-        return
-    from breakeven.physics import lhe_check
+    warnings: list[str] = []
+    if study.generation.lhe:
+        from breakeven.physics import lhe_check
 
-    for path in study.generation.lhe.values():
-        for warning in lhe_check.inspect([path]).warnings:
-            console.print(f"[yellow]warning[/] {escape(warning)}")
+        warnings += [one for path in study.generation.lhe.values() for one in lhe_check.inspect([path]).warnings]
+    if study.generation.jetclass:
+        from breakeven.physics.jets import jetclass
+
+        for name, path in study.generation.jetclass.items():
+            found = jetclass.inspect(path)
+            console.print(f"  {'note':12} {name}: {path} has {found.in_words}", markup=False)
+            warnings += found.warnings
+    for warning in warnings:
+        console.print(f"[yellow]warning[/] {escape(warning)}")
 
 
 def _without_whole_events(study: Study) -> list[str]:
     """The processes of a study whose events have jets with constituents, or whatever a plug-in has, in place of objects."""
     used = {name for task in study.finetuning.resolved() for name in task.processes}
     used |= {name for one in study.pretrainings_by_name().values() for name in one.processes or processes.PRETRAINING}
-    return sorted(name for name in used if not catalogue.has_whole_events(name))
+    return sorted(name for name in used if name in study.generation.jetclass or not catalogue.has_whole_events(name))
 
 
 def _tasks_of_several_jets(study: Study) -> bool:

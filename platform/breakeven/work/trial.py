@@ -17,14 +17,12 @@ import torch
 
 from breakeven.events import evaluated_events
 from breakeven.events.arrays import EventArrays, open_arrays, select
-from breakeven.events.objects import OBJECTS
 from breakeven.events.sampling import Split, by_process, capped, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.responses import Responses
 from breakeven.models.backbone import Backbone
-from breakeven.physics.variables import high_level
 from breakeven.study import plan
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
@@ -157,7 +155,7 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
 
 
 def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]:
-    """Train and evaluate trees on the same events as a network would get. Raises ValueError where events are not whole."""
+    """Train and evaluate trees on the same events as a network would get. Raises ValueError where these have no variables."""
     samples = {split: _variables(job, rows) for split, rows in _by_split(seen_by(job)).items()}
     settings, identity = job.settings, job.trial.identity
     recipe = Recipe(epochs=identity["epochs"], patience=settings.patience, seed=job.trial.seed)
@@ -174,13 +172,14 @@ def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]
 def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """High-level variables [n, n_variables] of rows of the datasets, the signal's first, and targets [n]."""
     arrays = [_arrays(dataset) for dataset in job.datasets.values()]
-    if arrays[0].schema != OBJECTS:
+    if (of_events := arrays[0].schema.high_level) is None:
         raise ValueError(
-            f"trees take whole events, those of {', '.join(job.datasets)} are of the schema {arrays[0].schema.version}: leave "
-            "trees out of finetuning.baselines"
+            f"trees need high-level variables, and the schema {arrays[0].schema.version} of {', '.join(job.datasets)} has none: "
+            "give it some (EventSchema.high_level), or leave trees out of finetuning.baselines"
         )
     chosen = select(arrays, list(rows))
-    return high_level(chosen.nodes, chosen.offsets), np.repeat(_is_signal(job), [len(part) for part in rows])
+    values = of_events.compute([(chosen.nodes, chosen.offsets), *chosen.inner])
+    return values, np.repeat(_is_signal(job), [len(part) for part in rows])
 
 
 def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
