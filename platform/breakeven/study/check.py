@@ -148,6 +148,10 @@ def _check_shards(settings: Generation) -> None:
 def _check_kind(at: str, network: Network) -> None:
     """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
     if network.kind == Network().kind:
+        if network.representation:
+            raise InvalidStudy(
+                f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
+            )
         if network.options:
             raise InvalidStudy(
                 f"{at}.options is {network.options}: {network.kind} has none; they are those of a plug-in's"
