@@ -121,13 +121,15 @@ class ParticleTransformer(SelfDrawn):
         pairs = pair_features(kinematics.index_select(0, first), kinematics.index_select(0, second))
         pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
         n, longest = padded.padding.shape
-        bias = pairs.new_zeros(n, longest, longest, self.heads)
-        bias.masked_fill_(padded.padding[:, None, :, None], -math.inf)
-        here = padded.place.index_select(0, first), padded.place.index_select(0, second)
-        in_jet = [place % longest for place in here]
-        bias = bias.view(-1, self.heads)
-        bias = bias.index_copy(0, here[0] * longest + in_jet[1], pairs)
-        bias = bias.index_copy(0, here[1] * longest + in_jet[0], pairs)
+        columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
+        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads).reshape(-1, self.heads)
+        # Each pair once more, mirrored, but for those of a constituent with itself.
+        others = (first != second).nonzero()[:, 0]
+        row, column = padded.place.index_select(0, first), padded.place.index_select(0, second)
+        in_jet = row * longest + column % longest
+        mirrored = (column * longest + row % longest).index_select(0, others)
+        both = torch.cat([pairs, pairs.index_select(0, others)])
+        bias.index_copy_(0, torch.cat([in_jet, mirrored]), both)
         by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
         return by_head.reshape(-1, longest, longest)
 
@@ -167,7 +169,7 @@ class Padded:
     def pad(self, values: Tensor) -> Tensor:
         """values: [n, width] -> [n_jets, longest, width], zeros on padding."""
         n, longest = self.padding.shape
-        return values.new_zeros(n * longest, values.shape[1]).index_copy(0, self.place, values).view(n, longest, -1)
+        return values.new_zeros(n * longest, values.shape[1]).index_copy_(0, self.place, values).view(n, longest, -1)
 
     def flat(self, padded: Tensor) -> Tensor:
         """padded: [n_jets, longest, width] -> [n, width]."""
