@@ -107,7 +107,7 @@ def test_layers_end_with_what_the_head_sees(representation: str) -> None:
 def test_the_event_networks_are_those_of_the_paper() -> None:
     """Written out: layers for each jet, the sum, layers for the event."""
     batch = random_batch([(5, 9), (7,)])
-    jets, offsets, inside, inner = batch
+    jets, _, inside, inner = batch
 
     def three(x: Tensor, state: Mapping[str, Tensor], place: str) -> Tensor:
         for number in (0, 2, 4):

@@ -137,7 +137,7 @@ def padded_inputs(jets: EventTensors, index: Tensor, longest: int = LONGEST) -> 
 
 def _steps(jets: EventTensors, index: Tensor, size: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
     """A training step of each form on the jets `index` [n], half of them signal."""
-    theirs, ours = _both(jets, size)
+    theirs, ours = _both(jets, size, torch.float32)
     features, vectors, mask = padded_inputs(jets, index)
     inputs = features.float(), vectors.float(), mask.float()
     target = (torch.arange(len(index)) % 2).float()
@@ -161,18 +161,19 @@ def _steps(jets: EventTensors, index: Tensor, size: Mapping[str, Any]) -> dict[s
 
 def _difference(jets: EventTensors, index: Tensor, size: Mapping[str, Any]) -> float:
     """Between the outputs of both for the jets `index` [n], over the largest of them, in float64."""
-    theirs, ours = (model.double().eval() for model in _both(jets, size))
+    theirs, ours = _both(jets, size, torch.float64)
+    theirs.eval()
     features, vectors, mask = padded_inputs(jets, index)
     with torch.no_grad():
         expected = theirs(features, v=vectors, mask=mask)
         return float((ours(*jets.gather(index)) - expected).abs().max() / expected.abs().max())
 
 
-def _both(jets: EventTensors, size: Mapping[str, Any]) -> tuple[nn.Module, JetNetwork]:
+def _both(jets: EventTensors, size: Mapping[str, Any], dtype: torch.dtype) -> tuple[nn.Module, JetNetwork]:
     """weaver-core's model, with random weights, and ours with the same."""
     torch.manual_seed(0)
-    theirs = _weaver_model(size)
-    ours = JetNetwork(jets.levels, 1, **size)
+    theirs = _weaver_model(size).to(dtype)
+    ours = JetNetwork(jets.levels, 1, **size).to(dtype)
     load_weights(ours, by_our_names(theirs.state_dict()), source="weaver-core")
     return theirs, ours
 

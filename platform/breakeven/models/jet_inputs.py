@@ -111,7 +111,8 @@ def pair_features(first: Tensor, second: Tensor) -> Tensor:
     at least PAIR_FLOOR, so that all are finite.
     """
     sum_pt, lower = first[:, 0] + second[:, 0], torch.minimum(first[:, 0], second[:, 0])
-    d_phi = torch.remainder(first[:, 2] - second[:, 2] + math.pi, 2.0 * math.pi) - math.pi
+    d_phi = first[:, 2] - second[:, 2]
+    d_phi = d_phi - math.tau * torch.round(d_phi / math.tau)
     delta_r = ((first[:, 1] - second[:, 1]).square() + d_phi.square()).sqrt()
     total = first[:, 3:] + second[:, 3:]
     squares = total.square()

@@ -97,7 +97,7 @@ class ParticleTransformer(SelfDrawn):
                 draw_uniform(layer, math.sqrt(6.0 / fan / damped.get(name, 1.0)), 0.0, generator)
             elif isinstance(layer, nn.LayerNorm):
                 layer.reset_parameters()
-            elif isinstance(layer, Block):
+            elif isinstance(layer, _Layers):
                 layer.c_attn.fill_(1.0)
                 layer.w_resid.fill_(1.0)
         self.class_token.copy_(0.02 * torch.randn(len(self.class_token), generator=generator, dtype=torch.float64))
@@ -121,14 +121,17 @@ class ParticleTransformer(SelfDrawn):
         pairs = pair_features(kinematics.index_select(0, first), kinematics.index_select(0, second))
         pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
         n, longest = padded.padding.shape
-        bias = pairs.new_zeros(n, longest, longest, self.heads)
-        bias.masked_fill_(padded.padding[:, None, :, None], -math.inf)
-        here = padded.place.index_select(0, first), padded.place.index_select(0, second)
-        in_jet = [place % longest for place in here]
-        bias = bias.view(-1, self.heads)
-        bias = bias.index_copy(0, here[0] * longest + in_jet[1], pairs)
-        bias = bias.index_copy(0, here[1] * longest + in_jet[0], pairs)
-        return bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2).reshape(-1, longest, longest)
+        columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
+        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads).reshape(-1, self.heads)
+        # Each pair once more, mirrored, but for those of a constituent with itself.
+        others = (first != second).nonzero()[:, 0]
+        row, column = padded.place.index_select(0, first), padded.place.index_select(0, second)
+        in_jet = row * longest + column % longest
+        mirrored = (column * longest + row % longest).index_select(0, others)
+        both = torch.cat([pairs, pairs.index_select(0, others)])
+        bias.index_copy_(0, torch.cat([in_jet, mirrored]), both)
+        by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
+        return by_head.reshape(-1, longest, longest)
 
 
 @dataclass(frozen=True)
@@ -166,15 +169,15 @@ class Padded:
     def pad(self, values: Tensor) -> Tensor:
         """values: [n, width] -> [n_jets, longest, width], zeros on padding."""
         n, longest = self.padding.shape
-        return values.new_zeros(n * longest, values.shape[1]).index_copy(0, self.place, values).view(n, longest, -1)
+        return values.new_zeros(n * longest, values.shape[1]).index_copy_(0, self.place, values).view(n, longest, -1)
 
     def flat(self, padded: Tensor) -> Tensor:
         """padded: [n_jets, longest, width] -> [n, width]."""
         return padded.reshape(-1, padded.shape[2]).index_select(0, self.place)
 
 
-class Block(nn.Module):
-    """Attention and two linear layers, each with its own residual and normalised before and after.
+class _Layers(nn.Module):
+    """What a block of either kind is made of: attention and two linear layers, each normalised before and after.
 
     c_attn: a factor for each head [heads].  w_resid: one for each number of the second residual [width].
     """
@@ -189,49 +192,54 @@ class Block(nn.Module):
         self.c_attn = nn.Parameter(torch.ones(heads))
         self.w_resid = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Tensor, bias: Tensor, padded: Padded) -> Tensor:
-        """x: [n, width] -> [n, width]; bias: [n_jets * heads, longest, longest], added to the scores."""
-        query, key, value = self._by_head(padded.pad(self.in_proj(self.pre_attn_norm(x))), 3)
-        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1.0 / math.sqrt(query.shape[2]))
-        attended = torch.bmm(self._drop(scores.softmax(2)), value)
-        n, longest = padded.padding.shape
-        attended = attended.view(n, self.heads, longest, -1).transpose(1, 2).reshape(n, longest, -1)
-        return self._after_attention(padded.flat(attended), x)
-
-    def _by_head(self, projected: Tensor, n_parts: int) -> list[Tensor]:
+    def by_head(self, projected: Tensor, n_parts: int) -> list[Tensor]:
         """[n_jets, length, n_parts * width] -> for each part [n_jets * heads, length, width / heads]."""
         n, length, _ = projected.shape
         split = projected.view(n, length, n_parts, self.heads, -1).permute(2, 0, 3, 1, 4)
         return [part.reshape(n * self.heads, length, -1) for part in split.unbind(0)]
 
-    def _after_attention(self, attended: Tensor, residual: Tensor) -> Tensor:
-        """The second part of a block; attended, residual: [n, width] -> [n, width]."""
+    def after_attention(self, attended: Tensor, residual: Tensor) -> Tensor:
+        """What follows the weighted sums of values; attended, residual: [n, width] -> [n, width]."""
         x = self.out_proj(attended)
         x = (x.view(len(x), self.heads, -1) * self.c_attn[:, None]).view(len(x), -1)
-        x = self._drop(self.post_attn_norm(x)) + residual
-        wide = self._drop(functional.gelu(self.fc1(self.pre_fc_norm(x))))
-        return self._drop(self.fc2(self.post_fc_norm(wide))) + self.w_resid * x
+        x = self.drop(self.post_attn_norm(x)) + residual
+        wide = self.drop(functional.gelu(self.fc1(self.pre_fc_norm(x))))
+        return self.drop(self.fc2(self.post_fc_norm(wide))) + self.w_resid * x
 
-    def _drop(self, values: Tensor) -> Tensor:
+    def drop(self, values: Tensor) -> Tensor:
+        """Dropout, in training."""
         return functional.dropout(values, self.dropout, self.training) if self.dropout else values
 
 
-class ClassBlock(Block):
-    """A block in which the class token alone attends, to itself and to the constituents (arXiv 2103.17239)."""
+class Block(_Layers):
+    """Constituents attend to each other."""
+
+    def forward(self, x: Tensor, bias: Tensor, padded: Padded) -> Tensor:
+        """x: [n, width] -> [n, width]; bias: [n_jets * heads, longest, longest], added to the scores."""
+        query, key, value = self.by_head(padded.pad(self.in_proj(self.pre_attn_norm(x))), 3)
+        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1.0 / math.sqrt(query.shape[2]))
+        attended = torch.bmm(self.drop(scores.softmax(2)), value)
+        n, longest = padded.padding.shape
+        attended = attended.view(n, self.heads, longest, -1).transpose(1, 2).reshape(n, longest, -1)
+        return self.after_attention(padded.flat(attended), x)
+
+
+class ClassBlock(_Layers):
+    """The class token alone attends, to itself and to the constituents (arXiv 2103.17239)."""
 
     def forward(self, token: Tensor, x: Tensor, padded: Padded) -> Tensor:
         """token: [n_jets, width] -> [n_jets, width]; x: [n, width]."""
         width = token.shape[1]
         weight, bias = self.in_proj.weight, self.in_proj.bias
         own, others = (functional.linear(self.pre_attn_norm(one), weight[width:], bias[width:]) for one in (token, x))
-        key, value = self._by_head(torch.cat([own[:, None], padded.pad(others)], dim=1), 2)
+        key, value = self.by_head(torch.cat([own[:, None], padded.pad(others)], dim=1), 2)
         # The query alone is not normalised, as in weaver-core.
         query = functional.linear(token, weight[:width], bias[:width]).view(len(key), 1, -1)
         scores = torch.bmm(query, key.transpose(1, 2)).view(len(token), self.heads, -1) / math.sqrt(query.shape[2])
         padding = functional.pad(padded.padding, (1, 0), value=False)[:, None]
         scores = scores.masked_fill(padding, -math.inf).softmax(2)
         attended = torch.bmm(scores.view(len(key), 1, -1), value).view(len(token), width)
-        return self._after_attention(attended, token)
+        return self.after_attention(attended, token)
 
 
 def _layers(widths: Sequence[int], normed: bool) -> Iterator[nn.Module]:

@@ -73,11 +73,11 @@ def by_our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _batch_norm(left: dict[str, Tensor], place: str) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift of the batch normalisation at `place`, taken out of `left`; None where it is not whole."""
+    """Scale and shift, float64, of the batch normalisation at `place`, taken out of `left`; None where it is not whole."""
     names = [f"{place}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
     if not all(name in left for name in names):
         return None
-    weight, bias, mean, variance = (left.pop(name) for name in names)
+    weight, bias, mean, variance = (left.pop(name).double() for name in names)
     scale = weight / torch.sqrt(variance + _EPS)
     return scale, bias - mean * scale
 
