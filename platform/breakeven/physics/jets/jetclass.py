@@ -247,13 +247,14 @@ def _arrays(path: str, start: int, stop: int | None, branches: tuple[str, ...]) 
             raise ValueError(
                 f"{path}: the tree has no {', '.join(missing)}: write the jets with the branches of JetClass"
             )
-        last = tree.num_entries if stop is None else stop
-        for begin in range(start, last, _BLOCK):
+        blocks = tree.iterate(list(branches), entry_start=start, entry_stop=stop, step_size=_BLOCK, library="ak")
+        while True:
             with _reading(path):
-                block = tree.arrays(
-                    list(branches), entry_start=begin, entry_stop=min(begin + _BLOCK, last), library="ak"
-                )
-            yield begin, block
+                block = next(blocks, None)
+            if block is None:
+                break
+            yield start, block
+            start += len(block)
 
 
 @contextmanager
