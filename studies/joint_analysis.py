@@ -50,7 +50,8 @@ LAPTOP = Study(
     generation=Generation(events_per_process=2000, shard_events=250),
     networks=networks(width=32, blocks=2, class_blocks=1, heads=4, pairs=8),
     pretraining=Pretraining(
-        objectives=("xbb",), processes=TASK.processes, epochs=30, patience=3, batch_size=128, learning_rate=1e-3, symmetries=False,
+        objectives=("xbb",), processes=TASK.processes, epochs=30, patience=3, batch_size=128, learning_rate=1e-3,
+        symmetries=False,
     ),
     finetuning=Finetuning(
         tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees",), merit="rejection_90", sizes=(100, 1000),

@@ -289,3 +289,13 @@ def test_every_representation_trains(representation: str) -> None:
 def test_sums_over_parents() -> None:
     values = torch.tensor([[1.0], [2.0], [4.0]])
     assert sums(values, torch.tensor([0, 2, 2, 3])).tolist() == [[3.0], [0.0], [4.0]]
+
+
+@pytest.mark.parametrize("representation", ["jet", "V", "S+HLF", "V+HLF"])
+def test_what_is_kept_of_a_frozen_backbone_is_all_that_new_layers_need(representation: str) -> None:
+    """Events of one to seven jets, of which five count, one without any, jets without constituents."""
+    model, batch = built(representation).double(), random_batch([(5, 0), (4,), (), (3, 2, 2, 9, 1, 6, 2)])
+    embedding = model.embed(*batch)
+    torch.testing.assert_close(model.solve(embedding), model(*batch), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(model.solve(embedding[[3, 0]]), model(*batch)[[3, 0]], rtol=1e-12, atol=1e-12)
+    assert embedding.shape[0] == 4
