@@ -154,6 +154,18 @@ def test_trees_stand_beside_scratch_and_the_paper_has_none(ledger) -> None:
     assert set(by_network(named)["wide"]["strategy"]) == {"scratch", "trees", "frozen"} and len(by_network(named)) == 1
 
 
+def test_a_backbone_that_two_networks_share_is_of_both(ledger) -> None:
+    """And what it began from, but not that of a network whose trials do not use it."""
+    ledger.pretraining("first", network="V", backbone="1")
+    ledger.pretraining("xbb", network="V", backbone="2", start="1")
+    ledger.pretraining("xbb", network="wide", backbone="3")
+    for network, backbone in (("V", "2"), ("V-HLF", "2"), ("wide", "3")):
+        ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.8, network=network, backbone=backbone, pretraining="xbb")
+    parts = by_network(ledger.frame())
+    found = {name: set(part.loc[part["level"] == "pretraining", "backbone"]) for name, part in parts.items()}
+    assert found == {"V": {"1", "2"}, "V-HLF": {"1", "2"}, "wide": {"3"}}
+
+
 def scored(ledger, right: dict[str, list[list[int]]], **fields):
     """Trials of one cell by strategy, one a seed, with the events that each gets right; the gain's row.
 
