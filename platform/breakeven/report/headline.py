@@ -115,9 +115,9 @@ def table(results: Results) -> Table:
 
 
 def plot(results: Results) -> Plot:
-    """The figure of merit against size from scratch, of trees and finetuned: the mean over tasks, then each task."""
+    """The figure of merit against size: the mean over tasks, then each task."""
     merit = results.merit
-    cells = results.cells[(results.cells["n"] > 0) & (results.cells["strategy"] != "frozen")]
+    cells = results.cells[results.cells["n"] > 0]
     text = partial(wording.mean, name=merit.name, digits=merit.digits)
     title = f"test {axis(merit)}"
     panels = [

@@ -114,6 +114,10 @@ def _care(tuning: Mapping[str, Any]) -> list[str]:
     done = []
     if steps := tuning.get("warmup_steps", 0):
         done.append(f"rates from scratch grow to their full size in the first {steps:,} steps")
+    if steps := tuning.get("head_steps", 0):
+        done.append(
+            f"new layers on a pretrained backbone learn alone for up to {steps:,} steps before all weights do, which is charged"
+        )
     if tuning.get("symmetries"):
         done.append("every training event is turned about the beam and mirrored at random in every epoch")
     if (factor := tuning.get("slow_start", 1)) > 1:
