@@ -122,7 +122,8 @@ class ParticleTransformer(SelfDrawn):
         pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
         n, longest = padded.padding.shape
         columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
-        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads).reshape(-1, self.heads).contiguous()
+        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads)
+        bias = bias.clone(memory_format=torch.contiguous_format).view(-1, self.heads)
         # Each pair once more, mirrored, but for those of a constituent with itself.
         others = (first != second).nonzero()[:, 0]
         row, column = padded.place.index_select(0, first), padded.place.index_select(0, second)
