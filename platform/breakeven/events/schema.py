@@ -105,14 +105,22 @@ class EventSchema:
 
     @property
     def float_leaves(self) -> list[str]:
-        """Parquet's paths of the columns of real numbers, which compress better as streams of bytes."""
+        """Parquet's paths of the columns of real numbers of many values, which compress better as streams of bytes."""
+        return self._leaves(lambda feature: not (feature.whole or feature.few))
+
+    @property
+    def few_leaves(self) -> list[str]:
+        """Parquet's paths of the columns of few values, which compress better as places in a list of them."""
+        return self._leaves(lambda feature: feature.few)
+
+    def _leaves(self, chosen: Callable[[Feature], bool]) -> list[str]:
         things = [
             name + ".list.element" * depth
             for depth, level in enumerate(self.levels, start=1)
             for name, feature in level.columns.items()
-            if not feature.whole
+            if chosen(feature)
         ]
-        return things + [one.name for one in self.event if not one.whole]
+        return things + [one.name for one in self.event if chosen(one)]
 
     def table(self, counts: Sequence[np.ndarray], columns: Mapping[str, np.ndarray]) -> pa.Table:
         """Events as an Arrow table, one row per event.
