@@ -47,20 +47,41 @@ SMOKE = Study(
 
 LAPTOP = Study(
     name="joint",
-    generation=Generation(events_per_process=2000, shard_events=250),
+    generation=Generation(events_per_process=1500, shard_events=250),
     networks=networks(width=32, blocks=2, class_blocks=1, heads=4, pairs=8),
     pretraining=Pretraining(
-        objectives=("xbb",), processes=TASK.processes, epochs=30, patience=3, batch_size=128, learning_rate=1e-3,
+        objectives=("xbb",), processes=TASK.processes, epochs=30, patience=2, batch_size=128, learning_rate=1e-3,
         symmetries=False,
     ),
     finetuning=Finetuning(
-        tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees",), merit="rejection_90", sizes=(100, 1000),
+        tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees",), merit="rejection_90", sizes=(100, 300),
         learning_rate=1e-3, head_steps=600, patience=5, symmetries=False, represented_events=0,
     ),
     search=Search(trials=0, published=0.3),
 )  # fmt: skip
 
-PRESETS = {"smoke": SMOKE, "laptop": LAPTOP}
+WORKSTATION = replace(
+    LAPTOP,
+    name="joint-workstation",
+    generation=Generation(events_per_process=8000),
+    pretraining=replace(LAPTOP.pretraining, patience=3, validation_events=500),
+    finetuning=replace(LAPTOP.finetuning, sizes=(100, 1000, 3000), seeds=3, validation_events=1000),
+)
+
+PAPER = replace(
+    LAPTOP,
+    name="joint-paper",
+    generation=Generation(events_per_process=1_800_000, multiparton_interactions=True, shard_events=5000),
+    networks=networks(width=128, blocks=8, class_blocks=2, heads=8, pairs=64, pair_layers=3),
+    pretraining=replace(LAPTOP.pretraining, epochs=11, patience=0, batch_size=512, workers=16, validation_events=100_000),
+    finetuning=replace(
+        LAPTOP.finetuning, sizes=(1000, 10_000, 100_000, 1_000_000), seeds=4, epochs=4, steps=0, batch_size=256, patience_steps=0,
+        head_steps=0, validation_events=100_000,
+    ),
+    search=Search(trials=0, published=1.0),
+)  # fmt: skip
+
+PRESETS = {"smoke": SMOKE, "laptop": LAPTOP, "workstation": WORKSTATION, "paper": PAPER}
 
 if __name__ == "__main__":
     study_main(PRESETS, default="laptop", description=__doc__)

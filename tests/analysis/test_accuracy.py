@@ -201,7 +201,7 @@ def test_seeds_that_err_on_the_same_events_do_not_make_the_sample_larger(ledger)
     scratch = [1] * 6 + [0] * 4 + [1] * 7 + [0] * 3
     tuned = [1] * 7 + [0] * 3 + [1] * 8 + [0] * 2
     one, bound = scored(ledger, {"scratch": [scratch] * 3, "finetune": [tuned] * 3}, backbone="b")
-    assert one["gain_seed_se"] == pytest.approx(0.0, abs=1e-9) and one["gain_test_se"] > 0.0
+    assert one["gain_seed_se"] == pytest.approx(0.0, abs=1e-6) and one["gain_test_se"] > 0.0
     assert one["gain_high"] - one["gain_low"] == pytest.approx(2 * 1.645 * one["gain_test_se"], rel=1e-3)
     assert one["note"] == "one backbone: its scatter is not in the interval"
     by_counts = 0.65 * 0.35 / 20 + 0.75 * 0.25 / 20
