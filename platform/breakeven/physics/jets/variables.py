@@ -133,9 +133,16 @@ def high_level(
     constituents: Mapping[str, NDArray[np.float32]],
     inner_offsets: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """All VARIABLES of many events; the arguments are those of JetColumns.
+    """All VARIABLES of many events.
 
-    Returns [n_events, len(VARIABLES)]; NaN where an event has not the jets, or a jet not the constituents, that one needs.
+    Args:
+        jets: by name pt, mass, soft_drop_mass (GeV), eta, phi, [n_jets] each.
+        offsets: [n_events + 1]: the jets of event i are those from offsets[i] to offsets[i + 1].
+        constituents: by name pt (GeV), d_eta, d_phi, d0, d0_error (mm), charge, [n_constituents] each; see JetColumns.
+        inner_offsets: [n_jets + 1]: likewise, the constituents of each jet.
+
+    Returns:
+        [n_events, len(VARIABLES)]; NaN where an event has not the jets, or a jet not the constituents, that one needs.
     """
     columns = JetColumns(jets, offsets, constituents, inner_offsets)
     with np.errstate(invalid="ignore", divide="ignore"):
