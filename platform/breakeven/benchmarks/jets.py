@@ -61,7 +61,7 @@ def measure(datasets: Path, quick: bool, content: dict[str, Any]) -> dict[str, f
     """
     _weaver_model(SIZES[32])  # better here than after the events
     jets = single_jets(real_events(datasets, names=PROCESSES, on_generation=_say)[0])
-    batch, rounds = (128, 3) if quick else (256, 7)
+    batch, rounds = (64, 3) if quick else (128, 7)
     content |= {
         "device": provenance.processor(),
         "jets": jets.n_events,
