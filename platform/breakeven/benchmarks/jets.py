@@ -33,6 +33,8 @@ SIZES: dict[int, dict[str, Any]] = {
     128: {"width": 128, "blocks": 8, "class_blocks": 2, "heads": 8, "pairs": (64, 64, 64)},
 }
 """By width: one for a CPU, and the published one."""
+BATCHES = {32: 256, 128: 128}
+"""Jets of a step: as many as the padded form does in 3 GB."""
 
 DEFINITIONS = {
     "jets_per_core_second_W": "jets per second of CPU of the flat form's step at width W, inputs from raw columns included",
@@ -61,11 +63,10 @@ def measure(datasets: Path, quick: bool, content: dict[str, Any]) -> dict[str, f
     """
     _weaver_model(SIZES[32])  # better here than after the events
     jets = single_jets(real_events(datasets, names=PROCESSES, on_generation=_say)[0])
-    batch, rounds = (128, 3) if quick else (256, 7)
+    rounds = 3 if quick else 7
     content |= {
         "device": provenance.processor(),
         "jets": jets.n_events,
-        "batch": batch,
         "definitions": DEFINITIONS,
         "steps": [],
     }
@@ -74,13 +75,15 @@ def measure(datasets: Path, quick: bool, content: dict[str, Any]) -> dict[str, f
     figures: dict[str, float] = {}
     with on_one_thread():
         for width, size in SIZES.items():
+            batch = BATCHES[width] // (2 if quick else 1)
             index = epoch_order(jets.n_events, seed=0, epoch=0)[:batch]
             figures[f"difference_{width}"] = difference = _difference(jets, index[:64], size)
             if not difference < 1e-5:
                 raise FormsDisagree(f"the flat form differs from weaver-core at width {width} by {difference:.2g}")
             timings = interleaved(_steps(jets, index, size), rounds)
             content["steps"] += [
-                {"form": form, "width": width, "cpu_seconds": timing.cpu} for form, timing in timings.items()
+                {"form": form, "width": width, "batch": batch, "cpu_seconds": timing.cpu}
+                for form, timing in timings.items()
             ]
             figures |= figures_of(timings, width, batch)
     console.print(table(figures))

@@ -118,7 +118,17 @@ def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
 
 
 def capped(splits: np.ndarray, split: Split, most: int, process: str) -> np.ndarray:
-    """At most `most` rows of a split, ascending, the same for everyone. splits: a `Split` of each event, [n_events]."""
+    """At most `most` rows of a split, the same for everyone.
+
+    Args:
+        splits: a `Split` of each event, [n_events].
+        split: whose events.
+        most: how many.
+        process: salts the choice.
+
+    Returns:
+        Row numbers, ascending.
+    """
     rows = np.flatnonzero(splits == split)
     return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
 

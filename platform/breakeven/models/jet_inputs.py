@@ -110,15 +110,25 @@ def pair_features(first: Tensor, second: Tensor) -> Tensor:
     first, second: [n, 7] as `kinematics` gives them. kT = min(pT) dR, z = min(pT) / (pT + pT), both in GeV; each is
     at least PAIR_FLOOR, so that all are finite.
     """
-    sum_pt, lower = first[:, 0] + second[:, 0], torch.minimum(first[:, 0], second[:, 0])
-    d_phi = first[:, 2] - second[:, 2]
+    return _pair_features(first.unbind(1), second.unbind(1))
+
+
+def pairs_of(kinematics: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """`pair_features` of the rows of `kinematics` [n, 7] that `pairs` names, [n_pairs] int64 each; the faster form."""
+    columns = kinematics.t().contiguous()
+    first, second = ([column.index_select(0, rows) for column in columns] for rows in pairs)
+    return _pair_features(first, second)
+
+
+def _pair_features(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """[n, 4] from the seven columns of either."""
+    (pt, eta, phi, *momentum), (other_pt, other_eta, other_phi, *other_momentum) = first, second
+    lower, d_phi = torch.minimum(pt, other_pt), phi - other_phi
     d_phi = d_phi - math.tau * torch.round(d_phi / math.tau)
-    delta_r = ((first[:, 1] - second[:, 1]).square() + d_phi.square()).sqrt()
-    total = first[:, 3:] + second[:, 3:]
-    squares = total.square()
-    m2 = squares[:, 3] - (squares[:, 0] + squares[:, 1] + squares[:, 2])
-    features = torch.stack([lower * delta_r, lower / sum_pt.clamp(min=PAIR_FLOOR), delta_r, m2], dim=1)
-    return features.clamp_(min=PAIR_FLOOR).log_()
+    delta_r = ((eta - other_eta).square() + d_phi.square()).sqrt()
+    px, py, pz, energy = ((one + other).square() for one, other in zip(momentum, other_momentum, strict=True))
+    z = lower / (pt + other_pt).clamp(min=PAIR_FLOOR)
+    return torch.stack([lower * delta_r, z, delta_r, energy - (px + py + pz)]).clamp_(min=PAIR_FLOOR).log_().t()
 
 
 def _log(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from breakeven.feature import Levels
 from breakeven.models.backbone import Backbone
 from breakeven.models.jet_event import JetEvent
-from breakeven.models.jet_inputs import HIGH_LEVEL, JetInputs, pair_features
+from breakeven.models.jet_inputs import HIGH_LEVEL, JetInputs, pairs_of
 from breakeven.models.moments import Moments
 from breakeven.models.particle_transformer import Padded, ParticleTransformer
 from breakeven.models.ragged import children, parents_of, sums
@@ -211,8 +211,7 @@ class JetNetwork(Backbone):
             )
             features.add(known)
             if len(known):
-                first, second = Padded.of(offsets).pairs
-                pairs.add(pair_features(kinematics.index_select(0, first), kinematics.index_select(0, second)))
+                pairs.add(pairs_of(kinematics, Padded.of(offsets).pairs))
         if high_level.count == 0:
             raise ValueError("the scaling is measured on jets, and there are none; give the training events")
         return features, pairs, high_level

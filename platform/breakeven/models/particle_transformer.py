@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from breakeven.models.jet_inputs import FEATURES, PAIR_FEATURES, pair_features
+from breakeven.models.jet_inputs import FEATURES, PAIR_FEATURES, pairs_of
 from breakeven.models.layers import SelfDrawn, draw_uniform
 from breakeven.models.moments import Moments
 from breakeven.models.ragged import children, parents_of
@@ -118,7 +118,7 @@ class ParticleTransformer(SelfDrawn):
     def _bias(self, kinematics: Tensor, padded: "Padded") -> Tensor:
         """What pairs add to the scores of attention [n_jets * heads, longest, longest], - inf on padding."""
         first, second = padded.pairs
-        pairs = pair_features(kinematics.index_select(0, first), kinematics.index_select(0, second))
+        pairs = pairs_of(kinematics, (first, second))
         pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
         n, longest = padded.padding.shape
         columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
@@ -126,9 +126,9 @@ class ParticleTransformer(SelfDrawn):
         bias = bias.clone(memory_format=torch.contiguous_format).view(-1, self.heads)
         # Each pair once more, mirrored, but for those of a constituent with itself.
         others = (first != second).nonzero()[:, 0]
-        row, column = padded.place.index_select(0, first), padded.place.index_select(0, second)
-        in_jet = row * longest + column % longest
-        mirrored = (column * longest + row % longest).index_select(0, others)
+        rows = padded.place * longest
+        in_jet = rows.index_select(0, first) + padded.rank.index_select(0, second)
+        mirrored = (rows.index_select(0, second) + padded.rank.index_select(0, first)).index_select(0, others)
         both = torch.cat([pairs, pairs.index_select(0, others)])
         bias.index_copy_(0, torch.cat([in_jet, mirrored]), both)
         by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
@@ -139,11 +139,11 @@ class ParticleTransformer(SelfDrawn):
 class Padded:
     """Where constituents lie when each jet takes as much room as the longest.
 
-    offsets: [n_jets + 1] int64.  place: [n] int64, of each constituent among n_jets * longest.
+    rank: [n] int64, of each constituent in its jet.  place: [n] int64, of each among n_jets * longest.
     padding: [n_jets, longest] bool.
     """
 
-    offsets: Tensor
+    rank: Tensor
     place: Tensor
     padding: Tensor
 
@@ -155,17 +155,17 @@ class Padded:
         padding = slots >= counts[:, None]
         jets = parents_of(offsets)
         rank = torch.arange(len(jets), device=offsets.device) - offsets.index_select(0, jets)
-        return cls(offsets, jets * len(slots) + rank, padding)
+        return cls(rank, jets * len(slots) + rank, padding)
 
     @property
     def pairs(self) -> tuple[Tensor, Tensor]:
         """All pairs (i, j) of constituents of one jet with i >= j, i = j included: their rows [n_pairs] int64 each."""
-        rank = self.place % self.padding.shape[1]
-        n_pairs = int((rank + 1).sum())
-        rows = torch.arange(len(rank), device=rank.device)
-        first = torch.repeat_interleave(rows, rank + 1, output_size=n_pairs)
-        before = (rank + 1).cumsum(0) - rank - 1 - (rows - rank)
-        return first, torch.arange(n_pairs, device=rank.device) - before.index_select(0, first)
+        up_to = self.rank + 1
+        n_pairs = int(up_to.sum())
+        rows = torch.arange(len(up_to), device=up_to.device)
+        first = torch.repeat_interleave(rows, up_to, output_size=n_pairs)
+        before = up_to.cumsum(0) - rows - 1
+        return first, torch.arange(n_pairs, device=up_to.device) - before.index_select(0, first)
 
     def pad(self, values: Tensor) -> Tensor:
         """values: [n, width] -> [n_jets, longest, width], zeros on padding."""
