@@ -291,6 +291,19 @@ def test_sums_over_parents() -> None:
     assert sums(values, torch.tensor([0, 2, 2, 3])).tolist() == [[3.0], [0.0], [4.0]]
 
 
+def test_new_layers_are_drawn_from_numbers_of_their_own() -> None:
+    model = built("V")
+    model.draw_new_weights(3)
+    head, first = model.head.weight.flatten(), model.event.whole[0].weight.flatten()
+    n = min(len(head), len(first))
+    assert not torch.allclose(head[:n] / head[0], first[:n] / first[0])
+    other = built("V")
+    other.draw_new_weights(3)
+    assert all(
+        torch.equal(one, two) for one, two in zip(model.event.parameters(), other.event.parameters(), strict=True)
+    )
+
+
 @pytest.mark.parametrize("representation", ["jet", "V", "S+HLF", "V+HLF"])
 def test_what_is_kept_of_a_frozen_backbone_is_all_that_new_layers_need(representation: str) -> None:
     """Events of one to seven jets, of which five count, one without any, jets without constituents."""

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from breakeven.feature import OBJECT, Levels
+from breakeven.fingerprint import fingerprint
 from breakeven.models import EVENT_GRAPH
 from breakeven.models.layers import initialise
 
@@ -78,8 +79,10 @@ class Backbone(nn.Module, ABC):
 
     def draw_new_weights(self, seed: int) -> None:
         """Give the new layers fresh weights: a function of the seed alone."""
-        for prefix in self.new_layers:
-            self.draw_weights(seed, self.get_submodule(prefix.removesuffix(".")))
+        for place, prefix in enumerate(self.new_layers):
+            # Each from numbers of its own, the first from the seed itself.
+            own = int(fingerprint([prefix, seed], length=15), 16) if place else seed
+            self.draw_weights(own, self.get_submodule(prefix.removesuffix(".")))
 
     def draw_weights(self, seed: int, part: nn.Module | None = None) -> None:
         """Give `part`, by default everything, fresh weights: a function of the seed alone."""

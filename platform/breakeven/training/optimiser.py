@@ -22,15 +22,17 @@ def apply_strategy(model: Backbone, strategy: Strategy, seed: int, backbone: Map
     backbone: state dict of a pretrained model, scaling included; its head may have any width, as it is dropped.
     Raises ValueError where a strategy lacks its backbone (or scratch has one), WeightsDoNotFit with all misfits.
     """
-    mark_learning(model, strategy)
     if strategy.name == "scratch":
+        mark_learning(model, strategy)
         if backbone is not None:
             raise ValueError("the strategy scratch takes no backbone; drop it, or choose finetune or frozen")
         model.draw_weights(seed)
         return
     if backbone is None:
         raise ValueError(f"the strategy {strategy.name} needs the weights of a pretrained backbone; give them")
-    load_weights(model, model.from_pretrained(backbone), source="the backbone", skip=model.new_layers)
+    translated = model.from_pretrained(backbone)  # which may tell that more layers are new
+    mark_learning(model, strategy)
+    load_weights(model, translated, source="the backbone", skip=model.new_layers)
     model.draw_new_weights(seed)
 
 
