@@ -64,6 +64,14 @@ def test_trees_on_jets_tell_two_higgs_bosons_from_qcd(made: dict[str, store.Data
     assert n > 80 and record["metrics"]["test_auc"] > max(0.9, coin)
 
 
+def test_trees_on_a_class_of_several_processes_say_their_variables(made: dict[str, store.Dataset]) -> None:
+    versions = {"HH4b_1000": "jets 1", "HH4b_2000": "jets 1", "QCD_600_800": "jets 1"}
+    made_of = Ingredients(dict.fromkeys(versions, "a"), {}, {"trees": trees_versions()}, versions)
+    cell = Cell(task("HH4b_1000+HH4b_2000_vs_QCD_600_800"), "none", "trees", 100)
+    said = trial(Study(finetuning=SETTINGS), cell, "confirm", 1, 1.0, made_of).identity
+    assert said["versions"]["variables"] == "jets 1" and said["signal"] == "a+a"
+
+
 def test_variables_of_whole_events_and_of_jets_have_versions_of_their_own(
     made: dict[str, store.Dataset], datasets: dict[str, store.Dataset]
 ) -> None:

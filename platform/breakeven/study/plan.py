@@ -69,7 +69,7 @@ class Ingredients:
     def trees(self, cell: Cell) -> dict[str, str]:
         """The versions of all that decides a trial with trees."""
         known = self.versions.get("trees", {})
-        variables = self.variables.get(cell.task.signal)
+        variables = self.variables.get(cell.task.processes[0])
         return {**known, "variables": variables} if variables else dict(known)
 
     def backbone(self, cell: Cell, seed: int) -> str:
