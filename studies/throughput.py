@@ -8,6 +8,7 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py --engine                            the engines and loading alone
     python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
     python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
+    python studies/throughput.py --jets                              the Particle Transformer, against weaver-core's
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
 
 Where --sample brings its events, --gpu needs no Ray, MLflow, Arrow or Pythia. What it writes is what --plan --on CARD reads,
@@ -49,6 +50,8 @@ class Throughput:
     """Measure a GPU in their place: eager, captured, Triton, PyTorch Geometric, packs, whole trainings (four minutes)."""
     sample: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Events in one .npz: read where it exists, else written for a machine that has no datasets."""
+    jets: bool = False
+    """Measure in their place the Particle Transformer on jets, flat against padded (three minutes; --quick: one)."""
     scheduler: bool = False
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
@@ -73,7 +76,8 @@ def main(asked: Throughput) -> None:
     places = Places(asked.runs_dir, NAME)
     content: dict[str, Any] = {"load_at_start": os.getloadavg()[0], "git_commit": provenance.git_commit()}
     content |= {"host": provenance.host()}
-    written = places.folder / f"{'scheduler' if asked.scheduler else 'gpu' if asked.gpu else NAME}.json"
+    name = "scheduler" if asked.scheduler else "gpu" if asked.gpu else "jets" if asked.jets else NAME
+    written = places.folder / f"{name}.json"
 
     def keep() -> None:
         for path in {written, asked.json or written}:
@@ -81,10 +85,12 @@ def main(asked: Throughput) -> None:
 
     if asked.scheduler:
         figures = measure_scheduler(asked, content)
-    elif asked.gpu:
-        figures = measure_gpu(asked, places, content, keep)
+    elif asked.jets:
+        from breakeven.benchmarks import jets
+
+        figures = jets.measure(places.datasets, asked.quick, content)
     else:
-        figures = measure_training(asked, places, content)
+        figures = measure_events(asked, places, content, keep)
     for name, value in figures.items():
         console.print(f"  {name} = {value:.4g}")
     content |= figures
@@ -107,22 +113,20 @@ def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, f
     return figures
 
 
-def measure_training(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
-    """Training steps on real events."""
-    from breakeven.benchmarks import carried, training
-
-    events, target = carried.events_of(asked.sample, places.datasets, asked.device)
-    return training.measure(events, target, asked.engine, asked.packs, asked.quick, content)
-
-
-def measure_gpu(
+def measure_events(
     asked: Throughput, places: Places, content: dict[str, Any], keep: Callable[[], None]
 ) -> dict[str, float]:
-    """Every form of a training step on real events; on CPU the plain ones, at sizes that end."""
-    from breakeven.benchmarks import carried, gpu
+    """Training steps on real events; for a GPU every form of them (on CPU the plain ones, at sizes that end)."""
+    from breakeven.benchmarks import carried
 
     events, target = carried.events_of(asked.sample, places.datasets, asked.device)
-    return gpu.Benchmark(events, target, gpu.sizes_for(events.device), content, keep).run()
+    if asked.gpu:
+        from breakeven.benchmarks import gpu
+
+        return gpu.Benchmark(events, target, gpu.sizes_for(events.device), content, keep).run()
+    from breakeven.benchmarks import training
+
+    return training.measure(events, target, asked.engine, asked.packs, asked.quick, content)
 
 
 def log(places: Places, written: Path, figures: dict[str, float]) -> None:

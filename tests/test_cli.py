@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from formula_study import begin, work
+from jetclass_files import plain_columns, write
 
 from breakeven import cli
 from breakeven.errors import StageFailed
@@ -16,6 +17,7 @@ from breakeven.events.store import CorruptDataset
 
 ROOT = Path(__file__).parents[1]
 STUDY = (sys.executable, "studies/scaling.py")
+PLUGIN = ROOT / "tests" / "data" / "jet_plugin.py"
 TOOL = (sys.executable, "-c", "from breakeven.cli import main; main()")
 HEAVY = ("ray", "torch", "mlflow", "optuna", "scipy", "matplotlib", "pythia8mc", "fastjet")
 
@@ -107,6 +109,26 @@ BAD = {
         ("--generation.lhe", "mine", "tests/data/lhe/a00_plain.lhe"),
         r"a00_plain\.lhe has 12 events, mine asks for 600: bring more",
     ),
+    "jets in no file": (
+        ("--generation.jetclass", "mine", "/no/such.root"),
+        r"/no/such\.root.*is no file; name a \.root",
+    ),
+    "no file of jets": (
+        ("--generation.jetclass", "mine", "README.md"),
+        r"generation\.jetclass: README\.md: cannot be read as a ROOT file \(not a ROOT file.*\(for 'mine'\)",
+    ),
+    "jets under the name of a catalogue": (
+        ("--generation.jetclass", "jet_Hbb", "README.md"),
+        "'jet_Hbb' is in the catalogue",
+    ),
+    "jets of a file for a network of whole events": (
+        ("--generation.jetclass", "mine", "README.md", "--finetuning.tasks", "mine_vs_jet_QCD"),
+        "network.kind: event_graph takes whole events, not those of jet_QCD, mine",
+    ),
+    "two files for one process": (
+        ("--generation.jetclass", "mine", "README.md", "--generation.lhe", "mine", "README.md"),
+        r"generation\.jetclass: 'mine' has a file in generation\.lhe too",
+    ),
     "a particle that nobody knows": (
         ("--generation.lhe", "mine", "tests/data/lhe/a54_unknown_pdg.lhe"),
         r"a54_unknown_pdg\.lhe: event 0: particle 9000006 is unknown.*\(for 'mine'\)",
@@ -185,6 +207,26 @@ def test_a_plan_shows_what_a_run_refuses(tmp_path, monkeypatch, capsys):
     assert "tttt 2.8 times" in warned and "refuses" not in warned
     assert not any(f"{name} " in warned.partition("independent events: ")[2] for name in ("ttW", "ttyy", "tHq"))
     assert "a run refuses this above 3 times" in say(*some, "--generation.reuse", "3")[1]
+
+
+def test_a_plan_counts_the_jets_of_a_users_file(tmp_path):
+    file = write(tmp_path / "tops.root", plain_columns([5, 0, 120] * 400, "label_Tbqq"))
+    asked = ("--preset", "smoke", "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs", "--plugin", PLUGIN,
+             "--network.kind", "jet_sets", "--network.options", "width", "8", "--generation.jetclass", "my_top", file,
+             "--finetuning.tasks", "my_top_vs_jet_QCD", "--finetuning.strategies", "frozen",
+             "--pretraining.processes", "my_top", "jet_QCD")  # fmt: skip
+    told = ask(*STUDY, *asked)
+    assert told.returncode == 0, told.stderr
+    plan = " ".join(told.stdout.split())
+    assert "tops.root has 800 jets (Tbqq 800), 400 without constituents are left out, of 400 with more" in plan
+    few = ask(*STUDY, *asked, "--generation.fewer", "my_top", "900", "--finetuning.sizes", "50", "500")
+    assert few.returncode == 2 and few.stdout == ""
+    assert re.search(
+        r"^error InvalidStudy: generation\.jetclass: .*tops\.root has 800 jets with constituents, my_top asks for 900: bring "
+        r"more, or ask for fewer \(--generation\.fewer my_top N, --generation\.shard-events\); finetuning\.sizes need at "
+        r"least 900\n$",
+        few.stderr,
+    ), few.stderr
 
 
 def test_a_shell_sees_the_same(tmp_path):

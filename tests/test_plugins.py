@@ -192,7 +192,7 @@ def test_names_of_plugins_are_known_to_studies():
     preview.check_study(study)
     with pytest.raises(InvalidStudy, match=r"network\.kind is 'jet_set'; known are event_graph, jet_sets"):
         preview.check_study(dataclasses.replace(study, network=Network(kind="jet_set")))
-    with pytest.raises(UnknownNetwork, match="known are event_graph, jet_sets"):
+    with pytest.raises(UnknownNetwork, match="known are event_graph, jet_transformer, jet_sets"):
         version_of("jet_set")
 
 

@@ -78,8 +78,9 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
             _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
             return
         folder = Places(command.runs_dir.resolve(), command.study.name).ledger
-        if command.calibrate and not preview.price_of(command.study, Ledger(folder).refresh()).speeds.trusted:
-            _calibrate(command.study, folder)
+        for part in map(command.study.with_network, command.study.networks_by_name()):
+            if command.calibrate and not preview.price_of(part, Ledger(folder).refresh()).speeds.trusted:
+                _calibrate(part, folder)
         preview.show_plan(command.study, command.runs_dir)
 
     _guarded(plan_or_run)

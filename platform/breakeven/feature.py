@@ -17,6 +17,7 @@ class Feature:
     unit: "GeV", "rad", "e", or "1" for pure numbers.  dtype: NumPy's name of the type at rest.
     low, high: where its values lie, both included.  title: what it is, for those who bring events.
     log_floor: networks that take logarithms of momenta take that of max(value, log_floor); None: never.
+    few: whether it has few distinct values, as those of a table, and is kept as places in a list of them.
     derive: for a feature that is not at rest, from the stored columns by name to its values.
     """
 
@@ -27,6 +28,7 @@ class Feature:
     high: float = math.inf
     title: str = ""
     log_floor: float | None = None
+    few: bool = False
     derive: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None = None
 
     @property

@@ -28,6 +28,12 @@ def fingerprint(value: Any, length: int = 16) -> str:
     return hashlib.sha256(encoded.encode()).hexdigest()[:length]
 
 
+def file_hash(path: Path) -> str:
+    """Hash of the content of a file: the first 16 hex digits of its SHA-256. Raises OSError."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
 def encode(value: Any, path: str = "value") -> Any:
     """The canonical JSON-able form of `value`; raises NotEncodable with the path to what cannot be encoded."""
     if isinstance(value, enum.Enum):

@@ -27,6 +27,7 @@ from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.reservation import reservations
 from breakeven.ledger.responses import Responses
+from breakeven.metric import METRICS
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
 from breakeven.study.folder import folder_with_trials
@@ -82,7 +83,10 @@ class StudyResults:
         """All figures of the report."""
         from breakeven.report.results import Results
 
-        return Results(self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events)
+        merit = METRICS[self.study.finetuning.merit]
+        return Results(
+            self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events, merit
+        )
 
     @cached_property
     def shared_events(self) -> SharedEvents:
@@ -97,12 +101,14 @@ class StudyResults:
     def _copies(self, record: str, n_kept: Sequence[int]) -> list[np.ndarray]:
         """The hard events behind the test events of a trial, whose datasets are among those of the study, and are here."""
         [trial] = self.frame[self.frame["record"] == record].to_dict("records")
-        known = [self._datasets.get(trial[side], []) for side in ("signal", "background")]
+        processes = [trial[side].split("+") for side in ("signal", "background")]
+        known = [self._datasets.get(process, []) for of_class in processes for process in of_class]
         why = f"the events of {trial['signal']} and {trial['background']} are not on this machine"
         for datasets in itertools.product(*known):
             try:
+                classes = datasets[: len(processes[0])], datasets[len(processes[0]) :]
                 return evaluated_events.copies(
-                    datasets, self.study.finetuning.test_events, n_kept, trial["scored_events"]
+                    classes, self.study.finetuning.test_events, n_kept, trial["scored_events"]
                 )
             except ValueError as error:
                 why = str(error)

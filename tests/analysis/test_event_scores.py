@@ -68,7 +68,7 @@ def test_the_variance_of_an_accuracy_is_that_of_counts(ledger, random) -> None:
         right = [(scores["signal"] >= 0).mean(), (scores["background"] < 0).mean()]
         n = [60, 45]
         expected = sum((m / 105) ** 2 * p * (1 - p) / (m - 1) for m, p in zip(n, right, strict=True))
-        assert found.variance(ACCURACY, [record]) == pytest.approx(expected, rel=1e-5)
+        assert found.test_sample(ACCURACY, [record]).shared == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_variance_of_an_area_is_delongs_over_all_pairs_of_events(ledger, random) -> None:
@@ -85,10 +85,10 @@ def test_the_variance_of_an_area_is_delongs_over_all_pairs_of_events(ledger, ran
 
     first, second = map(pairs, every)
     assert first.mean() == pytest.approx(area_of(every[0]))
-    assert found.variance(AUC, records[:1]) == pytest.approx(covariance(first, first), rel=1e-5)
-    assert found.variance(AUC, records) == pytest.approx(covariance(first, second), rel=1e-4)
+    assert found.test_sample(AUC, records[:1]).shared == pytest.approx(covariance(first, first), rel=1e-5)
+    assert found.test_sample(AUC, records).shared == pytest.approx(covariance(first, second), rel=1e-4)
     difference = covariance(first, first) - 2 * covariance(first, second) + covariance(second, second)
-    assert found.variance(AUC, records[:1], records[1:]) == pytest.approx(difference, rel=1e-4)
+    assert found.test_sample(AUC, records[:1], records[1:]).shared == pytest.approx(difference, rel=1e-4)
 
 
 @pytest.mark.parametrize(("metric", "figure"), [(ACCURACY, accuracy_of), (AUC, area_of), (REJECTION, rejection_of)])
@@ -103,22 +103,38 @@ def test_variances_are_those_of_other_test_samples(ledger, random, metric, figur
     alone, both = np.array(drawn)[:, 0], np.array(drawn) @ [1, -1]
     # Of a variance from 400 draws, 7 %; of the slope of a curve from 150 events, 8 %.
     tolerance = 0.25 if metric == REJECTION else 0.2
-    assert found.variance(metric, records[:1]) == pytest.approx(alone.var(ddof=1), rel=tolerance)
-    assert found.variance(metric, records[:1], records[1:]) == pytest.approx(both.var(ddof=1), rel=tolerance)
+    assert found.test_sample(metric, records[:1]).shared == pytest.approx(alone.var(ddof=1), rel=tolerance)
+    assert found.test_sample(metric, records[:1], records[1:]).shared == pytest.approx(both.var(ddof=1), rel=tolerance)
     if metric == REJECTION:
         values = [figure(scores) for scores in every]
         logarithm = np.log(np.array(drawn)) @ [1, -1]
-        part = found.variance(metric, records[:1], records[1:], values)
+        part = found.test_sample(metric, records[:1], records[1:], values).shared
         assert part == pytest.approx(logarithm.var(ddof=1), rel=tolerance)
 
 
 def test_seeds_that_err_apart_share_nothing_and_those_that_err_alike_share_all(ledger, random) -> None:
     same = made(random, trials=1, signal=900, background=900) * 3
     found, records = shared(ledger, same)
-    assert found.variance(ACCURACY, records) == pytest.approx(found.variance(ACCURACY, records[:1]))
+    assert found.test_sample(ACCURACY, records).shared == pytest.approx(found.test_sample(ACCURACY, records[:1]).shared)
     apart = [made(random, trials=1, signal=900, background=900)[0] for _ in range(20)]
     found, records = shared(ledger, apart, size=200)
-    assert found.variance(ACCURACY, records) < 0.1 * found.variance(ACCURACY, records[:1])
+    assert found.test_sample(ACCURACY, records).shared < 0.1 * found.test_sample(ACCURACY, records[:1]).shared
+
+
+def test_what_seeds_do_not_share_of_the_sample_makes_them_scatter(ledger, random) -> None:
+    every = made(random, trials=3, signal=900, background=900)
+    found, records = shared(ledger, every)
+    alone = [found.test_sample(AUC, [record]).shared for record in records]
+    sample = found.test_sample(AUC, records)
+    assert sample.own == pytest.approx(np.mean(alone) - sample.shared) and sample.own > 0
+    pairs = [found.test_sample(AUC, records[:1], records[k : k + 1]).shared for k in (1, 2)]
+    between = found.test_sample(AUC, records[1:2], records[2:]).shared
+    assert 2 * sample.own == pytest.approx(np.mean([*pairs, between]), rel=1e-4), (
+        "half the variance of two seeds' difference"
+    )
+    same, others = shared(ledger, every[:1] * 3, size=200)
+    assert same.test_sample(AUC, others).own == pytest.approx(0.0, abs=1e-9)
+    assert math.isnan(found.test_sample(AUC, records[:1]).own), "one seed tells no scatter"
 
 
 def test_scores_of_a_part_stand_for_the_whole(ledger, random) -> None:
@@ -126,18 +142,20 @@ def test_scores_of_a_part_stand_for_the_whole(ledger, random) -> None:
     whole, records = shared(ledger, every)
     part, more = shared(ledger, every, test_events=1050, size=200)
     for metric in (ACCURACY, AUC):
-        assert part.variance(metric, more) == pytest.approx(whole.variance(metric, records) / 10)
+        assert part.test_sample(metric, more).shared == pytest.approx(whole.test_sample(metric, records).shared / 10)
 
 
 def test_only_trials_of_the_same_events_are_held_together(ledger, random) -> None:
     every = made(random)
     first, records = shared(ledger, every)
     both, others = shared(ledger, every, scored_events="other", known=dict(zip(records, every, strict=True)))
-    assert math.isnan(both.variance(ACCURACY, records, others))
-    assert both.variance(ACCURACY, records) == pytest.approx(first.variance(ACCURACY, records))
-    assert math.isnan(NONE.variance(ACCURACY, records)) and math.isnan(first.variance(ACCURACY, ["nobody"]))
-    assert math.isnan(first.variance(METRICS["significance_improvement"], records))
-    assert first.variance(ACCURACY, [*records, "nobody"]) == first.variance(ACCURACY, records)
+    assert math.isnan(both.test_sample(ACCURACY, records, others).shared)
+    assert both.test_sample(ACCURACY, records).shared == pytest.approx(first.test_sample(ACCURACY, records).shared)
+    assert math.isnan(NONE.test_sample(ACCURACY, records).shared) and math.isnan(
+        first.test_sample(ACCURACY, ["nobody"]).shared
+    )
+    assert math.isnan(first.test_sample(METRICS["significance_improvement"], records).shared)
+    assert first.test_sample(ACCURACY, [*records, "nobody"]).shared == first.test_sample(ACCURACY, records).shared
 
 
 def test_what_cannot_be_read_is_told_and_left_out(ledger, random) -> None:
@@ -151,8 +169,8 @@ def test_what_cannot_be_read_is_told_and_left_out(ledger, random) -> None:
 
     found = shared_events(ledger.frame(), read, no_copies)
     assert found.unreadable == {records[0]: f"{records[0]} cannot be read"}
-    assert set(found.place) == set(records[1:]) and math.isnan(found.variance(ACCURACY, records[:1]))
-    assert found.variance(ACCURACY, records) == found.variance(ACCURACY, records[1:])
+    assert set(found.place) == set(records[1:]) and math.isnan(found.test_sample(ACCURACY, records[:1]).shared)
+    assert found.test_sample(ACCURACY, records).shared == found.test_sample(ACCURACY, records[1:]).shared
 
 
 @pytest.mark.parametrize(("metric", "figure"), [(ACCURACY, accuracy_of), (AUC, area_of), (REJECTION, rejection_of)])
@@ -179,9 +197,11 @@ def test_events_of_one_hard_event_are_drawn_together(ledger, random, metric, fig
         drawn.append([figure({name: scores[name][rows[name]] for name in rows}) for scores in every])
     alone, both = np.array(drawn)[:, 0], np.array(drawn) @ [1, -1]
     tolerance = 0.25 if metric == REJECTION else 0.2
-    assert together.variance(metric, records[:1]) == pytest.approx(alone.var(ddof=1), rel=tolerance)
-    assert together.variance(metric, records[:1], records[1:]) == pytest.approx(both.var(ddof=1), rel=tolerance)
-    assert together.variance(metric, records[:1]) > 1.3 * apart.variance(metric, others[:1])
+    assert together.test_sample(metric, records[:1]).shared == pytest.approx(alone.var(ddof=1), rel=tolerance)
+    assert together.test_sample(metric, records[:1], records[1:]).shared == pytest.approx(
+        both.var(ddof=1), rel=tolerance
+    )
+    assert together.test_sample(metric, records[:1]).shared > 1.3 * apart.test_sample(metric, others[:1]).shared
 
 
 def test_where_hard_events_are_not_known_all_are_independent_and_it_is_told(ledger, random) -> None:
@@ -191,5 +211,5 @@ def test_where_hard_events_are_not_known_all_are_independent_and_it_is_told(ledg
     every = made(random)
     known, records = shared(ledger, every)
     found, others = shared(ledger, every, size=200, copies=lost)
-    assert found.variance(AUC, others) == pytest.approx(known.variance(AUC, records))
+    assert found.test_sample(AUC, others).shared == pytest.approx(known.test_sample(AUC, records).shared)
     assert found.unknown == dict.fromkeys(others, "no such dataset") and not known.unknown

@@ -32,6 +32,29 @@ def test_a_second_part_has_welchs_degrees_of_freedom() -> None:
     assert found.p_value == pytest.approx(2 * stats.t.sf(values.mean() / math.sqrt(own + 0.25), freedom))
 
 
+def test_three_seeds_that_agree_by_luck_do_not_scatter_less_than_their_test_events_make_them() -> None:
+    values = np.array([1.0, 1.1, 1.2])
+    found = uncertain(values, test=0.02, test_scatter=0.09)
+    freedom = 2 * ((0.03 + 0.02) / 0.03) ** 2
+    half = stats.t.ppf(0.95, freedom) * math.sqrt(0.05)
+    assert found.seed_se == pytest.approx(math.sqrt(0.03)) and found.mean.sd == pytest.approx(0.1)
+    assert (found.mean.low, found.mean.high) == pytest.approx((1.1 - half, 1.1 + half))
+    wide = uncertain([0.0, 1.0, 2.0], test=0.02, test_scatter=0.09)
+    assert wide.mean == uncertain([0.0, 1.0, 2.0], test=0.02).mean, "what is more than that is the seeds' own"
+
+
+def test_gains_that_are_none_are_rarely_significant_over_thirty_cells() -> None:
+    """Of three seeds on one test sample, whose events err by 0.2 alike and by 0.6 from seed to seed, and nothing else."""
+    random = np.random.default_rng(3)
+    values = 0.2 * random.normal(size=(12_000, 1)) + 0.6 * random.normal(size=(12_000, 3))
+
+    def share(wanted: float, least: float) -> float:
+        return float(np.mean([uncertain(one, test=0.04, test_scatter=least).p_value < wanted for one in values]))
+
+    assert share(0.05 / 30, 0.36) <= 0.05 / 30 < 0.25 * share(0.05 / 30, math.nan), "three that agree by luck"
+    assert share(0.1, 0.36) <= 0.1
+
+
 def test_seeds_that_agree_leave_the_test_sample() -> None:
     found = uncertain([2.0, 2.0, 2.0], test=0.04)
     assert (found.mean.low, found.mean.high) == pytest.approx((2 - 1.645 * 0.2, 2 + 1.645 * 0.2), abs=1e-3)

@@ -1,5 +1,6 @@
 """Events of jets survive the way to disk and back into tensors, whatever number of jets and constituents they have."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from breakeven.events.source import Shard
 from breakeven.events.weights import cross_section, effective_number
 from breakeven.models.spec import NetworkSpec
 from breakeven.physics.jets.generator import generate
-from breakeven.physics.jets.processes import CATALOGUE
+from breakeven.physics.jets.processes import CATALOGUE, JETCLASS
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import evaluate, train
 from breakeven.training.recipe import Recipe
@@ -132,9 +133,23 @@ def test_a_network_of_two_levels_trains_on_jets(
 def test_rounding_is_below_what_is_measured() -> None:
     shard = source("jet_Wqq").make(20, 7, 0).table
     exact = generate(CATALOGUE["jet_Wqq"], 20, 7).jets.constituents
-    for name, bits in (("pt", 10), ("d0", 9), ("d0_error", 8)):
+    for name, bits in (("pt", 10), ("d0_error", 8), ("dz_error", 8)):
         _, values = schema.unnested(shard, f"constituent_{name}")
         np.testing.assert_allclose(values, getattr(exact, name), rtol=2.0 ** -(bits + 1) * 1.01)
+    for name in ("d0", "dz"):
+        _, values = schema.unnested(shard, f"constituent_{name}")
+        error, wanted = getattr(exact, f"{name}_error"), getattr(exact, name)
+        assert (np.abs(values - wanted) <= error / 32 + np.abs(wanted) * 2.0**-9).all()
+        prompt = (error > 0) & (np.abs(wanted) < 5 * error)
+        pull = (values - wanted)[prompt] / error[prompt]
+        assert 0 < np.sqrt((pull**2).mean()) < 0.02 and len(np.unique(values)) > 100
+
+
+def test_an_impact_parameter_without_an_error_is_kept() -> None:
+    made = generate(CATALOGUE["jet_Wqq"], 5, 7)
+    sure = dataclasses.replace(made.jets.constituents, d0_error=np.zeros(len(made.jets.constituents.pt)))
+    table = jets.to_table(dataclasses.replace(made, jets=dataclasses.replace(made.jets, constituents=sure)))
+    np.testing.assert_allclose(schema.unnested(table, "constituent_d0")[1], sure.d0, rtol=2.0**-9)
 
 
 def test_jets_without_constituents_with_one_and_with_500_and_events_without_jets(tmp_path: Path) -> None:
@@ -183,7 +198,7 @@ def test_jets_are_sources_beside_whole_events(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_jet_takes_at_most_650_bytes_on_disk(tmp_path: Path) -> None:
-    for name in ("HH4b_600", "HH4b_3000", "QCD_300_470", "QCD_1000"):
-        path = dataset(tmp_path, source(name), n_shards=1, shard_events=500).paths()[0]
+    for name in ("HH4b_600", "HH4b_3000", "QCD_300_470", "QCD_1000", *(one.name for one in JETCLASS)):
+        path = dataset(tmp_path, source(name), n_shards=1, shard_events=300).paths()[0]
         n_jets = pq.read_table(path, columns=["pt"])["pt"].combine_chunks().flatten()
         assert path.stat().st_size / len(n_jets) < 650, name

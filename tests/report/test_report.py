@@ -243,7 +243,10 @@ def test_trees_stand_in_the_first_sentence_and_beside_break_even(ledger, facts) 
     assert "finetuning is ahead of trees in 2 of 3 cells, trees in 1, at 1 s a training." in text
     verdicts = results.savings.set_index("task")["text"].to_dict()
     assert verdicts["WH_vs_ZH"] == "never: trees are better after 1 s"
-    assert verdicts["stop_vs_ttH"] == "saves 6 s a task against scratch; beats trees, at 4 s a task in place of 1 s"
+    assert (
+        verdicts["stop_vs_ttH"]
+        == "saves 6 s a task against scratch; ahead of trees on validation events, at 4 s a task in place of 1 s"
+    )
 
 
 def test_a_study_under_way_whose_trees_are_there_before_scratch_says_what_it_knows(ledger, facts) -> None:

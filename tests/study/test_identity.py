@@ -114,6 +114,10 @@ def test_trees_know_neither_network_nor_batch_and_search_nothing():
     assert of(TREES, study=finetuning(patience=9), made_of=asked) != first
     newer = replace(asked, versions={"trees": {"trees": "1", "variables": "2", "sklearn": "1.9"}})
     assert of(TREES, made_of=newer) != first != of(SCRATCH, made_of=asked)
+    by_process = replace(asked, versions={"trees": {"trees": "1", "sklearn": "1.9"}}, variables={"WH": "1", "ZH": "1"})
+    assert of(TREES, made_of=by_process) == first
+    of_jets = replace(by_process, variables={"WH": "jets 1", "ZH": "jets 1"})
+    assert of(TREES, made_of=of_jets) != first and of(SCRATCH, made_of=of_jets) == of(SCRATCH, made_of=by_process)
     study = replace(finetuning(baselines=("trees",)), networks={"a": Network(), "b": Network(hidden=32)})
     of_task = [cell for cell in cells(study) if cell.strategy == "trees" and cell.task == TREES.task]
     assert of_task == [Cell(TREES.task, "none", "trees", size) for size in (1000, 300, 100)]

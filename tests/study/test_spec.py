@@ -58,6 +58,11 @@ def test_the_default_study_is_valid():
         (Study(search=Search(trials=-1)), "search.trials is -1"),
         (Study(generation=Generation(lhe={"a": "x.lhe", "b": "./x.lhe"})), "'a' and 'b' are the same file ./x.lhe"),
         (Study(generation=Generation(lhe={"a_vs_b": "x.lhe"})), "'a_vs_b' holds '_vs_'"),
+        (
+            Study(generation=Generation(jetclass={"a": "x.root", "b": "./x.root"})),
+            r"generation.jetclass: 'a' and 'b' are the same file ./x.root",
+        ),
+        (Study(generation=Generation(jetclass={"a_vs_b": "x.root"})), "generation.jetclass: 'a_vs_b' holds '_vs_'"),
         (Study(networks={"a/b": Network()}), "networks is 'a/b'"),
         (Study(pretraining=Pretraining(objectives=("multilable",))), "objectives is 'multilable': choose multiclass"),
         (Study(finetuning=Finetuning(strategies=("finetuned",))), "strategies is 'finetuned': choose finetune, frozen"),
@@ -108,8 +113,20 @@ def test_a_task_of_ones_own_is_two_processes():
     mine = task("ttW_vs_ttH")
     assert (mine.signal, mine.background) == ("ttW", "ttH")
     check(replace(Study(), finetuning=Finetuning(tasks=("ttW_vs_ttH",))), KNOWN)
-    with pytest.raises(InvalidStudy, match="two different processes"):
+    with pytest.raises(InvalidStudy, match="with different processes"):
         task("ttW_vs_ttW")
+
+
+def test_a_class_may_be_several_processes():
+    mine = task("ttW+tHq_vs_ttH+ttt")
+    assert mine.classes == (("ttW", "tHq"), ("ttH", "ttt")) and mine.processes == ("ttW", "tHq", "ttH", "ttt")
+    check(replace(Study(), finetuning=Finetuning(tasks=(mine.name,))), KNOWN)
+    with pytest.raises(InvalidStudy, match="with different processes, several of a class as A"):
+        task("ttW+ttH_vs_ttH+ttt")
+    with pytest.raises(InvalidStudy, match="'nowhere' is not known"):
+        check(replace(Study(), finetuning=Finetuning(tasks=("ttW+nowhere_vs_ttH",))), KNOWN)
+    with pytest.raises(InvalidStudy, match=r"^finetuning\.tasks"):
+        task("ttW+_vs_ttH")
 
 
 def test_two_names_of_one_task_are_one_task():

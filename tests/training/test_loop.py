@@ -149,6 +149,34 @@ def test_a_frozen_backbone_stays_and_equals_training_through_the_network(
     assert result.curve[-1].train_loss < result.curve[0].train_loss
 
 
+def test_new_layers_learn_alone_before_finetuning(three_classes: tuple[EventTensors, Sample, Sample]) -> None:
+    """With a backbone whose rate is next to nothing, one more epoch after the head's is what is left of finetuning."""
+    backbone, model, head = pretrained(three_classes), build(3), build(3)
+    alone = train(
+        Training(head, *three_classes, replace(SMALL, epochs=4), strategy=Strategy("frozen"), backbone=backbone)
+    )
+    recipe = replace(SMALL, epochs=1, head_epochs=4, learning_rate=1e-12)
+    cold = train(Training(build(3), *three_classes, replace(recipe, head_epochs=0), Strategy("finetune"), backbone))
+    frozen_rate = replace(recipe, learning_rate=SMALL.learning_rate, ratio=1e-12)
+    warm = train(Training(model, *three_classes, frozen_rate, Strategy("finetune"), backbone))
+    assert warm.curve[0].train_loss < cold.curve[0].train_loss
+    assert warm.curve[0].train_loss == pytest.approx(alone.best.train_loss, rel=0.05)
+    assert len(warm.curve) == 1 and warm.curve[0].device_seconds > 0
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    states: list[TrainingState] = []
+    whole = train(
+        Training(build(3), *three_classes, replace(frozen_rate, epochs=3), Strategy("finetune"), backbone),
+        save=states.append,
+    )
+    resumed = train(
+        Training(build(3), *three_classes, replace(frozen_rate, epochs=3), Strategy("finetune"), backbone),
+        resume_from=states[0],
+    )
+    assert without_times(whole.curve) == without_times(resumed.curve), (
+        "what the head has learnt is in the saved weights"
+    )
+
+
 def test_represent_gives_every_layer_up_to_what_the_head_sees(
     three_classes: tuple[EventTensors, Sample, Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:

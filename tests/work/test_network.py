@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from breakeven.events.jets import CONSTITUENT, JET
 from breakeven.feature import OBJECT
 from breakeven.study.spec import Network
 from breakeven.work.network import build_network, spec_of
@@ -14,7 +15,7 @@ OTHER = {"shared_blocks": True, "iterations": 2, "hidden": 32, "log_momenta": Fa
 
 
 def test_every_field_of_a_study_has_another_value_here():
-    assert {*OTHER, "kind", "options"} == {field.name for field in fields(Network)}
+    assert {*OTHER, "kind", "options", "representation"} == {field.name for field in fields(Network)}
     assert not [name for name, value in OTHER.items() if getattr(Network(), name) == value]
 
 
@@ -28,6 +29,15 @@ def test_the_network_is_the_one_that_was_asked_for():
     asked = replace(Network(), **{**OTHER, "engine": "native"})
     made = build_network(asked, (OBJECT,), 3).config()
     assert made == {"n_outputs": 3, **{name: value for name, value in OTHER.items() if name != "engine"}}
+
+
+def test_a_network_on_jets_has_its_representation():
+    asked = Network(
+        kind="jet_transformer", options={"width": 8, "heads": 2, "blocks": 1, "pairs": 4}, representation="V+HLF"
+    )
+    made = build_network(asked, (JET, CONSTITUENT), 1).config()
+    assert made["representation"] == "V+HLF" and made["width"] == 8 and made["pairs"] == [4]
+    assert build_network(replace(asked, representation=""), (JET, CONSTITUENT), 1).config()["representation"] == "jet"
 
 
 def test_a_network_of_a_plug_in_has_its_options_alone():

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.evaluated_events import copies
-from breakeven.events.sampling import Split, assign_splits, capped, subset
+from breakeven.events.sampling import Split, capped, subset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.responses import Responses
 from breakeven.models import build
@@ -25,7 +25,7 @@ from breakeven.training.content import content_hash
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import evaluation
+from breakeven.work.trial import evaluation, seen_by
 
 SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
 STUDY = Study(finetuning=SETTINGS)
@@ -94,6 +94,34 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
     assert np.abs(scratch["block 4"] - frozen["block 4"]).max() > 0.1
 
 
+def test_a_class_of_two_processes_takes_events_of_both(datasets, tmp_path):
+    """Signal WH and VBF together: drawn from the events of both, and known apart from copies of one hard event."""
+    recipe = small_recipe("VBF")
+    for shard in range(3):
+        store.make_shard(recipe, tmp_path, shard)
+    three = {"WH": datasets["WH"], "VBF": store.complete(recipe, tmp_path, 3), "ZH": datasets["ZH"]}
+    whole = Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 50)
+    job = job_for(three, tmp_path, whole, validation_events=1000)
+    signal, other, background = (seen_by(job)[dataset] for dataset in three.values())
+    assert len(signal[Split.TRAIN]) + len(other[Split.TRAIN]) == 50 == len(background[Split.TRAIN])
+    assert min(len(signal[Split.TRAIN]), len(other[Split.TRAIN])) > 10, "each has its share"
+    for rows, dataset in ((signal, three["WH"]), (other, three["VBF"])):
+        arrays = open_arrays(dataset)
+        for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+            assert (arrays.split[rows[split]] == split).all() and len(np.unique(rows[split])) == len(rows[split])
+    fewer = seen_by(job_for(three, tmp_path, Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 20)))
+    assert set(fewer[three["VBF"]][Split.TRAIN]) < set(other[Split.TRAIN]), "larger sizes contain the smaller ones"
+    record = run_alone(job)
+    assert record["outcome"] == "finished" and record["signal"] == "WH+VBF"
+    assert record["dataset"] == "+".join(dataset.hash for dataset in three.values())
+    n_kept = [len(one) for one in Responses(tmp_path, "scores").read(record["record"], record["scores"]).values()]
+    assert n_kept[0] == len(signal[Split.TEST]) + len(other[Split.TEST])
+    behind = copies([[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, n_kept, record["scored_events"])
+    assert [len(np.unique(of_class)) for of_class in behind] == n_kept
+    trees = run_alone(job_for(three, tmp_path, replace(whole, strategy="trees"), baselines=("trees",)))
+    assert trees["outcome"] == "finished" and trees["scored_events"] == record["scored_events"]
+
+
 def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(datasets, tmp_path):
     cell = Cell(task("WH_vs_ZH"), "none", "trees", 20)
     record = run_alone(job_for(datasets, tmp_path, cell, baselines=("trees",), represented_events=7))
@@ -135,13 +163,17 @@ def test_every_confirming_trial_keeps_the_scores_of_its_test_events(datasets, tm
         auc = roc_auc_score(truth, np.concatenate(list(scores.values())))
         assert auc == pytest.approx(record["metrics"]["test_auc"], abs=2e-3)  # scores that half precision makes equal
         hard_events = copies(
-            [datasets["WH"], datasets["ZH"]], 2_000_000, [len(one) for one in scores.values()], record["scored_events"]
+            [[datasets["WH"]], [datasets["ZH"]]],
+            2_000_000,
+            [len(one) for one in scores.values()],
+            record["scored_events"],
         )
         for process, found in zip(("WH", "ZH"), hard_events, strict=True):
-            assert (assign_splits(process, found) == Split.TEST).all()
-            assert set(found) <= set(store.hard_events(datasets[process])) and len(found) == len(np.unique(found))
+            rows = open_arrays(datasets[process]).rows(Split.TEST)
+            expected = np.unique(store.hard_events(datasets[process])[rows], return_inverse=True)[1]
+            assert found.tolist() == expected.tolist()
     with pytest.raises(ValueError, match="not the first"):
-        copies([datasets["ZH"], datasets["WH"]], 2_000_000, [3, 3], records[0]["scored_events"])
+        copies([[datasets["ZH"]], [datasets["WH"]]], 2_000_000, [3, 3], records[0]["scored_events"])
     frame = Ledger(tmp_path).refresh().frame()
     assert set(frame["scores"]) == {record["scores"] for record in records} and frame["test_events"].notna().all()
 

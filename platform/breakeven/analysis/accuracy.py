@@ -17,7 +17,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis import published
 from breakeven.analysis.columns import columns
-from breakeven.analysis.event_scores import NONE, SharedEvents
+from breakeven.analysis.event_scores import NONE, SharedEvents, TestSample
 from breakeven.analysis.significance import holm, sign_flip
 from breakeven.analysis.statistics import Estimate, estimate, format_uncertainty, root_sum_of_squares
 from breakeven.analysis.uncertainty import PARTS, Uncertain, binomial, uncertain
@@ -119,7 +119,9 @@ def gains(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = 
         alone = [estimate(value for value, *_ in of_seed.values()) for of_seed in by_seed]
         pairs, rss = _pairs(*by_seed), root_sum_of_squares(*(arm.sd for arm in alone))
         part, note = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], arms)
-        gained = uncertain(pairs["gain"].to_numpy(), test=part, backbones=list(pairs["backbone"]))
+        gained = uncertain(
+            pairs["gain"].to_numpy(), test=part.shared, test_scatter=part.own, backbones=list(pairs["backbone"])
+        )
         gain, (n_failed, baseline_failed) = gained.mean, (failures[key] for key in both)
         if pairs.empty:
             n = min(arm.n for arm in alone)
@@ -202,7 +204,7 @@ def mean_of(rows: pd.DataFrame, metric: Metric, shared: SharedEvents) -> tuple[U
     values = metric.scale * ledger_frame.measured(rows, metric)
     known, backbones = values.notna(), rows["backbone"].fillna("")
     part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]])
-    mean = uncertain(values.to_numpy(), test=part, backbones=list(backbones))
+    mean = uncertain(values.to_numpy(), test=part.shared, test_scatter=part.own, backbones=list(backbones))
     return mean, _note(mean, backbones[known], note)
 
 
@@ -239,19 +241,19 @@ def _pairs(treated: _BySeed, scratch: _BySeed) -> pd.DataFrame:
 
 def _of_test_sample(
     metric: Metric, shared: SharedEvents, records: Iterable[str], others: Iterable[str], arms: Sequence[pd.DataFrame]
-) -> tuple[float, str]:
-    """Variance that the test sample leaves in a mean, or in a mean difference, in squared units of what is shown; a note.
+) -> tuple[TestSample, str]:
+    """What the test sample adds to a mean, or to a mean difference, in squared units of what is shown; a note.
 
     arms: the trials, whose counts bound the variance of an accuracy where they kept no scores.
     """
     records, others = list(records), list(others)
-    variance = shared.variance(metric, records, others)
+    part = shared.test_sample(metric, records, others)
     note = _COPIES if shared.unknown.keys() & {*records, *others} else ""
-    if math.isnan(variance) and metric.name == "accuracy":
+    if math.isnan(part.shared) and metric.name == "accuracy":
         bounds = (binomial(ledger_frame.measured(arm, metric).mean(), arm["test_events"].min()) for arm in arms)
-        variance = sum(bounds)
+        part = TestSample(sum(bounds))
         note = "no scores of single events: test sample by the binomial bound" + ", not paired" * (len(arms) - 1)
-    return metric.scale**2 * variance, note if not math.isnan(variance) else _NO_TEST_SAMPLE
+    return part * metric.scale**2, note if not math.isnan(part.shared) else _NO_TEST_SAMPLE
 
 
 _COPIES = "test events of one hard event are taken as independent: which they are is not known here"

@@ -46,18 +46,14 @@ class SharedEvents:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
 
-    def variance(
+    def test_sample(
         self,
         metric: Metric,
         records: Sequence[str],
         others: Sequence[str] = (),
         divisors: Sequence[float] | np.ndarray = (),
-    ) -> float:
-        """Variance that the test sample leaves in a mean over trials however many there are; NaN where no scores tell.
-
-        The mean covariance of different trials (Cov2 of Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24 (1995)
-        285), not below 0: what else the sample adds differs from trial to trial, so that their scatter holds it already. Of
-        a single trial it is its whole variance. In squared units of what is recorded.
+    ) -> "TestSample":
+        """What the test sample adds to the variance of a mean over trials, in squared units of what is recorded.
 
         records: trials [n].  others: where differences are meant, the trials that are taken away [n], each from the one at its
         place.  divisors: what the figures of `records`, then of `others`, are divided by first [n] or [2 n], as for logarithms.
@@ -66,11 +62,11 @@ class SharedEvents:
         places = [[self.place.get(record) for record in arm] for arm in arms]
         groups = [group for group, _ in (one for arm in places for one in arm if one)]
         if not groups:
-            return math.nan
+            return TestSample()
         group = max(set(groups), key=groups.count)
         among = [n for n, pair in enumerate(zip(*places, strict=True)) if all(one and one[0] == group for one in pair)]
         if not among or metric.name not in self.covariances[group]:
-            return math.nan
+            return TestSample()
         rows = [place[n][1] for place in places for n in among]  # type: ignore[index]
         matrix = self.covariances[group][metric.name][np.ix_(rows, rows)]
         if len(divisors):
@@ -82,8 +78,28 @@ class SharedEvents:
         known = np.isfinite(np.diag(matrix))
         matrix, n = matrix[np.ix_(known, known)], int(known.sum())
         if n < 2:
-            return float(matrix[0, 0]) if n else math.nan
-        return max(0.0, float(matrix.sum() - np.trace(matrix)) / (n * (n - 1)))
+            return TestSample(float(matrix[0, 0])) if n else TestSample()
+        shared = max(0.0, float(matrix.sum() - np.trace(matrix)) / (n * (n - 1)))
+        return TestSample(shared, max(0.0, float(np.trace(matrix)) / n - shared))
+
+
+@dataclass(frozen=True)
+class TestSample:
+    """Variances that one test sample adds to figures of several trials; NaN where no scores tell.
+
+    shared: what it leaves in their mean however many there are, the mean covariance of different trials (Cov2 of Obuchowski
+    and Rockette, Commun. Stat. Simul. Comput. 24 (1995) 285), not below 0; of a single trial its whole variance.
+    own: by how much its events alone make the figures scatter from trial to trial, the rest of their mean variance: the
+    truth about their scatter is no less, however alike three of them have come out.
+    """
+
+    __test__ = False  # pytest takes it for one
+
+    shared: float = math.nan
+    own: float = math.nan
+
+    def __mul__(self, factor: float) -> "TestSample":
+        return TestSample(factor * self.shared, factor * self.own)
 
 
 NONE = SharedEvents()

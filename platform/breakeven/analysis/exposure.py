@@ -17,8 +17,8 @@ KINDS = (SEEN, HALF_SEEN, UNSEEN)
 
 EXPOSURE_COLUMNS = columns("""
     task pretraining
-    exposure: seen | half-seen | unseen: both, one or none of the task's classes are among the pretraining's processes; empty: \
-the ledger does not tell
+    exposure: seen | half-seen | unseen: both, one or none of the task's classes, with all of their processes, are among the \
+pretraining's processes; empty: the ledger does not tell
 """)
 
 
@@ -36,7 +36,7 @@ def exposures(frame: pd.DataFrame) -> pd.DataFrame:
     pairs = treated.drop_duplicates(["task", "pretraining"])
     rows = [
         {"task": row["task"], "pretraining": row["pretraining"],
-         "exposure": _kind([row["signal"], row["background"]], met[row["pretraining"]])}
+         "exposure": _kind([row["signal"].split("+"), row["background"].split("+")], met[row["pretraining"]])}
         for row in pairs.to_dict("records")
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(EXPOSURE_COLUMNS))
@@ -48,5 +48,5 @@ def _met(pretrainings: pd.DataFrame, processes: dict[str, str]) -> set[str]:
     return {processes[name] for name in read} if read <= set(processes) else set()
 
 
-def _kind(classes: list[str], met: set[str]) -> str:
-    return KINDS[2 - sum(name in met for name in classes)] if met else ""
+def _kind(classes: list[list[str]], met: set[str]) -> str:
+    return KINDS[2 - sum(met.issuperset(processes) for processes in classes)] if met else ""

@@ -101,11 +101,29 @@ def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Seri
 
 
 def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each network by its name in the study, with those of events and trees, which are of all."""
+    """The rows of each network by its name in the study, with those of events and trees, which are of all, and with the
+    pretrainings that its trials begin from: those of a backbone that several networks share are of each.
+    """
     check(frame)
     networks = frame["network"].fillna("").where((frame["level"] != "generation") & (frame["strategy"] != "trees"))
     names = list(dict.fromkeys(networks.dropna()))
-    return {name: frame[networks.isna() | (networks == name)] for name in names or [""]}
+    parts = {}
+    for name in names or [""]:
+        own = networks.isna() | (networks == name)
+        parts[name] = frame[own | _begun_from(frame, frame[own & (frame["level"] == "trial")])]
+    return parts
+
+
+def _begun_from(frame: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Which rows are the pretrainings that these begin from, and those that they begin from."""
+    pretraining = frame["level"] == "pretraining"
+    begun = pretraining & frame["backbone"].isin(set(rows["backbone"].dropna()) - {""})
+    while "start" in frame:
+        more = begun | (pretraining & frame["backbone"].isin(set(frame.loc[begun, "start"].dropna()) - {""}))
+        if more.equals(begun):
+            break
+        begun = more
+    return begun
 
 
 def by_backbone(frame: pd.DataFrame) -> pd.DataFrame:

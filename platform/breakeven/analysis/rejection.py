@@ -66,5 +66,5 @@ def _improvement(trials: pd.DataFrame, scratch: pd.DataFrame | None, metric: Met
     values = [pairs[name].abs() for name in ("value", "value_scratch")]
     logarithms = metric.sign * (np.log(values[0]) - np.log(values[1]))
     records, others = (list(pairs[name]) for name in ("record", "record_scratch"))
-    test = shared.variance(metric, records, others, np.concatenate(values))
-    return uncertain(logarithms.to_numpy(), test=test, backbones=list(pairs["backbone"]))
+    test = shared.test_sample(metric, records, others, np.concatenate(values))
+    return uncertain(logarithms.to_numpy(), test=test.shared, test_scatter=test.own, backbones=list(pairs["backbone"]))

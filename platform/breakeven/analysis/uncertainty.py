@@ -7,7 +7,7 @@ NaN and in no interval; whoever shows the figure says so. It knows neither ledge
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -61,17 +61,22 @@ def uncertain(
     values: Sequence[float] | np.ndarray,
     *,
     test: float = math.nan,
+    test_scatter: float = math.nan,
     backbones: Sequence[Hashable] = (),
 ) -> Uncertain:
     """The mean of `values` [n], one a seed, with its interval at LEVEL and its parts; those that are not finite do not count.
 
     test: variance that the test sample leaves in the mean however many seeds there are, in the unit squared; NaN: unknown.
+    test_scatter: variance by which its events alone make values scatter from seed to seed, in the unit squared: what three seeds
+    scatter by is often less by chance, and their mean is no better known for it; NaN: unknown.
     backbones: which backbone each value stands on [n], "" for none; (): none does.
     """
     value = np.asarray(values, dtype=float)
     finite = np.isfinite(value)
     stands_on = [name for name, known in zip(backbones or [""] * len(value), finite, strict=True) if known]
     plain, parts = estimate(value[finite]), scatter(value[finite], stands_on)
+    if plain.n and parts.seed < (least := test_scatter / plain.n):
+        parts = replace(parts, seed=least)
     known_test = 0.0 if math.isnan(test) else test
     total = parts.total + known_test
     ends, p_value = (math.nan, math.nan), math.nan

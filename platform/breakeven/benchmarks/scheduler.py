@@ -115,15 +115,13 @@ def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
 
 
 def _measure_house(study: Study, resources: Resources, folder: Path) -> dict[str, float]:
-    wanted = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
+    wanted = {name for task in study.finetuning.resolved() for name in task.processes}
     made_of = plan.Ingredients(
         {name: name for name in wanted}, {name: (name,) for name in study.pretrainings_by_name()}
     )
 
     def job_of(trial: plan.Trial) -> TrialJob:
-        datasets = {
-            name: Dataset(folder / name, name, 0, ()) for name in (trial.cell.task.signal, trial.cell.task.background)
-        }
+        datasets = {name: Dataset(folder / name, name, 0, ()) for name in trial.cell.task.processes}
         return TrialJob(trial, study.network, study.finetuning, datasets, None, folder / "ledger", "cpu", "benchmark")
 
     wall, cpu = time.perf_counter(), time.process_time()

@@ -3,6 +3,7 @@
 It imports no generator before a source is asked for.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breakeven import plugins
@@ -24,12 +25,18 @@ def known_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_of_plugins())
 
 
-def source(name: str, *, lhe: str = "", mpi: bool = False, settings: tuple[str, ...] = ()) -> Source:
-    """The source of the process `name`: the user's file where `lhe` names one, a plug-in's, or that of a catalogue.
+def source(
+    name: str, *, lhe: str = "", jetclass: str = "", mpi: bool = False, settings: tuple[str, ...] = ()
+) -> Source:
+    """The source of the process `name`: the user's file where `lhe` or `jetclass` names one, a plug-in's, or that of a catalogue.
 
     mpi, settings: multiparton interactions, and more settings of Pythia, where events are simulated here. Raises UnknownProcess,
     ValueError, BadPlugin.
     """
+    if jetclass:
+        from breakeven.events.jetclass import JetClassFile
+
+        return JetClassFile(name, Path(jetclass))
     if not lhe and (own := _of_plugins().get(name)) is not None:
         return own
     if not lhe and name in jets.CATALOGUE:
@@ -56,6 +63,11 @@ def has_whole_events(name: str) -> bool:
     if (own := _of_plugins().get(name)) is not None:
         return [tuple(level.features) for level in own.schema.levels] == [OBJECT]
     return name not in jets.CATALOGUE
+
+
+def has_single_jets(name: str) -> bool:
+    """Whether each event of a process is one jet."""
+    return name in jets.CATALOGUE and jets.CATALOGUE[name].single
 
 
 def _of_plugins() -> dict[str, Source]:

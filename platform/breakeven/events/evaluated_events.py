@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breakeven.events.sampling import Split, assign_splits, capped
+from breakeven.events.sampling import Split, assign_splits, by_process, capped
 from breakeven.events.store import Dataset, hard_events
 from breakeven.fingerprint import fingerprint
 
@@ -15,24 +15,30 @@ from breakeven.fingerprint import fingerprint
 def name_of(hashes: Sequence[str], n_events: Sequence[tuple[int, int]]) -> str:
     """Name of the first events of two test samples.
 
-    hashes: of the datasets of signal and background.  n_events: of each, how many were evaluated and how many scores of them
-    were kept.
+    hashes: of the datasets of signal and background, those of several processes joined by "+".  n_events: of each, how many
+    were evaluated and how many scores of them were kept.
     """
     return fingerprint([*hashes, [list(counts) for counts in n_events]])
 
 
-def copies(datasets: Sequence[Dataset], most: int, n_kept: Sequence[int], name: str) -> list[np.ndarray]:
-    """The hard event of each event whose score was kept, of signal and of background, [n_kept] each.
+def copies(classes: Sequence[Sequence[Dataset]], most: int, n_kept: Sequence[int], name: str) -> list[np.ndarray]:
+    """The hard event of each event whose score was kept, of signal and of background, [n_kept] each, equal for its copies.
 
-    datasets: of signal and background.  most: test events of each, at most.  n_kept: scores of each.  name: as the trials say.
-    Raises CorruptDataset where a shard is gone or damaged, and ValueError where these are other events.
+    classes: datasets of signal and of background.  most: test events of each class, at most.  n_kept: scores of each.  name:
+    as the trials say.  Raises CorruptDataset where a shard is gone or damaged, and ValueError where these are other events.
     """
     found, n_events = [], []
-    for dataset, n in zip(datasets, n_kept, strict=True):
-        of_event = hard_events(dataset)
-        rows = capped(assign_splits(dataset.process, of_event), Split.TEST, most, dataset.process)
-        found.append(of_event[rows[:n]])
-        n_events.append((len(rows), n))
-    if name_of([dataset.hash for dataset in datasets], n_events) != name:
-        raise ValueError(f"{name}: not the first {n_kept} test events of {[dataset.process for dataset in datasets]}")
+    for datasets, n in zip(classes, n_kept, strict=True):
+        of_each = [hard_events(dataset) for dataset in datasets]
+        splits = [assign_splits(one.process, events) for one, events in zip(datasets, of_each, strict=True)]
+        together = capped(np.concatenate(splits), Split.TEST, most, "+".join(one.process for one in datasets))
+        parts = zip(of_each, by_process(together, list(map(len, splits))), strict=True)
+        # Numbers of two processes may be equal by chance.
+        numbered = [np.unique(events[rows], return_inverse=True)[1] for events, rows in parts]
+        before = np.cumsum([0, *(len(one) for one in numbered)])
+        found.append(np.concatenate([one + start for one, start in zip(numbered, before, strict=False)])[:n])
+        n_events.append((len(together), n))
+    if name_of(["+".join(one.hash for one in datasets) for datasets in classes], n_events) != name:
+        processes = [dataset.process for datasets in classes for dataset in datasets]
+        raise ValueError(f"{name}: not the first {n_kept} test events of {', '.join(processes)}")
     return found

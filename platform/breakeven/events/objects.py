@@ -3,12 +3,14 @@
 Holds the first `EventSchema` and the way from generated events to a table and back.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
-from breakeven.events.schema import EventSchema, Level, unnested
+from breakeven.events.schema import EventSchema, HighLevel, Level, unnested
 from breakeven.feature import OBJECT, Feature
-from breakeven.physics import truth
+from breakeven.physics import truth, variables
 from breakeven.physics.detector import Objects
 from breakeven.physics.truth import Truth
 
@@ -22,6 +24,11 @@ def labels_of(table: pa.Table) -> np.ndarray:
     return truth.labels(truth_of(table)).astype(np.uint8)
 
 
+def variables_of(levels: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """High-level variables of events [n_events, n_variables] float32."""
+    return variables.high_level(*levels[0])
+
+
 OBJECTS = EventSchema(
     version=1,
     levels=(Level("object", OBJECT, order=("kind", "pt", "eta", "phi", "b_tag", "charge")),),
@@ -31,6 +38,7 @@ OBJECTS = EventSchema(
     ),
     label_names=truth.LABEL_NAMES,
     labels=labels_of,
+    high_level=HighLevel(str(variables.VARIABLES_VERSION), variables_of),
 )
 
 

@@ -4,6 +4,7 @@ An event's split is a hash of its hard event, so it never depends on the dataset
 event (see physics/hard.py) fall on the same side. It never looks at features.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -117,9 +118,29 @@ def subset(rows: np.ndarray, size: int, seed: int, name: str) -> np.ndarray:
 
 
 def capped(splits: np.ndarray, split: Split, most: int, process: str) -> np.ndarray:
-    """At most `most` rows of a split, ascending, the same for everyone. splits: a `Split` of each event, [n_events]."""
+    """At most `most` rows of a split, the same for everyone.
+
+    Args:
+        splits: a `Split` of each event, [n_events].
+        split: whose events.
+        most: how many.
+        process: salts the choice.
+
+    Returns:
+        Row numbers, ascending.
+    """
     rows = np.flatnonzero(splits == split)
     return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
+
+
+def by_process(rows: np.ndarray, n_events: Sequence[int]) -> list[np.ndarray]:
+    """Rows [n] of the events of several processes, one process after the other, as rows of each in their order.
+
+    n_events: of each process.
+    """
+    ends = np.cumsum([0, *n_events])
+    process = np.searchsorted(ends, rows, side="right") - 1
+    return [rows[process == place] - ends[place] for place in range(len(n_events))]
 
 
 def _splitmix64(x: np.ndarray) -> np.ndarray:

@@ -54,12 +54,26 @@ class Level:
 
 
 @dataclass(frozen=True)
+class HighLevel:
+    """What an analyst would give to boosted trees of an event.
+
+    version: part of the identity of every trial with trees on such events; another where the same events give other variables.
+    compute: from the flat arrays of all levels, values [n_things, n_features] and offsets [n_parents + 1] each, to
+    [n_events, n_variables] float32; NaN where an event has not what a variable needs.
+    """
+
+    version: str
+    compute: Callable[[Sequence[tuple[np.ndarray, np.ndarray]]], np.ndarray]
+
+
+@dataclass(frozen=True)
 class EventSchema:
     """The columns of events at rest, and what follows from them.
 
     version: which schema it is, written into every file: a number or, for the schemas of others, a name with a number.
     levels: what is in an event, from the outside in.  event: further columns, one value per event.
     label_names, labels: what a multilabel pretraining learns, from a table to [n_events, n_labels] uint8.
+    high_level: what trees are given; None: they cannot be trained on such events.
     Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split. One whose
     events stand for different cross sections has the event's column "weight", in pb, as each shard knows it; see WEIGHT.
     """
@@ -69,6 +83,7 @@ class EventSchema:
     event: tuple[Feature, ...] = ()
     label_names: tuple[str, ...] = ()
     labels: Callable[[pa.Table], np.ndarray] = no_labels
+    high_level: HighLevel | None = None
 
     @property
     def weighted(self) -> bool:
@@ -90,14 +105,22 @@ class EventSchema:
 
     @property
     def float_leaves(self) -> list[str]:
-        """Parquet's paths of the columns of real numbers, which compress better as streams of bytes."""
+        """Parquet's paths of the columns of real numbers of many values, which compress better as streams of bytes."""
+        return self._leaves(lambda feature: not (feature.whole or feature.few))
+
+    @property
+    def few_leaves(self) -> list[str]:
+        """Parquet's paths of the columns of few values, which compress better as places in a list of them."""
+        return self._leaves(lambda feature: feature.few)
+
+    def _leaves(self, chosen: Callable[[Feature], bool]) -> list[str]:
         things = [
             name + ".list.element" * depth
             for depth, level in enumerate(self.levels, start=1)
             for name, feature in level.columns.items()
-            if not feature.whole
+            if chosen(feature)
         ]
-        return things + [one.name for one in self.event if not one.whole]
+        return things + [one.name for one in self.event if chosen(one)]
 
     def table(self, counts: Sequence[np.ndarray], columns: Mapping[str, np.ndarray]) -> pa.Table:
         """Events as an Arrow table, one row per event.

@@ -1,6 +1,5 @@
 """The source of simulated events: a process of the catalogue or a user's parton-level files, showered and reconstructed."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from breakeven.events.objects import OBJECTS, to_table
 from breakeven.events.schema import EventSchema
 from breakeven.events.source import Shard
+from breakeven.fingerprint import file_hash
 from breakeven.physics import generator, lhe
 from breakeven.physics.processes import Process
 
@@ -43,7 +43,7 @@ class Simulated:
             "source": process.source,
             "settings": [*process.settings, "mirror", *process.mirror_settings],
             "yukawa": list(process.yukawa or ()),
-            "files": [_file_hash(path) for path in generator.files_of(process)],
+            "files": [file_hash(path) for path in generator.files_of(process)],
             "mpi": self.mpi,
             "physics": made_by["physics"],
             "pythia": made_by["pythia8mc"],
@@ -76,11 +76,6 @@ def _of_file(path: Path) -> str:
     found = lhe.open_file(str(path))
     one, energy, other, other_energy = found.beams
     return (
-        f"{path.name} (sha256 {_file_hash(path)}), {found.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "
+        f"{path.name} (sha256 {file_hash(path)}), {found.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "
         f"{other} at {other_energy:g} GeV"
     )
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 class Shard:
     """Events that a source made.
 
-    table: with the source's schema.  cross_section_pb and its error as far as this shard knows them; n_tried: events
-    tried for those that it holds.
+    table: with the source's schema.  cross_section_pb and its error as far as this shard knows them, None where nothing does;
+    n_tried: events tried for those that it holds.
     """
 
     table: "pa.Table"
-    cross_section_pb: float
-    cross_section_error_pb: float
+    cross_section_pb: float | None
+    cross_section_error_pb: float | None
     n_tried: int
 
 

@@ -14,10 +14,16 @@ __all__ = ["ENGINES", "NETWORK_VERSION", "UnknownEngine", "build"]
 EVENT_GRAPH = "event_graph"
 """The kind of network that is meant where none is named: the one below."""
 
+JET_TRANSFORMER = "jet_transformer"
+"""The Particle Transformer on jets and the event networks on it, of arXiv 2401.13536."""
+
 ENGINES = ("native", "dgl")
 
 NETWORK_VERSION = 1
 """Of the function that the network computes; raise it when the same weights give other outputs."""
+
+JET_NETWORK_VERSION = 1
+"""The same, of the kind "jet_transformer"."""
 
 
 class UnknownEngine(ValueError):

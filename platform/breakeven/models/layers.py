@@ -1,6 +1,7 @@
 """The layers all networks here are made of, and their initialisation from a seed. Never looks at events."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -55,26 +56,45 @@ class Block(nn.Module):
         self.globals = MLP(3 * hidden, hidden)
 
 
+class SelfDrawn(nn.Module, ABC):
+    """A module whose starting weights, those of its parts too, follow a scheme of its own, whatever the network's."""
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator) -> None:
+        """Fill all parameters from `generator`, which is on the CPU; called without gradients."""
+
+
 def initialise(module: nn.Module, seed: int, scheme: str = "he") -> None:
     """Fill all linear and normalisation layers of `module` as a function of `seed` and `scheme`, on any device.
 
     scheme: "he", weights uniform in +- sqrt(6 / inputs) and biases zero (He et al., arXiv 1502.01852, eq. 10), so that
     the input's share of a signal survives the 56 layers that it passes; "torch", weights and biases uniform in
     +- 1 / sqrt(inputs), torch's default: each layer then mixes in a bias of its own size and the input fades.
-    A last layer (named head) is torch's default either way; LayerNorm starts as the identity.
+    A last layer (named head) is torch's default either way; LayerNorm starts as the identity; a SelfDrawn part draws itself.
     The global random state is neither read nor changed. Raises ValueError on another scheme.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"initialisation is {scheme!r}; choose one of {', '.join(SCHEMES)}")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        drawn: tuple[str, ...] = ()
         for name, layer in module.named_modules():
-            if isinstance(layer, nn.Linear):
+            if name.startswith(drawn):
+                continue
+            if isinstance(layer, SelfDrawn):
+                layer.draw(generator)
+                drawn += (f"{name}." if name else "",)
+            elif isinstance(layer, nn.Linear):
                 he = scheme == "he" and name not in ("", "head")
                 bound = math.sqrt((6.0 if he else 1.0) / layer.in_features)
-                for parameter, limit in ((layer.weight, bound), (layer.bias, 0.0 if he else bound)):
-                    drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.copy_((2.0 * drawn - 1.0) * limit)
+                draw_uniform(layer, bound, 0.0 if he else bound, generator)
             elif isinstance(layer, nn.LayerNorm):
                 layer.weight.fill_(1.0)
                 layer.bias.zero_()
+
+
+def draw_uniform(layer: nn.Linear, weight: float, bias: float, generator: torch.Generator) -> None:
+    """Fill a linear layer uniformly in +- weight and +- bias, on any device, with the same numbers in any precision."""
+    for parameter, limit in ((layer.weight, weight), (layer.bias, bias)):
+        drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.copy_((2.0 * drawn - 1.0) * limit)

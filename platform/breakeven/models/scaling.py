@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from breakeven.feature import MOMENTUM_FLOOR, OBJECT
 from breakeven.models.graph import N_EDGE_FEATURES, N_GLOBAL_FEATURES, N_NODE_FEATURES, edge_features, fully_connected
+from breakeven.models.moments import Moments
 
 _LOGARITHMIC = [column for column, feature in enumerate(OBJECT) if feature.log_floor is not None]
 _MOMENTA = slice(_LOGARITHMIC[0], _LOGARITHMIC[-1] + 1, _LOGARITHMIC[1] - _LOGARITHMIC[0])
@@ -58,7 +59,7 @@ class Scaling(nn.Module):
         Memory stays that of one batch. A feature that never varies (the b-tag of a sample without jets) gets the standard
         deviation 1. Raises ValueError without events and on a feature that is not finite.
         """
-        moments = {name: _Moments() for name in ("node", "edge", "global")}
+        moments = {name: Moments() for name in ("node", "edge", "global")}
         for nodes, offsets in batches:
             raw = nodes.double()
             graph = fully_connected(offsets)
@@ -83,29 +84,3 @@ class Scaling(nn.Module):
         # No branch on the flag: it too would make a GPU wait.
         scaled[..., _MOMENTA] = torch.where(self.log_momenta, momenta.clamp(min=MOMENTUM_FLOOR).log(), momenta)
         return scaled
-
-
-class _Moments:
-    """Running sums of values and squares, shifted by the first mean so that no digits cancel."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.shift: Tensor | None = None
-        self.first: Tensor | float = 0.0
-        self.second: Tensor | float = 0.0
-
-    def add(self, values: Tensor) -> None:
-        if len(values) == 0:
-            return
-        if self.shift is None:
-            self.shift = values.mean(0)
-        self.count += len(values)
-        self.first = self.first + (values - self.shift).sum(0)
-        self.second = self.second + (values - self.shift).square().sum(0)
-
-    def mean_and_std(self, width: int) -> tuple[Tensor, Tensor]:
-        if self.shift is None:
-            return torch.zeros(width), torch.ones(width)
-        mean = torch.as_tensor(self.first) / self.count
-        std = (torch.as_tensor(self.second) / self.count - mean.square()).clamp(min=0.0).sqrt()
-        return self.shift + mean, torch.where(std < 1e-6, torch.ones_like(std), std)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from breakeven import plugins
 from breakeven.feature import OBJECT, Levels
-from breakeven.models import EVENT_GRAPH, NETWORK_VERSION, build
+from breakeven.models import EVENT_GRAPH, JET_NETWORK_VERSION, JET_TRANSFORMER, NETWORK_VERSION, build
 
 if TYPE_CHECKING:
     from breakeven.models.backbone import Backbone
@@ -38,8 +38,9 @@ class NetworkSpec:
 
 def version_of(kind: str) -> str:
     """What decides, besides its arguments, which function a network computes: our version, or the plug-in's file."""
-    if kind == EVENT_GRAPH:
-        return str(NETWORK_VERSION)
+    own = {EVENT_GRAPH: NETWORK_VERSION, JET_TRANSFORMER: JET_NETWORK_VERSION}
+    if kind in own:
+        return str(own[kind])
     return plugins.origin(_builder(kind))["plugin"]
 
 
@@ -54,8 +55,32 @@ def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) 
     return build(n_outputs, seed=seed, **arguments)
 
 
+def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> "Backbone":
+    """The Particle Transformer on jets, and the event networks on it, of arXiv 2401.13536; arguments: those of JetNetwork.
+
+    Whole numbers may come as floats, and a single one for `pairs`, of which there are then `pair_layers`: a study's options
+    are numbers.
+    """
+    from breakeven.models.jet_network import JetNetwork
+
+    arguments = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in arguments.items()
+    }
+    layers = arguments.pop("pair_layers", 1)
+    if isinstance(arguments.get("pairs"), int):
+        arguments["pairs"] = [arguments["pairs"]] * layers
+    network = JetNetwork(levels, n_outputs, **arguments)
+    network.draw_weights(seed)
+    return network
+
+
 def _builder(kind: str) -> Builder:
-    known: dict[str, Builder] = {EVENT_GRAPH: event_graph, **plugins.brought("NETWORKS")}
+    known: dict[str, Builder] = {
+        EVENT_GRAPH: event_graph,
+        JET_TRANSFORMER: jet_transformer,
+        **plugins.brought("NETWORKS"),
+    }
     if kind not in known:
         raise UnknownNetwork(f"network.kind is {kind!r}; known are {', '.join(known)}; name its plug-in with --plugin")
     return known[kind]

@@ -115,9 +115,9 @@ def table(results: Results) -> Table:
 
 
 def plot(results: Results) -> Plot:
-    """The figure of merit against size from scratch, of trees and finetuned: the mean over tasks, then each task."""
+    """The figure of merit against size: the mean over tasks, then each task."""
     merit = results.merit
-    cells = results.cells[(results.cells["n"] > 0) & (results.cells["strategy"] != "frozen")]
+    cells = results.cells[results.cells["n"] > 0]
     text = partial(wording.mean, name=merit.name, digits=merit.digits)
     title = f"test {axis(merit)}"
     panels = [
@@ -362,7 +362,10 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _better_text(rows: list[dict[Any, Any]]) -> str:
     """Break-even of one row, no number where its interval reaches never; nothing of none."""
-    return "".join(str(row["text"]) if _shown(row) or row["text"] == breakeven.NEVER else "not shown" for row in rows)
+    never = [row["text"] == breakeven.NEVER and not math.isfinite(row["low"]) for row in rows]
+    return "".join(
+        str(row["text"]) if sure or _shown(row) else "not shown" for row, sure in zip(rows, never, strict=True)
+    )
 
 
 def _against_trees(row: Row) -> str:

@@ -29,7 +29,8 @@ def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -
     """The text; tables: by name.  pictures: whether headline.png lies beside it."""
     lines = [f"# {results.facts['study']}: does pretraining pay?", "", "## Answer", ""]
     lines += [part for line in headline.headline(results) for part in (line, "")]
-    lines += ["![Test accuracy against training events per class](headline.png)", ""] if pictures else []
+    seen = f"Test {results.merit.title} against training events per class"
+    lines += [f"![{seen}](headline.png)", ""] if pictures else []
     lines += [f"**{tables['headline'].title}** {tables['headline'].caption}", "", *_rows(tables["headline"]), ""]
     lines += ["Plots, all tables, scaling laws and every trial: [index.html](index.html).", ""]
     if told := sentences.details(results):

@@ -10,7 +10,7 @@ from breakeven.report.results import Results
 from breakeven.report.table import NOTE, PRETRAINING, Column, Row, Table, count, plain, written
 
 SOURCES = {"hard_events": "shipped parton-level sample", "matrix_element": "matrix-element weight", "lhe": "your LHE files",
-           "pythia": "Pythia"}  # fmt: skip
+           "jetclass": "your JetClass files", "pythia": "Pythia"}  # fmt: skip
 
 
 def provenance_tables(results: Results) -> list[Table]:

@@ -114,6 +114,10 @@ def _care(tuning: Mapping[str, Any]) -> list[str]:
     done = []
     if steps := tuning.get("warmup_steps", 0):
         done.append(f"rates from scratch grow to their full size in the first {steps:,} steps")
+    if steps := tuning.get("head_steps", 0):
+        done.append(
+            f"new layers on a pretrained backbone learn alone for up to {steps:,} steps before all weights do, which is charged"
+        )
     if tuning.get("symmetries"):
         done.append("every training event is turned about the beam and mirrored at random in every epoch")
     if (factor := tuning.get("slow_start", 1)) > 1:
@@ -170,14 +174,15 @@ def _network_lines(results: Results) -> list[str]:
     even = results.by_headline[results.by_headline["baseline"] == SCRATCH]
     answer = [line.replace("**", "") for line in headline.headline(results)]
     lines = [part for line in answer for part in textwrap.wrap(line, _WIDTH, break_on_hyphens=False)]
-    lines.append(f"Gain in test {merit.title} over training from scratch, {merit.points} (mean over tasks):")
+    cut = ", of trainings that were cut short" if headline.withheld(results) else ""
+    lines.append(f"Gain in test {merit.title} over training from scratch{cut}, {merit.points} (mean over tasks):")
     for (pretraining, strategy), rows in gains[gains["n"] > 0].groupby(["pretraining", "strategy"], sort=False):
         sizes = rows.groupby("size")["gain"]
         entries = "   ".join(f"{size:,} {mean:+.{merit.digits}f}" for size, mean in sizes.mean().items())
         name = "" if pretraining == "none" else pretraining
         lines.append(f"  {name:11}{strategy:9} {entries}")
     lines.append(
-        "Break-even against scratch (tasks from which pretraining is cheaper, trainings charged until they stop):"
+        f"Break-even against scratch{cut} (tasks from which pretraining is cheaper, trainings charged until they stop):"
     )
     for row in even.to_dict("records"):
         size = "all sizes" if pd.isna(row["size"]) else f"{row['size']:,} events"

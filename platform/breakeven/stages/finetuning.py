@@ -87,7 +87,7 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
                 trial=trial,
                 network=networks.get(trial.cell.network, study.network),
                 settings=study.finetuning,
-                datasets={name: inputs.datasets[name] for name in (task.signal, task.background)},
+                datasets={name: inputs.datasets[name] for name in task.processes},
                 backbone=inputs.backbones.get(trial.identity["backbone"]),
                 ledger=driver.places.ledger,
                 device="cpu" if trial.cell.strategy == "trees" else resources.device,

@@ -70,6 +70,7 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
         source = catalogue.source(
             name,
             lhe=settings.lhe.get(name, ""),
+            jetclass=settings.jetclass.get(name, ""),
             mpi=settings.multiparton_interactions,
             settings=settings.pythia_settings(name),
         )
@@ -95,12 +96,12 @@ def check_sizes(study: Study, datasets: Mapping[str, store.Dataset]) -> None:
     """Raise TooFewEvents where a split came out smaller than the largest size: known only now that events are there."""
     largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
-        for process in (task.signal, task.background):
-            there = len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN))
+        for of_class in task.classes:
+            there = sum(len(open_arrays(datasets[process]).rows(sampling.Split.TRAIN)) for process in of_class)
             if largest > there:
                 raise sampling.TooFewEvents(
-                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} has {there:,}; raise "
-                    "generation.events-per-process (what is there is kept) or drop the size"
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {' + '.join(of_class)} has {there:,}; "
+                    "raise generation.events-per-process (what is there is kept) or drop the size"
                 )
 
 

@@ -19,7 +19,7 @@ from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import console
 from breakeven.training.content import content_hash
 from breakeven.work.job import PretrainingJob
-from breakeven.work.versions import result_versions, trees_versions
+from breakeven.work.versions import result_versions, trees_versions, variables_versions
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
     records = [dataset.hash for dataset in datasets.values()]
     hashes: dict[str, tuple[str, ...]] = {}
     folders: dict[str, Path] = {}
-    twins: dict[str, str] = {}
+    twins: dict[str, PretrainingJob] = {}
     versions = {name: result_versions(network.kind) for name, network in study.networks_by_name().items()}
     for network_name, network in study.networks_by_name().items():
         for name, settings in study.pretrainings_by_name().items():
@@ -58,7 +58,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 job = PretrainingJob(
                     name=backbone if settings.seeds == 1 else f"{backbone} (seed {of_seed.seed})",
                     identity=identity,
-                    network=network,
+                    network=replace(network, representation=""),
                     settings=of_seed,
                     datasets=tuple(classes),
                     start=folders.get(start),
@@ -66,16 +66,17 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                     backbone=driver.places.backbones / fingerprint(identity),
                 )
                 weights = _backbone(driver, job, network_name, name)
-                if (twin := twins.setdefault(weights, job.name)) != job.name:
+                if (twin := twins.setdefault(weights, job)).hash != job.hash:
                     raise InvalidStudy(
-                        f"pretrainings: {twin!r} and {job.name!r} have come out with the same weights, so that no trial tells "
-                        f"them apart (do their processes have fewer events than both ask for?); leave one of them out"
+                        f"pretrainings: {twin.name!r} and {job.name!r} have come out with the same weights, so that no trial "
+                        f"tells them apart (do their processes have fewer events than both ask for?); leave one of them out"
                     )
                 hashes[backbone] = (*hashes.get(backbone, ()), weights)
                 folders[weights] = job.backbone
                 records.append(job.hash)
     versions["trees"] = trees_versions()
-    ingredients = plan.Ingredients({name: dataset.hash for name, dataset in datasets.items()}, hashes, versions)
+    data = {name: dataset.hash for name, dataset in datasets.items()}
+    ingredients = plan.Ingredients(data, hashes, versions, variables_versions(datasets))
     return Inputs(datasets, ingredients, folders, tuple(records))
 
 

@@ -62,15 +62,21 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     Raises:
         InvalidStudy: names the field, the value and the way out.
     """
-    for field_name, given in {"name": (study.name,), "generation.lhe": study.generation.lhe}.items():
+    own = {"generation.lhe": study.generation.lhe, "generation.jetclass": study.generation.jetclass}
+    for field_name, given in {"name": (study.name,), **own}.items():
         for name in given:
             check_part_name(field_name, name)
             if field_name != "name" and "_vs_" in name:
                 raise InvalidStudy(f"{field_name}: {name!r} holds '_vs_', which stands between the processes of a task")
-    files: dict[Path, str] = {}
-    for name, file in study.generation.lhe.items():
-        if (other := files.setdefault(Path(file).resolve(), name)) != name:
-            raise InvalidStudy(f"generation.lhe: {other!r} and {name!r} are the same file {file}: name it only once")
+    for field_name, by_name in own.items():
+        files: dict[Path, str] = {}
+        for name, file in by_name.items():
+            if (other := files.setdefault(Path(file).resolve(), name)) != name:
+                raise InvalidStudy(f"{field_name}: {other!r} and {name!r} are the same file {file}: name it only once")
+    if both := study.generation.lhe.keys() & study.generation.jetclass.keys():
+        raise InvalidStudy(
+            f"generation.jetclass: {min(both)!r} has a file in generation.lhe too: give one of them another name"
+        )
     networks, pretrainings = _networks(study), _pretrainings(study)
     check_distinct("networks", study.networks)
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
@@ -115,9 +121,9 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             )
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
-    known_processes = {*known_processes, *study.generation.lhe}
+    known_processes = {*known_processes, *study.generation.lhe, *study.generation.jetclass}
     for wanted in study.finetuning.resolved():
-        _check_names(f"finetuning.tasks: {wanted.name}", (wanted.signal, wanted.background), known_processes)
+        _check_names(f"finetuning.tasks: {wanted.name}", wanted.processes, known_processes)
     _check_names("generation.fewer", study.generation.fewer, known_processes)
     _check_names("generation.pythia", study.generation.pythia, known_processes)
     _check_shards(study.generation)
@@ -142,11 +148,15 @@ def _check_shards(settings: Generation) -> None:
 def _check_kind(at: str, network: Network) -> None:
     """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
     if network.kind == Network().kind:
+        if network.representation:
+            raise InvalidStudy(
+                f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
+            )
         if network.options:
             raise InvalidStudy(
                 f"{at}.options is {network.options}: {network.kind} has none; they are those of a plug-in's"
             )
-    elif network != (own := Network(kind=network.kind, options=network.options)):
+    elif network != (own := Network(kind=network.kind, options=network.options, representation=network.representation)):
         name = next(name for name in vars(own) if getattr(own, name) != getattr(network, name))
         raise InvalidStudy(
             f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"

@@ -18,7 +18,8 @@ _NAMED: dict[str, type[Network] | type[Pretraining]] = {"networks": Network, "pr
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
 RUNNING = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
-                   "finetuning.scored_events", "pretraining.workers", "search.pruning", "generation.reuse"})  # fmt: skip
+                   "finetuning.scored_events", "finetuning.merit", "pretraining.workers", "search.pruning",
+                   "generation.reuse"})  # fmt: skip
 """Fields that decide how trials run and not what they give."""
 
 

@@ -6,6 +6,7 @@ where it has the value under which nothing changes. So a program that grows find
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search
@@ -21,9 +22,9 @@ DECIDING: dict[type, tuple[str, ...]] = {
 }
 """Fields that an identity always says."""
 SILENT: dict[type, dict[str, Any]] = {
-    Network: {"hidden": 64, "kind": "event_graph", "options": {}},
+    Network: {"hidden": 64, "kind": "event_graph", "options": {}, "representation": ""},
     Pretraining: {"precision": "float32", "patience": 0, "symmetries": False},
-    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1},
+    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1, "head_steps": 0},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 
@@ -49,7 +50,8 @@ def trial_identity(
     warmup: int,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Of a trial. data: dataset hashes of signal and background.  backbone: its checkpoint's hash, empty from scratch.
+    """Of a trial. data: dataset hashes of signal and background, those of several processes joined by "+".
+    backbone: its checkpoint's hash, empty from scratch.
 
     epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
     the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are
@@ -118,7 +120,8 @@ def pretraining_identity(
         "kind": "pretraining",
         "objective": settings.objective,
         "datasets": list(data),
-        "network": said(network),
+        # One backbone serves every representation: none of their layers is pretrained.
+        "network": said(replace(network, representation="")),
         "training": said(settings),
         "validation_events": settings.validation_events,
         "versions": _versions(versions, labelled=settings.objective == "multilabel"),

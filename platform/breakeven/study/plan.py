@@ -63,6 +63,14 @@ class Ingredients:
     """Checkpoint hashes of each backbone, one for each of its seeds."""
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """By process, the version of the high-level variables that trees take of its events."""
+
+    def trees(self, cell: Cell) -> dict[str, str]:
+        """The versions of all that decides a trial with trees."""
+        known = self.versions.get("trees", {})
+        variables = self.variables.get(cell.task.processes[0])
+        return {**known, "variables": variables} if variables else dict(known)
 
     def backbone(self, cell: Cell, seed: int) -> str:
         """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
@@ -96,7 +104,7 @@ def processes(study: Study, pretraining_default: tuple[str, ...]) -> tuple[str, 
     for settings in study.pretrainings_by_name().values():
         wanted += pretraining_processes(settings, pretraining_default)
     for task in study.finetuning.resolved():
-        wanted += [task.signal, task.background]
+        wanted += task.processes
     return tuple(dict.fromkeys(wanted))
 
 
@@ -165,6 +173,11 @@ def warmup(finetuning: Finetuning, strategy: str, size: int) -> int:
     return math.ceil(finetuning.warmup_steps / steps_each(finetuning, size)) if strategy == "scratch" else 0
 
 
+def head_epochs(finetuning: Finetuning, strategy: str, size: int) -> int:
+    """Epochs in which the new layers of finetuning learn alone."""
+    return math.ceil(finetuning.head_steps / steps_each(finetuning, size)) if strategy == "finetune" else 0
+
+
 def steps_each(finetuning: Finetuning, size: int) -> int:
     """Gradient steps of an epoch."""
     return math.ceil(2 * size / finetuning.batch_size)
@@ -172,9 +185,10 @@ def steps_each(finetuning: Finetuning, size: int) -> int:
 
 def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_of: Ingredients) -> Trial:
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
-    data = made_of.datasets[cell.task.signal], made_of.datasets[cell.task.background]
+    signal, background = ("+".join(made_of.datasets[process] for process in of_class) for of_class in cell.task.classes)
+    data = signal, background
     if cell.strategy == "trees":
-        versions = made_of.versions.get("trees", {})
+        versions = made_of.trees(cell)
         said = identity.trees_identity(
             study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
         )

@@ -26,13 +26,15 @@ __all__ = [
 from breakeven import plugins
 from breakeven.names import InvalidName, check_name
 
-PretrainingObjective = Literal["multiclass", "multilabel"]
+PretrainingObjective = Literal["multiclass", "multilabel", "xbb"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees"]
 SearchedStrategy = Literal["scratch", "finetune"]
 SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 """Strategies that have a learning-rate ratio, which a search may choose; that in a record of another means nothing."""
 Precision = Literal["float32", "tf32", "bfloat16"]
+KINDS = ("event_graph", "jet_transformer")
+"""Kinds of networks that come with the package."""
 
 
 class InvalidStudy(ValueError):
@@ -48,9 +50,19 @@ class Task:
     title: str
     """Name in the published tables."""
     signal: str
-    """Process of the signal class."""
+    """Process of the signal class; several, whose events are taken together, with "+" between them."""
     background: str
-    """Process of the background class."""
+    """That of the background class, likewise."""
+
+    @property
+    def classes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The processes of the signal class, and those of the background class."""
+        return tuple(self.signal.split("+")), tuple(self.background.split("+"))
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """All of its processes, those of the signal class first."""
+        return sum(self.classes, ())
 
 
 TASKS: dict[str, Task] = {
@@ -64,11 +76,18 @@ TASKS: dict[str, Task] = {
     )
 }
 """The five tasks of arXiv 2412.10665, section III.1."""
+JET_TASKS: dict[str, Task] = {
+    "HH4b_vs_QCD": Task(
+        "HH4b_vs_QCD", "X to HH to 4b vs QCD", "HH4b_600+HH4b_1000+HH4b_2000+HH4b_3000",
+        "QCD_300_470+QCD_470_600+QCD_600_800+QCD_800_1000+QCD_1000",
+    ),
+}  # fmt: skip
+"""That of arXiv 2401.13536, with the four masses that are nearly all of its signal."""
 
 
 def known_tasks() -> dict[str, Task]:
-    """The tasks that have names: the five, and those of plug-ins. Raises BadPlugin where one cannot be used."""
-    known = dict(TASKS)
+    """The tasks that have names: the five, that of jets, and those of plug-ins. Raises BadPlugin where one cannot be used."""
+    known = TASKS | JET_TASKS
     for name, new in plugins.brought("TASKS").items():
         if not isinstance(new, Task) or new.name != name or new.signal == new.background:
             raise plugins.BadPlugin(
@@ -87,21 +106,24 @@ def _by_classes(tasks: Mapping[str, Task]) -> dict[tuple[str, str], Task]:
 
 
 def task(name: str) -> Task:
-    """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of two processes.
+    """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of processes, several with "+" between.
 
-    Two processes make one task: where they are those of a known one it is that one, with that one's name.
+    The same classes make one task: where they are those of a known one it is that one, with that one's name.
     Raises InvalidStudy, with the nearest known names, on anything else.
     """
     if name in (tasks := known_tasks()):
         return tasks[name]
-    check_part_name("finetuning.tasks", name)
     signal, separator, background = name.partition("_vs_")
-    if not (separator and signal and background) or signal == background:
+    new = Task(name, f"{signal} vs {background}", signal, background)
+    if not (separator and signal and background) or len(set(new.processes)) < len(new.processes):
+        check_part_name("finetuning.tasks", name.replace("+", ""))
         raise InvalidStudy(
             f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, tasks)}; "
-            "a task of your own is written SIGNAL_vs_BACKGROUND with two different processes"
+            "a task of your own is written SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
         )
-    return _by_classes(tasks).get((signal, background)) or Task(name, f"{signal} vs {background}", signal, background)
+    for process in new.processes:
+        check_part_name("finetuning.tasks", process)
+    return _by_classes(tasks).get((signal, background)) or new
 
 
 def task_name(record: Mapping[Any, Any]) -> str:
@@ -124,6 +146,8 @@ class Generation:
     """Base seed: the same seed gives the same events on any number of workers."""
     lhe: dict[str, str] = field(default_factory=dict)
     """Les Houches event files of your own, as process name and path: a new process, or in place of the catalogue's."""
+    jetclass: dict[str, str] = field(default_factory=dict)
+    """ROOT files of jets as JetClass has them (arXiv 2202.03772), as process name and path: events of one jet each."""
     pythia: dict[str, str] = field(default_factory=dict)
     """More settings of Pythia for a process, as its name and settings between semicolons: 'zprime "32:onMode=off; 32:onIfAny=15"'
     for a decay, '52:isVisible=off' for a particle that no detector sees."""
@@ -158,9 +182,12 @@ class Network:
     engine: Literal["native", "dgl"] = "native"
     """Implementation: our own, or DGL as the reference."""
     kind: str = "event_graph"
-    """Another kind of network, of a plug-in; the fields above are those of event_graph alone."""
+    """Another kind of network: "jet_transformer" for jet events, or one of a plug-in; the fields above are event_graph's."""
     options: dict[str, float] = field(default_factory=dict)
-    """Arguments of a plug-in's network, as name and number."""
+    """Arguments of a network of another kind, as name and number."""
+    representation: Literal["", "S+HLF", "V+HLF", "V"] = ""
+    """What a jet_transformer gives the layers above it of each jet of an event (arXiv 2401.13536): the scalar of the tagger or
+    its vector, with high-level features or alone."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +195,8 @@ class Pretraining:
     """Pretraining of the backbone on many processes at once."""
 
     objectives: tuple[PretrainingObjective, ...] = ("multiclass",)
-    """What the backbone learns: the process (multiclass, 12 classes), or the 41 truth labels (multilabel)."""
+    """What the backbone learns: the process (multiclass, 12 classes), the 41 truth labels (multilabel), or of the jets of jet
+    events, one by one, whether each is a Higgs boson to two bottom quarks (xbb)."""
     processes: tuple[str, ...] = ()
     """Processes to learn from; empty: all pretraining processes of the catalogue."""
     events_per_process: int = 0
@@ -219,6 +247,10 @@ class Finetuning:
     """What is done with a backbone; `scratch` always runs, as the baseline."""
     baselines: tuple[Baseline, ...] = ()
     """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network."""
+    merit: Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"] = (
+        "accuracy"
+    )
+    """Figure of merit: what gains, break-even and data efficiency in the report are of."""
     sizes: tuple[int, ...] = (100, 300)
     """Training events of each class."""
     seeds: int = 3
@@ -237,6 +269,9 @@ class Finetuning:
     """Factor on the rates after each epoch."""
     slow_start: int = 6
     """Factor on the patience while the training loss has not left that of a constant output, which may take long."""
+    head_steps: int = 0
+    """Gradient steps, in whole epochs, that the new layers learn alone on what the pretrained backbone says, before all learn:
+    new layers that have learnt nothing spoil a backbone's on a small sample. Their time is charged to finetuning; 0: none."""
     warmup_steps: int = 200
     """Gradient steps, in whole epochs, in which the rates of a training from scratch grow to their full size: without, deep
     networks may never leave their starting loss."""

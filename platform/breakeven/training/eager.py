@@ -83,10 +83,8 @@ def outputs_of(training: Training, sample: Sample, workers: Workers) -> Outputs:
     model, events = training.model, training.events
     if training.strategy.name != "frozen":
         return lambda rows: model(*events.gather(sample.index[rows]))
-    features = all_rows(
-        lambda rows: model.represent(*events.gather(sample.index[rows])), sample, training.recipe, workers
-    )
-    return lambda rows: model.head(features[rows])
+    features = all_rows(lambda rows: model.embed(*events.gather(sample.index[rows])), sample, training.recipe, workers)
+    return lambda rows: model.solve(features[rows])
 
 
 @torch.no_grad()

@@ -164,13 +164,23 @@ def _form(asked: Form | None, training: Training) -> Form:
 def _begin(training: Training, resume_from: TrainingState | None) -> Progress:
     """Set the model for the first epoch, or the first after a resumption; what is known from before."""
     if resume_from is None:
-        start_weights(training)
+        if training.recipe.head_epochs and training.strategy.name == "finetune":
+            _train_new_layers(training)
+        else:
+            start_weights(training)
         return Progress(training)
     _check_resumption(resume_from, training.recipe, training.strategy)
     load_weights(training.model, resume_from.weights, source="the saved training")
     optimisers.mark_learning(training.model, training.strategy)
     best_weights = {name: tensor.to(training.events.device) for name, tensor in resume_from.best_weights.items()}
     return Progress(training, list(resume_from.curve), resume_from.best_epoch, best_weights)
+
+
+def _train_new_layers(training: Training) -> None:
+    """Set the model for the first epoch with new layers that have learnt alone, on what the pretrained ones say of each event."""
+    recipe = replace(training.recipe, epochs=training.recipe.head_epochs, head_epochs=0, warmup=0, symmetries=False)
+    train(replace(training, recipe=recipe, strategy=Strategy("frozen"), on_epoch=None, turns=None))
+    optimisers.mark_learning(training.model, training.strategy)
 
 
 def _state(training: Training, learner: Learner, progress: Progress) -> TrainingState:

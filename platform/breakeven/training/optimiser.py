@@ -13,8 +13,6 @@ from breakeven.models.backbone import Backbone
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 from breakeven.training.recipe import Recipe, Strategy
 
-_NEW = ("head.",)
-"""What the names of new layers begin with: a pretrained backbone gets a new last layer."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -24,29 +22,31 @@ def apply_strategy(model: Backbone, strategy: Strategy, seed: int, backbone: Map
     backbone: state dict of a pretrained model, scaling included; its head may have any width, as it is dropped.
     Raises ValueError where a strategy lacks its backbone (or scratch has one), WeightsDoNotFit with all misfits.
     """
-    mark_learning(model, strategy)
     if strategy.name == "scratch":
+        mark_learning(model, strategy)
         if backbone is not None:
             raise ValueError("the strategy scratch takes no backbone; drop it, or choose finetune or frozen")
         model.draw_weights(seed)
         return
     if backbone is None:
         raise ValueError(f"the strategy {strategy.name} needs the weights of a pretrained backbone; give them")
-    load_weights(model, backbone, source="the backbone", skip=_NEW)
-    model.draw_weights(seed, model.head)
+    translated = model.from_pretrained(backbone)  # which may tell that more layers are new
+    mark_learning(model, strategy)
+    load_weights(model, translated, source="the backbone", skip=model.new_layers)
+    model.draw_new_weights(seed)
 
 
 def mark_learning(model: Backbone, strategy: Strategy) -> None:
     """Let gradients flow to the weights that learn: all, or for a frozen backbone the new layers."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(strategy.name != "frozen" or name.startswith(_NEW))
+        parameter.requires_grad_(strategy.name != "frozen" or name.startswith(model.new_layers))
 
 
 def make_optimiser(model: Backbone, recipe: Recipe, strategy: Strategy) -> torch.optim.Adam:
     """Adam over the weights that learn, in groups with a factor `ratio` on the recipe's rate; call set_rates next."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    head = [parameter for name, parameter in named if name.startswith(_NEW)]
-    backbone = [parameter for name, parameter in named if not name.startswith(_NEW)]
+    head = [parameter for name, parameter in named if name.startswith(model.new_layers)]
+    backbone = [parameter for name, parameter in named if not name.startswith(model.new_layers)]
     groups = [{"params": head, "ratio": 1.0}]
     if backbone:
         groups.append({"params": backbone, "ratio": backbone_ratio(recipe, strategy)})

@@ -60,7 +60,8 @@ def _groups(trainings: Sequence[Training], form: Form | None) -> list[list[int]]
     groups: dict[object, list[int]] = {}
     for number, one in enumerate(trainings):
         model, recipe, events = one.model, one.recipe, one.events
-        stacks = isinstance(model, GraphNetwork) and (form or _form_on(events.device)) == "stacked"
+        headed = recipe.head_epochs and one.strategy.name == "finetune"  # two trainings, one after the other
+        stacks = isinstance(model, GraphNetwork) and (form or _form_on(events.device)) == "stacked" and not headed
         shape = (id(events), *model.config().items(), model.head.weight.dtype, recipe.objective, recipe.precision,
                  one.strategy.name == "frozen")  # fmt: skip
         groups.setdefault(shape if stacks else number, []).append(number)

@@ -23,6 +23,8 @@ class Recipe:
     (arXiv 2412.10665 section III.3.3), and grows to that in `warmup` even steps, one an epoch: a network of 56 layers
     whose first steps are large never leaves its starting loss.  ratio: backbone rate over head rate.
     patience, min_delta, slow_start: the plateau rule (plateau.py), after the warm-up; patience None never stops early.
+    head_epochs: passes in which the new layers of finetuning learn alone, before the epochs that are counted; the best of them
+    by validation loss is where all weights begin.
     symmetries: turn and mirror each training event at random in every epoch (symmetry.py).
     seed: of the initialisation and of the order of events.  evaluation_batch_size: events at once without gradients.
     precision: of the matrix products in training steps (precision.py); weights and losses stay as the model is, and so
@@ -40,6 +42,7 @@ class Recipe:
     min_delta: float = 1e-3
     slow_start: int = 1
     symmetries: bool = False
+    head_epochs: int = 0
     seed: int = 0
     evaluation_batch_size: int = 1024
     precision: Precision = "float32"
@@ -52,8 +55,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "evaluation_batch_size", "slow_start"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.warmup < 0:
-            raise ValueError(f"warmup is {self.warmup}; it must be a number of epochs, 0 for none")
+        for name in ("warmup", "head_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a number of epochs, 0 for none")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience is {self.patience}; give at least 1 epoch, or None to train all epochs")
         for name in ("learning_rate", "decay", "ratio"):

@@ -46,12 +46,11 @@ def start_weights(training: Training) -> None:
     """Set weights and scaling of the model for its first epoch on the training sample; see apply_strategy."""
     model, events, recipe = training.model, training.events, training.recipe
     optimisers.apply_strategy(model, training.strategy, recipe.seed, training.backbone)
-    if training.strategy.name != "scratch":
-        return
     index = training.train_sample.index
     spread = index[:: max(1, -(-len(index) // SCALING_EVENTS))]
+    fit = model.fit_scaling if training.strategy.name == "scratch" else model.fit_new_scaling
     try:
-        model.fit_scaling(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
+        fit(events.gather(part) for part in spread.split(EVENTS_AT_ONCE))
     except ValueError as error:
         why = what_to_look_at(training, spread, epoch=0)
         raise NonFinite(f"before epoch 0: the features cannot be standardised: {why}", 0, None) from error

@@ -15,7 +15,7 @@ from rich.markup import escape
 from breakeven import plugins
 from breakeven.duration import duration
 from breakeven.estimate.budget import OverBudget
-from breakeven.estimate.price import Price, Range, price
+from breakeven.estimate.price import NOTHING, Price, Range, price
 from breakeven.estimate.speeds import read_calibration, speeds
 from breakeven.events import catalogue, sampling
 from breakeven.ledger.ledger import Ledger, LedgerError
@@ -23,7 +23,7 @@ from breakeven.physics import processes
 from breakeven.places import Places
 from breakeven.study import plan
 from breakeven.study.check import check, check_distinct
-from breakeven.study.spec import InvalidStudy, Network, Study
+from breakeven.study.spec import KINDS, InvalidStudy, Network, Study
 from breakeven.terminal import console
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
@@ -80,18 +80,23 @@ def show_plan(study: Study, runs_dir: Path) -> None:
 
 def price_of(study: Study, ledger: Ledger) -> Price:
     """What a study takes on this machine, by what its ledger knows of it."""
-    prices = []
+    prices: list[Price] = []
+    pretrained: list[Network] = []
     for name in study.networks_by_name():
         part = study.with_network(name)
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
-        prices.append(price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION))
+        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+        if (backbone := replace(part.network, representation="")) in pretrained:
+            priced = replace(priced, pretraining=NOTHING)
+        pretrained.append(backbone)
+        prices.append(priced)
     return reduce(add, prices)
 
 
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
     check(study, catalogue.known_names())
-    kinds = {Network().kind, *plugins.brought("NETWORKS")}
+    kinds = {*KINDS, *plugins.brought("NETWORKS")}
     for name, network in study.networks_by_name().items():
         if (kind := network.kind) not in kinds:
             at = f"networks.{name}" if name else "network"
@@ -103,6 +108,17 @@ def check_study(study: Study) -> None:
                 f"network.kind: {network.kind} takes whole events, not those of {', '.join(others)}: leave these out of "
                 "finetuning.tasks and pretraining.processes, or name a network for them with --plugin and --network.kind"
             )
+        if network.kind == "jet_transformer" and not network.representation and _tasks_of_several_jets(study):
+            raise InvalidStudy(
+                f"{at}.representation is '': an event has several jets; choose what is known of each, S+HLF, V+HLF or V"
+            )
+    for name, one in study.pretrainings_by_name().items():
+        others = [process for process in one.processes or processes.PRETRAINING if catalogue.has_whole_events(process)]
+        if one.objective == "xbb" and others:
+            raise InvalidStudy(
+                f"pretrainings: {name!r} learns of each jet whether it is H -> bb, and the events of {', '.join(others)} have "
+                "none with constituents; name processes with large-radius jets in pretraining.processes, such as HH4b_1000"
+            )
     check_distinct(
         "pretrainings",
         {
@@ -110,45 +126,59 @@ def check_study(study: Study) -> None:
             for name, one in study.pretrainings_by_name().items()
         },
     )
-    for name, path in study.generation.lhe.items():
-        if name in catalogue.BUILT_IN:
-            raise InvalidStudy(
-                f"generation.lhe: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
-                "use that in finetuning.tasks and pretraining.processes"
-            )
-        if not Path(path).is_file():
-            raise InvalidStudy(f"generation.lhe: {path} (for {name!r}) is no file; name an .lhe or .lhe.gz file")
-        _check_file(study, name, path)
+    own = {"generation.lhe": (study.generation.lhe, "an .lhe or .lhe.gz file"),
+           "generation.jetclass": (study.generation.jetclass, "a .root file of JetClass or like it")}  # fmt: skip
+    for field_name, (files, wanted) in own.items():
+        for name, path in files.items():
+            if name in catalogue.BUILT_IN:
+                raise InvalidStudy(
+                    f"{field_name}: {name!r} is in the catalogue; give your files another name, such as my_{name}, and "
+                    "use that in finetuning.tasks and pretraining.processes"
+                )
+            if not Path(path).is_file():
+                raise InvalidStudy(f"{field_name}: {path} (for {name!r}) is no file; name {wanted}")
+            _check_file(study, field_name, name, path)
     _check_pythia(study)
     largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
-        for process in (task.signal, task.background):
-            events = study.generation.events(process)
+        for of_class in task.classes:
+            events = sum(map(study.generation.events, of_class))
             if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(
-                    f"finetuning.sizes asks for {largest:,} training events a class, but {process} will have about "
+                    f"finetuning.sizes asks for {largest:,} training events a class, but {' + '.join(of_class)} will have about "
                     f"{events * sampling.TRAIN_FRACTION:,.0f} ({events:,} generated, 60 % of them for training); raise "
                     "generation.events-per-process or drop the size"
                 )
 
 
-def _check_file(study: Study, name: str, path: str) -> None:
+def _check_file(study: Study, field_name: str, name: str, path: str) -> None:
     """Raise InvalidStudy where a user's file cannot be what it is taken for, or has too few events."""
-    from breakeven.physics import lhe_check  # and with it Pythia
-
     try:
         with console.status(f"looking through {escape(path)}"):  # a second for ten thousand events
-            there = lhe_check.inspect([path]).n_events
+            there, kind = _events_in(field_name, path)
     except (OSError, ValueError) as error:
-        raise InvalidStudy(f"generation.lhe: {error} (for {name!r})") from error
+        raise InvalidStudy(f"{field_name}: {error} (for {name!r})") from error
     wanted, shard = study.generation.events(name), study.generation.shard_events
     made = shard * math.ceil(wanted / shard)
     if made > there:
+        least = shard * math.ceil(max(study.finetuning.sizes) / sampling.TRAIN_FRACTION / shard)
         raise InvalidStudy(
-            f"generation.lhe: {path} has {there:,} events, {name} asks for {wanted:,}"
+            f"{field_name}: {path} has {there:,} {kind}, {name} asks for {wanted:,}"
             + (f", in whole shards {made:,}" if made > wanted else "")
-            + f": bring more, or ask for fewer (--generation.fewer {name} N, --generation.shard-events)"
+            + f": bring more, or ask for fewer (--generation.fewer {name} N, --generation.shard-events); finetuning.sizes need "
+            f"at least {least:,}"
         )
+
+
+def _events_in(field_name: str, path: str) -> tuple[int, str]:
+    """How many events a user's file has, looked through whole, and what they are called."""
+    if field_name == "generation.lhe":
+        from breakeven.physics import lhe_check  # and with it Pythia
+
+        return lhe_check.inspect([path]).n_events, "events"
+    from breakeven.physics.jets import jetclass
+
+    return jetclass.inspect(path).n_jets, "jets with constituents"
 
 
 def _check_pythia(study: Study) -> None:
@@ -168,20 +198,32 @@ def _check_pythia(study: Study) -> None:
 
 def tell_files(study: Study) -> None:
     """Say what a physicist must know of the events that come of a user's files."""
-    if not study.generation.lhe:
-        return
-    from breakeven.physics import lhe_check
+    warnings: list[str] = []
+    if study.generation.lhe:
+        from breakeven.physics import lhe_check
 
-    for path in study.generation.lhe.values():
-        for warning in lhe_check.inspect([path]).warnings:
-            console.print(f"[yellow]warning[/] {escape(warning)}")
+        warnings += [one for path in study.generation.lhe.values() for one in lhe_check.inspect([path]).warnings]
+    if study.generation.jetclass:
+        from breakeven.physics.jets import jetclass
+
+        for name, path in study.generation.jetclass.items():
+            found = jetclass.inspect(path)
+            console.print(f"  {'note':12} {name}: {path} has {found.in_words}", markup=False)
+            warnings += found.warnings
+    for warning in warnings:
+        console.print(f"[yellow]warning[/] {escape(warning)}")
 
 
 def _without_whole_events(study: Study) -> list[str]:
     """The processes of a study whose events have jets with constituents, or whatever a plug-in has, in place of objects."""
-    used = {name for task in study.finetuning.resolved() for name in (task.signal, task.background)}
+    used = {name for task in study.finetuning.resolved() for name in task.processes}
     used |= {name for one in study.pretrainings_by_name().values() for name in one.processes or processes.PRETRAINING}
-    return sorted(name for name in used if not catalogue.has_whole_events(name))
+    return sorted(name for name in used if name in study.generation.jetclass or not catalogue.has_whole_events(name))
+
+
+def _tasks_of_several_jets(study: Study) -> bool:
+    used = {name for task in study.finetuning.resolved() for name in task.processes}
+    return not all(map(catalogue.has_single_jets, used))
 
 
 def check_reuse(study: Study) -> None:

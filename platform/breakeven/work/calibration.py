@@ -20,6 +20,7 @@ from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.catalogue import source
 from breakeven.ledger.ledger import now
+from breakeven.physics.jets import processes as jets
 from breakeven.study.spec import Study
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
@@ -29,7 +30,7 @@ from breakeven.work.network import build_network
 
 SECONDS = 20.0
 PROCESSES = ("ttbar", "ggF")
-"""A slow and a quick process of the generator's own."""
+"""A slow and a quick process of the generator's own, of whole events; of others the first of each class is taken."""
 SHARD_EVENTS = 100
 
 
@@ -43,7 +44,7 @@ def calibrate(study: Study, ledger: Path, say: Callable[[str], None], seconds: f
     torch.set_num_threads(1)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
-        say(f"generating events of {' and '.join(PROCESSES)}")
+        say(f"generating events of {' and '.join(_processes(study))}")
         datasets, generated = _generate(study, Path(folder), seconds / 2)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         say(f"training on them, on {device}")
@@ -67,7 +68,7 @@ def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Data
     settings = study.generation
     recipes = [
         store.Recipe(source(name, mpi=settings.multiparton_interactions), settings.seed, SHARD_EVENTS)
-        for name in PROCESSES
+        for name in _processes(study)
     ]
     shards, spent, end = 0, 0.0, time.monotonic() + seconds
     while shards == 0 or time.monotonic() < end:
@@ -77,6 +78,11 @@ def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Data
             spent += time.process_time() - start
         shards += 1
     return [store.complete(recipe, root, shards) for recipe in recipes], shards * len(recipes) * SHARD_EVENTS / spent
+
+
+def _processes(study: Study) -> tuple[str, ...]:
+    of_classes = tuple(of_class[0] for of_class in study.finetuning.resolved()[0].classes)
+    return of_classes if set(of_classes) <= set(jets.CATALOGUE) else PROCESSES
 
 
 def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: float) -> float:

@@ -10,7 +10,8 @@ from breakeven.study.spec import Network
 def spec_of(network: Network) -> NetworkSpec:
     """The network of a study in the words of models."""
     if network.kind != EVENT_GRAPH:
-        return NetworkSpec(network.kind, network.options)
+        represented = {"representation": network.representation} if network.representation else {}
+        return NetworkSpec(network.kind, {**network.options, **represented})
     names = ("engine", "hidden", "iterations", "shared_blocks", "log_momenta", "initialisation")
     return NetworkSpec(EVENT_GRAPH, {name: getattr(network, name) for name in names})
 

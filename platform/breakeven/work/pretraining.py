@@ -14,6 +14,7 @@ import torch
 
 from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
+from breakeven.events.jets import single_jets
 from breakeven.events.sampling import Split, capped, subset
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.training import checkpoint as checkpoints
@@ -97,7 +98,7 @@ def recipe_of(job: PretrainingJob) -> Recipe:
     """The training numbers of a pretraining; one that starts from another backbone trains all layers at one rate."""
     settings = job.settings
     return Recipe(
-        objective=settings.objective,
+        objective="binary" if settings.objective == "xbb" else settings.objective,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -110,7 +111,10 @@ def recipe_of(job: PretrainingJob) -> Recipe:
 
 
 def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample, Sample, int]:
-    """Training and validation events of all processes on one device, their samples, and the number of outputs."""
+    """Training and validation events of all processes on one device, their samples, and the number of outputs.
+
+    To be told by their own label, jets are events of their own. Raises ValueError where events have no jets with constituents.
+    """
     arrays = [open_arrays(dataset) for dataset in job.datasets]
     rows = []
     for one in arrays:
@@ -121,9 +125,13 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
         validation = capped(one.split, Split.VALIDATION, job.settings.validation_events, one.process_names[0])
         rows.append(np.concatenate([train_rows, validation]))
     chosen = select(arrays, rows)
+    objective = job.settings.objective
+    if objective == "xbb":
+        chosen = single_jets(chosen)
     events = EventTensors.of(chosen, device)
-    multiclass = job.settings.objective == "multiclass"
-    target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else chosen.labels)
+    multiclass = objective == "multiclass"
+    labels = chosen.labels[:, 0] if objective == "xbb" else chosen.labels
+    target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else labels)
     samples = []
     for split in (Split.TRAIN, Split.VALIDATION):
         found_rows = torch.from_numpy(chosen.rows(split))

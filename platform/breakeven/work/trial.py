@@ -17,14 +17,13 @@ import torch
 
 from breakeven.events import evaluated_events
 from breakeven.events.arrays import EventArrays, open_arrays, select
-from breakeven.events.objects import OBJECTS
-from breakeven.events.sampling import Split, capped, subset
+from breakeven.events.sampling import Split, by_process, capped, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.responses import Responses
 from breakeven.models.backbone import Backbone
-from breakeven.physics.variables import high_level
+from breakeven.study import plan
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
@@ -156,7 +155,7 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
 
 
 def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]:
-    """Train and evaluate trees on the same events as a network would get. Raises ValueError where events are not whole."""
+    """Train and evaluate trees on the same events as a network would get. Raises ValueError where these have no variables."""
     samples = {split: _variables(job, rows) for split, rows in _by_split(seen_by(job)).items()}
     settings, identity = job.settings, job.trial.identity
     recipe = Recipe(epochs=identity["epochs"], patience=settings.patience, seed=job.trial.seed)
@@ -171,15 +170,16 @@ def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]
 
 
 def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """High-level variables [n, n_variables] of rows of the signal and of the background, and targets [n]."""
+    """High-level variables [n, n_variables] of rows of the datasets, the signal's first, and targets [n]."""
     arrays = [_arrays(dataset) for dataset in job.datasets.values()]
-    if arrays[0].schema != OBJECTS:
+    if (of_events := arrays[0].schema.high_level) is None:
         raise ValueError(
-            f"trees take whole events, those of {', '.join(job.datasets)} are of the schema {arrays[0].schema.version}: leave "
-            "trees out of finetuning.baselines"
+            f"trees need high-level variables, and the schema {arrays[0].schema.version} of {', '.join(job.datasets)} has none: "
+            "give it some (EventSchema.high_level), or leave trees out of finetuning.baselines"
         )
     chosen = select(arrays, list(rows))
-    return high_level(chosen.nodes, chosen.offsets), np.repeat([1, 0], [len(part) for part in rows])
+    values = of_events.compute([(chosen.nodes, chosen.offsets), *chosen.inner])
+    return values, np.repeat(_is_signal(job), [len(part) for part in rows])
 
 
 def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
@@ -192,18 +192,30 @@ Seen = dict[Dataset, dict[Split, np.ndarray]]
 
 
 def seen_by(job: TrialJob) -> Seen:
-    """Rows of both datasets, signal first, that a trial may see: its subset, validation, test if it confirms."""
-    task, seen = job.trial.cell.task, {}
-    for process in (task.signal, task.background):
-        arrays = _arrays(job.datasets[process])
+    """Rows of the datasets, the signal's first, that a trial may see: its subset, validation, test if it confirms.
+
+    Of a class of several processes they are drawn from the events of all, so that each has its share of what there is.
+    """
+    settings, seen = job.settings, {}
+    for of_class in job.trial.cell.task.classes:
+        datasets, name = [job.datasets[process] for process in of_class], "+".join(of_class)
+        splits = [_arrays(dataset).split for dataset in datasets]
+        together = np.concatenate(splits)
         rows = {
-            Split.TRAIN: subset(arrays.rows(Split.TRAIN), job.trial.cell.size, job.trial.seed, process),
-            Split.VALIDATION: capped(arrays.split, Split.VALIDATION, job.settings.validation_events, process),
+            Split.TRAIN: subset(np.flatnonzero(together == Split.TRAIN), job.trial.cell.size, job.trial.seed, name),
+            Split.VALIDATION: capped(together, Split.VALIDATION, settings.validation_events, name),
         }
         if job.trial.phase == "confirm":
-            rows[Split.TEST] = capped(arrays.split, Split.TEST, job.settings.test_events, process)
-        seen[job.datasets[process]] = rows
+            rows[Split.TEST] = capped(together, Split.TEST, settings.test_events, name)
+        parts = {split: by_process(chosen, list(map(len, splits))) for split, chosen in rows.items()}
+        for place, dataset in enumerate(datasets):
+            seen[dataset] = {split: part[place] for split, part in parts.items()}
     return seen
+
+
+def _is_signal(job: TrialJob) -> np.ndarray:
+    """Whether each dataset of a trial, in the order of `seen_by`, is of its signal, as float32."""
+    return np.repeat(np.array([1.0, 0.0], np.float32), list(map(len, job.trial.cell.task.classes)))
 
 
 def schema_of(job: TrialJob) -> int | str:
@@ -226,11 +238,11 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
     before = dict(zip(datasets, np.cumsum([0, *map(len, rows)]), strict=False))
     place = dict(zip(datasets, rows, strict=True))
     samples = []
-    for of_job in seen:
+    for job, of_job in zip(jobs, seen, strict=True):
         of_split = {}
         for split in next(iter(of_job.values())):
             parts = [before[one] + np.searchsorted(place[one], rows_of[split]) for one, rows_of in of_job.items()]
-            signal = np.repeat(np.array([1.0, 0.0], dtype=np.float32), [len(part) for part in parts])
+            signal = np.repeat(_is_signal(job), [len(part) for part in parts])
             of_split[split] = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal))
         samples.append(of_split)
     return events, samples
@@ -251,6 +263,7 @@ def training_of(
         decay=settings.decay,
         warmup=trial.identity["training"].get("warmup", 0),
         ratio=trial.ratio,
+        head_epochs=plan.head_epochs(settings, trial.cell.strategy, trial.cell.size),
         patience=trial.identity["training"]["patience"],
         slow_start=settings.slow_start,
         symmetries=settings.symmetries,
@@ -323,11 +336,14 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     most, cell = job.settings.represented_events, job.trial.cell
     if not most or cell.size != max(job.settings.sizes):
         return {}
-    arrays = [_arrays(job.datasets[process]) for process in (cell.task.signal, cell.task.background)]
-    rows = [
-        capped(one.split, Split.TEST, most, process)
-        for one, process in zip(arrays, (cell.task.signal, cell.task.background), strict=True)
-    ]
+    arrays, rows, n_events = [], [], []
+    for of_class in cell.task.classes:
+        of_processes = [_arrays(job.datasets[process]) for process in of_class]
+        splits = [one.split for one in of_processes]
+        found = capped(np.concatenate(splits), Split.TEST, most, "+".join(of_class))
+        n_events.append(len(found))
+        arrays += of_processes
+        rows += by_process(found, list(map(len, splits)))
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, job.device)
     layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))
@@ -339,7 +355,7 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
         return {"no_representation": f"{type(error).__name__}: {error}"}
     return {
         "representation": digest,
-        "represented_events": fingerprint([identity["signal"], identity["background"], [len(part) for part in rows]]),
+        "represented_events": fingerprint([identity["signal"], identity["background"], n_events]),
     }
 
 

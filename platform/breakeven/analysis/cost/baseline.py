@@ -51,11 +51,14 @@ def network_ahead(network: pd.DataFrame, trees: pd.DataFrame, merit: Metric, sha
         return _sign(held[0]["held"].mean() - held[1]["held"].mean(), 0.0)
     # As many events of the same kind: the variance of a mean over them goes with one over their number.
     events = pairs["test_events_network"].mean() / pairs["validation_events_network"].mean()
-    sample = (
-        merit.scale**2 * events * shared.variance(merit, list(pairs["record_network"]), list(pairs["record_trees"]))
+    sample = shared.test_sample(merit, list(pairs["record_network"]), list(pairs["record_trees"])) * (
+        merit.scale**2 * events
     )
     ahead = uncertain(
-        (pairs["held_network"] - pairs["held_trees"]).to_numpy(), test=sample, backbones=list(pairs["backbone_network"])
+        (pairs["held_network"] - pairs["held_trees"]).to_numpy(),
+        test=sample.shared,
+        test_scatter=sample.own,
+        backbones=list(pairs["backbone_network"]),
     )
     parts = (ahead.seed_se, ahead.backbone_se, ahead.test_se)
     return _sign(ahead.mean.mean, math.hypot(*(part for part in parts if math.isfinite(part))))

@@ -117,4 +117,4 @@ def _text(row: dict[str, Any]) -> str:
     if math.isnan(row["gain_over_trees"]):
         return against
     tuned, trees = (duration(row[f"{name}_seconds"]) for name in ("finetuning", "trees"))
-    return f"{against}; beats trees, at {tuned} a task in place of {trees}"
+    return f"{against}; ahead of trees on validation events, at {tuned} a task in place of {trees}"

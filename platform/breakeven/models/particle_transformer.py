@@ -1,0 +1,269 @@
+"""The Particle Transformer (arXiv 2202.03772) in flat form: from the constituents of jets to one vector per jet.
+
+Linear layers see real constituents only, the layers of pairs see each real pair once (i >= j), and attention is padded among
+jets of like length, a few dozen at a time. Batch normalisation, of its inputs and inside the layers of pairs, is a fixed scaling
+of the inputs here: a jet's vector depends on nothing but the jet. With batch normalisation folded in, it is weaver-core's
+ParticleTransformer weight for weight; names are weaver-core's where there is one.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from breakeven.models.jet_inputs import FEATURES, PAIR_FEATURES, pairs_of
+from breakeven.models.layers import SelfDrawn, draw_uniform
+from breakeven.models.moments import Moments
+from breakeven.models.ragged import children, parents_of
+
+JETS_AT_ONCE = 32
+"""Jets that attention pads to the longest of them: few on a CPU, which then works in its caches."""
+PAIRS_AT_ONCE = 4_000_000
+"""Places for pairs, padded ones included, that lie in memory at once: on a GPU, and for long jets."""
+
+
+class ParticleTransformer(SelfDrawn):
+    """From constituents to the class token of each jet, the zero vector for a jet without any.
+
+    width: of every layer but the widened ones.  blocks, class_blocks: attention among constituents, then of the class token
+    to them.  heads: of attention, a divisor of the width.  pairs: widths of the hidden layers of pairs.  feed_forward: factor
+    of the widened layers.  dropout: in the blocks, in training; the class blocks have none (as published).
+    """
+
+    feature_scale: Tensor
+    feature_shift: Tensor
+    pair_scale: Tensor
+    pair_shift: Tensor
+
+    def __init__(
+        self,
+        *,
+        width: int = 128,
+        blocks: int = 8,
+        class_blocks: int = 2,
+        heads: int = 8,
+        pairs: Sequence[int] = (64, 64, 64),
+        feed_forward: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        for name, size in (("feature", len(FEATURES)), ("pair", len(PAIR_FEATURES))):
+            self.register_buffer(f"{name}_scale", torch.ones(size))
+            self.register_buffer(f"{name}_shift", torch.zeros(size))
+        embedding = (len(FEATURES), width, feed_forward * width, width)
+        self.embed = nn.Sequential(*_layers(embedding, normed=True))
+        self.pair_embed = nn.Sequential(*_layers((len(PAIR_FEATURES), *pairs, heads), normed=False))
+        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(blocks))
+        self.class_blocks = nn.ModuleList(ClassBlock(width, heads, feed_forward) for _ in range(class_blocks))
+        self.norm = nn.LayerNorm(width)
+        self.class_token = nn.Parameter(torch.zeros(width))
+
+    def forward(self, features: Tensor, kinematics: Tensor, offsets: Tensor) -> Tensor:
+        """The class token of each jet after the last block [n_jets, width].
+
+        features: [n, 17] and kinematics: [n, 7] of constituents, see jet_inputs.  offsets: [n_jets + 1] int64 from 0.
+        """
+        vectors = self.class_token.new_zeros(len(offsets) - 1, len(self.class_token))
+        for jets, rows, inside in _parts(offsets):
+            of_part = self._vectors(features.index_select(0, rows), kinematics.index_select(0, rows), inside)
+            vectors = vectors.index_copy(0, jets, of_part)
+        return vectors
+
+    def fit_scaling(self, features: Moments, pairs: Moments) -> None:
+        """Standardise features and pairs by these moments."""
+        for name, moments in (("feature", features), ("pair", pairs)):
+            scale, shift = getattr(self, f"{name}_scale"), getattr(self, f"{name}_shift")
+            mean, std = moments.mean_and_std(len(scale))
+            scale.copy_(1.0 / std)
+            shift.copy_(-mean / std)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Weights as weaver-core 0.5.3 draws them, but for the layers of pairs.
+
+        Linear layers are uniform in +- sqrt(6 / (inputs + outputs)), biases zero; the last layers of the k-th block's two
+        halves are divided by sqrt(2 k); the class token is normal with 0.02. The layers of pairs, which have batch
+        normalisation between them there, start in +- sqrt(6 / inputs), which keeps the size of what passes them.
+        """
+        damped = {f"blocks.{k}.{last}": 2.0 * (k + 1) for k in range(len(self.blocks)) for last in ("out_proj", "fc2")}
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Linear):
+                outputs = layer.in_features if name.endswith(".in_proj") else layer.out_features
+                fan = layer.in_features + (0 if name.startswith("pair_embed.") else outputs)
+                draw_uniform(layer, math.sqrt(6.0 / fan / damped.get(name, 1.0)), 0.0, generator)
+            elif isinstance(layer, nn.LayerNorm):
+                layer.reset_parameters()
+            elif isinstance(layer, _Layers):
+                layer.c_attn.fill_(1.0)
+                layer.w_resid.fill_(1.0)
+        self.class_token.copy_(0.02 * torch.randn(len(self.class_token), generator=generator, dtype=torch.float64))
+
+    def _vectors(self, features: Tensor, kinematics: Tensor, offsets: Tensor) -> Tensor:
+        """Of jets of like length, none of them empty, [n_jets, width]; arguments as in `forward`."""
+        x = self.embed(features.to(self.class_token.dtype) * self.feature_scale + self.feature_shift)
+        padded = Padded.of(offsets)
+        bias = self._bias(kinematics, padded)
+        for block in self.blocks:
+            x = block(x, bias, padded)
+        token = self.class_token.expand(len(offsets) - 1, -1)
+        for block in self.class_blocks:
+            token = block(token, x, padded)
+        normed: Tensor = self.norm(token)
+        return normed
+
+    def _bias(self, kinematics: Tensor, padded: "Padded") -> Tensor:
+        """What pairs add to the scores of attention [n_jets * heads, longest, longest], - inf on padding."""
+        first, second = padded.pairs
+        pairs = pairs_of(kinematics, (first, second))
+        pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
+        n, longest = padded.padding.shape
+        columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
+        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads)
+        bias = bias.clone(memory_format=torch.contiguous_format).view(-1, self.heads)
+        # Each pair once more, mirrored, but for those of a constituent with itself.
+        others = (first != second).nonzero()[:, 0]
+        rows = padded.place * longest
+        in_jet = rows.index_select(0, first) + padded.rank.index_select(0, second)
+        mirrored = (rows.index_select(0, second) + padded.rank.index_select(0, first)).index_select(0, others)
+        both = torch.cat([pairs, pairs.index_select(0, others)])
+        bias.index_copy_(0, torch.cat([in_jet, mirrored]), both)
+        by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
+        return by_head.reshape(-1, longest, longest)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Where constituents lie when each jet takes as much room as the longest.
+
+    rank: [n] int64, of each constituent in its jet.  place: [n] int64, of each among n_jets * longest.
+    padding: [n_jets, longest] bool.
+    """
+
+    rank: Tensor
+    place: Tensor
+    padding: Tensor
+
+    @classmethod
+    def of(cls, offsets: Tensor) -> "Padded":
+        """For jets with these offsets, at least one."""
+        counts = offsets.diff()
+        slots = torch.arange(int(counts.max()), device=offsets.device)
+        padding = slots >= counts[:, None]
+        jets = parents_of(offsets)
+        rank = torch.arange(len(jets), device=offsets.device) - offsets.index_select(0, jets)
+        return cls(rank, jets * len(slots) + rank, padding)
+
+    @property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """All pairs (i, j) of constituents of one jet with i >= j, i = j included: their rows [n_pairs] int64 each."""
+        up_to = self.rank + 1
+        n_pairs = int(up_to.sum())
+        rows = torch.arange(len(up_to), device=up_to.device)
+        first = torch.repeat_interleave(rows, up_to, output_size=n_pairs)
+        before = up_to.cumsum(0) - rows - 1
+        return first, torch.arange(n_pairs, device=up_to.device) - before.index_select(0, first)
+
+    def pad(self, values: Tensor) -> Tensor:
+        """values: [n, width] -> [n_jets, longest, width], zeros on padding."""
+        n, longest = self.padding.shape
+        return values.new_zeros(n * longest, values.shape[1]).index_copy_(0, self.place, values).view(n, longest, -1)
+
+    def flat(self, padded: Tensor) -> Tensor:
+        """padded: [n_jets, longest, width] -> [n, width]."""
+        return padded.reshape(-1, padded.shape[2]).index_select(0, self.place)
+
+
+class _Layers(nn.Module):
+    """What a block of either kind is made of: attention and two linear layers, each normalised before and after.
+
+    c_attn: a factor for each head [heads].  w_resid: one for each number of the second residual [width].
+    """
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.pre_attn_norm, self.post_attn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.pre_fc_norm, self.post_fc_norm = nn.LayerNorm(width), nn.LayerNorm(feed_forward * width)
+        self.fc1, self.fc2 = nn.Linear(width, feed_forward * width), nn.Linear(feed_forward * width, width)
+        self.c_attn = nn.Parameter(torch.ones(heads))
+        self.w_resid = nn.Parameter(torch.ones(width))
+
+    def by_head(self, projected: Tensor, n_parts: int) -> list[Tensor]:
+        """[n_jets, length, n_parts * width] -> for each part [n_jets * heads, length, width / heads]."""
+        n, length, _ = projected.shape
+        split = projected.view(n, length, n_parts, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return [part.reshape(n * self.heads, length, -1) for part in split.unbind(0)]
+
+    def after_attention(self, attended: Tensor, residual: Tensor) -> Tensor:
+        """What follows the weighted sums of values; attended, residual: [n, width] -> [n, width]."""
+        x = self.out_proj(attended)
+        x = (x.view(len(x), self.heads, -1) * self.c_attn[:, None]).view(len(x), -1)
+        x = self.drop(self.post_attn_norm(x)) + residual
+        wide = self.drop(functional.gelu(self.fc1(self.pre_fc_norm(x))))
+        return self.drop(self.fc2(self.post_fc_norm(wide))) + self.w_resid * x
+
+    def drop(self, values: Tensor) -> Tensor:
+        """Dropout, in training."""
+        return functional.dropout(values, self.dropout, self.training) if self.dropout else values
+
+
+class Block(_Layers):
+    """Constituents attend to each other."""
+
+    def forward(self, x: Tensor, bias: Tensor, padded: Padded) -> Tensor:
+        """x: [n, width] -> [n, width]; bias: [n_jets * heads, longest, longest], added to the scores."""
+        query, key, value = self.by_head(padded.pad(self.in_proj(self.pre_attn_norm(x))), 3)
+        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1.0 / math.sqrt(query.shape[2]))
+        attended = torch.bmm(self.drop(scores.softmax(2)), value)
+        n, longest = padded.padding.shape
+        attended = attended.view(n, self.heads, longest, -1).transpose(1, 2).reshape(n, longest, -1)
+        return self.after_attention(padded.flat(attended), x)
+
+
+class ClassBlock(_Layers):
+    """The class token alone attends, to itself and to the constituents (arXiv 2103.17239)."""
+
+    def forward(self, token: Tensor, x: Tensor, padded: Padded) -> Tensor:
+        """token: [n_jets, width] -> [n_jets, width]; x: [n, width]."""
+        width = token.shape[1]
+        weight, bias = self.in_proj.weight, self.in_proj.bias
+        own, others = (functional.linear(self.pre_attn_norm(one), weight[width:], bias[width:]) for one in (token, x))
+        key, value = self.by_head(torch.cat([own[:, None], padded.pad(others)], dim=1), 2)
+        # The query alone is not normalised, as in weaver-core.
+        query = functional.linear(token, weight[:width], bias[:width]).view(len(key), 1, -1)
+        scores = torch.bmm(query, key.transpose(1, 2)).view(len(token), self.heads, -1) / math.sqrt(query.shape[2])
+        padding = functional.pad(padded.padding, (1, 0), value=False)[:, None]
+        scores = scores.masked_fill(padding, -math.inf).softmax(2)
+        attended = torch.bmm(scores.view(len(key), 1, -1), value).view(len(token), width)
+        return self.after_attention(attended, token)
+
+
+def _layers(widths: Sequence[int], normed: bool) -> Iterator[nn.Module]:
+    for inputs, outputs in itertools.pairwise(widths):
+        if normed:
+            yield nn.LayerNorm(inputs)
+        yield nn.Linear(inputs, outputs)
+        yield nn.GELU()
+
+
+def _parts(offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Jets by length, some at a time, without those that are empty.
+
+    Yields the jets [k] int64, the rows of their constituents, and the offsets [k + 1] of those.
+    """
+    counts = offsets.diff()
+    order = counts.argsort(stable=True)
+    lengths = counts[order].tolist()
+    start = len(lengths) - sum(length > 0 for length in lengths)
+    at_least = JETS_AT_ONCE if offsets.device.type == "cpu" else len(lengths)
+    while start < len(lengths):
+        stop = min(start + at_least, len(lengths))
+        while stop - start > 1 and (stop - start) * lengths[stop - 1] ** 2 > PAIRS_AT_ONCE:
+            stop = (start + stop + 1) // 2
+        yield order[start:stop], *children(offsets, order[start:stop])
+        start = stop
