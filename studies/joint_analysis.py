@@ -38,7 +38,7 @@ SMOKE = Study(
     ),
     finetuning=Finetuning(
         tasks=("HH4b_1000+HH4b_2000_vs_QCD_300_470+QCD_600_800",), strategies=("finetune", "frozen"), baselines=("trees",),
-        merit="rejection_50", sizes=(50, 150), seeds=2, epochs=4, steps=40, head_steps=40, warmup_steps=0, patience=5,
+        merit="auc", sizes=(50, 150), seeds=2, epochs=4, steps=40, head_steps=40, warmup_steps=0, patience=5,
         patience_steps=0, slow_start=1, symmetries=False, validation_events=80, represented_events=0,
     ),
     search=Search(trials=0, published=0.3),

@@ -145,7 +145,7 @@ def _height(panels: Sequence[Panel]) -> float:
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(_title(panel), fontsize=11, fontweight="bold", loc="left", color="#222222")
     axes.set_xlabel(panel.x_title)
-    axes.set_ylabel(panel.y_title)
+    axes.set_ylabel(textwrap.fill(panel.y_title, _TITLE_WIDTH))
     axes.set_axisbelow(True)
     if panel.bars:
         _draw_bars(axes, panel)
