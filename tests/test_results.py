@@ -130,6 +130,8 @@ def test_which_test_events_are_of_one_hard_event_is_read_from_the_datasets(place
         digest = Responses(places.ledger, "scores").write(name, scores)
         about = {"signal": "WH", "background": "ZH", "scores": digest, "scored_events": events}
         ledger.write([record(name, seed, strategy, **about, test_events=sum(n))])
+    lost = record("finetune1", 1, "finetune", outcome="failed", reason="ValueError: no", test_accuracy=None, curve=None)
+    ledger.write([lost])  # an earlier try
     found = results(places, members)
     assert not found.shared_events.unknown and "hard event" not in found.gains["note"].item()
     shutil.rmtree(places.datasets / "ZH")

@@ -6,6 +6,7 @@ Holds the value type, the features of reconstructed objects, and the check that 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -62,6 +63,20 @@ OBJECT = (
     Feature("kind", "1", "int8", 0, 4, "0 jet, 1 electron, 2 muon, 3 photon, 4 missing transverse momentum (MET)"),
 )
 """Of a reconstructed object, in the order of a network's input."""
+
+Events = TypeVar("Events")
+"""Many events in the form that their kind's variables are computed from."""
+
+
+@dataclass(frozen=True)
+class Variable(Generic[Events]):
+    """One high-level number of an event. compute: of many events to [n_events]; NaN where it does not exist."""
+
+    name: str
+    unit: str
+    title: str
+    compute: Callable[[Events], np.ndarray]
+
 
 Levels = Sequence[Sequence[Feature]]
 """The features of each level of events, from the outside in: (OBJECT,) for whole events."""

@@ -100,7 +100,8 @@ class StudyResults:
 
     def _copies(self, record: str, n_kept: Sequence[int]) -> list[np.ndarray]:
         """The hard events behind the test events of a trial, whose datasets are among those of the study, and are here."""
-        [trial] = self.frame[self.frame["record"] == record].to_dict("records")
+        tries = self.frame[self.frame["record"] == record].dropna(subset="scored_events")  # one that failed has none
+        trial = tries.iloc[-1].to_dict()
         processes = [trial[side].split("+") for side in ("signal", "background")]
         known = [self._datasets.get(process, []) for of_class in processes for process in of_class]
         why = f"the events of {trial['signal']} and {trial['background']} are not on this machine"

@@ -129,6 +129,16 @@ def test_a_class_may_be_several_processes():
         task("ttW+_vs_ttH")
 
 
+def test_options_and_representations_are_those_of_a_jet_transformer():
+    mine = Network(kind="jet_transformer", options={"widht": 32})
+    with pytest.raises(InvalidStudy, match=r"network\.options: 'widht' is not known; the nearest known: width"):
+        check(Study(network=mine), KNOWN)
+    with pytest.raises(InvalidStudy, match=r"network\.representation is 'V': mine has none"):
+        check(Study(network=Network(kind="mine", representation="V")), KNOWN)
+    with pytest.raises(InvalidStudy, match=r"network\.representation is 'V': event_graph has none"):
+        check(Study(network=Network(representation="V")), KNOWN)
+
+
 def test_two_names_of_one_task_are_one_task():
     assert task("stop_pair_vs_ttH") is TASKS["stop_vs_ttH"] and task("ttH_vs_stop_pair").name == "ttH_vs_stop_pair"
     both = Finetuning(tasks=("stop_pair_vs_ttH", "WH_vs_ZH", "stop_vs_ttH"))

@@ -1,12 +1,15 @@
 """A network is built by all that a study says of it."""
 
+import inspect
 from dataclasses import fields, replace
 
 import pytest
 
 from breakeven.events.jets import CONSTITUENT, JET
 from breakeven.feature import OBJECT
-from breakeven.study.spec import Network
+from breakeven.models.jet_network import JetNetwork
+from breakeven.models.spec import UnknownNetwork
+from breakeven.study.spec import JET_OPTIONS, KINDS, Network
 from breakeven.work.network import build_network, spec_of
 
 OTHER = {"shared_blocks": True, "iterations": 2, "hidden": 32, "log_momenta": False, "initialisation": "torch",
@@ -38,6 +41,14 @@ def test_a_network_on_jets_has_its_representation():
     made = build_network(asked, (JET, CONSTITUENT), 1).config()
     assert made["representation"] == "V+HLF" and made["width"] == 8 and made["pairs"] == [4]
     assert build_network(replace(asked, representation=""), (JET, CONSTITUENT), 1).config()["representation"] == "jet"
+
+
+def test_kinds_and_options_of_a_study_are_those_that_models_have():
+    """The specification needs no torch to name them."""
+    with pytest.raises(UnknownNetwork, match=f"known are {', '.join(KINDS)};"):
+        build_network(Network(kind="nothing"), (OBJECT,), 1)
+    taken = set(inspect.signature(JetNetwork).parameters) - {"levels", "n_outputs", "representation"}
+    assert {*JET_OPTIONS} == {*taken, "pair_layers"}
 
 
 def test_a_network_of_a_plug_in_has_its_options_alone():

@@ -105,8 +105,9 @@ def key(study: Study) -> str:
 
     What a backbone is to tell of each jet changes it little.
     """
-    network = replace(study.network, representation="")
-    return fingerprint([said(network), study.finetuning.batch_size, study.generation.multiparton_interactions])
+    return fingerprint(
+        [said(study.network.backbone), study.finetuning.batch_size, study.generation.multiparton_interactions]
+    )
 
 
 def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapping[str, Any] | None) -> Speeds:
@@ -129,7 +130,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     else:
         events = [record for record in events if not record.get("mpi")]
     backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
-                 and r["identity"]["network"] == said(replace(study.network, representation=""))]  # fmt: skip
+                 and r["identity"]["network"] == said(study.network.backbone)]  # fmt: skip
     backbones = _of_last_kernel(backbones)
     unknown = elsewhere(study.network)
     if study.generation.multiparton_interactions:

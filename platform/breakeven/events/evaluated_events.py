@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breakeven.events.sampling import Split, assign_splits, by_process, capped
+from breakeven.events.sampling import Split, assign_splits, capped_of_class
 from breakeven.events.store import Dataset, hard_events
 from breakeven.fingerprint import fingerprint
 
@@ -31,13 +31,12 @@ def copies(classes: Sequence[Sequence[Dataset]], most: int, n_kept: Sequence[int
     for datasets, n in zip(classes, n_kept, strict=True):
         of_each = [hard_events(dataset) for dataset in datasets]
         splits = [assign_splits(one.process, events) for one, events in zip(datasets, of_each, strict=True)]
-        together = capped(np.concatenate(splits), Split.TEST, most, "+".join(one.process for one in datasets))
-        parts = zip(of_each, by_process(together, list(map(len, splits))), strict=True)
+        rows = capped_of_class(splits, Split.TEST, most, "+".join(one.process for one in datasets))
         # Numbers of two processes may be equal by chance.
-        numbered = [np.unique(events[rows], return_inverse=True)[1] for events, rows in parts]
+        numbered = [np.unique(events[own], return_inverse=True)[1] for events, own in zip(of_each, rows, strict=True)]
         before = np.cumsum([0, *(len(one) for one in numbered)])
         found.append(np.concatenate([one + start for one, start in zip(numbered, before, strict=False)])[:n])
-        n_events.append((len(together), n))
+        n_events.append((sum(map(len, rows)), n))
     if name_of(["+".join(one.hash for one in datasets) for datasets in classes], n_events) != name:
         processes = [dataset.process for datasets in classes for dataset in datasets]
         raise ValueError(f"{name}: not the first {n_kept} test events of {', '.join(processes)}")

@@ -133,6 +133,11 @@ def capped(splits: np.ndarray, split: Split, most: int, process: str) -> np.ndar
     return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
 
 
+def capped_of_class(splits: Sequence[np.ndarray], split: Split, most: int, name: str) -> list[np.ndarray]:
+    """At most `most` rows of a split of several processes together, as rows of each; see `capped`. name: of the class."""
+    return by_process(capped(np.concatenate(splits), split, most, name), list(map(len, splits)))
+
+
 def by_process(rows: np.ndarray, n_events: Sequence[int]) -> list[np.ndarray]:
     """Rows [n] of the events of several processes, one process after the other, as rows of each in their order.
 

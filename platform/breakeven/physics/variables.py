@@ -4,10 +4,11 @@ Each is described where it is computed. Pure arithmetic on arrays; it trains not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from breakeven.feature import Variable
 
 __all__ = ["VARIABLES", "VARIABLES_VERSION", "Variable", "high_level"]
 
@@ -21,16 +22,6 @@ _LEADING = 4
 
 Vectors = np.ndarray
 """Four-momenta (px, py, pz, E) in GeV, [..., 4]; NaN where there is no object."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One number of an event. compute: from the objects of many events to [n_events]; NaN where it does not exist."""
-
-    name: str
-    unit: str
-    title: str
-    compute: "Callable[[Objects], np.ndarray]"
 
 
 class Objects:
@@ -172,15 +163,15 @@ def _momentum_tensor(objects: Objects) -> np.ndarray:
     return np.linalg.eigvalsh(tensor / np.where(norm > 0, norm, 1.0)[:, None, None])
 
 
-def _count(name: str, title: str, chosen: Callable[[Objects], np.ndarray]) -> Variable:
+def _count(name: str, title: str, chosen: Callable[[Objects], np.ndarray]) -> Variable[Objects]:
     return Variable(name, "1", title, lambda objects: objects.sum(np.ones(len(objects.pt)), chosen(objects)))
 
 
-def _leading_pt(kind: str, title: str, of: Callable[[Objects], Vectors], number: int) -> Variable:
+def _leading_pt(kind: str, title: str, of: Callable[[Objects], Vectors], number: int) -> Variable[Objects]:
     return Variable(f"pt_{kind}{number + 1}", "GeV", f"pt of {title} {number + 1}", lambda it: _pt(of(it)[:, number]))
 
 
-VARIABLES: tuple[Variable, ...] = (
+VARIABLES: tuple[Variable[Objects], ...] = (
     Variable("ht", "GeV", "scalar sum of the jets' pt", lambda it: it.sum(it.pt, it.is_jet)),
     Variable("st", "GeV", "scalar sum of all pt, MET included", lambda it: it.sum(it.pt, it.pt >= 0.0)),
     Variable("met", "GeV", "missing transverse momentum", lambda it: _pt(it.met)),

@@ -48,7 +48,9 @@ def open_study(study: Study, places: Places) -> Ledger:
     _keep_price(study, places, price)
     for problem in ledger.problems:
         console.print(f"[yellow]warning[/] {escape(problem)}")
-    backbones = sum(one.seeds for one in study.pretrainings_by_name().values()) * len(study.networks_by_name())
+    networks = [network.backbone for network in study.networks_by_name().values()]
+    pretrained = [network for place, network in enumerate(networks) if network not in networks[:place]]
+    backbones = sum(one.seeds for one in study.pretrainings_by_name().values()) * len(pretrained)
     console.print(
         f"[bold]{study.name}[/]: {price.events:,} events of {price.processes} processes, "
         f"{backbones} pretraining(s), {price.cells} cells, "

@@ -58,7 +58,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 job = PretrainingJob(
                     name=backbone if settings.seeds == 1 else f"{backbone} (seed {of_seed.seed})",
                     identity=identity,
-                    network=replace(network, representation=""),
+                    network=network.backbone,
                     settings=of_seed,
                     datasets=tuple(classes),
                     start=folders.get(start),

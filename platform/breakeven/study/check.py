@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from breakeven.study.spec import (
+    JET_OPTIONS,
     SEARCHED,
     Baseline,
     Finetuning,
@@ -148,10 +149,6 @@ def _check_shards(settings: Generation) -> None:
 def _check_kind(at: str, network: Network) -> None:
     """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
     if network.kind == Network().kind:
-        if network.representation:
-            raise InvalidStudy(
-                f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
-            )
         if network.options:
             raise InvalidStudy(
                 f"{at}.options is {network.options}: {network.kind} has none; they are those of a plug-in's"
@@ -160,6 +157,12 @@ def _check_kind(at: str, network: Network) -> None:
         name = next(name for name in vars(own) if getattr(own, name) != getattr(network, name))
         raise InvalidStudy(
             f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"
+        )
+    if network.kind == "jet_transformer":
+        _check_names(f"{at}.options", network.options, JET_OPTIONS)
+    elif network.representation:
+        raise InvalidStudy(
+            f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
         )
 
 

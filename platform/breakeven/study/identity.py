@@ -6,7 +6,6 @@ where it has the value under which nothing changes. So a program that grows find
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search
@@ -120,8 +119,7 @@ def pretraining_identity(
         "kind": "pretraining",
         "objective": settings.objective,
         "datasets": list(data),
-        # One backbone serves every representation: none of their layers is pretrained.
-        "network": said(replace(network, representation="")),
+        "network": said(network.backbone),
         "training": said(settings),
         "validation_events": settings.validation_events,
         "versions": _versions(versions, labelled=settings.objective == "multilabel"),

@@ -35,6 +35,8 @@ SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 Precision = Literal["float32", "tf32", "bfloat16"]
 KINDS = ("event_graph", "jet_transformer")
 """Kinds of networks that come with the package."""
+JET_OPTIONS = ("width", "blocks", "class_blocks", "heads", "pairs", "pair_layers", "feed_forward", "dropout")
+"""Options of a jet_transformer."""
 
 
 class InvalidStudy(ValueError):
@@ -188,6 +190,11 @@ class Network:
     representation: Literal["", "S+HLF", "V+HLF", "V"] = ""
     """What a jet_transformer gives the layers above it of each jet of an event (arXiv 2401.13536): the scalar of the tagger or
     its vector, with high-level features or alone."""
+
+    @property
+    def backbone(self) -> "Network":
+        """What is pretrained of it: one backbone serves all representations."""
+        return replace(self, representation="")
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def price_of(study: Study, ledger: Ledger) -> Price:
         part = study.with_network(name)
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
         priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
-        if (backbone := replace(part.network, representation="")) in pretrained:
+        if (backbone := part.network.backbone) in pretrained:
             priced = replace(priced, pretraining=NOTHING)
         pretrained.append(backbone)
         prices.append(priced)

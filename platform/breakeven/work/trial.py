@@ -17,7 +17,7 @@ import torch
 
 from breakeven.events import evaluated_events
 from breakeven.events.arrays import EventArrays, open_arrays, select
-from breakeven.events.sampling import Split, by_process, capped, subset
+from breakeven.events.sampling import Split, by_process, capped_of_class, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.ledger import Ledger, now
@@ -200,16 +200,17 @@ def seen_by(job: TrialJob) -> Seen:
     for of_class in job.trial.cell.task.classes:
         datasets, name = [job.datasets[process] for process in of_class], "+".join(of_class)
         splits = [_arrays(dataset).split for dataset in datasets]
-        together = np.concatenate(splits)
+        training = subset(
+            np.flatnonzero(np.concatenate(splits) == Split.TRAIN), job.trial.cell.size, job.trial.seed, name
+        )
         rows = {
-            Split.TRAIN: subset(np.flatnonzero(together == Split.TRAIN), job.trial.cell.size, job.trial.seed, name),
-            Split.VALIDATION: capped(together, Split.VALIDATION, settings.validation_events, name),
+            Split.TRAIN: by_process(training, list(map(len, splits))),
+            Split.VALIDATION: capped_of_class(splits, Split.VALIDATION, settings.validation_events, name),
         }
         if job.trial.phase == "confirm":
-            rows[Split.TEST] = capped(together, Split.TEST, settings.test_events, name)
-        parts = {split: by_process(chosen, list(map(len, splits))) for split, chosen in rows.items()}
+            rows[Split.TEST] = capped_of_class(splits, Split.TEST, settings.test_events, name)
         for place, dataset in enumerate(datasets):
-            seen[dataset] = {split: part[place] for split, part in parts.items()}
+            seen[dataset] = {split: of_processes[place] for split, of_processes in rows.items()}
     return seen
 
 
@@ -339,11 +340,10 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     arrays, rows, n_events = [], [], []
     for of_class in cell.task.classes:
         of_processes = [_arrays(job.datasets[process]) for process in of_class]
-        splits = [one.split for one in of_processes]
-        found = capped(np.concatenate(splits), Split.TEST, most, "+".join(of_class))
-        n_events.append(len(found))
+        found = capped_of_class([one.split for one in of_processes], Split.TEST, most, "+".join(of_class))
+        n_events.append(sum(map(len, found)))
         arrays += of_processes
-        rows += by_process(found, list(map(len, splits)))
+        rows += found
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, job.device)
     layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))

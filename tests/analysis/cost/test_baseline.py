@@ -58,3 +58,13 @@ def test_without_common_seeds_the_means_decide_and_without_figures_the_other(led
     assert network_ahead(network, elsewhere.assign(validation_accuracy=0.7), ACCURACY, NONE) > 0
     assert network_ahead(network, trees.assign(validation_accuracy=np.nan), ACCURACY, NONE) > 0
     assert network_ahead(network.assign(validation_accuracy=np.nan), trees, ACCURACY, NONE) <= 0
+
+
+def test_a_merit_that_validation_events_do_not_measure_gives_way_to_the_area(ledger) -> None:
+    """As a rejection, which too few of them pass for: without it neither would ever be ahead."""
+    (trees, network), _ = cells(ledger, NETWORK)
+    rejection = METRICS["rejection_90"]
+    better, worse = (trees.assign(validation_auc=trees["validation_accuracy"] + more) for more in (0.2, -0.2))
+    network = network.assign(validation_auc=network["validation_accuracy"])
+    assert network_ahead(network, better, rejection, NONE) == -1 and network_ahead(network, worse, rejection, NONE) == 1
+    assert network_ahead(network, better, ACCURACY, NONE) == 0, "where it is measured it decides itself"

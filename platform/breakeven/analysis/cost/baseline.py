@@ -12,7 +12,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.event_scores import SharedEvents
 from breakeven.analysis.uncertainty import uncertain
-from breakeven.metric import Metric
+from breakeven.metric import METRICS, Metric
 
 __all__ = ["BETTER", "SCRATCH", "better_baseline", "network_ahead"]
 
@@ -29,7 +29,7 @@ def network_ahead(network: pd.DataFrame, trees: pd.DataFrame, merit: Metric, sha
     Args:
         network: confirmed trials of one treatment, of one task and size.
         trees: those of trees on the same task and size.
-        merit: the figure of merit.
+        merit: the figure of merit; one that is not measured on validation events, as rejections, gives way to the AUC.
         shared: what the trials' scores tell of their test sample: the validation sample's own error is that, by the number of
             events of each.
 
@@ -38,6 +38,9 @@ def network_ahead(network: pd.DataFrame, trees: pd.DataFrame, merit: Metric, sha
         -1 where it is below minus that, 0 between. Without seeds in common the sign of the difference of the means; one that
         has no figure is behind.
     """
+    both = pd.concat([network, trees])
+    if ledger_frame.measured(both, merit, "validation").isna().all():
+        merit = METRICS["auc"]
     held = [
         rows.assign(held=merit.sign * merit.scale * ledger_frame.measured(rows, merit, "validation"))
         .dropna(subset="held")

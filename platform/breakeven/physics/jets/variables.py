@@ -5,11 +5,12 @@ is described where it is computed. Pure arithmetic on arrays; it trains nothing 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
+
+from breakeven.feature import Variable
 
 __all__ = ["VARIABLES", "VARIABLES_VERSION", "Variable", "high_level"]
 
@@ -29,16 +30,6 @@ _AXIS_STEPS = 6
 Floats = np.ndarray
 Vectors = np.ndarray
 """Four-momenta (px, py, pz, E) in GeV, [..., 4]; NaN where there is no jet."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One number of an event. compute: from the jets of many events to [n_events]; NaN where it does not exist."""
-
-    name: str
-    unit: str
-    title: str
-    compute: "Callable[[JetColumns], Floats]"
 
 
 class JetColumns:
@@ -258,13 +249,15 @@ _SUBSTRUCTURE: dict[str, tuple[str, Callable[[JetColumns], Floats]]] = {
 """Of a jet, by name: what it is, and from the jets of many events to [n_jets]. All are pure numbers."""
 
 
-def _of_jet(number: int, name: str, unit: str, title: str, compute: Callable[[JetColumns], Floats]) -> Variable:
+def _of_jet(
+    number: int, name: str, unit: str, title: str, compute: Callable[[JetColumns], Floats]
+) -> Variable[JetColumns]:
     return Variable(
         f"{name}_jet{number + 1}", unit, f"{title} of jet {number + 1}", lambda it: it.leading(compute(it))[:, number]
     )
 
 
-VARIABLES: tuple[Variable, ...] = (
+VARIABLES: tuple[Variable[JetColumns], ...] = (
     Variable("n_jets", "1", "number of jets", lambda it: it.counts.astype(np.float64)),
     Variable("ht", "GeV", "scalar sum of the jets' pt", lambda it: np.bincount(it.event, it.of_jet["pt"], it.n_events)),
     *(_of_jet(number, "pt", "GeV", "pt", lambda it: it.of_jet["pt"]) for number in range(_LEADING)),
