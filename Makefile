@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 help:
 	@echo "make study      the scaling study at laptop size: events, pretraining, finetuning, break-even (16 minutes)"
-	@echo "make test       lint, types, layers and the fast tests (9 minutes on two cores)"
+	@echo "make test       lint, types, layers and the fast tests (8 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times (a quarter of an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
