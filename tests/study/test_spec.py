@@ -8,7 +8,19 @@ from breakeven.physics.processes import from_lhe
 from breakeven.study.check import check
 from breakeven.study.growth import changes
 from breakeven.study.plan import cells
-from breakeven.study.spec import TASKS, Finetuning, Generation, InvalidStudy, Network, Pretraining, Search, Study, task
+from breakeven.study.spec import (
+    JET_TASKS,
+    TASKS,
+    Finetuning,
+    Generation,
+    InvalidStudy,
+    Network,
+    Pretraining,
+    Search,
+    Study,
+    task,
+    task_name,
+)
 
 KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_even", "ttH_yy_odd")
 
@@ -119,7 +131,7 @@ def test_a_task_of_ones_own_is_two_processes():
 
 def test_a_class_may_be_several_processes():
     mine = task("ttW+tHq_vs_ttH+ttt")
-    assert mine.classes == (("ttW", "tHq"), ("ttH", "ttt")) and mine.processes == ("ttW", "tHq", "ttH", "ttt")
+    assert mine.classes == (("tHq", "ttW"), ("ttH", "ttt")) and mine.processes == ("tHq", "ttW", "ttH", "ttt")
     check(replace(Study(), finetuning=Finetuning(tasks=(mine.name,))), KNOWN)
     with pytest.raises(InvalidStudy, match="with different processes, several of a class as A"):
         task("ttW+ttH_vs_ttH+ttt")
@@ -148,6 +160,19 @@ def test_two_names_of_one_task_are_one_task():
     assert {cell.task.name for cell in cells(Study(finetuning=both))} == {"stop_vs_ttH", "WH_vs_ZH"}
     before = json.loads(json.dumps(asdict(Study(finetuning=both))))
     assert changes(before, Study(finetuning=Finetuning(tasks=("stop_vs_ttH", "WH_vs_ZH")))) == []
+
+
+def test_a_class_is_the_same_in_whatever_order_its_processes_are_given():
+    assert task("ttW+tHq_vs_ttH+ttt") == task("tHq+ttW_vs_ttt+ttH") and task("a1000+a600_vs_b").signal == "a600+a1000"
+    of_jets = JET_TASKS["HH4b_vs_QCD"]
+    backwards = "_vs_".join("+".join(reversed(of_class)) for of_class in of_jets.classes)
+    assert task(backwards) is of_jets and task_name({"task": "x", **_sides(backwards)}) == of_jets.name
+    both = Finetuning(tasks=("ttW+tHq_vs_ttH", "tHq+ttW_vs_ttH"))
+    assert [one.name for one in both.resolved()] == ["tHq+ttW_vs_ttH"]
+
+
+def _sides(name):
+    return dict(zip(("signal", "background"), name.split("_vs_"), strict=True))
 
 
 def test_lhe_files_bring_processes_of_their_own():

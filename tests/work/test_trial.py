@@ -112,7 +112,7 @@ def test_a_class_of_two_processes_takes_events_of_both(datasets, tmp_path):
     fewer = seen_by(job_for(three, tmp_path, Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 20)))
     assert set(fewer[three["VBF"]][Split.TRAIN]) < set(other[Split.TRAIN]), "larger sizes contain the smaller ones"
     record = run_alone(job)
-    assert record["outcome"] == "finished" and record["signal"] == "WH+VBF"
+    assert record["outcome"] == "finished" and record["signal"] == "VBF+WH"
     assert record["dataset"] == "+".join(dataset.hash for dataset in three.values())
     n_kept = [len(one) for one in Responses(tmp_path, "scores").read(record["record"], record["scores"]).values()]
     assert n_kept[0] == len(signal[Split.TEST]) + len(other[Split.TEST])

@@ -6,6 +6,7 @@ where it has the value under which nothing changes. So a program that grows find
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search
@@ -26,6 +27,7 @@ SILENT: dict[type, dict[str, Any]] = {
     Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1, "head_steps": 0},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
+_DEFAULTS = {kind: kind() for kind in DECIDING}
 
 _UNSEEN_TEST_EVENTS = 2_000_000
 """What a search trial, which never sees a test event, says of their number: a constant, as the first records have it."""
@@ -33,46 +35,46 @@ _FIRST_VERSIONS = ("network", "training", "torch")
 """Versions that an identity always says; the others came later, and are left out where they are "1"."""
 
 
-def trial_identity(
-    settings: Finetuning,
-    network: Network,
-    *,
-    data: tuple[str, str],
-    backbone: str,
-    strategy: str,
-    size: int,
-    phase: str,
-    seed: int,
-    ratio: float,
-    epochs: int,
-    patience: int,
-    warmup: int,
-    versions: Mapping[str, str],
-) -> dict[str, Any]:
-    """Of a trial. data: dataset hashes of signal and background, those of several processes joined by "+".
-    backbone: its checkpoint's hash, empty from scratch.
+@dataclass(frozen=True)
+class Asked:
+    """What tells a trial of a network from others with the same settings.
 
-    epochs: most passes over the training events.  patience: those without a better validation loss.  warmup: those until
-    the rates have their full size, after which patience counts.  A search trial is one on validation events: test events are
-    not said.
+    data: dataset hashes of signal and background, those of several processes joined by "+".  backbone: its checkpoint's hash,
+    empty from scratch.  epochs: most passes over the training events.  patience: those without a better validation loss.
+    warmup: those until the rates have their full size, after which patience counts.
     """
+
+    data: tuple[str, str]
+    backbone: str
+    strategy: str
+    size: int
+    phase: str
+    seed: int
+    ratio: float
+    epochs: int
+    patience: int
+    warmup: int
+
+
+def trial_identity(settings: Finetuning, network: Network, asked: Asked, versions: Mapping[str, str]) -> dict[str, Any]:
+    """Of a trial. A search trial is one on validation events: test events are not said."""
     # Patience counted from the first epoch when there was none of it, and then during the first warm-ups.
-    warmed_up = {"warmup": warmup, "patience_after": warmup} if warmup else {}
-    training = said(settings) | {"patience": patience} | warmed_up
-    if phase == "search":
+    warmed_up = {"warmup": asked.warmup, "patience_after": asked.warmup} if asked.warmup else {}
+    training = said(settings) | {"patience": asked.patience} | warmed_up
+    if asked.phase == "search":
         training["test_events"] = _UNSEEN_TEST_EVENTS
     return {
         "kind": "trial",
-        "judged_on": "test" if phase == "confirm" else "validation",
-        "signal": data[0],
-        "background": data[1],
-        "backbone": backbone,
-        "strategy": strategy,
-        "size": size,
-        "seed": seed,
-        "rate": settings.learning_rate * ratio if strategy == "scratch" else settings.head_rate,
-        "ratio": IDLE_RATIOS.get(strategy, float(ratio)),
-        "epochs": epochs,
+        "judged_on": "test" if asked.phase == "confirm" else "validation",
+        "signal": asked.data[0],
+        "background": asked.data[1],
+        "backbone": asked.backbone,
+        "strategy": asked.strategy,
+        "size": asked.size,
+        "seed": asked.seed,
+        "rate": settings.learning_rate * asked.ratio if asked.strategy == "scratch" else settings.head_rate,
+        "ratio": IDLE_RATIOS.get(asked.strategy, float(asked.ratio)),
+        "epochs": asked.epochs,
         "network": said(network),
         "training": training,
         "versions": _versions(versions, labelled=False),
@@ -135,7 +137,10 @@ def said(part: Network | Pretraining | Finetuning | Search) -> dict[str, Any]:
     }
     fields = {name: getattr(part, name) for name in DECIDING[kind]} | later
     # A whole number where a fraction is meant is the same number.
-    return {name: float(value) if isinstance(getattr(kind(), name), float) else value for name, value in fields.items()}
+    default = _DEFAULTS[kind]
+    return {
+        name: float(value) if isinstance(getattr(default, name), float) else value for name, value in fields.items()
+    }
 
 
 def _versions(versions: Mapping[str, str], labelled: bool) -> dict[str, str]:

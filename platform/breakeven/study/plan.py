@@ -193,9 +193,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
             study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
         )
         return Trial(cell, phase, seed, said["ratio"], said)
-    said = identity.trial_identity(
-        study.finetuning,
-        study.networks_by_name()[cell.network],
+    asked = identity.Asked(
         data=data,
         backbone=made_of.backbone(cell, seed),
         strategy=cell.strategy,
@@ -206,8 +204,9 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
         epochs=epochs(study.finetuning, cell.size),
         patience=patience(study.finetuning, cell.size),
         warmup=warmup(study.finetuning, cell.strategy, cell.size),
-        versions=made_of.versions.get(cell.network, {}),
     )
+    network = study.networks_by_name()[cell.network]
+    said = identity.trial_identity(study.finetuning, network, asked, made_of.versions.get(cell.network, {}))
     return Trial(cell, phase, seed, ratio if cell.strategy == "scratch" else said["ratio"], said)
 
 

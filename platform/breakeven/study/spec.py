@@ -5,8 +5,10 @@ is its help text there. What is wrong with one says study/check.py.
 """
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal, get_args
 
 __all__ = [
@@ -95,7 +97,7 @@ def known_tasks() -> dict[str, Task]:
             raise plugins.BadPlugin(
                 f"TASKS of a plug-in: {name!r} is {new!r}; give a Task of that name with two different processes"
             )
-        if name in known or (same := _by_classes(known).get((new.signal, new.background))):
+        if name in known or (same := _same(known, new.signal, new.background)):
             taken = known.get(name) or same
             raise plugins.BadPlugin(f"TASKS of a plug-in: {name!r} is there already, as {taken}; leave it out")
         check_part_name("TASKS of a plug-in", name)
@@ -103,20 +105,29 @@ def known_tasks() -> dict[str, Task]:
     return known
 
 
-def _by_classes(tasks: Mapping[str, Task]) -> dict[tuple[str, str], Task]:
-    return {(task.signal, task.background): task for task in tasks.values()}
+def _same(tasks: Mapping[str, Task], signal: str, background: str) -> Task | None:
+    """The task that has these classes, whatever the order of the processes in them."""
+    wanted = _in_order(signal), _in_order(background)
+    return next((one for one in tasks.values() if (_in_order(one.signal), _in_order(one.background)) == wanted), None)
+
+
+@cache
+def _in_order(of_class: str) -> str:
+    """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
+    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
 
 
 def task(name: str) -> Task:
     """The task with this name: one of `known_tasks`, or any "SIGNAL_vs_BACKGROUND" of processes, several with "+" between.
 
-    The same classes make one task: where they are those of a known one it is that one, with that one's name.
-    Raises InvalidStudy, with the nearest known names, on anything else.
+    The same classes make one task, in whatever order their processes are given: where they are those of a known one it is
+    that one, with that one's name. Raises InvalidStudy, with the nearest known names, on anything else.
     """
     if name in (tasks := known_tasks()):
         return tasks[name]
     signal, separator, background = name.partition("_vs_")
-    new = Task(name, f"{signal} vs {background}", signal, background)
+    signal, background = _in_order(signal), _in_order(background)
+    new = Task(f"{signal}_vs_{background}", f"{signal} vs {background}", signal, background)
     if not (separator and signal and background) or len(set(new.processes)) < len(new.processes):
         check_part_name("finetuning.tasks", name.replace("+", ""))
         raise InvalidStudy(
@@ -125,12 +136,12 @@ def task(name: str) -> Task:
         )
     for process in new.processes:
         check_part_name("finetuning.tasks", process)
-    return _by_classes(tasks).get((signal, background)) or new
+    return _same(tasks, signal, background) or new
 
 
 def task_name(record: Mapping[Any, Any]) -> str:
     """What a record's task is called now, by its classes: a record may have been made under another name of it."""
-    known = _by_classes(known_tasks()).get((record.get("signal", ""), record.get("background", "")))
+    known = _same(known_tasks(), record.get("signal", ""), record.get("background", ""))
     return known.name if known else record["task"]
 
 

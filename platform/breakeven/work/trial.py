@@ -340,10 +340,10 @@ def _kept_representation(job: TrialJob, model: Backbone) -> dict[str, Any]:
     arrays, rows, n_events = [], [], []
     for of_class in cell.task.classes:
         of_processes = [_arrays(job.datasets[process]) for process in of_class]
-        found = capped_of_class([one.split for one in of_processes], Split.TEST, most, "+".join(of_class))
-        n_events.append(sum(map(len, found)))
+        here = capped_of_class([one.split for one in of_processes], Split.TEST, most, "+".join(of_class))
+        n_events.append(sum(map(len, here)))
         arrays += of_processes
-        rows += found
+        rows += here
     chosen = select(arrays, rows)
     events = EventTensors.of(chosen, job.device)
     layers = represent(model, events, torch.arange(len(chosen.offsets) - 1))
