@@ -70,7 +70,7 @@ class Ledger:
         """Parquet files that are there and wholly trusted, with the number of their records."""
         self._records: dict[str, Kept] = {}
         self._parsed: dict[str, tuple[Kept, dict[str, Any]]] = {}
-        """The records that were asked for last: a driver asks for each a few times when it comes back."""
+        """The records that were read or asked for last: a driver asks for each a few times when it comes back."""
         self._spent: dict[str, float] = {}
         """Device-seconds of the other tries of each record: failed before it, or done a second time."""
 
@@ -134,11 +134,7 @@ class Ledger:
         if (kept := self._records.get(record)) is None:
             return None
         known = self._parsed.get(record)
-        if known is None or known[0] is not kept:
-            while len(self._parsed) >= _PARSED:
-                del self._parsed[next(iter(self._parsed))]
-            known = self._parsed[record] = kept, kept.record
-        return known[1]
+        return known[1] if known is not None and known[0] is kept else self._remember(kept, kept.record)
 
     def finished(self, record: str) -> bool:
         """Whether a finished record with this hash is known."""
@@ -192,7 +188,7 @@ class Ledger:
         sources: list[str] = []
         for name in sorted(self._loose):
             if (content := self._content(name)) is not None and (records := self._parse(name, content)):
-                kept += records
+                kept += [one for one, _ in records]
                 sources.append(name)
         if not sources:
             return None
@@ -319,11 +315,18 @@ class Ledger:
                 self._take_folded(name, content)
             elif records := self._parse(name, content):
                 self._loose.add(name)
-                for kept in records:
+                for kept, record in records:
                     self._take(kept)
+                    self._remember(kept, record)
         return whole
 
-    def _parse(self, name: str, content: bytes) -> list[Kept]:
+    def _remember(self, kept: Kept, record: dict[str, Any]) -> dict[str, Any]:
+        while len(self._parsed) >= _PARSED:
+            del self._parsed[next(iter(self._parsed))]
+        self._parsed[kept.name] = kept, record
+        return record
+
+    def _parse(self, name: str, content: bytes) -> list[tuple[Kept, dict[str, Any]]]:
         """The records of one pack's file; none, and a problem noted, where it cannot be trusted."""
         try:
             return at_rest.parse(name, content)

@@ -127,8 +127,9 @@ def pack_text(stamped: Sequence[dict[str, Any]]) -> tuple[str, str]:
     return f"{stamped[0]['record']}-{uuid.uuid4().hex[:8]}-{_digest(text.encode())}.json", text
 
 
-def parse(name: str, content: bytes) -> list[Kept]:
-    """The records of one pack's file. Raises LedgerError, or what JSON raises, where it cannot be trusted."""
+def parse(name: str, content: bytes) -> list[tuple[Kept, dict[str, Any]]]:
+    """The records of one pack's file, each also read. Raises LedgerError, or what JSON raises, where it cannot be trusted."""
+    texts: Sequence[bytes | None] = []
     if named := _LOOSE.fullmatch(name):
         if _digest(content) != named["digest"]:
             raise LedgerError("it is cut short, or was changed after it was written")
@@ -138,12 +139,12 @@ def parse(name: str, content: bytes) -> list[Kept]:
         lines = content.splitlines()[1:-1]
         if len(lines) == len(records):  # as this program writes it: one per line
             texts = [line.removesuffix(b",") for line in lines]
-            return [kept(name, place, *one) for place, one in enumerate(zip(records, texts, strict=True))]
     elif _LOOSE_1.fullmatch(name):
         records = [_parse_1(record) for record in json.loads(content)]
     else:
         raise LedgerError("its name is not that of a record file, so its content cannot be verified")
-    return [kept(name, place, record) for place, record in enumerate(records)]
+    each = enumerate(zip(records, texts or [None] * len(records), strict=True))
+    return [(kept(name, place, record, text), _with_metrics(record)) for place, (record, text) in each]
 
 
 def fold(records: Sequence[Kept]) -> tuple[str, Iterator[pa.Table]]:
