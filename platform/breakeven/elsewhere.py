@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from breakeven.estimate.cards import card, speeds_on
+from breakeven.estimate.cards import card
 from breakeven.estimate.price import price
 from breakeven.events import sampling
 from breakeven.events.edges import edges_per_event
@@ -49,8 +49,8 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
         table.add_column(heading, justify="right")
     for network, precision in product(study.networks_by_name(), there.precisions):
         part = study.with_network(network)
-        speeds = speeds_on(
-            there, part, here.speeds, precision=precision, pack=pack, batch=batch, edges_per_event=known_edges
+        speeds = there.speeds(
+            part, here.speeds, precision=precision, pack=pack, batch=batch, edges_per_event=known_edges
         )
         cost = price(part, processes.PRETRAINING, speeds, sampling.TRAIN_FRACTION)
         trials = cost.finetuning + cost.search

@@ -21,6 +21,7 @@ READ_IN = {
     "RAY_TRAIN_V2_ENABLED": "train/v2/_internal/constants.py",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "tune/utils/callback.py",
     "TUNE_DISABLE_SIGINT_HANDLER": "tune/tune.py",
+    "TUNE_GLOBAL_CHECKPOINT_S": "tune/execution/tune_controller.py",
     "RAY_AIR_NEW_OUTPUT": "tune/experimental/output.py",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "_private/accelerators/accelerator.py",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "train/v2/_internal/constants.py",

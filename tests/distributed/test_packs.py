@@ -140,7 +140,7 @@ def test_a_limit_changes_no_number(datasets, tmp_path):
 
 def test_workers_fit_the_cluster():
     def offers(cpus, gpus):
-        return Resources(cpus=cpus, gpus=gpus, nodes=1, dashboard="", local=True)
+        return Resources(cpus=cpus, gpus=gpus, nodes=1, dashboard="")
 
     assert shares(offers(4, 0), 0.25) == (4, {"cpu": 1.0})
     assert shares(offers(8, 2), 1.0) == (2, {"gpu": 1.0, "cpu": 1.0})

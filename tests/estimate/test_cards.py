@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from breakeven.estimate import cards
-from breakeven.estimate.cards import Card, UnknownCard, card, speeds_on
+from breakeven.estimate.cards import Card, UnknownCard, card
 from breakeven.estimate.speeds import ELSEWHERE
 from breakeven.study.spec import Finetuning, Network, Pretraining, Study
 
@@ -46,7 +46,7 @@ def test_work_goes_with_edges_iterations_and_the_share_of_a_batch() -> None:
     study = Study(pretraining=Pretraining(batch_size=4096), finetuning=Finetuning(batch_size=64))
 
     def speeds(study: Study = study, batch: float = 4096, pack: int = 16, edges: float | None = None):
-        return speeds_on(CARD, study, ELSEWHERE, precision="tf32", pack=pack, batch=batch, edges_per_event=edges)
+        return CARD.speeds(study, ELSEWHERE, precision="tf32", pack=pack, batch=batch, edges_per_event=edges)
 
     alone = speeds()
     assert (alone.trained.value, alone.pretrained.value) == pytest.approx((40_000, 256_000))

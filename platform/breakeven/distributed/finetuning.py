@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from breakeven.distributed import internals
 from breakeven.distributed.session import Resources
 from breakeven.errors import StageFailed
+from breakeven.ledger import levels
 from breakeven.ledger.claim import last_try, worker_name
 from breakeven.search import TrialQueue
 from breakeven.study.plan import Trial
@@ -148,7 +149,7 @@ class Pack:
         return self
 
 
-def _is_of(record: Mapping[str, Any], job: TrialJob) -> bool:
+def _is_of(record: levels.Trial, job: TrialJob) -> bool:
     """Whether a record was made by this handing out of its trial, and not by an earlier one."""
     return record.get("reservation") == job.reservation and record.get("pack") == job.pack
 
@@ -223,14 +224,15 @@ class QueueSearcher(Searcher):
         else:
             ledger.read(files)
         jobs = {job.trial.hash: job for job in pack.jobs}
-        tried = {name: record for name, job in jobs.items() if (record := ledger.get(name)) and _is_of(record, job)}
-        for name, record in tried.items():
+        known = {name: cast(levels.Trial, record) for name in jobs if (record := ledger.get(name))}
+        tried = {name: one for name, one in known.items() if _is_of(one, jobs[name])}
+        for name, one in tried.items():
             if not queue.settled(name):  # it failed, and is tried again
-                self.slots.lost(name, record["device_seconds"])
+                self.slots.lost(name, one["device_seconds"])
         suspect = None
         if not alive:
             suspect, spent, of = self._at_work(jobs, tried)
-            used = sum(record["device_seconds"] for record in tried.values()) + spent
+            used = sum(one["device_seconds"] for one in tried.values()) + spent
             self.slots.died(pack.handed_out, used, worker or of)
             queue.charge(used)
             if suspect:
@@ -246,7 +248,9 @@ class QueueSearcher(Searcher):
                 f"[yellow]warning[/] a worker died in {trial.cell.name} seed {trial.seed}; it is trained again"
             )
 
-    def _at_work(self, jobs: Mapping[str, TrialJob], tried: Mapping[str, Any]) -> tuple[str | None, float, str]:
+    def _at_work(
+        self, jobs: Mapping[str, TrialJob], tried: Mapping[str, levels.Trial]
+    ) -> tuple[str | None, float, str]:
         """The trial that a dead worker was at, the device-seconds that this try has lost, and the worker.
 
         A worker trains a pack in its order, and claims what it begins: it was at the first without a record that has a

@@ -16,6 +16,8 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C ends a study at once, in every stage alike: what is finished is in the ledger.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Of Tune's state nothing is kept: it need not be written every ten seconds.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

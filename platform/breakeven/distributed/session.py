@@ -34,7 +34,6 @@ class Resources:
     gpus: int
     nodes: int
     dashboard: str
-    local: bool
 
     @property
     def device(self) -> str:
@@ -73,7 +72,6 @@ def session() -> Iterator[Resources]:
                 gpus=int(offers.get("GPU", 0)),
                 nodes=sum(node["Alive"] for node in ray.nodes()),
                 dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
-                local=local,
             )
     except ray.exceptions.RayError as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -56,7 +56,7 @@ class Card:
         )
 
     def events_per_second(self, precision: str, batch: float, members: float = 1) -> float:
-        """Events a second of `members` networks side by side, each with batches of `batch`, in the quickest measured form.
+        """Events per second of `members` networks side by side, each with batches of `batch`, in the quickest measured form.
 
         Between measured batches, and between measured packs, a power law is assumed; below the smallest batch a step takes
         as long as there, above the largest, and in a pack larger than any, an event does.
@@ -91,6 +91,32 @@ class Card:
         """Iterations of the network that it was measured with."""
         return int(self.content["iterations"])
 
+    def speeds(
+        self, study: Study, here: Speeds, *, precision: str, pack: float, batch: float, edges_per_event: float | None
+    ) -> Speeds:
+        """Speeds of a study of one network on this card, which need not be here, per device-second of one GPU.
+
+        here: of this machine, which generates events; how early its trials stop is taken over too.  pack: trials that are
+        trained side by side.  batch: of pretraining, that part of it which one of several GPUs has; what they tell each other
+        is not charged, as it was not measured.  edges_per_event: of the study's events; None: as in the measurement.
+        """
+        work = (
+            study.network.iterations
+            / self.iterations
+            * (edges_per_event or self.edges_per_event)
+            / self.edges_per_event
+        )
+        members = min(pack, self.largest_pack(precision))
+        return Speeds(
+            trained=Speed(self.events_per_second(precision, study.finetuning.batch_size, members) / work, STEP_NOISE),
+            pretrained=Speed(self.events_per_second(precision, max(1.0, batch)) / work, STEP_NOISE),
+            generated=here.generated,
+            origin=f"{self.name}, steps alone, in {precision}",
+            trusted=True,
+            processes=here.processes,
+            steps=here.steps,
+        )
+
 
 def cards() -> tuple[str, ...]:
     """Names of all cards that were measured."""
@@ -112,36 +138,12 @@ def card(name: str) -> Card:
     return Card(name, content)
 
 
-def speeds_on(
-    card: Card, study: Study, here: Speeds, *, precision: str, pack: float, batch: float, edges_per_event: float | None
-) -> Speeds:
-    """Speeds of a study of one network on a card that need not be here, a device-second of one GPU.
-
-    here: of this machine, which generates events; how early its trials stop is taken over too.  pack: trials that are
-    trained side by side.  batch: of pretraining, that part of it which one of several GPUs has; what they tell each other
-    is not charged, as it was not measured.  edges_per_event: of the study's events; None: as in the measurement.
-    """
-    settings = study.finetuning
-    work = study.network.iterations / card.iterations * (edges_per_event or card.edges_per_event) / card.edges_per_event
-    trained = card.events_per_second(precision, settings.batch_size, min(pack, card.largest_pack(precision))) / work
-    pretrained = card.events_per_second(precision, max(1.0, batch)) / work
-    return Speeds(
-        trained=Speed(trained, STEP_NOISE),
-        pretrained=Speed(pretrained, STEP_NOISE),
-        generated=here.generated,
-        origin=f"{card.name}, steps alone, in {precision}",
-        trusted=True,
-        processes=here.processes,
-        steps=here.steps,
-    )
-
-
 def _folder() -> Traversable:
     return files(__package__) / "cards"
 
 
 def _at_batch(rates: Mapping[int, float], batch: float) -> float:
-    """Events a second at `batch`: below the smallest that was measured a step is bound by launches and takes as long."""
+    """Events per second at `batch`: below the smallest that was measured a step is bound by launches and takes as long."""
     smallest = min(rates)
     if batch < smallest:
         return rates[smallest] * batch / smallest

@@ -1,9 +1,7 @@
 """How long a trial takes: estimated by event passes, and learned from the trials that came back. It never runs any."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from breakeven.estimate.speeds import ELSEWHERE
+from breakeven.ledger import levels
 from breakeven.study.plan import Cell, Phase, Trial, event_passes
 from breakeven.study.spec import Study
 
@@ -23,7 +21,7 @@ class Pace:
         self._passes_of: dict[_Kind, float] = {}
         """Event passes of a trial of each kind: asked for every trial that waits, whenever a pack is made."""
 
-    def learn(self, trial: Trial, record: Mapping[str, Any]) -> None:
+    def learn(self, trial: Trial, record: levels.Trial) -> None:
         """Take the time of a finished trial into account; failed ones say nothing."""
         if record["outcome"] != "finished":
             return

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from breakeven import provenance
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger import levels
 from breakeven.study import plan
 from breakeven.study.identity import said
 from breakeven.study.plan import TREES_EPOCHS
@@ -29,7 +30,7 @@ ELSEWHERE_NOISE = 1.0
 
 @dataclass(frozen=True)
 class Speed:
-    """A speed, in units a device-second, and its relative uncertainty: the truth is likely within a factor of 1 + that."""
+    """A speed, in units per device-second, and its relative uncertainty: the truth is likely within a factor of 1 + that."""
 
     value: float
     uncertainty: float
@@ -40,17 +41,17 @@ class Speeds:
     """What is known of a machine for one study's network, batch size and stopping rule."""
 
     trained: Speed
-    """Event passes (forward, backward, step) a device-second in trials."""
+    """Event passes (forward, backward, step) per device-second in trials."""
     pretrained: Speed
     """The same in pretraining."""
     generated: Speed
-    """Events a core-second, for a process that is not in `processes`."""
+    """Events per core-second, for a process that is not in `processes`."""
     origin: str
     """Where the numbers come from, for people."""
     trusted: bool
     """Whether they come from this machine."""
     processes: Mapping[str, float] = field(default_factory=dict)
-    """Events a core-second of each process that was generated here."""
+    """Events per core-second of each process that was generated here."""
     trials: Mapping[tuple[str, int, str], tuple[float, float, int]] = field(default_factory=dict)
     """Mean and standard deviation of the device-seconds of a trial, and their number, by strategy, size and phase."""
     steps: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +74,7 @@ _JETS_AN_EVENT, _CONSTITUENTS = 2.5, 45
 def elsewhere(network: Network) -> Speeds:
     """What a machine of which nothing is known may have for this network.
 
-    A Particle Transformer's pace goes with its arithmetic to the power of 0.73, as large products run faster: 1,017 jets a
+    A Particle Transformer's pace goes with its arithmetic to the power of 0.73, as large products run faster: 1,017 jets per
     core-second are trained on with width 32 and two blocks, 65 with the published size.
     """
     if network.kind != "jet_transformer":
@@ -99,6 +100,8 @@ def _products(options: Mapping[str, float]) -> float:
 WITH_MULTIPARTON = 4.0
 """How much longer an event takes with multiparton interactions."""
 
+_Training = TypeVar("_Training", levels.Trial, levels.Pretraining)
+
 
 def key(study: Study) -> str:
     """Hash of what decides a speed besides the machine: network, batch size, multiparton interactions.
@@ -117,23 +120,21 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     """
     here = [record for record in records if record["outcome"] == "finished" and record["device_seconds"] > 0]
     made_here = provenance.processor()
-    trials = [record for record in here if record["level"] == "trial" and _alike(record, study, made_here)]
+    of_trials = [cast(levels.Trial, record) for record in here if record["level"] == "trial"]
+    trials = [record for record in of_trials if _alike(record, study, made_here)]
     if any(record["device"] != "cpu" for record in trials):
         trials = [record for record in trials if record["device"] != "cpu"]
     trials = _of_last_kernel(trials)
-    trees = [record for record in here if record.get("strategy") == "trees" and record.get("processor") == made_here]
-    events = [
-        record for record in here if record["level"] == "generation" and record.get("processor", made_here) == made_here
-    ]
-    if study.generation.multiparton_interactions:
-        events = [record for record in events if record.get("mpi")]
-    else:
-        events = [record for record in events if not record.get("mpi")]
-    backbones = [r for r in here if r["level"] == "pretraining" and r.get("processor") == made_here
+    trees = [record for record in of_trials if record["strategy"] == "trees" and record.get("processor") == made_here]
+    mpi = study.generation.multiparton_interactions
+    made = [cast(levels.Generation, record) for record in here if record["level"] == "generation"]
+    events = [r for r in made if r.get("processor", made_here) == made_here and bool(r.get("mpi")) == mpi]
+    learnt = [cast(levels.Pretraining, record) for record in here if record["level"] == "pretraining"]
+    backbones = [r for r in learnt if r.get("processor") == made_here
                  and r["identity"]["network"] == said(study.network.backbone)]  # fmt: skip
     backbones = _of_last_kernel(backbones)
     unknown = elsewhere(study.network)
-    if study.generation.multiparton_interactions:
+    if mpi:
         slower = Speed(unknown.generated.value / WITH_MULTIPARTON, ELSEWHERE_NOISE)
         unknown = replace(
             unknown, generated=slower, origin=unknown.origin.replace("interactions off", "interactions on")
@@ -180,7 +181,7 @@ def calibration_path(ledger: Path, study: Study) -> Path:
     return ledger / "calibrations" / f"{fingerprint([key(study), provenance.processor()])}.json"
 
 
-def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
+def _alike(record: levels.Trial, study: Study, processor: str) -> bool:
     identity = record["identity"]
     if record["strategy"] == "trees":
         return False
@@ -191,13 +192,13 @@ def _alike(record: Mapping[str, Any], study: Study, processor: str) -> bool:
     )
 
 
-def _of_last_kernel(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _of_last_kernel(records: list[_Training]) -> list[_Training]:
     """Those of the kernel that ran last, as the next ones will; older records do not name theirs, and go together."""
-    last = max(records, key=lambda record: record["ended"], default={})
-    return [record for record in records if record.get("kernel") == last.get("kernel")]
+    last = {record["ended"]: record.get("kernel") for record in records}
+    return [record for record in records if record.get("kernel") == last[max(last)]]
 
 
-def _passes(record: Mapping[str, Any]) -> float:
+def _passes(record: levels.Trial) -> float:
     """Event passes of a trial; evaluation costs a third of training per event."""
     evaluated = record.get("validation_events", 0) * record["epochs"] + record.get("test_events", 0)
     return float(record["events_seen"] + evaluated / 3)
@@ -209,7 +210,7 @@ def _speed(rates: list[float]) -> Speed:
     return Speed(math.exp(sorted(logs)[len(logs) // 2]), max(stdev(logs) if len(logs) > 1 else 0.3, MACHINE_NOISE))
 
 
-def _by_process(events: list[Mapping[str, Any]]) -> dict[str, float]:
+def _by_process(events: list[levels.Generation]) -> dict[str, float]:
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for record in events:
         sums[record["process"]][0] += record["events"]
@@ -217,7 +218,7 @@ def _by_process(events: list[Mapping[str, Any]]) -> dict[str, float]:
     return {process: n / seconds for process, (n, seconds) in sums.items()}
 
 
-def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, int, str], tuple[float, float, int]]:
+def _by_kind(trials: list[levels.Trial], study: Study) -> dict[tuple[str, int, str], tuple[float, float, int]]:
     """Trials of the same kind, limit of epochs, events to evaluate and stopping rule take about the same time."""
     seconds: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     settings = study.finetuning
@@ -233,7 +234,7 @@ def _by_kind(trials: list[Mapping[str, Any]], study: Study) -> dict[tuple[str, i
     }
 
 
-def _steps(trials: list[Mapping[str, Any]]) -> dict[str, float]:
+def _steps(trials: list[levels.Trial]) -> dict[str, float]:
     steps: dict[str, list[float]] = defaultdict(list)
     for record in trials:
         training, patient = record["identity"]["training"], record.get("stopped") == "plateau"

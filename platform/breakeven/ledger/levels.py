@@ -46,6 +46,7 @@ class Training(Record, total=False):
     pretraining: str
     backbone: str  # hash of its weights
     seed: int
+    kernel: str  # what computed the network
     metrics: dict[str, float | None]  # by split and name, see metric.py
     validation_loss: float
     epochs: int

@@ -4,13 +4,13 @@ An `Allocator` names trials and the order in which they are wanted; the queue ha
 worker, and keeps what became of them. It takes no lease and writes no record.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import optuna
 
 from breakeven.estimate.budget import rank
-from breakeven.search.cell_search import CellSearch
+from breakeven.search.cell_search import CellSearch, Outcomes
 from breakeven.study.identity import IDLE_RATIOS
 from breakeven.study.plan import (
     Cell,
@@ -25,8 +25,6 @@ from breakeven.study.plan import (
 )
 from breakeven.study.spec import Study
 
-Outcomes = Callable[[str], Mapping[str, Any] | None]
-"""The record of a trial, by its hash, where it has an outcome that stands."""
 Order = Callable[[Trial], tuple[float, float]]
 """Place of a trial among those that wait: the lowest comes first."""
 

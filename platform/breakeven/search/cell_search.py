@@ -3,16 +3,19 @@
 Translates between Optuna's proposals and trials. It knows no ledger and no worker: outcomes are handed to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 
+from breakeven.ledger import levels
 from breakeven.search import pruning
 from breakeven.search.ratio import RatioSearch
 from breakeven.study.plan import Cell, Ingredients, Trial, search_name, search_seeds, space, trial
 from breakeven.study.spec import Study
+
+Outcomes = Callable[[str], levels.Trial | None]
+"""The record of a trial, by its hash, where it has an outcome that stands."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ class CellSearch:
             study, cell, made_of, RatioSearch.begin(storage, search_name(study, cell, made_of), space(study, cell))
         )
 
-    def recall(self, outcomes: Callable[[str], Mapping[str, Any] | None]) -> list[Trial]:
+    def recall(self, outcomes: Outcomes) -> list[Trial]:
         """The trials of all earlier proposals; those of a killed driver are still good."""
         named: list[Trial] = []
         for number, ratio, told in self.ratios.proposals():
@@ -48,7 +51,7 @@ class CellSearch:
                 self._keep_curves(self._waiting.pop(number), outcomes)
         return named
 
-    def advance(self, outcomes: Callable[[str], Mapping[str, Any] | None]) -> list[Trial]:
+    def advance(self, outcomes: Outcomes) -> list[Trial]:
         """Tell what is known, and ask for more until something is to be waited for; the trials that were asked for."""
         named: list[Trial] = []
         while True:
@@ -82,7 +85,7 @@ class CellSearch:
                 self.limits[new.hash] = limits
         return proposed
 
-    def _keep_curves(self, told: list[Trial], outcomes: Callable[[str], Mapping[str, Any] | None]) -> None:
+    def _keep_curves(self, told: list[Trial], outcomes: Outcomes) -> None:
         for one in told if self.study.search.pruning else ():
             record = outcomes(one.hash)
             if record is not None and record["outcome"] == "finished" and record.get("curve"):

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from breakeven.estimate.pace import Pace
 from breakeven.study.plan import Trial
 
-PACK_TRIALS = 32
-"""Most trials in a pack that are trained one after another: trials of half a second still fill PACK_SECONDS."""
-STACKED_TRIALS = 64
-"""Most trials in a pack that a GPU trains side by side: its steps hardly take longer then, and more would only wait."""
+PACK_TRIALS = 64
+"""Most trials in a pack: one after another those of a third of a second still fill PACK_SECONDS; side by side a GPU's steps
+hardly take longer, and more would only wait."""
 STACKED_EVENTS = 2**21
 """Most training events of such a pack in all: each trial may have a copy of its own to turn, and an epoch lasts seconds."""
 PACK_SECONDS = 20.0
@@ -23,7 +22,6 @@ def choose(
     pace: Pace,
     *,
     workers: int = 1,
-    most: int | None = None,
     alone: Collection[str] = (),
     room: float = math.inf,
     stacked: bool = False,
@@ -38,14 +36,11 @@ def choose(
         waiting: in the order in which they are wanted.
         pace: how long a trial is expected to take.
         workers: how many share what waits.
-        most: trials in a pack; None: PACK_TRIALS, or STACKED_TRIALS where they are stacked.
         alone: hashes of trials that go without others.
         room: device-seconds that the pack may take.
         stacked: a GPU trains them side by side. Then trials of all tasks go together, as many as there are and have room:
             a step of all of them takes hardly longer than that of one.
     """
-    if most is None:
-        most = STACKED_TRIALS if stacked else PACK_TRIALS
     if room < math.inf:
         waiting = [one for one in waiting if pace.device_seconds(one) <= room]
     if not waiting:
@@ -55,7 +50,7 @@ def choose(
     if first.hash in alone:
         return pack
     if stacked and first.cell.strategy != "trees":
-        return _side_by_side([one for one in waiting if one.hash not in alone], pace, workers, most, room)
+        return _side_by_side([one for one in waiting if one.hash not in alone], pace, workers, room)
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
     for mixed in (False, True):
@@ -63,7 +58,7 @@ def choose(
             None  # the last of a cell that does not go with these: thousands of its seeds may follow, and are left too
         )
         for other in waiting:
-            if len(pack) == most:
+            if len(pack) == PACK_TRIALS:
                 return pack
             if mixed and lasts >= _SHORTEST_PACK_SECONDS:
                 break
@@ -83,13 +78,13 @@ def choose(
     return pack
 
 
-def _side_by_side(waiting: Sequence[Trial], pace: Pace, workers: int, most: int, room: float) -> dict[str, Trial]:
+def _side_by_side(waiting: Sequence[Trial], pace: Pace, workers: int, room: float) -> dict[str, Trial]:
     """The first and what can be stacked on it: one worker's part of that, as long as it is small enough."""
     first = waiting[0]
     alike = [one for one in waiting if _stackable(first, one)]
     events = spends = 0.0
     pack: dict[str, Trial] = {}
-    for one in alike[: min(most, math.ceil(len(alike) / workers))]:
+    for one in alike[: min(PACK_TRIALS, math.ceil(len(alike) / workers))]:
         events, spends = events + 2 * one.cell.size, spends + pace.device_seconds(one)
         if pack and (events > STACKED_EVENTS or spends > room):
             break

@@ -9,10 +9,12 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
-from typing import Any
+from itertools import islice
+from typing import cast
 
 from breakeven.estimate.budget import Budget
 from breakeven.estimate.pace import Pace
+from breakeven.ledger import levels
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
@@ -180,9 +182,8 @@ class TrialQueue:
         if self.budget is not None:
             room = self.budget.left - sum(map(self._pace.device_seconds, self._in_flight.values()))
         waiting = [*self._again, *self._ready]
-        return packs.choose(
-            waiting, self._pace, workers=workers, most=most, alone=self._lost, room=room, stacked=stacked
-        )
+        chosen = packs.choose(waiting, self._pace, workers=workers, alone=self._lost, room=room, stacked=stacked)
+        return dict(islice(chosen.items(), most))
 
     def _leased(self, chosen: Sequence[Trial]) -> list[Trial]:
         """Those that this driver alone may work on and that nobody has finished, from now on in flight.
@@ -237,7 +238,7 @@ class TrialQueue:
     def _wait(self, new: Trial) -> None:
         bisect.insort_right(self._ready, new, key=self.allocator.order)
 
-    def _settle(self, ended: Trial, record: dict[str, Any]) -> None:
+    def _settle(self, ended: Trial, record: levels.Trial) -> None:
         """Take the record of a trial for its outcome, learn from it how long trials take, and ask what comes next."""
         self._pace.learn(ended, record)
         if self.leases is not None:
@@ -251,9 +252,9 @@ class TrialQueue:
             told, self._untold = self._untold, []
             self.observer.recorded(told)
 
-    def _outcome(self, trial_hash: str) -> dict[str, Any] | None:
+    def _outcome(self, trial_hash: str) -> levels.Trial | None:
         """The record of a trial; a failure that is worth another try, from an earlier run, counts as none."""
-        record = self.ledger.get(trial_hash)
+        record = cast(levels.Trial | None, self.ledger.get(trial_hash))
         if (
             record is not None
             and record["outcome"] != "finished"
@@ -263,7 +264,7 @@ class TrialQueue:
             return None
         return record
 
-    def _worth_another_try(self, record: dict[str, Any]) -> bool:
+    def _worth_another_try(self, record: levels.Trial) -> bool:
         """Whether a trial may end otherwise: the reason of its failure may be gone, its limit raised, pruning turned off."""
         if record["outcome"] == "stopped":
             return not (self.study.search.pruning and record["phase"] == "search")

@@ -1,4 +1,4 @@
-"""One Optuna study a cell proposes learning-rate ratios, and remembers what became of them.
+"""One Optuna study per cell proposes learning-rate ratios, and remembers what became of them.
 
 The only room that imports optuna is this folder. It knows no ledger, no lease and no worker.
 """
@@ -6,12 +6,15 @@ The only room that imports optuna is this folder. It knows no ledger, no lease a
 import json
 import math
 import warnings
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 from scipy.stats import qmc
 
 from breakeven.fingerprint import fingerprint
@@ -59,21 +62,35 @@ def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
     if path is None:
         return optuna.storages.InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not _whole(path.read_bytes()):
-        path.replace(path.with_name(f"{path.name}.damaged"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(_Journal(path))
 
 
-def _whole(journal: bytes) -> bool:
-    """Whether every line of a journal is there and can be read."""
-    try:
-        for line in journal.splitlines():
-            json.loads(line)
-    except ValueError:
-        return False
-    return not journal or journal.endswith(b"\n")
+class _Journal(BaseJournalBackend):
+    """A file as Optuna's JournalFileBackend writes it. It has one writer, so it takes no lock; the ledger knows what it holds, so
+    nothing waits for the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        try:
+            self._logs: list[dict[str, Any]] = [json.loads(line) for line in lines]
+            whole = not lines or lines[-1].endswith(b"\n")
+        except ValueError:
+            whole = False
+        if not whole:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            self._logs = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with self._path.open("a") as file:
+            file.writelines(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._logs += logs
 
 
 class RatioSearch:
@@ -88,11 +105,9 @@ class RatioSearch:
     @classmethod
     def begin(cls, storage: optuna.storages.BaseStorage, name: str, space: Search) -> "RatioSearch":
         """The search with this name as `storage` remembers it, or a new one."""
-        study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-        search = cls(study, space)
-        if not search._proposed():
-            search._fix(space.published)
-        return search
+        return cls(
+            optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True), space
+        )
 
     def proposals(self) -> list[tuple[int, float, bool]]:
         """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
@@ -103,19 +118,28 @@ class RatioSearch:
 
         The sampler is seeded anew for each proposal, so a study that was killed proposes what it would have proposed.
         """
-        told = self.told()
+        proposed, told = self._proposed(), self.told()
         low, high = min(self.space.low, self.space.published), max(self.space.high, self.space.published)
+        if not proposed:
+            return self._propose(self.space.published, low, high)
         if self.space.spread and 0 < told < SPREAD:
-            part = float(qmc.Halton(1, rng=self._seed(0)).random(told)[-1, 0])
-            self._fix(low * (high / low) ** part)
+            return self._propose(low * (high / low) ** self._spread[told - 1], low, high)
         self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(told), n_startup_trials=SPREAD)
         proposal = self.study.ask()
         return proposal.number, proposal.suggest_float("ratio", low, high, log=True)
 
-    def _fix(self, ratio: float) -> None:
-        """Make it the ratio of the next proposal, unless a kill came after this was done and before it was proposed."""
-        if not self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
-            self.study.enqueue_trial({"ratio": ratio})
+    @cached_property
+    def _spread(self) -> list[float]:
+        """Where in the range the ratios after the published one lie, from 0 to 1."""
+        return [float(part) for part in qmc.Halton(1, rng=self._seed(0)).random(SPREAD - 1)[:, 0]]
+
+    def _propose(self, ratio: float, low: float, high: float) -> tuple[int, float]:
+        drawn_from: dict[str, BaseDistribution] = {"ratio": FloatDistribution(low, high, log=True)}
+        running = optuna.trial.TrialState.RUNNING
+        self.study.add_trial(
+            optuna.trial.create_trial(state=running, params={"ratio": ratio}, distributions=drawn_from)
+        )
+        return self.study.get_trials(deepcopy=False)[-1].number, ratio
 
     def _seed(self, number: int) -> int:
         return int(fingerprint([self.study.study_name, number]), 16) % 2**32

@@ -5,7 +5,6 @@ It counts nothing and looks at no file.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from breakeven.duration import duration, format_hours
+from breakeven.ledger import levels
 from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.metric import MERIT
 from breakeven.study.spec import SEARCHED
@@ -72,7 +72,7 @@ def left_text(standing: Standing) -> str:
     return f"about {duration(standing.left_seconds)} left"
 
 
-def last_results(latest: Sequence[Mapping[str, Any]]) -> Table:
+def last_results(latest: Sequence[levels.Trial]) -> Table:
     """One row for each record: its cell, seed, ratio and what came of it."""
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     table.add_column("  last results", overflow="fold")
@@ -90,15 +90,15 @@ def _counts(standing: Standing) -> list[str]:
     return counts + ([f"{standing.stopped:,} pruned"] if standing.stopped else [])
 
 
-def _seed(record: Mapping[str, Any]) -> str:
+def _seed(record: levels.Trial) -> str:
     return "search" if record["phase"] == "search" else str(record["seed"])
 
 
-def _ratio(record: Mapping[str, Any]) -> str:
+def _ratio(record: levels.Trial) -> str:
     return f"{record['ratio']:.3g}" if record["strategy"] in SEARCHED else "-"
 
 
-def _merit(record: Mapping[str, Any]) -> Text:
+def _merit(record: levels.Trial) -> Text:
     """Of test events; of a search trial that of validation events, in brackets."""
     if record["outcome"] == "failed":
         return Text("failed", style="red")

@@ -207,9 +207,9 @@ def tell_files(study: Study) -> None:
         from breakeven.physics.jets import jetclass
 
         for name, path in study.generation.jetclass.items():
-            found = jetclass.inspect(path)
-            console.print(f"  {'note':12} {name}: {path} has {found.in_words}", markup=False)
-            warnings += found.warnings
+            content = jetclass.inspect(path)
+            console.print(f"  {'note':12} {name}: {path} has {content.in_words}", markup=False)
+            warnings += content.warnings
     for warning in warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")
 

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from breakeven.duration import duration
 from breakeven.estimate.pace import Pace
+from breakeven.ledger import levels
 from breakeven.ledger.charge import Spent, charge_of
 from breakeven.physics.processes import PRETRAINING
 from breakeven.study.naming import Names
@@ -62,7 +63,7 @@ class Standing:
     """Expected seconds until the end; None where nothing is known of the speed."""
     how: str
     """How the time left was estimated."""
-    latest: tuple[Mapping[str, Any], ...]
+    latest: tuple[levels.Trial, ...]
     """Records of the last trials, newest first."""
     failure: str = ""
     """The last failure: its cell, seed and reason."""
@@ -101,7 +102,7 @@ class Progress:
         self._done, self._cells_done, self._failed, self._stopped = 0, 0, 0, 0
         self._pace = Pace(study)
         self._recent: list[_Ended] = []
-        self._latest: list[tuple[float, str, Mapping[str, Any]]] = []
+        self._latest: list[tuple[float, str, levels.Trial]] = []
         """Both are heaps, the first to end on top."""
         self._failure = 0.0, ""
         self._spent: dict[str, Spent] = {}
@@ -117,7 +118,7 @@ class Progress:
             self._spent[device] = self._spent.get(device, Spent()) + charge_of(record, wasted_seconds)
             record = {**record, **self._names.of(record)}
             if record["level"] == "trial" and (cell := self._cells.get(record["cell"])):
-                self._add_trial(cell, record)
+                self._add_trial(cell, cast(levels.Trial, record))
 
     def standing(self, now: float) -> Standing:
         """How the study stands. now: seconds since the epoch."""
@@ -141,8 +142,8 @@ class Progress:
                 failure=self._failure[1],
             )
 
-    def _add_trial(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        phase: Phase = record["phase"]
+    def _add_trial(self, cell: Cell, record: levels.Trial) -> None:
+        phase = record["phase"]
         if self._open[cell.name, phase] <= 0:
             return  # confirmed at a second ratio after a search that was decided anew
         self._open[cell.name, phase] -= 1
