@@ -28,7 +28,7 @@ def test_they_learn_to_their_plateau_and_give_the_trees_of_the_best_epoch():
     trees, result = train_trees(sample(400, 1), sample(400, 2), RECIPE)
     losses = [epoch.validation_loss for epoch in result.curve]
     assert result.stopped == "plateau" and len(losses) < RECIPE.epochs
-    assert result.plateau_epoch == find_plateau(losses, RECIPE.patience, RECIPE.min_delta).last_improving
+    assert result.plateau_epoch == find_plateau(losses, RECIPE).last_improving
     assert result.best_epoch == int(np.argmin(losses)) and losses[result.best_epoch] < 0.6
     values, target = sample(400, 2)
     share = torch.sigmoid(trees.outputs(values)).numpy().ravel()

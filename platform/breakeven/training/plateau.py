@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from breakeven.training.recipe import Recipe
+
 
 @dataclass(frozen=True)
 class Plateau:
@@ -25,26 +27,21 @@ BEGUN = 0.99
 
 
 def find_plateau(
-    losses: Sequence[float],
-    patience: int | None,
-    min_delta: float,
-    train_losses: Sequence[float] = (),
-    constant: float = math.inf,
-    slow_start: int = 1,
-    warmup: int = 0,
+    losses: Sequence[float], recipe: Recipe, train_losses: Sequence[float] = (), constant: float = math.inf
 ) -> Plateau:
-    """The state of the plateau rule after the epochs with these validation losses; patience None is never reached.
+    """The state of the recipe's plateau rule after the epochs with these validation losses.
 
     train_losses: of the same epochs; without, or where `slow_start` is 1, nobody asks whether it has begun to learn.
-    constant: loss of the best constant output.  warmup: epochs in which the rates grow; patience counts from there.
+    constant: loss of the best constant output.
     """
-    last_improving, lowest, begun = -1, math.inf, slow_start == 1 or not train_losses
+    patience = recipe.patience
+    last_improving, lowest, begun = -1, math.inf, recipe.slow_start == 1 or not train_losses
     since = 0
     for epoch, loss in enumerate(losses):
-        if last_improving < 0 or loss < lowest - min_delta * abs(lowest):
+        if last_improving < 0 or loss < lowest - recipe.min_delta * abs(lowest):
             last_improving, lowest, since = epoch, loss, epoch
         if not begun and train_losses[epoch] < BEGUN * constant:
             begun, since = True, epoch
-        if patience is not None and epoch - max(since, warmup) >= patience * (1 if begun else slow_start):
+        if patience is not None and epoch - max(since, recipe.warmup) >= patience * (1 if begun else recipe.slow_start):
             return Plateau(last_improving, True)
     return Plateau(last_improving, False)

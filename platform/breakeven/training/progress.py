@@ -64,16 +64,10 @@ class Progress:
         )
 
     def _plateau(self) -> Plateau:
-        recipe = self.training.recipe
-        return find_plateau(
-            [epoch.validation_loss for epoch in self.curve],
-            recipe.patience,
-            recipe.min_delta,
-            [epoch.train_loss for epoch in self.curve],
-            self._constant,
-            recipe.slow_start,
-            recipe.warmup,
+        losses, train_losses = (
+            [getattr(epoch, name) for epoch in self.curve] for name in ("validation_loss", "train_loss")
         )
+        return find_plateau(losses, self.training.recipe, train_losses, self._constant)
 
     @cached_property
     def _constant(self) -> float:

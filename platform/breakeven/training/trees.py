@@ -81,7 +81,7 @@ def train_trees(
     )
     chosen, expected = values[:, columns], torch.from_numpy(validation_sample[1].astype(np.float32))
     objective, curve, best, asked = binary(), list[Epoch](), 0, False
-    plateau = find_plateau([], recipe.patience, recipe.min_delta)
+    plateau = find_plateau([], recipe)
     while len(curve) < recipe.epochs and not plateau.reached and not asked:
         model.set_params(max_iter=model.max_iter + ITERATIONS).fit(chosen, target)
         measured = quality(objective, _logits(model.decision_function(validation_sample[0][:, columns])), expected)
@@ -102,7 +102,7 @@ def train_trees(
             )
         )
         best = min(range(len(curve)), key=lambda epoch: curve[epoch].validation_loss)
-        plateau = find_plateau([epoch.validation_loss for epoch in curve], recipe.patience, recipe.min_delta)
+        plateau = find_plateau([epoch.validation_loss for epoch in curve], recipe)
         asked = on_epoch is not None and bool(on_epoch(curve[-1]))
     result = Result(
         curve=tuple(curve),
