@@ -1,12 +1,11 @@
 """The throughput study: how fast does the graph network train, against DGL and PyTorch Geometric's idiom?
 
 Times training steps on real events, all engines from the same weights and interleaved in one run: batch sizes, threads,
-the share of loading, the ratio to the measured matrix peak, and packs of small trainings against one after the other.
+the share of loading, the ratio to the measured matrix peak.
 Prints a table, writes JSON with every timing and the definition of every figure, and logs the figures to MLflow.
 
     python studies/throughput.py                                     everything (five minutes, ten on a busy machine)
-    python studies/throughput.py --engine                            the engines and loading alone
-    python studies/throughput.py --engine --quick --json PATH        batch 1024 alone (under a minute)
+    python studies/throughput.py --quick --json PATH                 batch 1024 alone (under a minute)
     python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
     python studies/throughput.py --jets                              the Particle Transformer, against weaver-core's
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
@@ -40,12 +39,8 @@ NAME = "throughput"
 class Throughput:
     """What to measure, and where results go."""
 
-    engine: bool = False
-    """Measure the engines and loading alone, no packs."""
-    packs: bool = False
-    """Measure packs alone, no engines."""
     quick: bool = False
-    """Few rounds, and for the engines batch 1024 alone."""
+    """Few rounds, and batch 1024 alone."""
     gpu: bool = False
     """Measure a GPU in their place: eager, captured, Triton, PyTorch Geometric, packs, whole trainings (four minutes)."""
     sample: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -126,7 +121,7 @@ def measure_events(
         return gpu.Benchmark(events, target, gpu.sizes_for(events.device), content, keep).run()
     from breakeven.benchmarks import training
 
-    return training.measure(events, target, asked.engine, asked.packs, asked.quick, content)
+    return training.measure(events, target, asked.quick, content)
 
 
 def log(places: Places, written: Path, figures: dict[str, float]) -> None:

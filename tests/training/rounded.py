@@ -80,7 +80,7 @@ def main() -> None:
             members.append(Training(build(1), events, *(Sample(part, target[part]) for part in rows), recipe))
         accuracies = []
         with around:
-            for outcome in train_pack(members, "stacked"):
+            for outcome in train_pack(members):
                 if isinstance(outcome, Failed):
                     raise outcome.error
                 accuracies.append(outcome.best.validation_accuracy)

@@ -18,7 +18,6 @@ from breakeven.training.recipe import Recipe, Result, Strategy
 from breakeven.training.training import Failed, Training
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=1e-3, patience=None, evaluation_batch_size=20)
-FORMS = ["sequential", "stacked"]
 
 
 @pytest.fixture
@@ -56,8 +55,7 @@ def assert_same(outcome: Result | Failed, one: Training) -> None:
         torch.testing.assert_close(tensor, weights[name], rtol=1e-10, atol=1e-10, msg=name)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.Tensor]) -> None:
     backbone = build(1, iterations=2, seed=7).double().state_dict()
     members = [
         member(data, 1),
@@ -68,14 +66,13 @@ def test_members_get_what_they_would_get_alone(data: tuple[EventTensors, torch.T
         member(data, 6, recipe=replace(RECIPE, epochs=9, patience=1, min_delta=0.5)),
         member(data, 8, recipe=replace(RECIPE, symmetries=True)),
     ]
-    outcomes = train_pack(members, form)
+    outcomes = train_pack(members)
     for outcome, one in zip(outcomes, members, strict=True):
         assert_same(outcome, one)
     assert outcomes[5].stopped == "plateau"  # while others of the stack went on
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tensor]) -> None:
     events = EventTensors(data[0].nodes.clone(), data[0].offsets)
     broken = 17
     events.nodes[int(events.offsets[broken]), 1] = math.nan
@@ -93,7 +90,7 @@ def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tens
     no_backbone = replace(member(data, 4), strategy=Strategy("finetune"))
     empty = replace(member(data, 5), validation_sample=Sample(torch.arange(0), torch.zeros(0)))
     members = [good[0], bad_event, bad_event_later, diverging, no_backbone, empty, good[1]]
-    outcomes = train_pack(members, form)
+    outcomes = train_pack(members)
     assert_same(outcomes[0], good[0])
     assert_same(outcomes[6], good[1])
     messages = [f"event {broken} has eta = nan", rf"epoch 0, batch \d: .*event {broken} has eta = nan",
@@ -109,17 +106,16 @@ def test_a_member_that_fails_hurts_no_other(data: tuple[EventTensors, torch.Tens
 def test_only_networks_of_one_shape_share_a_stack(data: tuple[EventTensors, torch.Tensor]) -> None:
     other = replace(member(data, 2), model=build(1, iterations=1).double())
     members = [member(data, 1), other, member(data, 3), replace(member(data, 4), model=build(1, "dgl").double())]
-    outcomes = train_pack(members, "stacked")
+    outcomes = train_pack(members)
     assert_same(outcomes[0], members[0])
     assert_same(outcomes[2], members[2])
     assert all(isinstance(outcome, Result) for outcome in outcomes)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], form: str) -> None:
+def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor]) -> None:
     members = [member(data, 1, size=80), member(data, 2, size=10), member(data, 3, size=10)]
     before = time.process_time()
-    outcomes = train_pack(members, form)
+    outcomes = train_pack(members)
     spent = time.process_time() - before
     seconds = [outcome.curve[-1].device_seconds for outcome in outcomes]
     assert sum(seconds) == pytest.approx(spent, rel=0.3)
@@ -132,7 +128,7 @@ def test_device_time_is_shared_by_work(data: tuple[EventTensors, torch.Tensor], 
 def test_bfloat16_in_a_stack_is_that_of_the_loop(data: tuple[EventTensors, torch.Tensor]) -> None:
     recipe = replace(RECIPE, epochs=1, precision="bfloat16")
     members = [replace(member(data, seed, recipe=recipe), model=build(1, iterations=2)) for seed in (1, 2)]
-    for outcome, one in zip(train_pack(members, "stacked"), members, strict=True):
+    for outcome, one in zip(train_pack(members), members, strict=True):
         model = build(1, iterations=2)
         expected = train(replace(one, model=model))
         assert outcome.best.train_loss == pytest.approx(expected.best.train_loss, rel=0.02)
@@ -141,11 +137,11 @@ def test_bfloat16_in_a_stack_is_that_of_the_loop(data: tuple[EventTensors, torch
 
 def test_on_epoch_may_end_one_member(data: tuple[EventTensors, torch.Tensor]) -> None:
     first = member(data, 1, on_epoch=lambda epoch: epoch.epoch == 0)
-    outcomes = train_pack([first, member(data, 2)], "stacked")
+    outcomes = train_pack([first, member(data, 2)])
     assert [(len(outcome.curve), outcome.stopped) for outcome in outcomes] == [(1, "asked"), (3, "epochs")]
 
 
-def test_an_empty_pack_and_a_cpu_without_a_choice(data: tuple[EventTensors, torch.Tensor]) -> None:
+def test_an_empty_pack_and_one_alone(data: tuple[EventTensors, torch.Tensor]) -> None:
     assert train_pack([]) == []
     one = member(data, 1)
     assert_same(train_pack([one])[0], one)

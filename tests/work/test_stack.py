@@ -100,12 +100,12 @@ def test_records_are_there_as_soon_as_trials_end(job_for):
     short, long = replace(job_for(1, phase="search", epochs=6), limits=(0.0,) * 6), job_for(2, epochs=6)
     seen = []
 
-    def slow(trainings, form, on_done):
+    def slow(trainings, on_done):
         def done(number, outcome):
             on_done(number, outcome)
             seen.append([record is not None for record in records([short, long])])
 
-        return train_pack(trainings, form, done)
+        return train_pack(trainings, done)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stack, "train_pack", slow)

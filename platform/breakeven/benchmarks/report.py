@@ -24,10 +24,8 @@ DEFINITIONS = {
     "fraction_of_matmul_peak": "gflop_per_second over the best of torch's float32 [4096, 64] x [64, 64] in the same run; "
     "it could exceed 1, as the kernel multiplies matrices itself",
     "fraction_of_wide_matmul_peak": "gflop_per_second over torch's float32 [1024, 1024] x [1024, 1024] in the same run",
-    "pack_K_stacked_over_sequential": "time of K small trainings one after the other in one process, over stacked",
-    "pack_start_seconds": "CPU seconds of starting Python and importing, which every training of a pack but one is spared",
 }
-"""Of the figures, those of engines at batch size BATCH. Time on one thread is median CPU time, on a GPU median wall time."""
+"""Of the figures, at batch size BATCH. Time on one thread is median CPU time, on a GPU median wall time."""
 
 
 def engine_figures(

@@ -1,6 +1,6 @@
-"""The training benchmark: engines, threads, loading and packs, in one run.
+"""The training benchmark: engines, threads and loading, in one run.
 
-Puts the parts together and prints their tables; each part measures for itself.
+Puts the parts together and prints their table; each part measures for itself.
 """
 
 from typing import Any
@@ -9,18 +9,16 @@ import torch
 
 from breakeven import provenance
 from breakeven.benchmarks import card, engines, loading, report
-from breakeven.benchmarks import packs as pack_benchmark
 from breakeven.benchmarks.timing import on_one_thread
 from breakeven.terminal import console
 from breakeven.training.batches import EventTensors
 
 
-def measure(
-    events: EventTensors, target: torch.Tensor, engine: bool, packs: bool, quick: bool, content: dict[str, Any]
-) -> dict[str, float]:
+def measure(events: EventTensors, target: torch.Tensor, quick: bool, content: dict[str, Any]) -> dict[str, float]:
     """The figures of report.DEFINITIONS, on these events; `content` takes every timing.
 
-    target: [n_events] int64 class numbers.  engine: engines and loading alone.  packs: packs alone.  quick: few rounds.
+    All engines at batch 1024 (or 256, 1024 and 4096), native again in many rounds on one and two threads.
+    target: [n_events] int64 class numbers.  quick: few rounds.
     """
     device = str(events.device)
     content |= {
@@ -28,18 +26,6 @@ def measure(
         "events": events.n_events,
         "definitions": report.DEFINITIONS,
     }
-    figures: dict[str, float] = {}
-    if engine or not packs:
-        figures |= _measure_engines(device, quick, events, target, content)
-    if packs or not engine:
-        figures |= _measure_packs(device, quick, events, target)
-    return figures
-
-
-def _measure_engines(
-    device: str, quick: bool, events: EventTensors, target: torch.Tensor, content: dict[str, Any]
-) -> dict[str, float]:
-    """All engines at batch 1024 (or 256, 1024 and 4096), native again in many rounds on one and two threads."""
     rounds, sizes = (3, (report.BATCH,)) if quick else (5, (256, report.BATCH, 4096))
     threads = [1] if quick or device != "cpu" else [1, 2]
     measured = engines.measure(events, target, sizes, threads, rounds)
@@ -54,10 +40,3 @@ def _measure_engines(
         measured += alone
     content["steps"] = report.rows(measured)
     return figures
-
-
-def _measure_packs(device: str, quick: bool, events: EventTensors, target: torch.Tensor) -> dict[str, float]:
-    """K small trainings one after the other and stacked, for K = 1, 4 and 16."""
-    measured = pack_benchmark.measure(events, target, (1, 4) if quick else (1, 4, 16), rounds=1 if quick else 3)
-    console.print(pack_benchmark.table(measured, device))
-    return pack_benchmark.figures(measured, device) | {"pack_start_seconds": pack_benchmark.start_seconds()}

@@ -111,7 +111,7 @@ class _Pack:
                     facts = trial.failure(job, error, 0.0)
             self._record(job, trial.in_seconds(job, facts, loading + trained * self._share + self._lap()))
 
-        train_pack(trainings, "stacked", ended)
+        train_pack(trainings, ended)
 
     def _tried(self, job: TrialJob, work: Callable[..., Any], *arguments: Any) -> Any:
         """What `work` gives, or None where it raises an error, which is then the outcome of `job`."""
