@@ -96,12 +96,12 @@ def of_cell(rows: pd.DataFrame, figures: Mapping[str, float], study: str) -> Con
     first = rows.iloc[0]
     tags = cell_tags(first, study) | _shared(rows)
     params = {name: text(first[name]) for name in _CELL if present(first[name])}
-    return _summary(cell_record(first, study), first["cell"], rows, tags, params, figures, step=int(first["size"]))
+    return _summary(first["cell"], rows, tags, params, figures, step=int(first["size"]))
 
 
 def of_study(frame: pd.DataFrame, figures: Mapping[str, float], study: str) -> Content:
     """The run of a whole study, above all others."""
-    return _summary(study_record(study), study, frame, study_tags(study) | _shared(frame), {}, figures)
+    return _summary(study, frame, study_tags(study) | _shared(frame), {}, figures)
 
 
 def cell_record(row: pd.Series, study: str) -> str:
@@ -150,7 +150,6 @@ def text(value: Any) -> str:
 
 
 def _summary(
-    record: str,
     name: str,
     rows: pd.DataFrame,
     tags: dict[str, str],
@@ -167,7 +166,7 @@ def _summary(
     shown = {key: value for key, value in tags.items() if key not in ("record", "study")}
     digest = fingerprint([LAYOUT, start, end, shown, params, finite])
     metrics = tuple(Metric(key, value, end, step) for key, value in finite.items())
-    return Content(record, name, "FINISHED", start, end, tags | {DIGEST: digest}, params, metrics)
+    return Content(tags["record"], name, "FINISHED", start, end, tags | {DIGEST: digest}, params, metrics)
 
 
 def _shared(rows: pd.DataFrame) -> dict[str, str]:
