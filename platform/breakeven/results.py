@@ -118,11 +118,11 @@ class StudyResults:
     @cached_property
     def _datasets(self) -> dict[str, list[store.Dataset]]:
         """The datasets of this study that are on this machine, by process; several where it has grown."""
-        found: dict[str, list[store.Dataset]] = {}
+        datasets: dict[str, list[store.Dataset]] = {}
         for row in self._generated.to_dict("records"):
             if (dataset := store.find_dataset(self.places.datasets, row["process"], row["dataset"])) is not None:
-                found.setdefault(row["process"], []).append(dataset)
-        return found
+                datasets.setdefault(row["process"], []).append(dataset)
+        return datasets
 
     @property
     def _generated(self) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def copies(classes: Sequence[Sequence[Dataset]], most: int, n_kept: Sequence[int
     classes: datasets of signal and of background.  most: test events of each class, at most.  n_kept: scores of each.  name:
     as the trials say.  Raises CorruptDataset where a shard is gone or damaged, and ValueError where these are other events.
     """
-    found, n_events = [], []
+    kept, n_events = [], []
     for datasets, n in zip(classes, n_kept, strict=True):
         of_each = [hard_events(dataset) for dataset in datasets]
         splits = [assign_splits(one.process, events) for one, events in zip(datasets, of_each, strict=True)]
@@ -35,9 +35,9 @@ def copies(classes: Sequence[Sequence[Dataset]], most: int, n_kept: Sequence[int
         # Numbers of two processes may be equal by chance.
         numbered = [np.unique(events[own], return_inverse=True)[1] for events, own in zip(of_each, rows, strict=True)]
         before = np.cumsum([0, *(len(one) for one in numbered)])
-        found.append(np.concatenate([one + start for one, start in zip(numbered, before, strict=False)])[:n])
+        kept.append(np.concatenate([one + start for one, start in zip(numbered, before, strict=False)])[:n])
         n_events.append((sum(map(len, rows)), n))
     if name_of(["+".join(one.hash for one in datasets) for datasets in classes], n_events) != name:
         processes = [dataset.process for datasets in classes for dataset in datasets]
         raise ValueError(f"{name}: not the first {n_kept} test events of {', '.join(processes)}")
-    return found
+    return kept

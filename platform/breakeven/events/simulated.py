@@ -73,9 +73,9 @@ class Simulated:
 
 def _of_file(path: Path) -> str:
     """What a user's file says of itself: name, content, generator and beams."""
-    found = lhe.open_file(str(path))
-    one, energy, other, other_energy = found.beams
+    file = lhe.open_file(str(path))
+    one, energy, other, other_energy = file.beams
     return (
-        f"{path.name} (sha256 {file_hash(path)}), {found.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "
+        f"{path.name} (sha256 {file_hash(path)}), {file.generator or 'generator not named'}, beams {one} at {energy:g} GeV and "
         f"{other} at {other_energy:g} GeV"
     )

@@ -356,18 +356,18 @@ def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
 
 def _hard_events(paths: Sequence[Path]) -> np.ndarray:
     """Identity of the hard event of each event of these shards [n_events]; raises CorruptDataset."""
-    found: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     for path in paths:
         try:
             with pq.ParquetFile(
                 path
             ) as file:  # a third of the time of pq.read_table, which brings threads and datasets
-                found.append(file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy())
+                parts.append(file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy())
         except (pa.ArrowException, OSError) as error:
             raise CorruptDataset(
                 f"{path}: cannot be read ({error}); delete it and run again: it is made anew"
             ) from error
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _cross_section(facts: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:

@@ -309,7 +309,7 @@ def new_particles(slha: str) -> dict[int, dict[int, int]]:
 
     Entries: 1 three times the charge, 2 spin states, 3 dimension of the colour representation, 4 whether it has an antiparticle.
     """
-    found: dict[int, dict[int, int]] = {}
+    tables: dict[int, dict[int, int]] = {}
     entries: dict[int, int] | None = None
     for line in slha.splitlines():
         fields = line.partition("#")[0].split()
@@ -317,10 +317,10 @@ def new_particles(slha: str) -> dict[int, dict[int, int]]:
             continue
         if fields[0].lower() in ("block", "decay"):
             is_new = fields[0].lower() == "block" and len(fields) > 2 and fields[1].lower() == "qnumbers"
-            entries = found.setdefault(int(fields[2]), {}) if is_new else None
+            entries = tables.setdefault(int(fields[2]), {}) if is_new else None
         elif entries is not None and len(fields) > 1:
             entries[int(fields[0])] = int(float(fields[1]))
-    return found
+    return tables
 
 
 def new_invisible(slha: str) -> list[int]:

@@ -96,20 +96,20 @@ def _pythia() -> Any:
 
 
 def _warnings(file: lhe.LheFile, longest_mm: float) -> list[str]:
-    found = []
+    problems = []
     if file.beams != PROTON_BEAMS:
         one, energy, other, other_energy = file.beams
-        found.append(
+        problems.append(
             f"beams are {one} at {energy:g} GeV and {other} at {other_energy:g} GeV, those of our own processes protons at "
             f"{PROTON_BEAMS[1]:g} GeV: a network can tell them apart by that alone"
         )
     if matched := _MATCHED.search(file.header):
-        found.append(
+        problems.append(
             f"made for jet matching (ickkw = {matched[1]}), whose veto is not applied here, so that jets are counted twice: "
             "make it without matching"
         )
     if longest_mm > _PROMPT_MM:
-        found.append(
+        problems.append(
             f"particles live up to c tau = {longest_mm:,.3g} mm, but decay promptly here: the detector knows no such vertices"
         )
-    return [f"{file.path}: {one}" for one in found]
+    return [f"{file.path}: {one}" for one in problems]

@@ -55,10 +55,10 @@ class Objects:
         rows = rows[np.lexsort((-self.pt[rows], self.event[rows]))]
         first = np.searchsorted(self.event[rows], np.arange(self.n_events))
         place = np.arange(len(rows)) - first[self.event[rows]]
-        found = np.full((self.n_events, most, 4), np.nan)
+        hardest = np.full((self.n_events, most, 4), np.nan)
         kept = place < most
-        found[self.event[rows[kept]], place[kept]] = self.vectors[rows[kept]]
-        return found
+        hardest[self.event[rows[kept]], place[kept]] = self.vectors[rows[kept]]
+        return hardest
 
     jets = cached_property(lambda self: self.leading(self.is_jet))
     b_jets = cached_property(lambda self: self.leading(self.is_jet & self.b))

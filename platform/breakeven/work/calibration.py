@@ -37,8 +37,8 @@ SHARD_EVENTS = 100
 def calibrate(study: Study, ledger: Path, say: Callable[[str], None], seconds: float = SECONDS) -> dict[str, Any]:
     """Measure, half the time generating and half training, write it beside the ledger, and return it.
 
-    say: called with a word on what comes next.  Gives generated (events a core-second, with writing, mean of a slow and a
-    quick process), trained (event passes a device-second at the study's network and batch size, median of its rounds),
+    say: called with a word on what comes next.  Gives generated (events per core-second, with writing, mean of a slow and a
+    quick process), trained (event passes per device-second at the study's network and batch size, median of its rounds),
     device, processor, seconds.
     """
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def calibrate(study: Study, ledger: Path, say: Callable[[str], None], seconds: f
 
 
 def _generate(study: Study, root: Path, seconds: float) -> tuple[list[store.Dataset], float]:
-    """Datasets of the two processes, and events a core-second over both."""
+    """Datasets of the two processes, and events per core-second over both."""
     settings = study.generation
     recipes = [
         store.Recipe(source(name, mpi=settings.multiparton_interactions), settings.seed, SHARD_EVENTS)
@@ -86,7 +86,7 @@ def _processes(study: Study) -> tuple[str, ...]:
 
 
 def _train(study: Study, datasets: list[store.Dataset], device: str, seconds: float) -> float:
-    """Event passes a device-second of short trainings, validation included, the median of as many as there is time for."""
+    """Event passes per device-second of short trainings, validation included, the median of as many as there is time for."""
     arrays = [open_arrays(dataset) for dataset in datasets]
     chosen = select(arrays, [np.arange(one.n_events) for one in arrays])
     events = EventTensors.of(chosen, device)

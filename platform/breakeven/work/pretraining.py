@@ -134,6 +134,6 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else labels)
     samples = []
     for split in (Split.TRAIN, Split.VALIDATION):
-        found_rows = torch.from_numpy(chosen.rows(split))
-        samples.append(Sample(found_rows, target[found_rows]))
+        own_rows = torch.from_numpy(chosen.rows(split))
+        samples.append(Sample(own_rows, target[own_rows]))
     return events, samples[0], samples[1], len(arrays) if multiclass else chosen.labels.shape[1]

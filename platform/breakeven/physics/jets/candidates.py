@@ -78,7 +78,9 @@ def reconstruct(particles: Particles, vertices: NDArray[np.float64], random: np.
     is_track = measured > 0
     lost = ~is_track & (pdg != MUON)
     electromagnetic = lost & ((pdg == PHOTON) | (pdg == ELECTRON))
-    sorts = [_tracks(np.flatnonzero(is_track), event, pdg, charge, measured, eta, phi, vertices[index], random)]
+    of_track: dict[str, NDArray[Any]] = {"event": event, "charge": charge, "pt": measured, "eta": eta, "phi": phi}
+    tracks = {name: column[is_track] for name, column in of_track.items()}
+    sorts = [_tracks(tracks, pdg[is_track], vertices[index][is_track], random)]
     for kind, deposit in (
         (CandidateKind.PHOTON, electromagnetic),
         (CandidateKind.NEUTRAL_HADRON, lost & ~electromagnetic),
@@ -118,30 +120,19 @@ def impact_parameters(
 
 
 def _tracks(
-    which: NDArray[np.int64],
-    event: NDArray[np.int64],
-    pdg: NDArray[np.int32],
-    charge: NDArray[np.int8],
-    pt: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    phi: NDArray[np.float64],
-    vertex: NDArray[np.float64],
-    random: np.random.Generator,
+    tracks: dict[str, NDArray[Any]], pdg: NDArray[np.int32], vertex: NDArray[np.float64], random: np.random.Generator
 ) -> dict[str, NDArray[Any]]:
-    d0, dz = impact_parameters(vertex[which], phi[which], eta[which])
-    d0_error, dz_error = response.impact_resolution(pt[which], eta[which])
-    lepton = np.where(pdg[which] == MUON, CandidateKind.MUON, CandidateKind.ELECTRON)
-    hadron = (pdg[which] != MUON) & (pdg[which] != ELECTRON)
+    """`tracks` with their kinds and impact parameters."""
+    d0, dz = impact_parameters(vertex, tracks["phi"], tracks["eta"])
+    d0_error, dz_error = response.impact_resolution(tracks["pt"], tracks["eta"])
+    lepton = np.where(pdg == MUON, CandidateKind.MUON, CandidateKind.ELECTRON)
+    hadron = (pdg != MUON) & (pdg != ELECTRON)
     return {
-        "event": event[which],
-        "pt": pt[which],
-        "eta": eta[which],
-        "phi": phi[which],
-        "charge": charge[which],
+        **tracks,
         "kind": np.where(hadron, CandidateKind.CHARGED_HADRON, lepton).astype(np.int8),
-        "d0": d0 + d0_error * random.standard_normal(len(which)),
+        "d0": d0 + d0_error * random.standard_normal(len(pdg)),
         "d0_error": d0_error,
-        "dz": dz + dz_error * random.standard_normal(len(which)),
+        "dz": dz + dz_error * random.standard_normal(len(pdg)),
         "dz_error": dz_error,
     }
 

@@ -53,9 +53,9 @@ def cluster(candidates: Candidates) -> Jets:
         ak.unflatten(_vectors(candidates, slice(None)), candidates.counts),
         fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS),
     )
-    found, inside = clustering.inclusive_jets(min_pt=MIN_PT), clustering.constituent_index(min_pt=MIN_PT)
-    event = event_of(ak.to_numpy(ak.num(found)).astype(np.int64))
-    flat = ak.flatten(found)
+    jets, inside = clustering.inclusive_jets(min_pt=MIN_PT), clustering.constituent_index(min_pt=MIN_PT)
+    event = event_of(ak.to_numpy(ak.num(jets)).astype(np.int64))
+    flat = ak.flatten(jets)
     px, py, pz, energy = (ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E"))
     pt = np.hypot(px, py)
     eta, phi = np.arcsinh(pz / pt), np.arctan2(py, px)

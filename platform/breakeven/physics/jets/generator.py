@@ -40,7 +40,7 @@ SINGLE_MIN_PT, SINGLE_MAX_PT, SINGLE_MAX_ETA = 500.0, 1000.0, 2.0
 BATCH = 200
 SMALLEST_BATCH = 20
 GIVE_UP_AFTER, LEAST_EFFICIENCY = 2000, 0.005
-"""Collisions without enough events after which, and share of them that pass below which, a process is hopeless."""
+"""Collisions without enough events after which, and share of them that pass below which, a process is given up."""
 SHARD_STRIDE = 1 << 32
 
 

@@ -67,9 +67,9 @@ def contains(jets: Jets, particles: Particles, kind: int, quark: int = 0) -> NDA
     pair, one = pairs_within_event(which, products + 1)
     outside = delta_r_squared(jets.eta[jet[pair]], jets.phi[jet[pair]], eta[one], phi[one]) >= RADIUS**2
     whole = (np.bincount(pair[outside], minlength=len(jet)) == 0) & right[which]
-    found = np.zeros(len(jets.pt), bool)
-    found[jet[whole]] = True
-    return found
+    holds = np.zeros(len(jets.pt), bool)
+    holds[jet[whole]] = True
+    return holds
 
 
 def _decay_products(particles: Particles, heavy: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

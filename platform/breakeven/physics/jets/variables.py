@@ -63,8 +63,8 @@ class JetColumns:
     def leading(self, values: Floats) -> Floats:
         """Of `values` [n_jets, ...], those of the leading jets [n_events, 3, ...]; NaN where there is none."""
         missing = np.full((1, *values.shape[1:]), np.nan)
-        found: Floats = np.concatenate([values, missing])[self._rows]
-        return found
+        values_of_jets: Floats = np.concatenate([values, missing])[self._rows]
+        return values_of_jets
 
     def substructure(self, name: str) -> Floats:
         """One of _SUBSTRUCTURE [n_jets], computed once."""
