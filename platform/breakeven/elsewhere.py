@@ -38,14 +38,8 @@ def show_plan_on(name: str, gpus: int, study: Study, runs_dir: Path) -> None:
     batch = min((settings.batch_size for settings in pretrainings), default=workers) / workers
     title = f"{study.name} on {gpus} x {there.content['card']}"
     table = Table(*(["network"] if study.networks else []), "precision", title=title, title_justify="left")
-    for heading in (
-        "pretraining",
-        "events/s per GPU",
-        "trials and search",
-        "events/s per GPU",
-        "GPU-hours",
-        "by the clock",
-    ):
+    headings = ("pretraining", "events/s per GPU", "trials and search", "events/s per GPU", "GPU-hours", "by the clock")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for network, precision in product(study.networks_by_name(), there.precisions):
         part = study.with_network(network)

@@ -13,18 +13,8 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGES = (
-    "torch",
-    "ray",
-    "optuna",
-    "mlflow",
-    "dgl",
-    "numpy",
-    "pyarrow",
-    "pandas",
-    "pythia8mc",
-    "fastjet",
-    "awkward",
-)
+    "torch", "ray", "optuna", "mlflow", "dgl", "numpy", "pyarrow", "pandas", "pythia8mc", "fastjet", "awkward",
+)  # fmt: skip
 
 
 @cache

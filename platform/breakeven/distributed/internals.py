@@ -30,14 +30,10 @@ ADDRESS = "RAY_ADDRESS"
 """Environment variable that names the cluster to connect to."""
 
 TUNE_LOGGERS = (
-    "ray.tune.analysis.experiment_analysis",
-    "ray.tune.execution.experiment_state",
-    "ray.tune.execution.tune_controller",
-    "ray.tune.tune",
-    "ray.tune.utils.resource_updater",
-    "ray.tune.utils.util",
+    "ray.tune.analysis.experiment_analysis", "ray.tune.execution.experiment_state",
+    "ray.tune.execution.tune_controller", "ray.tune.tune", "ray.tune.utils.resource_updater", "ray.tune.utils.util",
     "ray.train._internal.syncer",
-)
+)  # fmt: skip
 """Loggers of the modules that speak of what nobody needs."""
 
 

@@ -29,14 +29,8 @@ from breakeven.events.source import Source
 from breakeven.fingerprint import fingerprint
 
 __all__ = [
-    "CorruptDataset",
-    "Dataset",
-    "Recipe",
-    "complete",
-    "make_shard",
-    "open_dataset",
-    "read_shard",
-]
+    "CorruptDataset", "Dataset", "Recipe", "complete", "make_shard", "open_dataset", "read_shard",
+]  # fmt: skip
 
 _UNSAID = {"note": "", "settings": [], "mpi": False, "versions": {}}
 """What a manifest always says, where a source says nothing about it."""

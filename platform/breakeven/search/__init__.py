@@ -9,15 +9,6 @@ from breakeven.search.queue import MAX_LOST, TrialQueue
 from breakeven.search.ratio import RatioSearch, StorageUnavailable, open_database, open_storage
 
 __all__ = [
-    "MAX_LOST",
-    "PACK_TRIALS",
-    "Allocator",
-    "RatioSearch",
-    "SearchThenConfirm",
-    "StorageUnavailable",
-    "TrialQueue",
-    "largest_first",
-    "most_telling_first",
-    "open_database",
-    "open_storage",
-]
+    "MAX_LOST", "PACK_TRIALS", "Allocator", "RatioSearch", "SearchThenConfirm", "StorageUnavailable", "TrialQueue",
+    "largest_first", "most_telling_first", "open_database", "open_storage",
+]  # fmt: skip

@@ -12,18 +12,9 @@ from functools import cache
 from typing import Any, Literal, get_args
 
 __all__ = [
-    "TASKS",
-    "Finetuning",
-    "Generation",
-    "InvalidStudy",
-    "Network",
-    "Pretraining",
-    "Search",
-    "Study",
-    "Task",
-    "study_from_json",
-    "task",
-]
+    "TASKS", "Finetuning", "Generation", "InvalidStudy", "Network", "Pretraining", "Search", "Study", "Task",
+    "study_from_json", "task",
+]  # fmt: skip
 
 from breakeven import plugins
 from breakeven.names import InvalidName, check_name
