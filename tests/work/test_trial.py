@@ -99,10 +99,10 @@ def test_a_class_of_two_processes_takes_events_of_both(datasets, tmp_path):
     recipe = small_recipe("VBF")
     for shard in range(3):
         store.make_shard(recipe, tmp_path, shard)
-    three = {"WH": datasets["WH"], "VBF": store.complete(recipe, tmp_path, 3), "ZH": datasets["ZH"]}
+    three = {"VBF": store.complete(recipe, tmp_path, 3), "WH": datasets["WH"], "ZH": datasets["ZH"]}
     whole = Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 50)
     job = job_for(three, tmp_path, whole, validation_events=1000)
-    signal, other, background = (seen_by(job)[dataset] for dataset in three.values())
+    other, signal, background = (seen_by(job)[dataset] for dataset in three.values())
     assert len(signal[Split.TRAIN]) + len(other[Split.TRAIN]) == 50 == len(background[Split.TRAIN])
     assert min(len(signal[Split.TRAIN]), len(other[Split.TRAIN])) > 10, "each has its share"
     for rows, dataset in ((signal, three["WH"]), (other, three["VBF"])):
@@ -116,7 +116,7 @@ def test_a_class_of_two_processes_takes_events_of_both(datasets, tmp_path):
     assert record["dataset"] == "+".join(dataset.hash for dataset in three.values())
     n_kept = [len(one) for one in Responses(tmp_path, "scores").read(record["record"], record["scores"]).values()]
     assert n_kept[0] == len(signal[Split.TEST]) + len(other[Split.TEST])
-    behind = copies([[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, n_kept, record["scored_events"])
+    behind = copies([[three["VBF"], three["WH"]], [three["ZH"]]], 2_000_000, n_kept, record["scored_events"])
     assert [len(np.unique(of_class)) for of_class in behind] == n_kept
     trees = run_alone(job_for(three, tmp_path, replace(whole, strategy="trees"), baselines=("trees",)))
     assert trees["outcome"] == "finished" and trees["scored_events"] == record["scored_events"]

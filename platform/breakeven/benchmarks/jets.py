@@ -64,12 +64,7 @@ def measure(datasets: Path, quick: bool, content: dict[str, Any]) -> dict[str, f
     _weaver_model(SIZES[32])  # better here than after the events
     jets = single_jets(real_events(datasets, names=PROCESSES, on_generation=_say)[0])
     rounds = 3 if quick else 7
-    content |= {
-        "device": provenance.processor(),
-        "jets": jets.n_events,
-        "definitions": DEFINITIONS,
-        "steps": [],
-    }
+    content |= {"device": provenance.processor(), "jets": jets.n_events, "definitions": DEFINITIONS, "steps": []}
     constituents = jets.inner[0][1].diff().double()
     content |= {"mean_constituents": float(constituents.mean()), "longest": int(constituents.max())}
     figures: dict[str, float] = {}

@@ -69,11 +69,7 @@ class SearchThenConfirm:
     """
 
     def __init__(
-        self,
-        study: Study,
-        made_of: Ingredients,
-        storage: optuna.storages.BaseStorage,
-        order: Order = largest_first,
+        self, study: Study, made_of: Ingredients, storage: optuna.storages.BaseStorage, order: Order = largest_first
     ) -> None:
         self.study, self.made_of, self.storage, self.order = study, made_of, storage, order
         self.ratios: dict[Cell, float] = {}

@@ -48,14 +48,8 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(price.disk_bytes)} on disk"),
         ("generation", f"{hours(price.generation)} of one core"),
-        (
-            "pretraining",
-            f"{', '.join(pretrainings) or 'none'}: {hours(price.pretraining)} of one device",
-        ),
-        (
-            "cells",
-            f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each}",
-        ),
+        ("pretraining", f"{', '.join(pretrainings) or 'none'}: {hours(price.pretraining)} of one device"),
+        ("cells", f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each}"),
         ("trials", f"{price.trials:,} reported: {hours(price.finetuning)} of one device"),
         ("search", f"{price.search_trials:,} trials for ratios: {hours(price.search)} of one device"),
         ("in all", f"{hours(price.generation)} of one core and {hours(price.device_hours)} of one device"),

@@ -19,14 +19,7 @@ from breakeven.physics.jets import candidates, clustering, truth
 from breakeven.physics.jets.clustering import Jets
 from breakeven.physics.jets.processes import JetProcess
 from breakeven.physics.jets.truth import JetTruth
-from breakeven.physics.particles import (
-    Particles,
-    concatenate,
-    event_of,
-    from_pythia,
-    pairs_within_event,
-    starts,
-)
+from breakeven.physics.particles import Particles, concatenate, event_of, from_pythia, pairs_within_event, starts
 from breakeven.physics.pythia import PICOBARN_PER_MILLIBARN, GenerationError, draw_seed, start
 
 JETS_VERSION = 1

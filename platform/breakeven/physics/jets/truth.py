@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from breakeven.physics.jets.clustering import RADIUS, Jets
 from breakeven.physics.jets.processes import HIGGS, TOP, W, Z
-from breakeven.physics.particles import (
-    Particles,
-    delta_r_squared,
-    event_of,
-    last_copies,
-    pairs_within_event,
-    starts,
-)
+from breakeven.physics.particles import Particles, delta_r_squared, event_of, last_copies, pairs_within_event, starts
 
 BOTTOM = 5
 NEUTRINOS = (12, 14, 16)
