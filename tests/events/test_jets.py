@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from jet_tables import by_hand, given
 
 from breakeven import plugins
 from breakeven.events import arrays, jets, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
 from breakeven.events.simulated_jets import SimulatedJets
-from breakeven.events.source import Shard
 from breakeven.events.weights import cross_section, effective_number
 from breakeven.models.spec import NetworkSpec
 from breakeven.physics.jets.generator import generate
@@ -37,20 +37,6 @@ def dataset(root: Path, of: SimulatedJets, n_shards: int = 2, shard_events: int 
     for shard in range(n_shards):
         store.make_shard(recipe, root, shard)
     return store.complete(recipe, root, n_shards)
-
-
-def by_hand(jet_counts: list[int], inside: list[int], **changed: np.ndarray) -> pa.Table:
-    """A table of events with these numbers of jets and constituents; the first jet of each event is bb."""
-    n_jets, n_inside = sum(jet_counts), sum(inside)
-    columns = {"hard_event": np.arange(len(jet_counts)), "weight": np.ones(len(jet_counts), np.float32)}
-    columns |= {name: np.full(n_jets, 300, np.float32) for name in ("pt", "mass", "soft_drop_mass")}
-    columns |= {name: np.zeros(n_jets, np.float32) for name in ("eta", "phi")}
-    first = np.concatenate([[1] + [0] * (count - 1) for count in jet_counts if count] or [np.zeros(0)])
-    columns |= {"bb": first.astype(np.int8), "n_b": np.zeros(n_jets, np.int8)}
-    for feature in jets.CONSTITUENT:
-        columns[f"constituent_{feature.name}"] = np.zeros(n_inside, feature.dtype)
-    columns["constituent_pt"] = np.arange(n_inside, dtype=np.float32)
-    return jets.JETS.table([np.array(jet_counts), np.array(inside)], columns | changed)
 
 
 def test_a_dataset_holds_what_was_generated(made: dict[str, store.Dataset]) -> None:
@@ -155,11 +141,7 @@ def test_an_impact_parameter_without_an_error_is_kept() -> None:
 def test_jets_without_constituents_with_one_and_with_500_and_events_without_jets(tmp_path: Path) -> None:
     table = by_hand([2, 0, 1, 3], [500, 0, 1, 0, 2, 1])
 
-    class Given(SimulatedJets):
-        def make(self, n_events: int, seed: int, shard: int) -> Shard:
-            return Shard(table, 1.0, 0.1, n_events)
-
-    found = arrays.open_arrays(dataset(tmp_path, Given(CATALOGUE["QCD_1000"]), n_shards=1, shard_events=4))
+    found = arrays.open_arrays(given(tmp_path, "QCD_1000", table))
     assert np.diff(found.offsets).tolist() == [2, 0, 1, 3] and np.diff(found.inner[0][1]).tolist() == [
         500,
         0,
