@@ -1,5 +1,6 @@
 """What several tests stand on, each made once a session: small sets of real events, an MLflow database; and who runs them."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from functools import cache
@@ -51,11 +52,18 @@ def small(request: pytest.FixtureRequest) -> Small:
 
 @pytest.fixture(scope="session")
 def events_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Small], dict[str, store.Dataset]]:
-    """A function from a small study to its events: two shards each of its signal and background, 120 real events a process."""
+    """A function from a small study to its events: two shards each of its signal and background, 120 real events a process.
+
+    They are made once for all workers of pytest-xdist: those of jets take seconds.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     @cache
     def make(small: Small) -> dict[str, store.Dataset]:
-        return made(tmp_path_factory.mktemp("datasets"), *small.names)
+        with (shared / f"{small}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return made(shared / f"{small}-events", *small.names)
 
     return make
 

@@ -24,7 +24,7 @@ FINETUNING = Finetuning(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Small:
     """A study of one task, and what its tests have to know of it by name."""
 
@@ -85,11 +85,11 @@ def small_recipe(process: str, seed: int = 1) -> store.Recipe:
 
 
 def made(root: Path, *processes: str, shards: int = 2) -> dict[str, store.Dataset]:
-    """So many shards of each of these processes, below `root`."""
+    """So many shards of each of these processes below `root`, where those that are there already are taken as they are."""
     found = {}
     for process in processes:
         recipe = small_recipe(process)
-        for shard in range(shards):
+        for shard in store.missing_shards(recipe, root, shards):
             store.make_shard(recipe, root, shard)
         found[process] = store.complete(recipe, root, shards)
     return found

@@ -101,7 +101,9 @@ def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path, study):
     assert again.finished and again.allocator.ratios == first.allocator.ratios
 
 
-@pytest.mark.parametrize("stop_after", [1, 7, 20, 40])
+@pytest.mark.parametrize(
+    ("study", "stop_after"), [(STUDY, 1), (STUDY, 7), (STUDY, 20), (STUDY, 40), (on_jets(STUDY), 20)]
+)
 def test_a_killed_driver_goes_on_as_if_it_had_lived(tmp_path, study, stop_after):
     whole = new_queue(tmp_path / "whole", study)
     work(whole)

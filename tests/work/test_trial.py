@@ -1,6 +1,7 @@
 """One trial from job to record, on real events and without Ray."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
 def test_a_class_of_two_processes_takes_events_of_both(small, events, tmp_path):
     """Drawn from the events of both, and known apart from copies of one hard event."""
     (first, last), second = small.names, small.more
-    three = {first: events[first], **made(tmp_path, second, shards=3), last: events[last]}
+    three = {first: events[first], **made(tmp_path, second, shards=1), last: events[last]}
     whole = Cell(task(f"{first}+{second}_vs_{last}"), "none", "scratch", 50)
     job = job_for(three, tmp_path, whole, small=small, validation_events=1000)
     signal, other, background = (seen_by(job)[dataset] for dataset in three.values())
@@ -252,6 +253,7 @@ def test_too_few_events_are_recorded_with_the_way_out(small, events, tmp_path):
 def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(small, events, tmp_path):
     """The first has planned two shards when the second completes three of the same folder, before the first trains."""
     name = small.names[0]
+    shutil.copytree(events[name].folder.parent, tmp_path / "grown" / name)
     (larger,) = made(tmp_path / "grown", name, shards=3).values()
     planned = store.complete(small_recipe(name), tmp_path / "grown", 2)
     assert planned.folder == larger.folder and planned.hash == events[name].hash != larger.hash
@@ -266,7 +268,7 @@ def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(small, e
 
 
 def test_a_missing_dataset_may_be_tried_again(small, events, tmp_path):
-    job = job_for(small, events, tmp_path)
+    job = job_for(events, tmp_path, small=small)
     gone = replace(job, datasets={n: replace(found, folder=tmp_path / "gone") for n, found in job.datasets.items()})
     record = run_alone(gone)
     assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]
