@@ -12,7 +12,7 @@ import pytest
 from formula_study import begin, work
 from jetclass_files import plain_columns, write
 
-from breakeven import cli
+from breakeven import cli, plugins
 from breakeven.errors import StageFailed
 from breakeven.events.store import CorruptDataset
 
@@ -218,24 +218,25 @@ def test_a_plan_shows_what_a_run_refuses(tmp_path, start):
     assert "a run refuses this above 3 times" in say(*some, "--generation.reuse", "3")[1]
 
 
-def test_a_plan_counts_the_jets_of_a_users_file(tmp_path):
+def test_a_plan_counts_the_jets_of_a_users_file(tmp_path, monkeypatch, start):
+    monkeypatch.setenv(plugins.VARIABLE, "")
     file = write(tmp_path / "tops.root", plain_columns([5, 0, 120] * 400, "label_Tbqq"))
-    asked = ("--preset", "smoke", "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs", "--plugin", PLUGIN,
-             "--network.kind", "jet_sets", "--network.options", "width", "8", "--generation.jetclass", "my_top", file,
+    asked = ("--preset", "smoke", "--plan", "--no-calibrate", "--plugin", str(PLUGIN), "--network.kind", "jet_sets",
+             "--network.options", "width", "8", "--generation.jetclass", "my_top", str(file),
              "--finetuning.tasks", "my_top_vs_jet_QCD", "--finetuning.strategies", "frozen",
              "--pretraining.processes", "my_top", "jet_QCD")  # fmt: skip
-    told = ask(*STUDY, *asked)
-    assert told.returncode == 0, told.stderr
-    plan = " ".join(told.stdout.split())
+    status, told, error = start(*asked)
+    assert status == 0, error
+    plan = " ".join(told.split())
     assert "tops.root has 800 jets (Tbqq 800), 400 without constituents are left out, of 400 with more" in plan
-    few = ask(*STUDY, *asked, "--generation.fewer", "my_top", "900", "--finetuning.sizes", "50", "500")
-    assert few.returncode == 2 and few.stdout == ""
+    status, told, error = start(*asked, "--generation.fewer", "my_top", "900", "--finetuning.sizes", "50", "500")
+    assert status == 2 and told == ""
     assert re.search(
         r"^error InvalidStudy: generation\.jetclass: .*tops\.root has 800 jets with constituents, my_top asks for 900: bring "
         r"more, or ask for fewer \(--generation\.fewer my_top N, --generation\.shard-events\); finetuning\.sizes need at "
         r"least 900\n$",
-        few.stderr,
-    ), few.stderr
+        error,
+    ), error
 
 
 @pytest.mark.parametrize("file", FILES)
