@@ -25,10 +25,12 @@ def accuracy() -> pd.DataFrame:
 
 def accuracy_value(signal: str, background: str, pretraining: str, size: int) -> tuple[float, float] | None:
     """(value, uncertainty) in percent of Table 1, the baseline's accuracy or a pretraining's gain; None if absent."""
+    if (task := task_name(signal, background)) is None:
+        return None
     quantity = "baseline accuracy" if pretraining == "none" else f"{pretraining} gain"
     table = accuracy()
     row = table[
-        (table["task"] == task_name(signal, background))
+        (table["task"] == task)
         & (table["quantity"] == quantity)
         & (table["events_per_class"] == size)
     ]
