@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from breakeven.benchmarks import jet_generation as benchmark
+from breakeven.physics.jets import generator
 
 
 def test_both_are_measured_on_as_many_collisions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "EVENTS", 50)
+    for module in (benchmark, generator):
+        monkeypatch.setattr(module, "BATCH", 20)
     monkeypatch.setattr(benchmark, "PROCESSES", ("QCD_600_800",))
     content: dict[str, Any] = {}
     figures = benchmark.measure(True, content)

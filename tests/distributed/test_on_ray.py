@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from queues import Heard, filled
-from small_studies import FINETUNING, SHARD_EVENTS, small_recipe
+from small_studies import FINETUNING, SHARD_EVENTS, SMALL, small_recipe
 
 from breakeven.distributed import finetuning, generation, pretraining
 from breakeven.distributed.session import session
@@ -33,14 +33,20 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not
 WHOLE_EVENTS = replace(FINETUNING, tasks=("WH_vs_ZH",))
 
 
+def with_jets(mark):
+    """With whole events, and in the runs of this mark with jets."""
+    whole, jets = SMALL
+    return pytest.mark.parametrize("small", [whole, pytest.param(jets, marks=mark)], ids=str, indirect=True)
+
+
 @pytest.fixture(scope="module")
 def resources():
     with session() as found:
         yield found
 
 
-def test_workers_make_the_same_events_and_only_the_missing_ones(resources, small, events, tmp_path):
-    first, second = small.names
+def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datasets, tmp_path):
+    first, second = datasets
     recipes = {small_recipe(first): 2, small_recipe(second): 2}
     store.make_shard(small_recipe(first), tmp_path, 1)
     there = store.shard_path(small_recipe(first).folder(tmp_path), 1).stat().st_mtime_ns
@@ -48,7 +54,7 @@ def test_workers_make_the_same_events_and_only_the_missing_ones(resources, small
     missing = {recipe: store.missing_shards(recipe, tmp_path, n) for recipe, n in recipes.items()}
     generation.generate(missing, tmp_path, lambda process, events, seconds: counted.append((process, events)))
     made = {recipe.source.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
-    assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in events.items()}
+    assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
     assert sorted(counted) == [(first, SHARD_EVENTS), (second, SHARD_EVENTS), (second, SHARD_EVENTS)]
     assert store.shard_path(small_recipe(first).folder(tmp_path), 1).stat().st_mtime_ns == there
 
@@ -65,6 +71,7 @@ def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
         generation.generate({gone: store.missing_shards(gone, tmp_path, 1)}, tmp_path)
 
 
+@with_jets(pytest.mark.slow)
 def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, small, events, tmp_path):
     # A small rate: Adam makes a whole step of a gradient that vanishes but for rounding, whatever its sign.
     job = small.pretraining_job(events, tmp_path, workers=2, learning_rate=1e-5)
@@ -85,6 +92,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, small,
 
 
 @pytest.mark.slow
+@with_jets(pytest.mark.endurance)
 def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, small, events, tmp_path):
     job = small.pretraining_job(events, tmp_path, workers=2, epochs=4)
     killed, told = [], []
@@ -113,6 +121,7 @@ def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, small, eve
 
 
 @pytest.mark.slow
+@with_jets(pytest.mark.endurance)
 def test_killed_workers_cost_a_try_and_no_trial(resources, small, events, tmp_path):
     study = replace(small.study, pretraining=Pretraining(objectives=()), finetuning=replace(small.settings, seeds=8))
     made_of = Ingredients({name: dataset.hash for name, dataset in events.items()}, {})

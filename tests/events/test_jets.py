@@ -1,6 +1,7 @@
 """Events of jets survive the way to disk and back into tensors, whatever number of jets and constituents they have."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from jet_tables import by_hand, given
+from small_studies import SMALL, Small
 
 from breakeven import plugins
 from breakeven.events import arrays, jets, schema, store
@@ -26,10 +28,9 @@ from breakeven.training.training import Training
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Dataset]:
-    """Two shards of 60 events each of a signal, a slice and single jets."""
-    root = tmp_path_factory.mktemp("jets")
-    return {name: dataset(root, source(name)) for name in ("HH4b_1000", "QCD_1000", "jet_Tbqq")}
+def made(events_of: Callable[[Small], dict[str, store.Dataset]]) -> dict[str, store.Dataset]:
+    """Two shards of 60 events each of a signal and a slice."""
+    return events_of(SMALL[1])
 
 
 def dataset(root: Path, of: SimulatedJets, n_shards: int = 2, shard_events: int = 60) -> store.Dataset:
@@ -85,7 +86,7 @@ def test_only_jets_can_be_taken_one_by_one(datasets: dict[str, store.Dataset]) -
 
 
 def test_events_of_several_processes_keep_their_weights(made: dict[str, store.Dataset]) -> None:
-    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_1000")]
+    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_600_800")]
     chosen = arrays.select(found, [np.array([3, 4]), np.array([0, 60, 61])])
     assert chosen.weights.tolist() == [*found[0].weights[[3, 4]], *found[1].weights[[0, 60, 61]]]
     assert chosen.process.tolist() == [0, 0, 1, 1, 1] and chosen.labels.shape == (5, 5)
@@ -94,7 +95,7 @@ def test_events_of_several_processes_keep_their_weights(made: dict[str, store.Da
 
 
 def test_tensors_gather_two_levels(made: dict[str, store.Dataset]) -> None:
-    found = arrays.open_arrays(made["QCD_1000"])
+    found = arrays.open_arrays(made["QCD_600_800"])
     rows = np.array([100, 5, 5])
     chosen, batch = arrays.select([found], [rows]), EventTensors.of(found).gather(torch.from_numpy(rows))
     for tensor, array in zip(batch, (chosen.nodes, chosen.offsets, *chosen.inner[0]), strict=True):
@@ -106,7 +107,7 @@ def test_a_network_of_two_levels_trains_on_jets(
 ) -> None:
     monkeypatch.setenv(plugins.VARIABLE, "")
     plugins.add_files([Path(__file__).parents[1] / "data" / "jet_plugin.py"])
-    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_1000")]
+    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_600_800")]
     chosen = arrays.select(found, [np.arange(one.n_events) for one in found])
     events, target = EventTensors.of(chosen), torch.from_numpy((chosen.process == 0).astype(np.float32))
     samples = {split: Sample(rows := torch.from_numpy(chosen.rows(split)), target[rows]) for split in Split}

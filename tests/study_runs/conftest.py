@@ -13,7 +13,7 @@ Finished = tuple[Path, Command]
 """Runs folder of a finished study, and the command that made it."""
 
 
-@pytest.fixture(scope="module", params=[SCALING, JOINT], ids=str)
+@pytest.fixture(scope="module", params=[SCALING, pytest.param(JOINT, marks=pytest.mark.endurance)], ids=str)
 def example(request: pytest.FixtureRequest) -> Example:
     """The study of whole events, and that of jets."""
     found: Example = request.param

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import psutil
+import pytest
 
 from breakeven.ledger.ledger import Ledger
 from breakeven.physics.processes import PRETRAINING
@@ -70,6 +71,8 @@ class Example:
 
 
 SCALING, JOINT = Example("studies/scaling.py"), Example("studies/joint_analysis.py")
+both = pytest.mark.parametrize("example", [SCALING, JOINT], ids=str, indirect=True)
+"""Of a test that is run with either by `make test-all`; of the others, with jets by `make endurance`."""
 
 
 class Command:

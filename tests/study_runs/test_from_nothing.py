@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
-from study_runs.started import SCALING, assert_each_once, files, study, trials
+from study_runs.started import SCALING, assert_each_once, both, files, study, trials
 
 from breakeven.training.checkpoint import read_model
 
@@ -31,6 +31,7 @@ def nested_runs(runs_dir, name):
     return levels
 
 
+@both
 def test_from_nothing_to_break_even(example, finished):
     (runs, command), n_events, n_trials = finished, example.events, example.trials()
     assert_each_once(runs, n_trials)
@@ -80,6 +81,7 @@ def test_the_winner_is_registered_and_its_networks_are_compared(finished, tmp_pa
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@both
 def test_again_trains_nothing_and_logs_nothing_twice(example, copy, starting):
     before, levels = files(copy), nested_runs(copy, example.name)
     command = starting(study(example, copy))
@@ -94,6 +96,7 @@ def test_again_trains_nothing_and_logs_nothing_twice(example, copy, starting):
     }
 
 
+@both
 def test_a_larger_study_trains_only_what_is_new(example, copy, starting):
     """More seeds than before: events, backbone and every trial that is there are taken as they are."""
     before, seeds = files(copy), example.smoke.finetuning.seeds + 1

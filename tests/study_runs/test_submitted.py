@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from study_runs.started import ROOT, Command, assert_each_once, trials
+from study_runs.started import ROOT, Command, assert_each_once, both, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
 
@@ -83,6 +83,7 @@ def test_what_a_job_carries_and_where_it_writes(cluster, tmp_path, starting):
     assert {"studies", "platform"} <= set(found["top"]) and not {".venv", "runs", ".git"} & set(found["top"])
 
 
+@both
 def test_a_submitted_study_ends_in_nested_runs(cluster, example, prepared, tmp_path, starting):
     job = starting(
         submit(cluster, tmp_path / "job.log", "python", example.file, "--preset", "smoke",
