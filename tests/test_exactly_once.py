@@ -160,7 +160,10 @@ def undisturbed(folder: Path, study: Study) -> TrialQueue:
     return queue
 
 
-@pytest.mark.parametrize("study", [STUDY, on_jets(STUDY)], ids=["whole events", "jets"])
+@pytest.mark.parametrize(
+    "study",
+    [pytest.param(STUDY, id="whole events"), pytest.param(on_jets(STUDY), id="jets", marks=pytest.mark.slow)],
+)
 def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(tmp_path, study):
     dice = random.Random(20241210)
     quiet = undisturbed(tmp_path / "quiet", study)
