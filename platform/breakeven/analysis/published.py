@@ -29,11 +29,7 @@ def accuracy_value(signal: str, background: str, pretraining: str, size: int) ->
         return None
     quantity = "baseline accuracy" if pretraining == "none" else f"{pretraining} gain"
     table = accuracy()
-    row = table[
-        (table["task"] == task)
-        & (table["quantity"] == quantity)
-        & (table["events_per_class"] == size)
-    ]
+    row = table[(table["task"] == task) & (table["quantity"] == quantity) & (table["events_per_class"] == size)]
     if row.empty:
         return None
     return float(row["value_percent"].iloc[0]), float(row["uncertainty_percent"].iloc[0])
