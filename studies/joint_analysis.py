@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The joint analysis: is a jet tagger worth finetuning inside the search that uses it, or may it stay frozen?
 
 Reproduces arXiv 2401.13536 at the size that you choose: generate heavy resonances X -> HH -> 4b and QCD multijets with

@@ -7,7 +7,7 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py                                     everything (five minutes, ten on a busy machine)
     python studies/throughput.py --quick --json PATH                 batch 1024 alone (under a minute)
     python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
-    python studies/throughput.py --jets                              the Particle Transformer, against weaver-core's
+    python studies/throughput.py --jets                              the Particle Transformer, against weaver-core's; generation
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
 
 Where --sample brings its events, --gpu needs no Ray, MLflow, Arrow or Pythia. What it writes is what --plan --on CARD reads,
@@ -46,7 +46,8 @@ class Throughput:
     sample: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Events in one .npz: read where it exists, else written for a machine that has no datasets."""
     jets: bool = False
-    """Measure in their place the Particle Transformer on jets, flat against padded (three minutes; --quick: one)."""
+    """Measure in their place the Particle Transformer on jets, flat against padded, and the generation of jets, against Pythia
+    alone (four minutes; --quick: one)."""
     scheduler: bool = False
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
@@ -81,9 +82,7 @@ def main(asked: Throughput) -> None:
     if asked.scheduler:
         figures = measure_scheduler(asked, content)
     elif asked.jets:
-        from breakeven.benchmarks import jets
-
-        figures = jets.measure(places.datasets, asked.quick, content)
+        figures = measure_jets(asked, places, content)
     else:
         figures = measure_events(asked, places, content, keep)
     for name, value in figures.items():
@@ -105,6 +104,15 @@ def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, f
         figures = scheduler.measure(asked.trials, resources, Path(folder))
     console.print(scheduler.table(figures))
     content |= {"device": provenance.processor(), "definitions": scheduler.DEFINITIONS}
+    return figures
+
+
+def measure_jets(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
+    """Training steps of the jet network, and the events that it learns from."""
+    from breakeven.benchmarks import jet_generation, jets
+
+    figures = jets.measure(places.datasets, asked.quick, content) | jet_generation.measure(asked.quick, content)
+    content["definitions"] = jets.DEFINITIONS | jet_generation.DEFINITIONS
     return figures
 
 

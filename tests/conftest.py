@@ -1,6 +1,9 @@
-"""What several tests stand on, each made once a session: a small set of real events, an MLflow database; and who runs them."""
+"""What several tests stand on, each made once a session: small sets of real events, an MLflow database; and who runs them."""
 
+import fcntl
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,10 @@ os.environ.setdefault("TRITON_INTERPRET", "1")  # read once, when Triton is firs
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
 
-from breakeven.events import store
-from breakeven.events.simulated import Simulated
-from breakeven.physics.processes import CATALOGUE
+from small_studies import SMALL, Small, made
 
-SHARD_EVENTS = 60
+from breakeven.events import store
+
 TOGETHER = {
     "tests/distributed/test_on_ray.py": "ray",
     "tests/stages/": "ray",
@@ -41,22 +43,41 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByRoom(config, log)
 
 
-def small_recipe(process: str, seed: int = 1) -> store.Recipe:
-    """A recipe whose shards take a third of a second."""
-    return store.Recipe(Simulated(CATALOGUE[process]), seed=seed, shard_events=SHARD_EVENTS)
+@pytest.fixture(scope="module", params=SMALL, ids=str)
+def small(request: pytest.FixtureRequest) -> Small:
+    """The study of whole events, and that of jets."""
+    found: Small = request.param
+    return found
 
 
 @pytest.fixture(scope="session")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Dataset]:
-    """Two shards each of WH and ZH: 120 real events a process."""
-    root: Path = tmp_path_factory.mktemp("datasets")
-    made = {}
-    for process in ("WH", "ZH"):
-        recipe = small_recipe(process)
-        for shard in range(2):
-            store.make_shard(recipe, root, shard)
-        made[process] = store.complete(recipe, root, 2)
-    return made
+def events_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Small], dict[str, store.Dataset]]:
+    """A function from a small study to its events: two shards each of its signal and background, 120 real events a process.
+
+    They are made once for all workers of pytest-xdist: those of jets take seconds.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    @cache
+    def make(small: Small) -> dict[str, store.Dataset]:
+        with (shared / f"{small}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return made(shared / f"{small}-events", *small.names)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def datasets(events_of: Callable[[Small], dict[str, store.Dataset]]) -> dict[str, store.Dataset]:
+    """Two shards each of WH and ZH."""
+    return events_of(SMALL[0])
+
+
+@pytest.fixture(scope="module")
+def events(small: Small, events_of: Callable[[Small], dict[str, store.Dataset]]) -> dict[str, store.Dataset]:
+    """Those of the small study."""
+    return events_of(small)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Queues as the finetuning stage makes them, and trials one at a time, through what it and its workers call."""
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -9,8 +10,8 @@ from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
 from breakeven.search import SearchThenConfirm, TrialQueue, largest_first, most_telling_first
-from breakeven.study.plan import Ingredients, Trial
-from breakeven.study.spec import Study
+from breakeven.study.plan import Ingredients, Trial, cells
+from breakeven.study.spec import JET_TASKS, Network, Pretraining, Study
 from breakeven.work.job import TrialJob
 from breakeven.work.trial import run_pack
 
@@ -23,6 +24,27 @@ class Heard(Observer):
 
     def recorded(self, names) -> None:
         self.names += names
+
+
+def on_jets(study: Study) -> Study:
+    """A study of jets with as many cells as this one of whole events: a network in place of each of its tasks."""
+    names = ("V", "V-HLF")[: len(study.finetuning.tasks)]
+    networks = {name: Network(kind="jet_transformer", representation=name.replace("-", "+")) for name in names}
+    task = JET_TASKS["HH4b_vs_QCD"]
+    return replace(
+        study,
+        networks=networks,
+        pretraining=Pretraining(objectives=("xbb",), processes=task.processes),
+        finetuning=replace(study.finetuning, tasks=(task.name,), merit="rejection_90"),
+        search=replace(study.search, published=0.3),
+    )
+
+
+def made_of(study: Study) -> Ingredients:
+    """What the trials of a study would be made of: each process and backbone has its name for a hash."""
+    found = cells(study)
+    processes = {name: name for cell in found for name in cell.task.processes}
+    return Ingredients(processes, {cell.backbone: (cell.backbone,) for cell in found if cell.backbone})
 
 
 def filled(

@@ -5,13 +5,14 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from formula_study import begin, work
 from jetclass_files import plain_columns, write
 
-from breakeven import cli
+from breakeven import cli, plugins
 from breakeven.errors import StageFailed
 from breakeven.events.store import CorruptDataset
 
@@ -30,7 +31,10 @@ def ask(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-PRESETS = runpy.run_path(str(ROOT / "studies" / "scaling.py"))["PRESETS"]
+FILES = ("scaling", "joint_analysis")
+PRESETS = [
+    (file, preset) for file in FILES for preset in runpy.run_path(str(ROOT / "studies" / f"{file}.py"))["PRESETS"]
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +59,49 @@ def test_the_command_line_is_frozen(help_page):
     assert found == (ROOT / "tests" / "data" / "flags.txt").read_text().split()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_has_a_plan(preset, tmp_path):
-    asked = ask(*STUDY, "--preset", preset, "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs")
-    assert asked.returncode == 0, asked.stderr
+@pytest.fixture
+def start(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """A function that runs a study file in this process: exit status, standard output, standard error."""
+    monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(ROOT)
+
+    def run(*words: str, file: str = "scaling") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"studies/{file}.py", *words])
+        status = 0
+        try:
+            runpy.run_path(f"studies/{file}.py", run_name="__main__")
+        except SystemExit as left:
+            status = left.code
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.mark.parametrize(("file", "preset"), PRESETS)
+def test_every_preset_has_a_plan(file, preset, tmp_path, start):
+    status, said, error = start("--preset", preset, "--plan", "--no-calibrate", file=file)
+    assert status == 0, error
     for line in ("processes", "generation", "pretraining", "cells", "trials", "search", "in all", "speeds"):
-        assert re.search(rf"^  {line} ", asked.stdout, re.MULTILINE), asked.stdout
+        assert re.search(rf"^  {line} ", said, re.MULTILINE), said
     assert not (tmp_path / "runs").exists()
 
 
-def test_fields_are_overridden(tmp_path):
-    asked = ask(*STUDY, "--preset", "smoke", "--plan", "--no-calibrate", "--finetuning.sizes", "20", "40", "80",
-                "--finetuning.seeds", "7",
-                "--name", "mine", "--runs-dir", tmp_path)  # fmt: skip
-    assert asked.returncode == 0, asked.stderr
+def test_fields_are_overridden(start):
+    status, said, error = start("--preset", "smoke", "--plan", "--no-calibrate", "--finetuning.sizes", "20", "40", "80",
+                                "--finetuning.seeds", "7", "--name", "mine")  # fmt: skip
+    assert status == 0, error
     # two tasks, three sizes, scratch and one finetuning, seven seeds
-    assert "plan of the study mine" in asked.stdout and "trials       84 reported" in asked.stdout
+    assert "plan of the study mine" in said and "trials       84 reported" in said
 
 
-def test_a_plan_needs_nothing_heavy(tmp_path):
+@pytest.mark.parametrize("file", FILES)
+def test_a_plan_needs_nothing_heavy(file, tmp_path):
     look = f"print([name for name in {HEAVY!r} if name in sys.modules])"
     asked = ask(
         sys.executable, "-c",
-        "import sys, runpy; sys.argv = ['studies/scaling.py', '--preset', 'smoke', '--plan', '--no-calibrate']; "
-        f"runpy.run_path('studies/scaling.py', run_name='__main__'); {look}",
+        f"import sys, runpy; sys.argv = ['studies/{file}.py', '--preset', 'smoke', '--plan', '--no-calibrate']; "
+        f"runpy.run_path('studies/{file}.py', run_name='__main__'); {look}",
         BREAKEVEN_RUNS=str(tmp_path),
     )  # fmt: skip
     assert asked.returncode == 0, asked.stderr
@@ -155,33 +178,19 @@ BAD = {
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("plan", [("--plan",), ()], ids=["plan", "run"])
-def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path / "runs"))
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--preset", "smoke", *words, *plan])
-    with pytest.raises(SystemExit) as left:
-        runpy.run_path("studies/scaling.py", run_name="__main__")
-    assert left.value.code == 2
-    said = capsys.readouterr()
-    assert len(said.err.splitlines()) == 1 and said.out == ""
-    assert re.search(f"^error (InvalidStudy|OverBudget): .*{message}", said.err), said.err
+def test_bad_input_is_one_clear_line(words, message, plan, tmp_path, start):
+    status, said, error = start("--preset", "smoke", *words, *plan)
+    assert status == 2 and said == "" and len(error.splitlines()) == 1
+    assert re.search(f"^error (InvalidStudy|OverBudget): .*{message}", error), error
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_plan_shows_what_a_run_refuses(tmp_path, monkeypatch, capsys):
+def test_a_plan_shows_what_a_run_refuses(tmp_path, start):
     """Hard events that ship, used more than ten times: named with number and way out."""
-    monkeypatch.setenv("BREAKEVEN_RUNS", str(tmp_path / "runs"))
-    monkeypatch.chdir(ROOT)
 
     def say(*words):
-        monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--no-calibrate", *words])
-        status = 0
-        try:
-            runpy.run_path("studies/scaling.py", run_name="__main__")
-        except SystemExit as left:
-            status = left.code
-        said = capsys.readouterr()
-        return status, " ".join(said.out.split()), " ".join(said.err.split())
+        status, said, error = start("--no-calibrate", *words)
+        return status, " ".join(said.split()), " ".join(error.split())
 
     status, plan, _ = say("--preset", "paper", "--plan")
     assert "16, 263,500,000 events of 187,078,950 hard events" in plan
@@ -209,28 +218,33 @@ def test_a_plan_shows_what_a_run_refuses(tmp_path, monkeypatch, capsys):
     assert "a run refuses this above 3 times" in say(*some, "--generation.reuse", "3")[1]
 
 
-def test_a_plan_counts_the_jets_of_a_users_file(tmp_path):
+def test_a_plan_counts_the_jets_of_a_users_file(tmp_path, monkeypatch, start):
+    monkeypatch.setenv(plugins.VARIABLE, "")
     file = write(tmp_path / "tops.root", plain_columns([5, 0, 120] * 400, "label_Tbqq"))
-    asked = ("--preset", "smoke", "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs", "--plugin", PLUGIN,
-             "--network.kind", "jet_sets", "--network.options", "width", "8", "--generation.jetclass", "my_top", file,
+    asked = ("--preset", "smoke", "--plan", "--no-calibrate", "--plugin", str(PLUGIN), "--network.kind", "jet_sets",
+             "--network.options", "width", "8", "--generation.jetclass", "my_top", str(file),
              "--finetuning.tasks", "my_top_vs_jet_QCD", "--finetuning.strategies", "frozen",
              "--pretraining.processes", "my_top", "jet_QCD")  # fmt: skip
-    told = ask(*STUDY, *asked)
-    assert told.returncode == 0, told.stderr
-    plan = " ".join(told.stdout.split())
+    status, told, error = start(*asked)
+    assert status == 0, error
+    plan = " ".join(told.split())
     assert "tops.root has 800 jets (Tbqq 800), 400 without constituents are left out, of 400 with more" in plan
-    few = ask(*STUDY, *asked, "--generation.fewer", "my_top", "900", "--finetuning.sizes", "50", "500")
-    assert few.returncode == 2 and few.stdout == ""
+    status, told, error = start(*asked, "--generation.fewer", "my_top", "900", "--finetuning.sizes", "50", "500")
+    assert status == 2 and told == ""
     assert re.search(
         r"^error InvalidStudy: generation\.jetclass: .*tops\.root has 800 jets with constituents, my_top asks for 900: bring "
         r"more, or ask for fewer \(--generation\.fewer my_top N, --generation\.shard-events\); finetuning\.sizes need at "
         r"least 900\n$",
-        few.stderr,
-    ), few.stderr
+        error,
+    ), error
 
 
-def test_a_shell_sees_the_same(tmp_path):
-    asked = ask(*STUDY, "--preset", "smoke", "--finetuning.sizes", "0", BREAKEVEN_RUNS=str(tmp_path / "runs"))
+@pytest.mark.parametrize("file", FILES)
+def test_a_shell_sees_the_same(file, tmp_path):
+    """The file itself is a command, where the environment's python comes first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    words = ("--preset", "smoke", "--finetuning.sizes", "0")
+    asked = ask(f"studies/{file}.py", *words, BREAKEVEN_RUNS=str(tmp_path / "runs"), PATH=path)
     assert (asked.returncode, asked.stdout) == (2, "")
     assert asked.stderr == "error InvalidStudy: finetuning.sizes[0] is 0: it must be above zero\n"
 
@@ -243,11 +257,10 @@ def test_a_shell_sees_the_same(tmp_path):
         (("--finetuning.seed", "3"), "Perhaps you meant.*--finetuning.seeds"),
     ],
 )
-def test_words_that_are_no_numbers_or_flags(words, message):
-    asked = ask(*STUDY, *words)
-    assert asked.returncode == 2
-    assert "Traceback" not in asked.stderr
-    assert re.search(message, re.sub(r"[│\s]+", " ", asked.stderr + asked.stdout)), asked.stderr
+def test_words_that_are_no_numbers_or_flags(words, message, start):
+    status, said, error = start(*words)
+    assert status == 2
+    assert re.search(message, re.sub(r"[│\s]+", " ", error + said)), error
 
 
 def in_this_process(monkeypatch, capsys, *words: str | Path) -> tuple[int, str]:
@@ -301,19 +314,15 @@ def test_a_comparison_that_cannot_be_written(tmp_path, monkeypatch, capsys):
         assert status == 2 and said.startswith("error ") and str(no_folder) in said
 
 
-def test_a_runs_folder_that_cannot_be(tmp_path, monkeypatch, capsys):
+def test_a_runs_folder_that_cannot_be(tmp_path, start):
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.chdir(ROOT)
     for place, reason in (
         (tmp_path / "file" / "runs", "Not a directory"),
         (Path("/proc/runs"), "No such file or directory"),
     ):
-        monkeypatch.setattr(sys, "argv", ["studies/scaling.py", "--preset", "smoke", "--runs-dir", str(place)])
-        with pytest.raises(SystemExit) as left:
-            runpy.run_path("studies/scaling.py", run_name="__main__")
-        said = capsys.readouterr().err
-        assert left.value.code == 2 and len(said.splitlines()) == 1
-        assert str(place) in said and reason in said and "--runs-dir" in said
+        status, _, error = start("--preset", "smoke", "--runs-dir", str(place))
+        assert status == 2 and len(error.splitlines()) == 1
+        assert str(place) in error and reason in error and "--runs-dir" in error
     assert (tmp_path / "file").read_text() == "not a folder"
 
 

@@ -16,13 +16,12 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
-from queues import filled
+from queues import filled, made_of, on_jets
 
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import TrialQueue, open_storage
 from breakeven.search import queue as search
-from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
 fork = multiprocessing.get_context("fork")
@@ -34,7 +33,6 @@ STUDY = Study(
     ),
     search=Search(trials=3, seeds=3),
 )
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
 PACK = 4
 KILLS = 24
 
@@ -81,11 +79,12 @@ def start_worker(folder: Path):
     return mine, process
 
 
-def drive(folder: Path) -> None:
+def drive(folder: Path, study: Study) -> None:
     """A driver: hands packs to two workers, starts dead ones anew, until every trial has a record."""
     me = os.getpid()
     with Leases(folder / "ledger", beat_seconds=0.1, patience_seconds=5.0) as leases:
-        queue = filled(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), open_storage(None), leases=leases)
+        ledger = Ledger(folder / "ledger").refresh()
+        queue = filled(study, made_of(study), ledger, open_storage(None), leases=leases)
         workers, busy = [start_worker(folder) for _ in range(2)], {}
         while not queue.finished:
             for pipe, process in workers:
@@ -123,8 +122,8 @@ def ratios_of(queue: TrialQueue) -> list[str]:
     ]
 
 
-def start_driver(folder: Path):
-    process = fork.Process(target=drive, args=(folder,))
+def start_driver(folder: Path, study: Study):
+    process = fork.Process(target=drive, args=(folder, study))
     process.start()
     return process
 
@@ -152,8 +151,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(search, "MAX_LOST", 50)
 
 
-def undisturbed(folder: Path) -> TrialQueue:
-    queue = filled(STUDY, MADE_OF, Ledger(folder / "ledger"), open_storage(None))
+def undisturbed(folder: Path, study: Study) -> TrialQueue:
+    queue = filled(study, made_of(study), Ledger(folder / "ledger"), open_storage(None))
     while not queue.finished:
         pack = queue.next_pack(PACK)
         queue.ledger.write([outcome(trial) for trial in pack])
@@ -161,12 +160,16 @@ def undisturbed(folder: Path) -> TrialQueue:
     return queue
 
 
-def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(tmp_path):
+@pytest.mark.parametrize(
+    "study",
+    [pytest.param(STUDY, id="whole events"), pytest.param(on_jets(STUDY), id="jets", marks=pytest.mark.slow)],
+)
+def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(tmp_path, study):
     dice = random.Random(20241210)
-    quiet = undisturbed(tmp_path / "quiet")
+    quiet = undisturbed(tmp_path / "quiet", study)
     folder = tmp_path / "killed"
     folder.mkdir()
-    drivers = [start_driver(folder) for _ in range(2)]
+    drivers = [start_driver(folder, study) for _ in range(2)]
     in_flight_at_a_kill: set[str] = set()
     kills: Counter[str] = Counter()
     while sum(kills.values()) < KILLS and any(driver.is_alive() for driver in drivers):
@@ -184,7 +187,7 @@ def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(tmp_path):
         in_flight_at_a_kill |= in_flight(before, read_log(folder), driver.pid)
         kills[what] += 1
         if what != "worker":
-            drivers[number] = start_driver(folder)
+            drivers[number] = start_driver(folder, study)
     for driver in drivers:
         driver.join(60)
     assert [driver.exitcode for driver in drivers] == [0, 0]

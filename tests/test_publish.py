@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_recipe
+from small_studies import small_recipe
 from tracking.studies import Experiment, trial
 
 from breakeven import atomic, publish, run

@@ -6,29 +6,37 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from conftest import SHARD_EVENTS, small_recipe
 from queues import Heard, filled
+from small_studies import FINETUNING, SHARD_EVENTS, SMALL, small_recipe
 
 from breakeven.distributed import finetuning, generation, pretraining
 from breakeven.distributed.session import session
 from breakeven.events import store
 from breakeven.events.catalogue import source
 from breakeven.events.simulated import Simulated
+from breakeven.events.simulated_jets import SimulatedJets
 from breakeven.ledger.ledger import Ledger
+from breakeven.physics.jets.processes import CATALOGUE
 from breakeven.physics.processes import process
 from breakeven.search import open_storage
 from breakeven.study.plan import Ingredients
-from breakeven.study.spec import Finetuning, Network, Pretraining, Search, Study
+from breakeven.study.spec import Pretraining, Search, Study
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.loop import train
 from breakeven.training.training import Training
-from breakeven.work.job import PretrainingJob, TrialJob
+from breakeven.work.job import TrialJob
+from breakeven.work.network import build_network
 from breakeven.work.pretraining import load_events, recipe_of
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
 
-FINETUNING = Finetuning(tasks=("WH_vs_ZH",), strategies=("finetune",), sizes=(20,), seeds=2, epochs=2, steps=0, batch_size=16,
-                        validation_events=10)  # fmt: skip
+WHOLE_EVENTS = replace(FINETUNING, tasks=("WH_vs_ZH",))
+
+
+def with_jets(mark):
+    """With whole events, and in the runs of this mark with jets."""
+    whole, jets = SMALL
+    return pytest.mark.parametrize("small", [whole, pytest.param(jets, marks=mark)], ids=str, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,49 +45,43 @@ def resources():
         yield found
 
 
-def pretraining_job(datasets, folder, **more):
-    settings = replace(Pretraining(objectives=("multiclass",), epochs=2, batch_size=32, validation_events=10), **more)
-    return PretrainingJob(
-        name="multiclass", identity={"kind": "a test's"}, network=Network(), settings=settings,
-        datasets=tuple(datasets.values()), start=None, ledger=folder / "ledger",
-        backbone=folder / "backbone", device="cpu",
-    )  # fmt: skip
-
-
 def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datasets, tmp_path):
-    recipes = {small_recipe("WH"): 2, small_recipe("ZH"): 2}
-    store.make_shard(small_recipe("WH"), tmp_path, 1)
-    there = store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns
+    first, second = datasets
+    recipes = {small_recipe(first): 2, small_recipe(second): 2}
+    store.make_shard(small_recipe(first), tmp_path, 1)
+    there = store.shard_path(small_recipe(first).folder(tmp_path), 1).stat().st_mtime_ns
     counted = []
     missing = {recipe: store.missing_shards(recipe, tmp_path, n) for recipe, n in recipes.items()}
     generation.generate(missing, tmp_path, lambda process, events, seconds: counted.append((process, events)))
     made = {recipe.source.name: store.complete(recipe, tmp_path, n) for recipe, n in recipes.items()}
     assert {name: dataset.hash for name, dataset in made.items()} == {n: d.hash for n, d in datasets.items()}
-    assert sorted(counted) == [("WH", SHARD_EVENTS), ("ZH", SHARD_EVENTS), ("ZH", SHARD_EVENTS)]
-    assert store.shard_path(small_recipe("WH").folder(tmp_path), 1).stat().st_mtime_ns == there
+    assert sorted(counted) == [(first, SHARD_EVENTS), (second, SHARD_EVENTS), (second, SHARD_EVENTS)]
+    assert store.shard_path(small_recipe(first).folder(tmp_path), 1).stat().st_mtime_ns == there
 
 
 def test_a_process_that_cannot_be_generated_is_named(resources, tmp_path):
     recipe = store.Recipe(Simulated(replace(process("WH"), settings=("NoSuch:setting=on",))))
     with pytest.raises(generation.GenerationFailed, match=r"process WH: .*NoSuch:setting"):
         generation.generate({recipe: [0]}, tmp_path)
+    beyond = replace(CATALOGUE["QCD_300_470"], settings=("HardQCD:all=on", "PhaseSpace:pTHatMin=7000."))
+    with pytest.raises(generation.GenerationFailed, match=r"process QCD_300_470: .*pTHatMin=7000"):
+        generation.generate({store.Recipe(SimulatedJets(beyond)): [0]}, tmp_path)
     gone = store.Recipe(source("mine", lhe=str(tmp_path / "gone.lhe")))
     with pytest.raises((ValueError, OSError), match=r"gone\.lhe"):
         generation.generate({gone: store.missing_shards(gone, tmp_path, 1)}, tmp_path)
 
 
-def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datasets, tmp_path):
+@with_jets(pytest.mark.slow)
+def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, small, events, tmp_path):
     # A small rate: Adam makes a whole step of a gradient that vanishes but for rounding, whatever its sign.
-    job = pretraining_job(datasets, tmp_path, workers=2, learning_rate=1e-5)
+    job = small.pretraining_job(events, tmp_path, workers=2, learning_rate=1e-5)
     seen = []
     made = pretraining.pretrain(job, resources, tmp_path / "storage", seen.append)
     assert [epoch["epoch"] for epoch in seen] == [0, 1] and made.facts["workers"] == 2
 
-    from breakeven.models import build
-
-    events, train_sample, validation_sample, n_outputs = load_events(job, "cpu")
-    alone = build(n_outputs, seed=job.settings.seed)
-    result = train(Training(alone, events, train_sample, validation_sample, recipe_of(job)))
+    loaded, train_sample, validation_sample, n_outputs = load_events(job, "cpu")
+    alone = build_network(job.network, loaded.levels, n_outputs, job.settings.seed)
+    result = train(Training(alone, loaded, train_sample, validation_sample, recipe_of(job)))
     for epoch, together in zip(result.curve, made.facts["curve"], strict=True):
         assert together["train_loss"] == pytest.approx(epoch.train_loss, rel=1e-4)
         assert together["validation_loss"] == pytest.approx(epoch.validation_loss, rel=1e-3)
@@ -90,8 +92,9 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, datase
 
 
 @pytest.mark.slow
-def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, datasets, tmp_path):
-    job = pretraining_job(datasets, tmp_path, workers=2, epochs=4)
+@with_jets(pytest.mark.endurance)
+def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, small, events, tmp_path):
+    job = small.pretraining_job(events, tmp_path, workers=2, epochs=4)
     killed, told = [], []
 
     def kill_once(epoch):
@@ -118,15 +121,15 @@ def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, datasets, 
 
 
 @pytest.mark.slow
-def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
-    study = Study(pretraining=Pretraining(objectives=()), finetuning=FINETUNING, search=Search(trials=0))
-    study = replace(study, finetuning=replace(FINETUNING, seeds=8))
-    made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
+@with_jets(pytest.mark.endurance)
+def test_killed_workers_cost_a_try_and_no_trial(resources, small, events, tmp_path):
+    study = replace(small.study, pretraining=Pretraining(objectives=()), finetuning=replace(small.settings, seeds=8))
+    made_of = Ingredients({name: dataset.hash for name, dataset in events.items()}, {})
     ledger = Ledger(tmp_path / "ledger")
     queue = filled(study, made_of, ledger, open_storage(tmp_path / "optuna.journal"), observer=Heard())
 
     def job_of(trial):
-        return TrialJob(trial, study.network, study.finetuning, datasets, None, tmp_path / "ledger", "cpu", "abc")
+        return TrialJob(trial, study.network, study.finetuning, events, None, tmp_path / "ledger", "cpu", "abc")
 
     def killed_at_the_first_try(job, check):
         from breakeven.work.trial import train_and_evaluate
@@ -146,7 +149,7 @@ def test_killed_workers_cost_a_try_and_no_trial(resources, datasets, tmp_path):
 
 
 def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
-    settings = replace(FINETUNING, seeds=24, epochs=1, steps=0, trial_seconds=1.0)
+    settings = replace(WHOLE_EVENTS, seeds=24, epochs=1, steps=0, trial_seconds=1.0)
     study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
     ledger = Ledger(tmp_path / "ledger")
     made_of = Ingredients({"WH": "a", "ZH": "b"}, {})
@@ -174,7 +177,7 @@ def test_trials_that_never_end_cost_the_others_nothing(resources, tmp_path):
 
 
 def test_a_ledger_that_cannot_be_written_to_ends_the_study_with_its_reason(resources, tmp_path):
-    settings = replace(FINETUNING, seeds=4)
+    settings = replace(WHOLE_EVENTS, seeds=4)
     study = Study(pretraining=Pretraining(objectives=()), finetuning=settings, search=Search(trials=0))
     ledger = Ledger(tmp_path / "ledger")
     queue = filled(study, Ingredients({"WH": "a", "ZH": "b"}, {}), ledger, open_storage(tmp_path / "optuna.journal"))

@@ -10,35 +10,31 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from queues import run_alone
+from small_studies import SMALL
 
 from breakeven.distributed.finetuning import QueueSearcher, shares
 from breakeven.distributed.session import Resources
 from breakeven.ledger.ledger import Ledger
-from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import Finetuning, Study, task
+from breakeven.study.plan import Ingredients, trial
 from breakeven.work.deadline import OutOfTime, deadline
 from breakeven.work.job import TrialJob
 from breakeven.work.trial import run_pack, train_and_evaluate
 
-STUDY = Study(
-    finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
-)
 
-
-def job_for(datasets, ledger, seed, **settings):
-    study = replace(STUDY, finetuning=replace(STUDY.finetuning, **settings))
-    made_of = Ingredients({name: dataset.hash for name, dataset in datasets.items()}, {})
-    made = trial(study, Cell(task("WH_vs_ZH"), "none", "scratch", 20), "confirm", seed, 1.0, made_of)
-    return TrialJob(made, study.network, study.finetuning, datasets, None, ledger, "cpu", "abc")
+def job_for(events, ledger, seed, small=SMALL[0], **settings):
+    study = replace(small.study, finetuning=replace(small.settings, **settings))
+    made_of = Ingredients({name: dataset.hash for name, dataset in events.items()}, {})
+    made = trial(study, small.cell(), "confirm", seed, 1.0, made_of)
+    return TrialJob(made, study.network, study.finetuning, events, None, ledger, "cpu", "abc")
 
 
 def facts(job, check):
     return {"outcome": "finished", "wall_seconds": 0.0, "device_seconds": 0.0, "seed": job.trial.seed}
 
 
-def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(datasets, tmp_path):
-    jobs = [job_for(datasets, tmp_path / "pack", 1), job_for(datasets, tmp_path / "pack", 2, learning_rate=1e30),
-            job_for(datasets, tmp_path / "pack", 3)]  # fmt: skip
+def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(small, events, tmp_path):
+    jobs = [job_for(events, tmp_path / "pack", 1, small), job_for(events, tmp_path / "pack", 2, small, learning_rate=1e30),
+            job_for(events, tmp_path / "pack", 3, small)]  # fmt: skip
     files, _ = run_pack(jobs)
     ledger = Ledger(tmp_path / "pack").read(files)
     tried = [ledger.get(job.trial.hash) for job in jobs]
@@ -76,9 +72,9 @@ def test_every_record_is_there_before_the_next_member_begins(datasets, tmp_path)
     assert seen == [0, 1, 2]
 
 
-def test_a_training_that_takes_too_long_ends_and_says_so(datasets, tmp_path):
-    slow = job_for(datasets, tmp_path, 1, epochs=100_000, patience=100_000, trial_seconds=1.5)
-    quick = job_for(datasets, tmp_path, 2)
+def test_a_training_that_takes_too_long_ends_and_says_so(small, events, tmp_path):
+    slow = job_for(events, tmp_path, 1, small, epochs=100_000, patience=100_000, trial_seconds=1.5)
+    quick = job_for(events, tmp_path, 2, small)
     ledger = Ledger(tmp_path).read(run_pack([slow, quick])[0])
     tried = ledger.get(slow.trial.hash)
     assert tried["outcome"] == "failed" and "not done after 1.5 s (finetuning.trial-seconds)" in tried["reason"]
@@ -132,10 +128,15 @@ def test_a_call_that_never_comes_back_takes_its_process_but_no_record(datasets, 
     assert tried["outcome"] == "failed" and "not done after 0.5 s" in tried["reason"] and tried["wall_seconds"] > 0.5
 
 
-def test_a_limit_changes_no_number(datasets, tmp_path):
-    free, limited = (train_and_evaluate(job_for(datasets, tmp_path, 1, trial_seconds=limit)) for limit in (0.0, 600.0))
+def test_a_limit_changes_no_number(small, events, tmp_path):
+    free, limited = (
+        train_and_evaluate(job_for(events, tmp_path, 1, small, trial_seconds=limit)) for limit in (0.0, 600.0)
+    )
     assert free["metrics"]["test_loss"] == limited["metrics"]["test_loss"]
-    assert job_for(datasets, tmp_path, 1).trial.hash == job_for(datasets, tmp_path, 1, trial_seconds=9.0).trial.hash
+    assert (
+        job_for(events, tmp_path, 1, small).trial.hash
+        == job_for(events, tmp_path, 1, small, trial_seconds=9.0).trial.hash
+    )
 
 
 def test_workers_fit_the_cluster():

@@ -1,6 +1,7 @@
 """Events of jets survive the way to disk and back into tensors, whatever number of jets and constituents they have."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from jet_tables import by_hand, given
+from small_studies import SMALL, Small
 
 from breakeven import plugins
 from breakeven.events import arrays, jets, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
 from breakeven.events.simulated_jets import SimulatedJets
-from breakeven.events.source import Shard
 from breakeven.events.weights import cross_section, effective_number
 from breakeven.models.spec import NetworkSpec
 from breakeven.physics.jets.generator import generate
@@ -26,10 +28,9 @@ from breakeven.training.training import Training
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Dataset]:
-    """Two shards of 60 events each of a signal, a slice and single jets."""
-    root = tmp_path_factory.mktemp("jets")
-    return {name: dataset(root, source(name)) for name in ("HH4b_1000", "QCD_1000", "jet_Tbqq")}
+def made(events_of: Callable[[Small], dict[str, store.Dataset]]) -> dict[str, store.Dataset]:
+    """Two shards of 60 events each of a signal and a slice."""
+    return events_of(SMALL[1])
 
 
 def dataset(root: Path, of: SimulatedJets, n_shards: int = 2, shard_events: int = 60) -> store.Dataset:
@@ -37,20 +38,6 @@ def dataset(root: Path, of: SimulatedJets, n_shards: int = 2, shard_events: int 
     for shard in range(n_shards):
         store.make_shard(recipe, root, shard)
     return store.complete(recipe, root, n_shards)
-
-
-def by_hand(jet_counts: list[int], inside: list[int], **changed: np.ndarray) -> pa.Table:
-    """A table of events with these numbers of jets and constituents; the first jet of each event is bb."""
-    n_jets, n_inside = sum(jet_counts), sum(inside)
-    columns = {"hard_event": np.arange(len(jet_counts)), "weight": np.ones(len(jet_counts), np.float32)}
-    columns |= {name: np.full(n_jets, 300, np.float32) for name in ("pt", "mass", "soft_drop_mass")}
-    columns |= {name: np.zeros(n_jets, np.float32) for name in ("eta", "phi")}
-    first = np.concatenate([[1] + [0] * (count - 1) for count in jet_counts if count] or [np.zeros(0)])
-    columns |= {"bb": first.astype(np.int8), "n_b": np.zeros(n_jets, np.int8)}
-    for feature in jets.CONSTITUENT:
-        columns[f"constituent_{feature.name}"] = np.zeros(n_inside, feature.dtype)
-    columns["constituent_pt"] = np.arange(n_inside, dtype=np.float32)
-    return jets.JETS.table([np.array(jet_counts), np.array(inside)], columns | changed)
 
 
 def test_a_dataset_holds_what_was_generated(made: dict[str, store.Dataset]) -> None:
@@ -99,7 +86,7 @@ def test_only_jets_can_be_taken_one_by_one(datasets: dict[str, store.Dataset]) -
 
 
 def test_events_of_several_processes_keep_their_weights(made: dict[str, store.Dataset]) -> None:
-    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_1000")]
+    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_600_800")]
     chosen = arrays.select(found, [np.array([3, 4]), np.array([0, 60, 61])])
     assert chosen.weights.tolist() == [*found[0].weights[[3, 4]], *found[1].weights[[0, 60, 61]]]
     assert chosen.process.tolist() == [0, 0, 1, 1, 1] and chosen.labels.shape == (5, 5)
@@ -108,7 +95,7 @@ def test_events_of_several_processes_keep_their_weights(made: dict[str, store.Da
 
 
 def test_tensors_gather_two_levels(made: dict[str, store.Dataset]) -> None:
-    found = arrays.open_arrays(made["QCD_1000"])
+    found = arrays.open_arrays(made["QCD_600_800"])
     rows = np.array([100, 5, 5])
     chosen, batch = arrays.select([found], [rows]), EventTensors.of(found).gather(torch.from_numpy(rows))
     for tensor, array in zip(batch, (chosen.nodes, chosen.offsets, *chosen.inner[0]), strict=True):
@@ -120,7 +107,7 @@ def test_a_network_of_two_levels_trains_on_jets(
 ) -> None:
     monkeypatch.setenv(plugins.VARIABLE, "")
     plugins.add_files([Path(__file__).parents[1] / "data" / "jet_plugin.py"])
-    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_1000")]
+    found = [arrays.open_arrays(made[name]) for name in ("HH4b_1000", "QCD_600_800")]
     chosen = arrays.select(found, [np.arange(one.n_events) for one in found])
     events, target = EventTensors.of(chosen), torch.from_numpy((chosen.process == 0).astype(np.float32))
     samples = {split: Sample(rows := torch.from_numpy(chosen.rows(split)), target[rows]) for split in Split}
@@ -155,11 +142,7 @@ def test_an_impact_parameter_without_an_error_is_kept() -> None:
 def test_jets_without_constituents_with_one_and_with_500_and_events_without_jets(tmp_path: Path) -> None:
     table = by_hand([2, 0, 1, 3], [500, 0, 1, 0, 2, 1])
 
-    class Given(SimulatedJets):
-        def make(self, n_events: int, seed: int, shard: int) -> Shard:
-            return Shard(table, 1.0, 0.1, n_events)
-
-    found = arrays.open_arrays(dataset(tmp_path, Given(CATALOGUE["QCD_1000"]), n_shards=1, shard_events=4))
+    found = arrays.open_arrays(given(tmp_path, "QCD_1000", table))
     assert np.diff(found.offsets).tolist() == [2, 0, 1, 3] and np.diff(found.inner[0][1]).tolist() == [
         500,
         0,

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SHARD_EVENTS, small_recipe
+from small_studies import SHARD_EVENTS, small_recipe
 
 from breakeven.events import objects, schema, store
 from breakeven.events.catalogue import source

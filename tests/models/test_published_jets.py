@@ -11,7 +11,7 @@ from torch import Tensor
 
 from breakeven.models.jet_inputs import JetInputs
 from breakeven.models.jet_network import JetNetwork
-from breakeven.models.published_jets import load_published
+from breakeven.models.published_jets import by_our_names, load_published
 from breakeven.models.ragged import parents_of
 from breakeven.models.weights import WeightsDoNotFit
 
@@ -72,6 +72,21 @@ def test_what_does_not_fit_is_named_on_either_side_and_nothing_changes(tmp_path:
     ):
         assert part in str(error.value), part
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("changed", [{"width": 16}, {"blocks": 3, "class_blocks": 2}, {"pairs": [8, 6]}], ids=str)
+def test_of_another_architecture_every_tensor_is_named_that_has_no_counterpart(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    model, weights = network(**changed), published()
+    own, theirs = model.state_dict(), by_our_names(weights)
+    misfits = {name for name in own.keys() | theirs.keys()
+               if name not in own or name not in theirs or own[name].shape != theirs[name].shape}  # fmt: skip
+    with pytest.raises(WeightsDoNotFit) as error:
+        load_published(model, saved(tmp_path, weights))
+    assert len(misfits) >= 4 and f"({len(misfits)} misfits)" in str(error.value)
+    named = {line.split()[1] for line in str(error.value).splitlines() if line.startswith("  ")}
+    assert named == misfits
 
 
 def test_weights_of_another_size_or_head_are_refused(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from collections import deque
 from dataclasses import replace
 
 import pytest
-from queues import Heard, came_back, filled, next_trial, take
+from queues import Heard, came_back, filled, made_of, next_trial, on_jets, take
 
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, open_storage
 from breakeven.search import queue as search_module
-from breakeven.study.plan import Ingredients, space
+from breakeven.study.plan import space
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
 STUDY = Study(
@@ -21,7 +21,12 @@ STUDY = Study(
                           epochs=8, steps=200, patience=5, patience_steps=0, slow_start=1, warmup_steps=0, symmetries=False),
     search=Search(trials=4, seeds=2),
 )  # fmt: skip
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
+
+
+@pytest.fixture(params=[STUDY, on_jets(STUDY)], ids=["whole events", "jets"])
+def study(request):
+    """8 cells, 48 trials."""
+    return request.param
 
 
 def outcome(trial, best=0.4):
@@ -32,7 +37,7 @@ def outcome(trial, best=0.4):
 
 def new_queue(folder, study=STUDY, **more):
     ledger = Ledger(folder / "ledger").refresh()
-    return filled(study, MADE_OF, ledger, open_storage(folder / "optuna.journal"), **more)
+    return filled(study, made_of(study), ledger, open_storage(folder / "optuna.journal"), **more)
 
 
 def work(queue, most=10_000):
@@ -48,13 +53,13 @@ def work(queue, most=10_000):
     return trained
 
 
-def drivers(folder, monkeypatch, n=2):
+def drivers(folder, monkeypatch, study=STUDY, n=2):
     """Queues of several drivers of one study: the first writes a journal, the others remember nothing."""
     monkeypatch.setattr(search_module, "LOOK_SECONDS", 0.0)
     for number in range(n):
         leases = Leases(folder / "ledger", beat_seconds=0.02).__enter__()
         storage = open_storage(folder / "optuna.journal" if number == 0 else None)
-        yield filled(STUDY, MADE_OF, Ledger(folder / "ledger").refresh(), storage, leases=leases)
+        yield filled(study, made_of(study), Ledger(folder / "ledger").refresh(), storage, leases=leases)
 
 
 def finish(queue, trial):
@@ -62,14 +67,14 @@ def finish(queue, trial):
     assert came_back(queue, trial)
 
 
-def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path):
-    queue = new_queue(tmp_path)
+def test_every_trial_is_trained_once_and_ratios_are_searched(tmp_path, study):
+    queue = new_queue(tmp_path, study)
     trained = work(queue)
     assert len(trained) == queue.total == queue.done == 2 * 4 * (2 + 4 * 2)
     assert len({trial.hash for trial in trained}) == len(trained)
     for cell, ratio in queue.allocator.ratios.items():
         tried = {t.ratio for t in trained if t.cell == cell and t.phase == "search"}
-        assert len(tried) == 4 and space(STUDY, cell).published in tried
+        assert len(tried) == 4 and space(study, cell).published in tried
         assert ratio == min(tried, key=lambda r: abs(math.log(r / 0.4)))
         assert {t.ratio for t in trained if t.cell == cell and t.phase == "confirm"} == {ratio}
 
@@ -80,36 +85,38 @@ def test_the_published_ratio_comes_first(tmp_path):
     assert first.phase == "search" and first.ratio == space(STUDY, first.cell).published and first.cell.size == 300
 
 
-def test_a_second_run_trains_nothing(tmp_path):
-    work(new_queue(tmp_path))
+def test_a_second_run_trains_nothing(tmp_path, study):
+    work(new_queue(tmp_path, study))
     heard = Heard()
-    again = new_queue(tmp_path, observer=heard)
+    again = new_queue(tmp_path, study, observer=heard)
     assert again.finished and next_trial(again) is None
     assert len(heard.names) == len(set(heard.names)) == again.total == again.done
 
 
-def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path):
-    first = new_queue(tmp_path)
+def test_a_lost_journal_is_rebuilt_from_the_ledger(tmp_path, study):
+    first = new_queue(tmp_path, study)
     work(first)
     (tmp_path / "optuna.journal").unlink()
-    again = new_queue(tmp_path)
+    again = new_queue(tmp_path, study)
     assert again.finished and again.allocator.ratios == first.allocator.ratios
 
 
-@pytest.mark.parametrize("stop_after", [1, 7, 20, 40])
-def test_a_killed_driver_goes_on_as_if_it_had_lived(tmp_path, stop_after):
-    whole = new_queue(tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("study", "stop_after"), [(STUDY, 1), (STUDY, 7), (STUDY, 20), (STUDY, 40), (on_jets(STUDY), 20)]
+)
+def test_a_killed_driver_goes_on_as_if_it_had_lived(tmp_path, study, stop_after):
+    whole = new_queue(tmp_path / "whole", study)
     work(whole)
-    before = work(new_queue(tmp_path / "cut"), most=stop_after)
-    queue = new_queue(tmp_path / "cut")
+    before = work(new_queue(tmp_path / "cut", study), most=stop_after)
+    queue = new_queue(tmp_path / "cut", study)
     after = work(queue)
     assert len({t.hash for t in before} | {t.hash for t in after}) == len(before) + len(after) == queue.total
     assert queue.allocator.ratios == whole.allocator.ratios
 
 
-def test_a_larger_study_trains_only_what_is_new(tmp_path):
-    work(new_queue(tmp_path))
-    larger = replace(STUDY, finetuning=replace(STUDY.finetuning, seeds=3))
+def test_a_larger_study_trains_only_what_is_new(tmp_path, study):
+    work(new_queue(tmp_path, study))
+    larger = replace(study, finetuning=replace(study.finetuning, seeds=3))
     new = work(new_queue(tmp_path, larger))
     assert {t.seed for t in new} == {3} and len(new) == 8
 
@@ -176,10 +183,10 @@ def test_a_kill_before_the_first_ratio_leaves_the_published_one_first(tmp_path):
     assert RatioSearch.begin(open_storage(tmp_path / "journal"), "ab12", Search()).ask()[1] == Search().published
 
 
-def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
-    alone = new_queue(tmp_path / "alone")
+def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch, study):
+    alone = new_queue(tmp_path / "alone", study)
     work(alone)
-    queues = list(drivers(tmp_path, monkeypatch))
+    queues = list(drivers(tmp_path, monkeypatch, study))
     out, trained = [deque(), deque()], [[], []]
     for turn in range(10_000):
         if all(queue.finished for queue in queues):
@@ -198,8 +205,8 @@ def test_two_drivers_share_a_study_and_do_nothing_twice(tmp_path, monkeypatch):
         queue.leases.__exit__()
 
 
-def test_what_another_driver_has_is_waited_for_and_taken_over_when_it_ends(tmp_path, monkeypatch):
-    first, second = drivers(tmp_path, monkeypatch)
+def test_what_another_driver_has_is_waited_for_and_taken_over_when_it_ends(tmp_path, monkeypatch, study):
+    first, second = drivers(tmp_path, monkeypatch, study)
     taken = [next_trial(first), *take(first, 4)]
     second.observer = heard = Heard()
     rest = []
@@ -267,8 +274,8 @@ def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):
     assert sum(map(len, packs)) == queue.total and largest == sorted(largest, reverse=True)
 
 
-def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch):
-    queues = list(drivers(tmp_path, monkeypatch))
+def test_two_drivers_share_a_study_in_packs(tmp_path, monkeypatch, study):
+    queues = list(drivers(tmp_path, monkeypatch, study))
     out, trained = [deque(), deque()], [[], []]
     for turn in range(10_000):
         if all(queue.finished for queue in queues):
@@ -340,8 +347,8 @@ def work_in_packs(queue, workers=2, seconds=0.01):
     return packs
 
 
-def test_packs_hold_every_trial_once(tmp_path):
-    queue = new_queue(tmp_path)
+def test_packs_hold_every_trial_once(tmp_path, study):
+    queue = new_queue(tmp_path, study)
     packs = work_in_packs(queue)
     trained = [trial.hash for pack in packs for trial in pack]
     assert len(trained) == len(set(trained)) == queue.total == queue.done
@@ -371,7 +378,7 @@ def test_the_last_trials_are_spread_over_the_workers(tmp_path):
 def test_trees_and_networks_are_never_in_one_pack(tmp_path):
     """On a GPU machine trees are trained on a CPU: a pack has one device."""
     study = replace(STUDY, finetuning=replace(STUDY.finetuning, baselines=("trees",)))
-    queue = filled(study, MADE_OF, Ledger(tmp_path / "ledger"), open_storage(None))
+    queue = filled(study, made_of(study), Ledger(tmp_path / "ledger"), open_storage(None))
     kinds = []
     while pack := queue.next_pack():
         kinds.append({trial.cell.strategy == "trees" for trial in pack})

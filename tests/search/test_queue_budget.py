@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from queues import filled
+from queues import filled, made_of, on_jets
 
 from breakeven.estimate.budget import Budget
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import open_storage
-from breakeven.study.plan import Ingredients
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
 STUDY = Study(
@@ -16,12 +15,17 @@ STUDY = Study(
     finetuning=Finetuning(tasks=("WH_vs_ZH", "stop_vs_ttH"), strategies=("finetune",), sizes=(100, 1000), seeds=5, steps=0),
     search=Search(trials=2),
 )  # fmt: skip
-MADE_OF = Ingredients({name: name for name in ("WH", "ZH", "ttH", "stop_pair")}, {"multiclass": ("b",)})
 
 
-def new_queue(folder, budget=None, study=STUDY):
+@pytest.fixture(params=[STUDY, on_jets(STUDY)], ids=["whole events", "jets"])
+def study(request):
+    """8 cells, 40 trials and 16 of the search."""
+    return request.param
+
+
+def new_queue(folder, study, budget=None):
     ledger = Ledger(folder / "ledger").refresh()
-    return filled(study, MADE_OF, ledger, open_storage(folder / "journal"), budget=budget)
+    return filled(study, made_of(study), ledger, open_storage(folder / "journal"), budget=budget)
 
 
 def seconds(trial):
@@ -46,25 +50,25 @@ def work(queue, workers=2):
     return spent
 
 
-def whole(folder):
-    return work(new_queue(folder / "whole"))
+def whole(folder, study):
+    return work(new_queue(folder / "whole", study))
 
 
 @pytest.mark.parametrize("part", [0.1, 0.4, 0.8])
-def test_it_ends_within_the_budget_and_the_next_goes_on(tmp_path, part):
-    everything = whole(tmp_path)
-    queue = new_queue(tmp_path, Budget(part * everything))
+def test_it_ends_within_the_budget_and_the_next_goes_on(tmp_path, study, part):
+    everything = whole(tmp_path, study)
+    queue = new_queue(tmp_path, study, Budget(part * everything))
     spent = work(queue)
     assert queue.out_of_budget and queue.finished and spent <= part * everything + 10.0
     assert spent >= part * everything - 20.0  # two packs of the largest that no longer fit
     assert 0 < sum(queue.missing().values()) <= 5 * 8
-    last = new_queue(tmp_path, Budget(2 * everything))
+    last = new_queue(tmp_path, study, Budget(2 * everything))
     assert work(last) == pytest.approx(everything - spent)
     assert not last.out_of_budget and last.missing() == {}
 
 
-def test_the_cells_are_as_even_as_the_budget_lets_them(tmp_path):
-    queue = new_queue(tmp_path, Budget(0.75 * whole(tmp_path)))
+def test_the_cells_are_as_even_as_the_budget_lets_them(tmp_path, study):
+    queue = new_queue(tmp_path, study, Budget(0.75 * whole(tmp_path, study)))
     work(queue)
     missing = queue.missing()
     done = {cell.name: 5 - missing.get(cell.name, 0) for cell in {one.cell for one in queue.trials.values()}}
@@ -73,8 +77,8 @@ def test_the_cells_are_as_even_as_the_budget_lets_them(tmp_path):
     assert {name.rpartition("/")[2] for name in missing} == {"1000"}
 
 
-def test_without_a_budget_nothing_is_missing(tmp_path):
-    queue = new_queue(tmp_path, study=replace(STUDY, search=Search(trials=0)))
+def test_without_a_budget_nothing_is_missing(tmp_path, study):
+    queue = new_queue(tmp_path, replace(study, search=Search(trials=0)))
     assert len(queue.missing()) == 8
     work(queue)
     assert queue.missing() == {} and not queue.out_of_budget
@@ -82,7 +86,7 @@ def test_without_a_budget_nothing_is_missing(tmp_path):
 
 def test_a_part_of_a_gpu_spends_a_part_of_the_time(tmp_path):
     """Trials of ten seconds on a quarter of a GPU: four times as many fit as by the clock."""
-    queue = new_queue(tmp_path, Budget(100.0))
+    queue = new_queue(tmp_path, STUDY, Budget(100.0))
     done = 0
     while not queue.finished:
         for one in (pack := queue.next_pack()):

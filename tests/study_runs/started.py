@@ -1,21 +1,78 @@
 """Studies as a user starts them: a command in a process of its own, watched, killed and started again."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psutil
+import pytest
 
 from breakeven.ledger.ledger import Ledger
+from breakeven.physics.processes import PRETRAINING
+from breakeven.study import plan
+from breakeven.study.spec import Study
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 600.0
 """Seconds after which a study counts as hanging."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A study file of the repository, whose smoke preset the tests run."""
+
+    file: str
+
+    @cached_property
+    def smoke(self) -> Study:
+        """That preset."""
+        study: Study = runpy.run_path(str(ROOT / self.file))["PRESETS"]["smoke"]
+        return study
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return self.smoke.name
+
+    @property
+    def processes(self) -> int:
+        """That it generates."""
+        return len(plan.processes(self.smoke, PRETRAINING))
+
+    @property
+    def events(self) -> int:
+        """Of all processes."""
+        return self.processes * self.smoke.generation.events_per_process
+
+    @property
+    def cells(self) -> int:
+        """Tasks x sizes x ways to learn one."""
+        study, tuning = self.smoke, self.smoke.finetuning
+        ways = 1 + len(study.pretrainings_by_name()) * len(tuning.strategies)
+        networks = len(study.networks_by_name())
+        return len(tuning.tasks) * len(tuning.sizes) * (networks * ways + len(tuning.baselines))
+
+    def trials(self, seeds: int = 0) -> int:
+        """Reported and search trials. seeds: others than the preset's."""
+        study, tuning, search = self.smoke, self.smoke.finetuning, self.smoke.search
+        searched = len(tuning.tasks) * len(tuning.sizes) * len(study.networks_by_name()) * len(search.strategies)
+        return self.cells * (seeds or tuning.seeds) + searched * search.trials * search.seeds
+
+    def __str__(self) -> str:
+        return Path(self.file).stem
+
+
+SCALING, JOINT = Example("studies/scaling.py"), Example("studies/joint_analysis.py")
+both = pytest.mark.parametrize("example", [SCALING, JOINT], ids=str, indirect=True)
+"""Of a test that is run with either by `make test-all`; of the others, with jets by `make endurance`."""
 
 
 class Command:
@@ -87,9 +144,9 @@ class Command:
         psutil.wait_procs(list(self._family.values()), timeout=30)
 
 
-def study(runs: Path, *more: str, **environment: str) -> Command:
-    """Start the smoke study as the README says, with results below `runs`."""
-    words = (sys.executable, "studies/scaling.py", "--preset", "smoke", "--runs-dir", runs, *more)
+def study(example: Example, runs: Path, *more: str, **environment: str) -> Command:
+    """Start a smoke study as the README says, with results below `runs`."""
+    words = (sys.executable, example.file, "--preset", "smoke", "--runs-dir", runs, *more)
     clean = {"MLFLOW_TRACKING_URI": "", "RAY_ADDRESS": "", "RAY_AUTH_MODE": "token"}
     return Command(words, runs.with_suffix(".log"), {**clean, **environment})
 
@@ -107,18 +164,14 @@ def files(runs: Path) -> dict[str, tuple[int, bytes]]:
     return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in found}
 
 
-def assert_each_once(runs: Path, before: Mapping[str, tuple[int, bytes]] | None = None) -> None:
-    """Every trial of the smoke study has one finished record in one file; files of `before` are as they were."""
+def assert_each_once(runs: Path, expected: int, before: Mapping[str, tuple[int, bytes]] | None = None) -> None:
+    """So many trials have one finished record each in one file; files of `before` are as they were."""
     found = trials(runs)
-    assert len(found) == TRIALS and all(record["outcome"] == "finished" for record in found)
+    assert len(found) == expected and all(record["outcome"] == "finished" for record in found)
     now = files(runs)
     names = [name.rpartition("-")[0] for name in now]
     assert len(set(names)) == len(names), "a record was written twice"
     assert {name: now[name] for name in before or {}} == (before or {})
-
-
-TRIALS = 2 * 2 * (2 + 2) + 2 * 2 * 2
-"""Trials of the smoke study: tasks x sizes x (scratch and finetuning seeds), and its searches."""
 
 
 def _hear_ctrl_c() -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from study_runs.started import ROOT, study, trials
+from study_runs.started import ROOT, SCALING, study, trials
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ def test_a_plugin_brings_events_and_network_to_a_whole_study(starting, tmp_path)
     words = ("--plugin", "tests/data/jet_plugin.py", "--network.kind", "jet_sets", "--network.options", "width", "16",
              "--finetuning.tasks", "wide_vs_narrow", "--pretraining.processes", "wide", "narrow")  # fmt: skip
     assert (ROOT / words[1]).is_file()
-    command = starting(study(tmp_path / "runs", *words))
+    command = starting(study(SCALING, tmp_path / "runs", *words))
     assert command.ends() == 0, command.said
     assert "Break-even" in command.said and "registered" not in command.said
     found = trials(tmp_path / "runs")

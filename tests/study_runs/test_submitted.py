@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from study_runs.started import ROOT, Command, assert_each_once, trials
+from study_runs.started import ROOT, Command, assert_each_once, both, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
 
@@ -83,18 +83,19 @@ def test_what_a_job_carries_and_where_it_writes(cluster, tmp_path, starting):
     assert {"studies", "platform"} <= set(found["top"]) and not {".venv", "runs", ".git"} & set(found["top"])
 
 
-def test_a_submitted_study_ends_in_nested_runs(cluster, prepared, tmp_path, starting):
+@both
+def test_a_submitted_study_ends_in_nested_runs(cluster, example, prepared, tmp_path, starting):
     job = starting(
-        submit(cluster, tmp_path / "job.log", "python", "studies/scaling.py", "--preset", "smoke",
+        submit(cluster, tmp_path / "job.log", "python", example.file, "--preset", "smoke",
                variables={"BREAKEVEN_RUNS": str(prepared), "BREAKEVEN_GIT_COMMIT": "0123abc"}),
     )  # fmt: skip
     assert job.ends() == 0, job.said
     assert "Break-even" in job.said and "Traceback" not in job.said
-    assert_each_once(prepared)
+    assert_each_once(prepared, example.trials())
     assert {record["git_commit"] for record in trials(prepared)} == {"0123abc"}
-    assert (prepared / "smoke" / "report" / "report.md").exists()
+    assert (prepared / example.name / "report" / "report.md").exists()
     client = MlflowClient(f"sqlite:///{prepared / 'mlflow.db'}")
-    runs = client.search_runs([client.get_experiment_by_name("smoke").experiment_id], max_results=1000)
+    runs = client.search_runs([client.get_experiment_by_name(example.name).experiment_id], max_results=1000)
     level = {run.info.run_id: run.data.tags["level"] for run in runs}
     nested = {(run.data.tags["level"], level.get(run.data.tags.get("mlflow.parentRunId"), "")) for run in runs}
     assert nested == {

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 import pytest
-from study_runs.started import study, trials
+from study_runs.started import SCALING, study, trials
 
 from breakeven.analysis.cost.accounts import accounts
 from breakeven.ledger.ledger import Ledger
@@ -56,7 +56,8 @@ def raylet(command):
 
 
 @pytest.mark.timeout(3000)
-def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
+@pytest.mark.parametrize("example", [SCALING], ids=str, indirect=True)
+def test_nothing_is_lost_and_nothing_is_run_twice(example, prepared, starting, tmp_path):
     quiet_runs = shutil.copytree(prepared, tmp_path / "quiet")
     chance = random.Random(20261122)
     kinds = ["driver", "worker", "raylet"] * KILLS
@@ -67,7 +68,7 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
         if fresh:
             if command is not None and command.popen.returncode == 0:
                 seeds += SEEDS
-            command = starting(study(prepared, *larger(seeds)))
+            command = starting(study(example, prepared, *larger(seeds)))
         command.until(lambda: command.popen.poll() is not None or command.named(WORKERS))  # noqa: B023
         # A worker needs about ten seconds to begin: kills fall into its start, its trials, and what comes between.
         time.sleep(chance.uniform(0.0, 15.0 if fresh else 4.0))
@@ -90,9 +91,9 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
         print(f"{KILLS * 3 - len(kinds)} of {KILLS * 3} kills, {len(trials(prepared))} trials", flush=True)
     if command.popen.poll() is None:
         command.ends()
-    last = starting(study(prepared, *larger(seeds)))
+    last = starting(study(example, prepared, *larger(seeds)))
     assert last.ends() == 0, last.said
-    quiet = starting(study(quiet_runs, *larger(seeds)))
+    quiet = starting(study(example, quiet_runs, *larger(seeds)))
     assert quiet.ends() == 0, quiet.said
 
     found = figures(prepared)
@@ -107,6 +108,6 @@ def test_nothing_is_lost_and_nothing_is_run_twice(prepared, starting, tmp_path):
     )
     assert lost > 0.0
     ledger = Ledger(prepared / "shared" / "ledger").refresh()
-    spent = accounts(ledger.frame(), reservations(ledger.folder, "smoke"))
+    spent = accounts(ledger.frame(), reservations(ledger.folder, example.name))
     print(spent.to_string())
     assert (spent["unaccounted"].abs() <= 0.02 * spent["reserved"]).all()

@@ -1,68 +1,53 @@
 """One rank of a pretraining, on real events and without Ray."""
 
 import json
+from dataclasses import replace
 
 import torch
 
+from breakeven.events.arrays import open_arrays
 from breakeven.ledger.ledger import Ledger
-from breakeven.models import build
-from breakeven.study.spec import Network, Pretraining
 from breakeven.training.checkpoint import read_state, read_weights, write_model
 from breakeven.training.workers import ALONE
 from breakeven.work import pretraining
-from breakeven.work.job import PretrainingJob
 from breakeven.work.pretraining import train_share
 
 
-def trained(datasets, folder, start, rate, deliver=lambda epoch, checkpoint: None, **settings):
+def trained(small, events, folder, start, rate, deliver=lambda epoch, checkpoint: None, **settings):
     """Weights of a pretraining at this rate, of one epoch where `settings` do not say otherwise."""
-    folder.mkdir()
-    job = PretrainingJob(
-        name="adapted",
-        identity={"start": str(start)},
-        network=Network(),
-        settings=Pretraining(
-            ("multiclass",),
-            **{"epochs": 1, **settings},
-            batch_size=32,
-            validation_events=10,
-            learning_rate=rate,
-            seed=5,
-        ),
-        datasets=tuple(datasets.values()),
-        start=start,
-        ledger=folder / "ledger",
-        backbone=folder / "backbone",
+    job = small.pretraining_job(
+        events, folder, **{"epochs": 1, "patience": 8, "learning_rate": rate, "seed": 5, **settings}
     )
-    (folder / "ledger").mkdir()
+    job = replace(job, identity={"start": str(start)}, start=start)
+    (folder / "ledger").mkdir(parents=True)
     Ledger(folder / "ledger").refresh()
     train_share(job, ALONE, "cpu", None, deliver, folder / "progress.json")
     return read_weights(job.backbone)
 
 
-def test_it_starts_from_the_weights_of_another_with_a_head_of_its_own(datasets, tmp_path):
-    start = tmp_path / "start"
-    write_model(start, build(2, seed=77), {})
-    before, after = read_weights(start), trained(datasets, tmp_path / "adapted", start, 1e-9)
+def test_it_starts_from_the_weights_of_another_with_a_head_of_its_own(small, events, tmp_path):
+    scratch, start = trained(small, events, tmp_path / "scratch", None, 1e-9), tmp_path / "start"
+    arrays = open_arrays(events[small.names[0]])
+    write_model(start, small.network(arrays, len(scratch["head.weight"]), seed=77, backbone=True), {})
+    before, after = read_weights(start), trained(small, events, tmp_path / "adapted", start, 1e-9)
     kept = {
         name
         for name in before
         if before[name].is_floating_point() and torch.allclose(before[name], after[name], atol=1e-6)
     }
     assert {name for name in before if before[name].is_floating_point()} - kept == {"head.weight", "head.bias"}
-    scratch = trained(datasets, tmp_path / "scratch", None, 1e-9)
     assert any(not torch.allclose(scratch[name], after[name], atol=1e-3) for name in kept)
-    moved = trained(datasets, tmp_path / "moved", start, 1e-2)  # every layer learns
+    moved = trained(small, events, tmp_path / "moved", start, 1e-2)  # every layer learns
     weights = [name for name in kept if name.endswith("weight") and before[name].dim() == 2]
     assert weights and all(not torch.allclose(before[name], moved[name], atol=1e-6) for name in weights)
 
 
-def test_it_stops_at_its_plateau_where_it_is_asked_to(datasets, tmp_path):
-    trained(datasets, tmp_path / "patient", None, 1e-9, epochs=50, patience=2)
+def test_it_stops_at_its_plateau_where_it_is_asked_to(small, events, tmp_path):
+    trained(small, events, tmp_path / "patient", None, 1e-9, epochs=50, patience=2)
     facts = json.loads((tmp_path / "patient" / "backbone" / "model.json").read_text())["about"]
     assert (facts["stopped"], facts["epochs"]) == ("plateau", 3)
     assert 0 < facts["plateau_seconds"] < facts["device_seconds"]
-    trained(datasets, tmp_path / "whole", None, 1e-9, epochs=4)
+    trained(small, events, tmp_path / "whole", None, 1e-9, epochs=4)
     facts = json.loads((tmp_path / "whole" / "backbone" / "model.json").read_text())["about"]
     assert (facts["stopped"], facts["epochs"], facts["plateau_seconds"]) == ("epochs", 4, None)
 

@@ -1,14 +1,15 @@
 """One trial from job to record, on real events and without Ray."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import small_recipe
 from queues import run_alone
 from sklearn.metrics import roc_auc_score
+from small_studies import SMALL, made, small_recipe
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
@@ -16,48 +17,44 @@ from breakeven.events.evaluated_events import copies
 from breakeven.events.sampling import Split, capped, subset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.responses import Responses
-from breakeven.models import build
+from breakeven.models.weights import load_weights
 from breakeven.physics.variables import high_level
 from breakeven.study.plan import Cell, Ingredients, space, trial
-from breakeven.study.spec import Finetuning, Network, Study, task
-from breakeven.training.checkpoint import read_model, write_model
+from breakeven.study.spec import Network, task
+from breakeven.training.batches import EventTensors
+from breakeven.training.checkpoint import read_weights, write_model
 from breakeven.training.content import content_hash
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
 from breakeven.work.job import TrialJob, lost_record
 from breakeven.work.trial import evaluation, seen_by
 
-SETTINGS = Finetuning(tasks=("WH_vs_ZH",), sizes=(20,), epochs=2, steps=0, batch_size=16, validation_events=10)
-STUDY = Study(finetuning=SETTINGS)
+WHOLE = SMALL[0]
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
+def backbone(small, events, tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone") / "b"
-    model = build(12, seed=3)
-    write_model(folder, model, {})
+    write_model(folder, small.network(open_arrays(events[small.names[0]]), 1, seed=3, backbone=True), {})
     return folder
 
 
-SCRATCH = Cell(task("WH_vs_ZH"), "none", "scratch", 20)
-
-
-def job_for(datasets, folder, cell=SCRATCH, phase="confirm", backbone=None, **more):
-    hashes = {name: dataset.hash for name, dataset in datasets.items()}
-    made_of = Ingredients(hashes, {"multiclass": (content_hash(backbone),)} if backbone else {})
-    study = replace(STUDY, finetuning=replace(SETTINGS, **more))
+def job_for(events, folder, cell=None, phase="confirm", backbone=None, small=WHOLE, **more):
+    hashes = {name: dataset.hash for name, dataset in events.items()}
+    made_of = Ingredients(hashes, {small.objective: (content_hash(backbone),)} if backbone else {})
+    study = replace(small.study, finetuning=replace(small.settings, **more))
+    cell = cell or small.cell()
     return TrialJob(
-        trial=trial(study, cell, phase, seed=1, ratio=space(study, cell).published, made_of=made_of), network=Network(),
-        settings=study.finetuning, datasets=datasets,
-        backbone=backbone, ledger=folder, device="cpu", git_commit="abc",
+        trial=trial(study, cell, phase, seed=1, ratio=space(study, cell).published, made_of=made_of),
+        network=study.network, settings=study.finetuning, datasets=events, backbone=backbone, ledger=folder,
+        device="cpu", git_commit="abc",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("strategy", ["scratch", "finetune", "frozen"])
-def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy):
-    start = None if strategy == "scratch" else backbone
-    cell = Cell(task("WH_vs_ZH"), "multiclass" if start else "none", strategy, 20)
-    job = job_for(datasets, tmp_path, cell, backbone=start)
+def test_a_trial_leaves_one_whole_record(small, events, tmp_path, backbone, strategy):
+    start, cell = None if strategy == "scratch" else backbone, small.cell(strategy)
+    job = job_for(events, tmp_path, cell, backbone=start, small=small)
     written = run_alone(job)
     found = Ledger(tmp_path).refresh().get(job.trial.hash)
     assert found is not None and found["outcome"] == "finished"
@@ -69,62 +66,64 @@ def test_a_trial_leaves_one_whole_record(datasets, tmp_path, backbone, strategy)
     assert Ledger(tmp_path).refresh().frame()["test_rejection_90"].item() == measured["test_rejection_90"]
     assert found["test_events"] > 20 and found["validation_events"] == 20
     assert not (tmp_path / "claims" / f"{job.trial.hash}.json").exists()
-    assert found["kernel"] == build(1).kernel() == Ledger(tmp_path).refresh().frame()["kernel"].item()
+    kernel = small.network(open_arrays(events[small.names[0]])).kernel()
+    assert found["kernel"] == kernel == Ledger(tmp_path).refresh().frame()["kernel"].item()
 
 
-def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(datasets, tmp_path, backbone):
-    cell = Cell(task("WH_vs_ZH"), "multiclass", "frozen", 20)
+def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events(small, events, tmp_path, backbone):
+    asked = {"represented_events": 7, "small": small}
     records = [
-        run_alone(job_for(datasets, tmp_path, SCRATCH, represented_events=7)),
-        run_alone(job_for(datasets, tmp_path, cell, backbone=backbone, represented_events=7, test_events=12)),
+        run_alone(job_for(events, tmp_path, **asked)),
+        run_alone(job_for(events, tmp_path, small.cell("frozen"), backbone=backbone, test_events=12, **asked)),
     ]
     assert records[0]["represented_events"] == records[1]["represented_events"]
     scratch, frozen = (
         Responses(tmp_path, "representations").read(one["record"], one["representation"]) for one in records
     )
-    assert list(scratch) == list(frozen) and all(layer.shape == (14, 64) for layer in scratch.values())
-    sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
+    sides = [open_arrays(dataset) for dataset in events.values()]
     chosen = select(
-        sides, [capped(side.split, Split.TEST, 7, name) for side, name in zip(sides, ("WH", "ZH"), strict=True)]
+        sides, [capped(side.split, Split.TEST, 7, name) for side, name in zip(sides, small.names, strict=True)]
     )
     assert (chosen.split == Split.TEST).all()
+    network = small.network(chosen)
+    network.fit_scaling([EventTensors.of(chosen).gather(torch.arange(14))])  # of new layers, which say nothing here
+    load_weights(network, network.from_pretrained(read_weights(backbone)), source="it", skip=network.new_layers)
     with torch.no_grad():
-        expected = read_model(backbone).pool(torch.from_numpy(chosen.nodes), torch.from_numpy(chosen.offsets))
-    np.testing.assert_allclose(frozen["block 4"], expected.numpy(), rtol=2e-3, atol=2e-3)
-    assert np.abs(scratch["block 4"] - frozen["block 4"]).max() > 0.1
+        expected = network.layers(*EventTensors.of(chosen).gather(torch.arange(14)))
+    assert list(scratch) == list(frozen) == list(expected)
+    assert all(scratch[name].shape == frozen[name].shape == layer.shape for name, layer in expected.items())
+    np.testing.assert_allclose(frozen[small.last], expected[small.last].numpy(), rtol=2e-3, atol=2e-3)
+    assert np.abs(scratch[small.last] - frozen[small.last]).max() > 0.1
 
 
-def test_a_class_of_two_processes_takes_events_of_both(datasets, tmp_path):
-    """Signal WH and VBF together: drawn from the events of both, and known apart from copies of one hard event."""
-    recipe = small_recipe("VBF")
-    for shard in range(3):
-        store.make_shard(recipe, tmp_path, shard)
-    three = {"VBF": store.complete(recipe, tmp_path, 3), "WH": datasets["WH"], "ZH": datasets["ZH"]}
-    whole = Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 50)
-    job = job_for(three, tmp_path, whole, validation_events=1000)
-    other, signal, background = (seen_by(job)[dataset] for dataset in three.values())
+def test_a_class_of_two_processes_takes_events_of_both(small, events, tmp_path):
+    """Drawn from the events of both, and known apart from copies of one hard event."""
+    (first, last), second = small.names, small.more
+    three = {first: events[first], **made(tmp_path, second, shards=1), last: events[last]}
+    whole = Cell(task(f"{first}+{second}_vs_{last}"), "none", "scratch", 50)
+    job = job_for(three, tmp_path, whole, small=small, validation_events=1000)
+    signal, other, background = (seen_by(job)[dataset] for dataset in three.values())
     assert len(signal[Split.TRAIN]) + len(other[Split.TRAIN]) == 50 == len(background[Split.TRAIN])
     assert min(len(signal[Split.TRAIN]), len(other[Split.TRAIN])) > 10, "each has its share"
-    for rows, dataset in ((signal, three["WH"]), (other, three["VBF"])):
+    for rows, dataset in ((signal, three[first]), (other, three[second])):
         arrays = open_arrays(dataset)
         for split in (Split.TRAIN, Split.VALIDATION, Split.TEST):
             assert (arrays.split[rows[split]] == split).all() and len(np.unique(rows[split])) == len(rows[split])
-    fewer = seen_by(job_for(three, tmp_path, Cell(task("WH+VBF_vs_ZH"), "none", "scratch", 20)))
-    assert set(fewer[three["VBF"]][Split.TRAIN]) < set(other[Split.TRAIN]), "larger sizes contain the smaller ones"
+    fewer = seen_by(job_for(three, tmp_path, replace(whole, size=20), small=small))
+    assert set(fewer[three[second]][Split.TRAIN]) < set(other[Split.TRAIN]), "larger sizes contain the smaller ones"
     record = run_alone(job)
-    assert record["outcome"] == "finished" and record["signal"] == "VBF+WH"
+    assert record["outcome"] == "finished" and record["signal"] == f"{first}+{second}"
     assert record["dataset"] == "+".join(dataset.hash for dataset in three.values())
     n_kept = [len(one) for one in Responses(tmp_path, "scores").read(record["record"], record["scores"]).values()]
     assert n_kept[0] == len(signal[Split.TEST]) + len(other[Split.TEST])
-    behind = copies([[three["VBF"], three["WH"]], [three["ZH"]]], 2_000_000, n_kept, record["scored_events"])
+    behind = copies([[three[first], three[second]], [three[last]]], 2_000_000, n_kept, record["scored_events"])
     assert [len(np.unique(of_class)) for of_class in behind] == n_kept
-    trees = run_alone(job_for(three, tmp_path, replace(whole, strategy="trees"), baselines=("trees",)))
+    trees = run_alone(job_for(three, tmp_path, replace(whole, strategy="trees"), small=small, baselines=("trees",)))
     assert trees["outcome"] == "finished" and trees["scored_events"] == record["scored_events"]
 
 
 def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(datasets, tmp_path):
-    cell = Cell(task("WH_vs_ZH"), "none", "trees", 20)
-    record = run_alone(job_for(datasets, tmp_path, cell, baselines=("trees",), represented_events=7))
+    record = run_alone(job_for(datasets, tmp_path, WHOLE.cell("trees"), baselines=("trees",), represented_events=7))
     assert record["outcome"] == "finished" and record["kernel"] == "scikit-learn" and "representation" not in record
     sides = [open_arrays(datasets[name]) for name in ("WH", "ZH")]
 
@@ -146,13 +145,13 @@ def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(da
     torch.testing.assert_close(kept, model.outputs(test[0]).ravel(), rtol=1e-3, atol=1e-3)
 
 
-def test_every_confirming_trial_keeps_the_scores_of_its_test_events(datasets, tmp_path, backbone):
-    cells = [SCRATCH, *(Cell(task("WH_vs_ZH"), *how, 20) for how in (("multiclass", "frozen"), ("none", "trees")))]
-    backbones = [None, backbone, None]
+def test_every_confirming_trial_keeps_the_scores_of_its_test_events(small, events, tmp_path, backbone):
+    backbones = {"scratch": None, "frozen": backbone, "trees": None}
     records = [
-        run_alone(job_for(datasets, tmp_path, cell, backbone=start))
-        for cell, start in zip(cells, backbones, strict=True)
+        run_alone(job_for(events, tmp_path, small.cell(strategy), backbone=start, small=small))
+        for strategy, start in backbones.items()
     ]
+    sides = [[dataset] for dataset in events.values()]
     assert len({record["scored_events"] for record in records}) == 1, "all are of the same events"
     for record in records:
         scores = Responses(tmp_path, "scores").read(record["record"], record["scores"])
@@ -162,18 +161,14 @@ def test_every_confirming_trial_keeps_the_scores_of_its_test_events(datasets, tm
         truth = np.repeat([1, 0], [len(one) for one in scores.values()])
         auc = roc_auc_score(truth, np.concatenate(list(scores.values())))
         assert auc == pytest.approx(record["metrics"]["test_auc"], abs=2e-3)  # scores that half precision makes equal
-        hard_events = copies(
-            [[datasets["WH"]], [datasets["ZH"]]],
-            2_000_000,
-            [len(one) for one in scores.values()],
-            record["scored_events"],
-        )
-        for process, found in zip(("WH", "ZH"), hard_events, strict=True):
-            rows = open_arrays(datasets[process]).rows(Split.TEST)
-            expected = np.unique(store.hard_events(datasets[process])[rows], return_inverse=True)[1]
+        n_kept = [len(one) for one in scores.values()]
+        hard_events = copies(sides, 2_000_000, n_kept, record["scored_events"])
+        for dataset, found in zip(events.values(), hard_events, strict=True):
+            rows = open_arrays(dataset).rows(Split.TEST)
+            expected = np.unique(store.hard_events(dataset)[rows], return_inverse=True)[1]
             assert found.tolist() == expected.tolist()
     with pytest.raises(ValueError, match="not the first"):
-        copies([[datasets["ZH"]], [datasets["WH"]]], 2_000_000, [3, 3], records[0]["scored_events"])
+        copies(sides[::-1], 2_000_000, [3, 3], records[0]["scored_events"])
     frame = Ledger(tmp_path).refresh().frame()
     assert set(frame["scores"]) == {record["scores"] for record in records} and frame["test_events"].notna().all()
 
@@ -223,20 +218,20 @@ def test_the_width_of_the_network_is_that_of_the_study(datasets, tmp_path):
     assert {layer.shape[1] for layer in layers.values()} == {8} and record["kernel"] == "torch"
 
 
-def test_the_same_trial_gives_the_same_numbers(datasets, tmp_path):
-    first, second = (run_alone(job_for(datasets, tmp_path / name)) for name in ("one", "two"))
+def test_the_same_trial_gives_the_same_numbers(small, events, tmp_path):
+    first, second = (run_alone(job_for(events, tmp_path / name, small=small)) for name in ("one", "two"))
     for key in ("metrics", "validation_loss", "best_epoch"):
         assert first[key] == second[key]
 
 
-def test_a_search_trial_never_sees_a_test_event(datasets, tmp_path):
-    record = run_alone(job_for(datasets, tmp_path, phase="search"))
+def test_a_search_trial_never_sees_a_test_event(small, events, tmp_path):
+    record = run_alone(job_for(events, tmp_path, small=small, phase="search"))
     assert record["outcome"] == "finished" and math.isfinite(record["validation_loss"])
     assert not [key for key in (*record, *record["metrics"]) if key.startswith("test_")]
 
 
-def test_a_pruned_search_trial_stops_and_is_no_result(datasets, tmp_path):
-    job = job_for(datasets, tmp_path, phase="search", epochs=6)
+def test_a_pruned_search_trial_stops_and_is_no_result(small, events, tmp_path):
+    job = job_for(events, tmp_path, small=small, phase="search", epochs=6)
     record = run_alone(replace(job, limits=(math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)))
     assert record["outcome"] == "stopped" and "pruned after epoch 2" in record["reason"]
     assert len(record["curve"]) == record["epochs"] == 2 and record["device_seconds"] > 0
@@ -244,28 +239,27 @@ def test_a_pruned_search_trial_stops_and_is_no_result(datasets, tmp_path):
     assert whole["outcome"] == "finished" and whole["epochs"] == 6  # at the last epoch there is nothing to save
 
 
-def test_a_loss_that_is_not_finite_is_recorded_and_final(datasets, tmp_path):
-    record = run_alone(job_for(datasets, tmp_path, learning_rate=1e30))
+def test_a_loss_that_is_not_finite_is_recorded_and_final(small, events, tmp_path):
+    record = run_alone(job_for(events, tmp_path, small=small, learning_rate=1e30))
     assert record["outcome"] == "failed" and record["reason"].startswith("NonFinite") and not record["retry"]
     assert Ledger(tmp_path).refresh().get(record["record"])["reason"] == record["reason"]
 
 
-def test_too_few_events_are_recorded_with_the_way_out(datasets, tmp_path):
-    record = run_alone(job_for(datasets, tmp_path, Cell(task("WH_vs_ZH"), "none", "scratch", 5000)))
+def test_too_few_events_are_recorded_with_the_way_out(small, events, tmp_path):
+    record = run_alone(job_for(events, tmp_path, small.cell(size=5000), small=small))
     assert record["outcome"] == "failed" and "5,000 events asked for" in record["reason"]
 
 
-def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(datasets, tmp_path):
+def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(small, events, tmp_path):
     """The first has planned two shards when the second completes three of the same folder, before the first trains."""
-    recipe = small_recipe("WH")
-    for shard in range(3):
-        store.make_shard(recipe, tmp_path / "grown", shard)
-    planned = store.complete(recipe, tmp_path / "grown", 2)
-    larger = store.complete(recipe, tmp_path / "grown", 3)
-    assert planned.folder == larger.folder and planned.hash == datasets["WH"].hash != larger.hash
-    alone = run_alone(job_for(datasets, tmp_path / "alone"))
-    beside = run_alone(job_for({**datasets, "WH": planned}, tmp_path / "beside"))
-    after = run_alone(job_for({**datasets, "WH": larger}, tmp_path / "after"))
+    name = small.names[0]
+    shutil.copytree(events[name].folder.parent, tmp_path / "grown" / name)
+    (larger,) = made(tmp_path / "grown", name, shards=3).values()
+    planned = store.complete(small_recipe(name), tmp_path / "grown", 2)
+    assert planned.folder == larger.folder and planned.hash == events[name].hash != larger.hash
+    alone = run_alone(job_for(events, tmp_path / "alone", small=small))
+    beside = run_alone(job_for({**events, name: planned}, tmp_path / "beside", small=small))
+    after = run_alone(job_for({**events, name: larger}, tmp_path / "after", small=small))
     assert beside["record"] == alone["record"] != after["record"]
     assert {"test_accuracy", "test_loss"} <= set(alone["metrics"])
     for key in ("metrics", "validation_loss", "test_events"):
@@ -273,8 +267,8 @@ def test_two_studies_that_grow_one_recipe_train_each_on_what_it_planned(datasets
     assert after["test_events"] > alone["test_events"]
 
 
-def test_a_missing_dataset_may_be_tried_again(datasets, tmp_path):
-    job = job_for(datasets, tmp_path)
+def test_a_missing_dataset_may_be_tried_again(small, events, tmp_path):
+    job = job_for(events, tmp_path, small=small)
     gone = replace(job, datasets={n: replace(found, folder=tmp_path / "gone") for n, found in job.datasets.items()})
     record = run_alone(gone)
     assert record["outcome"] == "failed" and record["retry"] and "gone" in record["reason"]

@@ -175,11 +175,12 @@ def table(grid: pd.DataFrame, gained: pd.DataFrame, *, merit: Metric = MERIT) ->
 def _grid(every: pd.DataFrame) -> list[dict[str, Any]]:
     """Every combination of what was tried, so that a hole shows as a hole."""
     processes = every.drop_duplicates("task").set_index("task")[["signal", "background"]]
+    treatments, sizes = ledger_frame.treatments(every), sorted(set(every["size"]))
     return [
         dict(zip(_KEYS, (task, *sides, *treatment, size), strict=True))
         for task, *sides in processes.itertuples(name=None)
-        for treatment in ledger_frame.treatments(every)
-        for size in sorted(set(every["size"]))
+        for treatment in treatments
+        for size in sizes
     ]
 
 

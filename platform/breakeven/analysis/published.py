@@ -25,13 +25,11 @@ def accuracy() -> pd.DataFrame:
 
 def accuracy_value(signal: str, background: str, pretraining: str, size: int) -> tuple[float, float] | None:
     """(value, uncertainty) in percent of Table 1, the baseline's accuracy or a pretraining's gain; None if absent."""
+    if (task := task_name(signal, background)) is None:
+        return None
     quantity = "baseline accuracy" if pretraining == "none" else f"{pretraining} gain"
     table = accuracy()
-    row = table[
-        (table["task"] == task_name(signal, background))
-        & (table["quantity"] == quantity)
-        & (table["events_per_class"] == size)
-    ]
+    row = table[(table["task"] == task) & (table["quantity"] == quantity) & (table["events_per_class"] == size)]
     if row.empty:
         return None
     return float(row["value_percent"].iloc[0]), float(row["uncertainty_percent"].iloc[0])
