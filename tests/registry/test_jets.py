@@ -108,9 +108,9 @@ def test_a_row_per_jet_is_what_the_training_sees(singles: EventTensors, frame: p
         (lambda t: t.assign(mass=[*t["mass"][:2], np.nan]), "jet 2 has mass = nan"),
         (lambda t: t.assign(constituent_pt=[[1.0], *t["constituent_pt"][1:]]), "jet 0 has 1 entries of constituent_pt"),
         (
-            lambda t: t.assign(constituent_d0=[t["constituent_d0"].iloc[0], t["constituent_d0"].iloc[1] * np.inf,
+            lambda t: t.assign(constituent_d0=[t["constituent_d0"].iloc[0], np.full_like(t["constituent_d0"].iloc[1], np.inf),
                                                t["constituent_d0"].iloc[2]]),
-            "jet 1 has constituent_d0 = ",
+            "jet 1 has constituent_d0 = inf",
         ),
     ],
 )  # fmt: skip

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -50,12 +49,9 @@ def write_onnx(
         warnings.simplefilter("ignore")  # of the exporter about itself
         exporter.setLevel(logging.ERROR)
         try:
-            exported = torch.export.export(
-                module, tuple(inputs.values()), dynamic_shapes=tuple(sizes[name] for name in inputs)
-            )
             program = torch.onnx.export(
-                exported.run_decompositions(_decompositions()), dynamo=True, verbose=False,
-                input_names=list(inputs), output_names=list(outputs),
+                module, tuple(inputs.values()), dynamo=True, dynamic_shapes=dict(sizes), verbose=False,
+                input_names=list(inputs), output_names=list(outputs), custom_translation_table=_translations(),
             )  # fmt: skip
         finally:
             exporter.setLevel(level)
@@ -75,13 +71,24 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
-def _decompositions() -> dict[Any, Callable[..., Any]]:
-    """Torch's own, and operators that onnxruntime has in float32 alone by such as it has in float64."""
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """Functions that onnxruntime has in float32 alone, or not at all, by such as it has in float64 too."""
+    from onnxscript import opset18 as op
+
+    def number(value: float, like: Any) -> Any:
+        return op.CastLike(op.Constant(value_float=value), like)
+
+    def half(x: Any, combine: Callable[..., Any]) -> Any:
+        return op.Mul(combine(op.Exp(x), op.Exp(op.Neg(x))), number(0.5, x))
+
+    def cos(x: Any) -> Any:
+        sine = op.Sin(op.Mul(x, number(0.5, x)))
+        return op.Sub(number(1.0, x), op.Mul(number(2.0, x), op.Mul(sine, sine)))
+
     aten = torch.ops.aten
     return {
-        **torch.export.default_decompositions(),
-        aten.cosh.default: lambda x: (x.exp() + (-x).exp()) / 2.0,
-        aten.sinh.default: lambda x: (x.exp() - (-x).exp()) / 2.0,
-        aten.cos.default: lambda x: (x + math.pi / 2.0).sin(),
-        aten.hypot.default: lambda x, y: (x * x + y * y).sqrt(),
+        aten.cosh.default: lambda x: half(x, op.Add),
+        aten.sinh.default: lambda x: half(x, op.Sub),
+        aten.cos.default: cos,
+        aten.hypot.default: lambda x, y: op.Sqrt(op.Add(op.Mul(x, x), op.Mul(y, y))),
     }
