@@ -176,7 +176,7 @@ def test_the_card_says_what_a_jet_is_and_what_its_score_means() -> None:
         "a Particle Transformer on the constituents of large-radius jets", "(xbb head)", "one row per jet",
         "| soft_drop_mass | GeV |", "| constituent_d0 | mm |", "| constituent_kind | 0 to 4 |", "impact parameters are in mm",
         "predict(jets)     # [n_jets, 16]", "one logit, above 0 for a Higgs boson to two bottom quarks", "width 16, blocks 2",
-        "a CMS-like fast detector response",
+        "a CMS-like fast detector response", "Trained on 4,800 of their jets.",
     ):  # fmt: skip
         assert words in text, words
     assert "ATLAS" not in text and "message-passing" not in text and "whole collision events" not in text

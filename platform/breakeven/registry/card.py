@@ -140,7 +140,8 @@ def _best_epoch(made: Mapping[str, Any]) -> str:
 def _trained_on(made: Mapping[str, Any]) -> list[str]:
     """How many of the generated events were trained on, as far as the record and the settings tell."""
     events, most = made.get("train_events"), made["identity"]["training"]["events_per_process"]
-    trained = f"Trained on {events:,} of them" if events is not None else "Trained on those of the training split"
+    what = "of their jets" if made["identity"]["objective"] == "xbb" else "of them"
+    trained = f"Trained on {events:,} {what}" if events is not None else "Trained on those of the training split"
     return ["", trained + (f", at most {most:,} of each process." if most else ".")]
 
 
