@@ -67,7 +67,12 @@ class Training:
         return self.model.head if self.strategy.name == "frozen" else self.model
 
     def begin_epoch(self, epoch: int, rank: int = 0) -> None:
-        """To be called before an epoch's first step. rank: of the worker, whose layers draw numbers of their own."""
+        """To be called before an epoch's first step.
+
+        Args:
+            epoch: its number, from 0.
+            rank: of the worker, whose layers draw numbers of their own.
+        """
         torch.manual_seed(int(fingerprint(["layers", self.recipe.seed, epoch, rank], length=15), 16))
         if self.turns is not None:
             self.turns.turn(epoch)
