@@ -40,22 +40,34 @@ def losses(curve: tuple[Epoch, ...]) -> list[tuple[float, float]]:
     return [(epoch.train_loss, epoch.validation_loss) for epoch in curve]
 
 
-@pytest.mark.parametrize("strategy", ["scratch", "finetune", "frozen"])
+@pytest.mark.parametrize(
+    ("strategy", "representation"), [("scratch", "jet"), ("scratch", "V"), ("finetune", "V"), ("frozen", "V")]
+)
 def test_a_resumed_training_draws_the_same_dropout(
-    events: tuple[EventTensors, Sample, Sample], tmp_path: Path, strategy: str
+    events: tuple[EventTensors, Sample, Sample], tmp_path: Path, strategy: str, representation: str
 ) -> None:
+    """The first is a pretraining; all of them to the last bit, whatever torch's own generator has drawn before."""
     given = None if strategy == "scratch" else built(5, "jet").state_dict()
-    whole, resumed = built(8), built(10)
+    whole, resumed = built(8, representation), built(10, representation)
     torch.manual_seed(1)
     expected = train(Training(whole, *events, RECIPE, Strategy(strategy), given))
     save = partial(checkpoint.write_state, tmp_path)
     torch.manual_seed(2)
-    train(Training(built(9), *events, replace(RECIPE, epochs=2), Strategy(strategy), given), save=save)
+    half = replace(RECIPE, epochs=2)
+    train(Training(built(9, representation), *events, half, Strategy(strategy), given), save=save)
     torch.manual_seed(3)
     state = checkpoint.read_state(tmp_path)
     result = train(Training(resumed, *events, RECIPE, Strategy(strategy), given), resume_from=state)
     assert losses(result.curve) == losses(expected.curve)
     assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in resumed.state_dict().items())
+
+
+def test_workers_draw_numbers_of_their_own(events: tuple[EventTensors, Sample, Sample]) -> None:
+    training, drawn = Training(built(8), *events, RECIPE), []
+    for epoch, rank in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        training.begin_epoch(epoch, rank)
+        drawn.append(float(torch.rand(())))
+    assert drawn[0] == drawn[3] and len(set(drawn)) == 3
 
 
 def test_dropout_acts_in_steps_alone(events: tuple[EventTensors, Sample, Sample]) -> None:
