@@ -107,12 +107,11 @@ def captured_heads(trainings: Sequence[Training]) -> Captured:
 
 def kernel_of(model: Backbone, precision: Precision, strategy: Strategy) -> str:
     """What trains `model` where it lies: "triton", "captured", or on CPU and for other networks what the model says."""
-    frozen = strategy.name == "frozen"
-    if model.head.weight.device.type != "cuda" or not isinstance(model, GraphNetwork | JetNetwork):
-        return model.kernel()
-    if isinstance(model, JetNetwork):
-        return model.kernel() if frozen else "captured"
-    return "triton" if not frozen and gpu.serves(model, precision) else "captured"
+    on_gpu, frozen = model.head.weight.device.type == "cuda", strategy.name == "frozen"
+    if on_gpu and isinstance(model, GraphNetwork):
+        return "triton" if not frozen and gpu.serves(model, precision) else "captured"
+    captured = on_gpu and isinstance(model, JetNetwork) and not (frozen or model.dropout)
+    return "captured" if captured else model.kernel()
 
 
 def events_at_once(device: torch.device) -> int:
