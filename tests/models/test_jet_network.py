@@ -308,7 +308,10 @@ def test_new_layers_are_drawn_from_numbers_of_their_own() -> None:
 def test_what_is_kept_of_a_frozen_backbone_is_all_that_new_layers_need(representation: str) -> None:
     """Events of one to seven jets, of which five count, one without any, jets without constituents."""
     model, batch = built(representation).double(), random_batch([(5, 0), (4,), (), (3, 2, 2, 9, 1, 6, 2)])
-    embedding = model.embed(*batch)
+    embedding = model.embed(model.pretrained(*batch), *batch)
     torch.testing.assert_close(model.solve(embedding), model(*batch), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(model.solve(embedding[[3, 0]]), model(*batch)[[3, 0]], rtol=1e-12, atol=1e-12)
     assert embedding.shape[0] == 4
+    if representation != "jet":
+        kept = built("V").double().pretrained(*batch)
+        assert torch.equal(kept, model.pretrained(*batch)), "one array serves all networks of events on a backbone"

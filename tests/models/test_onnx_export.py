@@ -12,7 +12,8 @@ from breakeven.events.arrays import open_arrays
 from breakeven.events.store import Dataset
 from breakeven.models import build
 from breakeven.models.graph import fully_connected
-from breakeven.models.onnx_export import INPUTS, OUTPUTS, NoOnnx, export_onnx, fully_connected_by_mask
+from breakeven.models.onnx_export import INPUTS, OUTPUTS, export_onnx, fully_connected_by_mask
+from breakeven.models.onnx_file import NoOnnx
 
 
 @pytest.mark.parametrize("counts", [(1,), (4,), (1, 1), (3, 1, 5, 2), (30, 1, 7)])

@@ -7,6 +7,7 @@ import pytest
 from tracking.studies import BASE, frame, trial
 
 from breakeven.analysis import backbones
+from breakeven.events.objects import OBJECTS
 from breakeven.ledger.ledger import Ledger
 from breakeven.registry import package
 from breakeven.registry.card import card
@@ -48,7 +49,7 @@ def text(made=MADE, records=None, **sources):
     records = study() if records is None else records
     best = backbones.ranking(records).iloc[0].to_dict()
     facts = {"study": "mine", "spec": dataclasses.asdict(Study()), "datasets": datasets}
-    return card("mine-backbone", best, made, records, facts)
+    return card("mine-backbone", best, made, records, facts, OBJECTS.levels, 64)
 
 
 def test_it_says_what_goes_in_and_what_it_was_trained_on():

@@ -12,12 +12,15 @@ from tracking.studies import STUDY_FIGURES, connect
 from tracking.studies import study as study_frame
 
 from breakeven.events.arrays import open_arrays
+from breakeven.events.objects import OBJECTS
 from breakeven.models import build
 from breakeven.registry import package
-from breakeven.registry.served import COLUMNS, Backbone, BadEvents, graphs_of
+from breakeven.registry.served import Backbone, BadEvents, tensors_of
 from breakeven.tracking import Tracker
 from breakeven.training.checkpoint import write_model
 from breakeven.training.content import content_hash
+
+COLUMNS = tuple(OBJECTS.levels[0].inputs)
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def places(tmp_path, monkeypatch):
 def won(folder: Path, name: str, seed: int) -> package.Winner:
     write_model(folder / name, build(12, seed=seed), {})
     tags = {"backbone": content_hash(folder / name), "study": "mine", "test_gain": "1.5"}
-    return package.Winner("mine-backbone", "multiclass", "p1", folder / name, 64, f"# card of {name}", tags)
+    return package.Winner(
+        "mine-backbone", "multiclass", "p1", folder / name, 64, OBJECTS.levels, f"# card of {name}", tags
+    )
 
 
 def test_what_is_registered_is_found_and_gives_what_the_network_gives(places, events, datasets, monkeypatch):
@@ -58,7 +63,8 @@ def test_what_is_registered_is_found_and_gives_what_the_network_gives(places, ev
     np.testing.assert_allclose(loaded.predict(events, params={"what": "outputs"}), scores.numpy(), rtol=1e-5, atol=1e-6)
     assert sum(p.numel() for p in loaded.unwrap_python_model().network.parameters()) == 372_172
     signature = loaded.metadata.signature
-    assert signature.inputs.input_names() == list(COLUMNS) and "(-1, 64)" in str(signature.outputs)
+    assert signature.inputs.input_names() == list(COLUMNS) and loaded.metadata.metadata["units"]["pt"] == "GeV"
+    assert "(-1, 64)" in str(signature.outputs)
 
     client = connect(places.uri)
     version = client.get_model_version_by_alias("mine-backbone", "winner")
@@ -73,9 +79,9 @@ def test_what_is_registered_is_found_and_gives_what_the_network_gives(places, ev
 
 
 def test_events_become_the_graphs_of_the_training(events, datasets):
-    nodes, offsets = graphs_of(events)
+    found = tensors_of(events, OBJECTS.levels)
     arrays = open_arrays(datasets["WH"])
-    assert np.array_equal(nodes.numpy(), arrays.nodes) and np.array_equal(offsets.numpy(), arrays.offsets)
+    assert np.array_equal(found.nodes, arrays.nodes) and np.array_equal(found.offsets, arrays.offsets)
     assert COLUMNS == ("pt", "eta", "phi", "b_tag", "charge", "kind")
 
 
@@ -98,7 +104,7 @@ def test_events_become_the_graphs_of_the_training(events, datasets):
 )
 def test_bad_events_are_named(events, spoil, message):
     with pytest.raises(BadEvents, match=message):
-        graphs_of(spoil(events[:3]))
+        tensors_of(spoil(events[:3]), OBJECTS.levels)
 
 
 def test_many_events_go_through_in_parts(events, monkeypatch):

@@ -165,7 +165,8 @@ def test_batches_are_those_of_the_loop(world: int) -> None:
 
 def test_the_largest_batch() -> None:
     batches = Batches.cut([3, 2], [2, 2])  # objects 1 4 | 5, and 2 2
-    assert batches.largest(torch.tensor([1, 4, 5, 2, 2])).tolist() == [5, 20]
+    objects = torch.tensor([1, 4, 5, 2, 2])
+    assert batches.largest(torch.stack([objects, objects * (objects - 1)], dim=1)).tolist() == [5, 20]
 
 
 def test_who_takes_no_part_keeps_every_bit_and_larger_batches_get_room(data: Data) -> None:
@@ -181,7 +182,7 @@ def test_who_takes_no_part_keeps_every_bit_and_larger_batches_get_room(data: Dat
 
     recipe = replace(SMALL, batch_size=8)
     trainings = [Training(model, events, training, validation, recipe) for model in models]
-    captured = Captured(engine, trainings, objects)
+    captured = Captured(engine, trainings, lambda index: torch.stack([objects, objects * (objects - 1)], dim=1)[index])
     rates = torch.full((2, 2), 1e-3, dtype=torch.float64)
     mixed, sorted_by_size = epoch_order(70, 0, 0), objects[:70].argsort(descending=True)
     both = [torch.cat([order, order + 70]) for order in (mixed, sorted_by_size)]

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from queues import run_alone
 
 from breakeven.events import store
@@ -13,6 +15,7 @@ from breakeven.events.catalogue import source
 from breakeven.events.jets import single_jets
 from breakeven.events.sampling import Split
 from breakeven.ledger.ledger import Ledger
+from breakeven.models.jet_network import JetNetwork
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
@@ -119,9 +122,20 @@ def test_one_backbone_serves_all_representations() -> None:
 def test_an_event_is_told_by_its_jets(
     made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path, representation: str, strategy: str
 ) -> None:
+    record = run_alone(job_of(made, xbb, tmp_path, representation, strategy))
+    assert record["outcome"] == "finished", record.get("reason")
+    assert record["epochs"] == 2 and 0.0 <= record["metrics"]["test_auc"] <= 1.0 and record["representation"]
+    if strategy == "frozen":
+        again = run_alone(job_of(made, xbb, tmp_path / "again", representation, strategy))
+        assert again["metrics"] == record["metrics"]
+
+
+def job_of(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, ledger: Path, representation: str, strategy: str
+) -> TrialJob:
+    """A trial of two epochs that is evaluated on test events."""
     settings = replace(SETTINGS, sizes=(60,), epochs=2, steps=0, head_steps=8, represented_events=5)
     network = replace(NETWORK, representation=representation)
-    study = Study(network=network, finetuning=settings)
     start = None if strategy == "scratch" else xbb.backbone
     made_of = Ingredients(
         {name: one.hash for name, one in made.items()},
@@ -130,10 +144,39 @@ def test_an_event_is_told_by_its_jets(
         variables_versions(made),
     )
     cell = Cell(task(SETTINGS.tasks[0]), "xbb" if start else "none", strategy, 60)
-    of_trial = trial(study, cell, "confirm", 1, 0.3, made_of)
-    record = run_alone(TrialJob(of_trial, network, settings, made, start, tmp_path, "cpu", "abc"))
-    assert record["outcome"] == "finished", record.get("reason")
-    assert record["epochs"] == 2 and 0.0 <= record["metrics"]["test_auc"] <= 1.0 and record["representation"]
-    if strategy == "frozen":
-        again = run_alone(TrialJob(of_trial, network, settings, made, start, tmp_path / "again", "cpu", "abc"))
-        assert again["metrics"] == record["metrics"]
+    of_trial = trial(Study(network=network, finetuning=settings), cell, "confirm", 1, 0.3, made_of)
+    return TrialJob(of_trial, network, settings, made, start, ledger, "cpu", "abc")
+
+
+def test_what_a_frozen_backbone_says_is_computed_once_for_all_that_stand_on_it(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training, validation and test events, each once; every number is that of a trial that computes it for itself."""
+    trials = [(name, strategy) for name in ("V", "S+HLF", "V+HLF") for strategy in ("frozen", "finetune")]
+
+    def run(ledger: Path) -> list[dict[str, Any]]:
+        records = [run_alone(job_of(made, xbb, ledger, *one)) for one in trials]
+        assert all(record is not None and record["outcome"] == "finished" for record in records)
+        return [
+            {name: record[name] for name in ("metrics", "validation_loss", "scores", "representation")}
+            | {"curve": [epoch["train_loss"] for epoch in record["curve"]]}
+            for record in records
+        ]
+
+    asked = []
+    original = JetNetwork.pretrained
+
+    def counted(self: JetNetwork, *batch: torch.Tensor) -> torch.Tensor:
+        asked.append(len(batch[1]) - 1)
+        return original(self, *batch)
+
+    monkeypatch.setattr(JetNetwork, "pretrained", counted)
+    kept = run(tmp_path / "kept")
+    once, files = list(asked), sorted((tmp_path / "kept" / "embeddings").glob("*.npy"))
+    assert len(once) == len(files) == 3, "three samples, of fewer events than a batch"
+    assert sorted(once) == sorted(len(np.load(file, mmap_mode="r")) for file in files)
+    asked.clear()
+    assert run(tmp_path / "kept-again") == kept and len(asked) == 3
+    asked.clear()
+    monkeypatch.setattr("breakeven.work.trial._keep", lambda job: None)
+    assert run(tmp_path / "alone") == kept and len(asked) > 6

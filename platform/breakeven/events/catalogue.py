@@ -3,17 +3,18 @@
 It imports no generator before a source is asked for.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breakeven import plugins
 from breakeven.events.source import Source
-from breakeven.feature import OBJECT
+from breakeven.feature import OBJECT, Feature, Levels
 from breakeven.physics import processes
 from breakeven.physics.jets import processes as jets
 
 if TYPE_CHECKING:
-    from breakeven.events.schema import EventSchema
+    from breakeven.events.schema import EventSchema, Level
 
 
 BUILT_IN: tuple[str, ...] = (*processes.CATALOGUE, *jets.CATALOGUE)
@@ -56,6 +57,20 @@ def known_schemas() -> "tuple[EventSchema, ...]":
     from breakeven.events.objects import OBJECTS
 
     return (OBJECTS, JETS, *(one.schema for one in _of_plugins().values()))
+
+
+def levels_of(features: Levels) -> "tuple[Level, ...]":
+    """The levels of the known schema whose features have these names and units; raises ValueError where there is none."""
+
+    def said(level: Sequence[Feature]) -> list[tuple[str, str]]:
+        return [(feature.name, feature.unit) for feature in level]
+
+    wanted = [said(level) for level in features]
+    for schema in known_schemas():
+        if [said(level.features) for level in schema.levels] == wanted:
+            return schema.levels
+    names = " / ".join(", ".join(name for name, _ in level) for level in wanted)
+    raise ValueError(f"no known events have the features {names}; name the plug-in of their source with --plugin")
 
 
 def has_whole_events(name: str) -> bool:

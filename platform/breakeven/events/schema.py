@@ -47,6 +47,11 @@ class Level:
     truth: tuple[Feature, ...] = ()
 
     @property
+    def inputs(self) -> dict[str, Feature]:
+        """The stored features by the names of their columns: what a network is given, and derives the others from."""
+        return {f"{self.prefix}{feature.name}": feature for feature in stored(self.features)}
+
+    @property
     def columns(self) -> dict[str, Feature]:
         """The stored features, and the truth, by the names of their columns, in the order of the file."""
         by_name = {feature.name: feature for feature in (*stored(self.features), *self.truth)}

@@ -1,1 +1,1 @@
-"""What has been done and what it cost: records, claims, leases, reservations, kept representations and scores. Knows no study."""
+"""What has been done and what it cost: records, claims, leases, reservations, and what networks said. Knows no study."""

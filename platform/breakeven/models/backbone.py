@@ -59,9 +59,13 @@ class Backbone(nn.Module, ABC):
         """The state dict of the network that was pretrained, by this one's names; new layers may be missing or be another's."""
         return dict(weights)
 
-    def embed(self, *batch: Any) -> Tensor:
-        """What the pretrained layers say of each event [n_events, ...]: all that new layers need, by `solve`."""
+    def pretrained(self, *batch: Any) -> Tensor:
+        """What the pretrained layers say of each event [n_events, ...], the same whichever new layers are to stand on them."""
         return self.represent(*batch)
+
+    def embed(self, said: Tensor, *batch: Any) -> Tensor:
+        """All that new layers need of each event [n_events, ...], by `solve`, from what `pretrained` gives of it."""
+        return said
 
     def solve(self, embedding: Tensor) -> Tensor:
         """The outputs [n_events, n_outputs] of the new layers on what `embed` gives."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from breakeven.feature import Levels
 from breakeven.models.backbone import Backbone
+from breakeven.models.filled_jets import Room
 from breakeven.models.jet_event import JetEvent
 from breakeven.models.jet_inputs import HIGH_LEVEL, JetInputs, pairs_of
 from breakeven.models.moments import Moments
@@ -63,7 +64,7 @@ class JetNetwork(Backbone):
             raise ValueError(f"width is {width} and heads is {heads}; the width must be a multiple of the heads")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
-        self.levels, self.n_outputs, self.representation = levels, n_outputs, representation
+        self.levels, self.n_outputs, self.representation, self.dropout = levels, n_outputs, representation, dropout
         self.new_layers: tuple[str, ...] = ("head.",) if representation == "jet" else ("head.", "event.")
         self._arguments = {
             "width": width, "blocks": blocks, "class_blocks": class_blocks, "heads": heads, "pairs": list(pairs),
@@ -80,7 +81,19 @@ class JetNetwork(Backbone):
             self.event = JetEvent(1 if representation == "S+HLF" else width, representation.endswith("+HLF"), width)
         self.head = nn.Linear(width, n_outputs)
 
-    def represent(self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor) -> Tensor:
+    @property
+    def most_jets(self) -> int:
+        """Jets of an event that count."""
+        return 1 if self.representation == "jet" else LEADING_JETS
+
+    def represent(
+        self,
+        jets: Tensor,
+        offsets: Tensor,
+        constituents: Tensor,
+        constituent_offsets: Tensor,
+        room: Room | None = None,
+    ) -> Tensor:
         """What the head sees of each event [n_events, width].
 
         Args:
@@ -88,19 +101,25 @@ class JetNetwork(Backbone):
             offsets: [n_events + 1] int64 from 0 to n_jets.
             constituents: [n, n_columns] raw.
             constituent_offsets: [n_jets + 1] int64 from 0 to n.
+            room: of a batch as JetEvents.fill makes it, of leading jets alone.
 
         Returns:
             With the representation "jet" the vector of each event's first jet, zeros where it has none.
         """
-        jets, offsets, constituents, constituent_offsets = self._leading(
-            jets, offsets, constituents, constituent_offsets
-        )
-        return self.represent_vectors(self.vectors(jets, constituents, constituent_offsets), jets, offsets)
+        if room is None:
+            jets, offsets, constituents, constituent_offsets = self._leading(
+                jets, offsets, constituents, constituent_offsets
+            )
+        return self.represent_vectors(self.vectors(jets, constituents, constituent_offsets, room), jets, offsets)
 
-    def vectors(self, jets: Tensor, constituents: Tensor, constituent_offsets: Tensor) -> Tensor:
+    def vectors(
+        self, jets: Tensor, constituents: Tensor, constituent_offsets: Tensor, room: Room | None = None
+    ) -> Tensor:
         """The class token of each jet [n_jets, width], zeros for one without constituents; arguments as in `represent`."""
-        inputs = self._inputs.constituents(jets, constituents, parents_of(constituent_offsets))
-        vectors: Tensor = self.jets(*inputs, constituent_offsets)
+        sizes = (room.longest, room.pairs) if room else None
+        jet_of = parents_of(constituent_offsets, len(constituents) if room else None)
+        inputs = self._inputs.constituents(jets, constituents, jet_of.clamp(max=len(jets) - 1))
+        vectors: Tensor = self.jets(*inputs, constituent_offsets, sizes)
         return vectors
 
     def represent_vectors(self, vectors: Tensor, jets: Tensor, offsets: Tensor) -> Tensor:
@@ -113,18 +132,26 @@ class JetNetwork(Backbone):
         event: Tensor = self.event(*self._known(vectors, jets), offsets)
         return event
 
-    def embed(self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor) -> Tensor:
-        """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet; arguments as in
-        `represent`. With the representation "jet" what the head sees.
+    def pretrained(self, *batch: Tensor) -> Tensor:
+        """The vectors of each event's leading jets [n_events, 5, width], zeros where there is none; arguments as in `represent`.
+
+        With the representation "jet" what the head sees.
         """
         if self.representation == "jet":
-            return self.represent(jets, offsets, constituents, constituent_offsets)
-        jets, offsets, *inside = self._leading(jets, offsets, constituents, constituent_offsets)
-        known = torch.cat(self._known(self.vectors(jets, *inside), jets), dim=1)
-        place = torch.arange(len(jets), device=offsets.device) - offsets[:-1].repeat_interleave(offsets.diff())
-        embedding = known.new_zeros(len(offsets) - 1, LEADING_JETS, known.shape[1] + 1)
-        embedding[parents_of(offsets), place] = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
-        return embedding
+            return self.represent(*batch)
+        jets, offsets, *inside = self._leading(*batch)
+        return _by_event(self.vectors(jets, *inside), offsets)
+
+    def embed(self, said: Tensor, *batch: Tensor) -> Tensor:
+        """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet.
+
+        said: as `pretrained` gives it, of any of the networks of events on this backbone.  With the representation "jet" itself.
+        """
+        if self.representation == "jet":
+            return said
+        jets, offsets, *_ = self._leading(*batch)
+        known = torch.cat(self._known(said[_places(offsets)], jets), dim=1)
+        return _by_event(torch.cat([known, known.new_ones(len(known), 1)], dim=1), offsets)
 
     def solve(self, embedding: Tensor) -> Tensor:
         """The outputs of the new layers on what `embed` gives [n_events, n_outputs]."""
@@ -185,10 +212,9 @@ class JetNetwork(Backbone):
         self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The batch without the jets that do not count."""
-        most = 1 if self.representation == "jet" else LEADING_JETS
-        if len(offsets) == 1 or int(offsets.diff().max()) <= most:
+        if len(offsets) == 1 or int(offsets.diff().max()) <= self.most_jets:
             return jets, offsets, constituents, constituent_offsets
-        kept, offsets = children(offsets, torch.arange(len(offsets) - 1, device=offsets.device), most)
+        kept, offsets = children(offsets, torch.arange(len(offsets) - 1, device=offsets.device), self.most_jets)
         rows, constituent_offsets = children(constituent_offsets, kept)
         return jets.index_select(0, kept), offsets, constituents.index_select(0, rows), constituent_offsets
 
@@ -215,3 +241,16 @@ class JetNetwork(Backbone):
         if high_level.count == 0:
             raise ValueError("the scaling is measured on jets, and there are none; give the training events")
         return features, pairs, high_level
+
+
+def _places(offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """The event of each jet and its number there, [n_jets] int64 each; offsets: [n_events + 1] int64 from 0."""
+    events = parents_of(offsets)
+    return events, torch.arange(len(events), device=offsets.device) - offsets.index_select(0, events)
+
+
+def _by_event(of_jets: Tensor, offsets: Tensor) -> Tensor:
+    """Of at most five jets of each event, [n_jets, n] -> [n_events, 5, n], zeros where there is none."""
+    by_event = of_jets.new_zeros(len(offsets) - 1, LEADING_JETS, of_jets.shape[1])
+    by_event[_places(offsets)] = of_jets
+    return by_event

@@ -1,28 +1,18 @@
-"""The event network as an ONNX file, for programs that have neither torch nor this package.
+"""The event network as an ONNX file: the same function of the same weights, its graph built from operators that ONNX has."""
 
-The same function of the same weights, its graph built from operators that ONNX has. It never trains.
-"""
-
-import io
-import logging
 import math
-import warnings
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from breakeven import atomic
+from breakeven.feature import OBJECT
 from breakeven.models.event_network import EventNetwork, iterations
 from breakeven.models.graph import ETA, PHI, Graph
+from breakeven.models.onnx_file import features_of, write_onnx
 
 INPUTS = ("nodes", "offsets")
 OUTPUTS = ("representation", "outputs")
-
-
-class NoOnnx(ImportError):
-    """The packages that write ONNX files are not installed; the message says how to get them."""
 
 
 def export_onnx(model: EventNetwork, path: Path) -> None:
@@ -31,30 +21,12 @@ def export_onnx(model: EventNetwork, path: Path) -> None:
     Its inputs are nodes [n_objects, 7] float32 and offsets [n_events + 1] int64 from 0, as in EventNetwork.forward; its
     outputs are representation [n_events, hidden], the decoder's, and outputs [n_events, n_outputs], the head's.
     Memory grows as n_events x (objects of the largest event)^2.
-    model: on CPU. Raises NoOnnx where the packages that write it are not installed, OSError where it cannot be written.
+    model: on CPU. Raises as write_onnx.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise NoOnnx(f"{error.name} is not installed: it writes ONNX files; pip install 'breakeven[onnx]'") from error
-    nodes = torch.rand(9, 7)
-    offsets = torch.tensor([0, 2, 5, 9])
+    example = torch.rand(9, 7), torch.tensor([0, 2, 5, 9])
     sizes = {"nodes": {0: torch.export.Dim("n_objects", min=1)}, "offsets": {0: torch.export.Dim("n_offsets", min=2)}}
-    exporter = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = exporter.level
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), atomic.replacing(path) as temporary:
-        warnings.simplefilter("ignore")  # of the exporter about itself
-        exporter.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                _Exportable(model).eval(), (nodes, offsets), dynamo=True, dynamic_shapes=sizes, verbose=False,
-                input_names=list(INPUTS), output_names=list(OUTPUTS),
-            )  # fmt: skip
-        finally:
-            exporter.setLevel(level)
-        assert program is not None
-        program.save(temporary, external_data=False)
+    about = {"features": features_of((OBJECT,))}
+    write_onnx(_Exportable(model).eval(), path, dict(zip(INPUTS, example, strict=True)), sizes, OUTPUTS, about)
 
 
 class _Exportable(nn.Module):

@@ -63,14 +63,21 @@ class ParticleTransformer(SelfDrawn):
         self.norm = nn.LayerNorm(width)
         self.class_token = nn.Parameter(torch.zeros(width))
 
-    def forward(self, features: Tensor, kinematics: Tensor, offsets: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, kinematics: Tensor, offsets: Tensor, room: tuple[int, int] | None = None
+    ) -> Tensor:
         """The class token of each jet after the last block [n_jets, width].
 
         features: [n, 17] and kinematics: [n, 7] of constituents, see jet_inputs.  offsets: [n_jets + 1] int64 from 0.
+        room: most constituents of a jet, and most pairs; given, all jets are padded to one length, at least one constituent is in
+        no jet, and the host is not waited for.
         """
+        if room is not None:
+            filled = self._vectors(features, kinematics, Padded.filled(offsets, len(features), *room))[:-1]
+            return torch.where((offsets.diff() > 0)[:, None], filled, 0.0)
         vectors = self.class_token.new_zeros(len(offsets) - 1, len(self.class_token))
         for jets, rows, inside in _parts(offsets):
-            of_part = self._vectors(features.index_select(0, rows), kinematics.index_select(0, rows), inside)
+            of_part = self._vectors(features.index_select(0, rows), kinematics.index_select(0, rows), Padded.of(inside))
             vectors = vectors.index_copy(0, jets, of_part)
         return vectors
 
@@ -102,14 +109,13 @@ class ParticleTransformer(SelfDrawn):
                 layer.w_resid.fill_(1.0)
         self.class_token.copy_(0.02 * torch.randn(len(self.class_token), generator=generator, dtype=torch.float64))
 
-    def _vectors(self, features: Tensor, kinematics: Tensor, offsets: Tensor) -> Tensor:
-        """Of jets of like length, none of them empty, [n_jets, width]; arguments as in `forward`."""
+    def _vectors(self, features: Tensor, kinematics: Tensor, padded: "Padded") -> Tensor:
+        """Of jets of like length [n_jets, width]; arguments as in `forward`."""
         x = self.embed(features.to(self.class_token.dtype) * self.feature_scale + self.feature_shift)
-        padded = Padded.of(offsets)
         bias = self._bias(kinematics, padded)
         for block in self.blocks:
             x = block(x, bias, padded)
-        token = self.class_token.expand(len(offsets) - 1, -1)
+        token = self.class_token.expand(len(padded.padding), -1)
         for block in self.class_blocks:
             token = block(token, x, padded)
         normed: Tensor = self.norm(token)
@@ -125,12 +131,15 @@ class ParticleTransformer(SelfDrawn):
         bias = columns[:, None, :, None].expand(n, longest, longest, self.heads)
         bias = bias.clone(memory_format=torch.contiguous_format).view(-1, self.heads)
         # Each pair once more, mirrored, but for those of a constituent with itself.
-        others = (first != second).nonzero()[:, 0]
         rows = padded.place * longest
         in_jet = rows.index_select(0, first) + padded.rank.index_select(0, second)
-        mirrored = (rows.index_select(0, second) + padded.rank.index_select(0, first)).index_select(0, others)
-        both = torch.cat([pairs, pairs.index_select(0, others)])
-        bias.index_copy_(0, torch.cat([in_jet, mirrored]), both)
+        mirrored, others = rows.index_select(0, second) + padded.rank.index_select(0, first), pairs
+        if padded.most_pairs is None:
+            chosen = (first != second).nonzero()[:, 0]
+            mirrored, others = mirrored.index_select(0, chosen), pairs.index_select(0, chosen)
+        else:
+            mirrored = torch.where(first == second, rows[-1], mirrored)
+        bias.index_copy_(0, torch.cat([in_jet, mirrored]), torch.cat([pairs, others]))
         by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
         return by_head.reshape(-1, longest, longest)
 
@@ -140,12 +149,14 @@ class Padded:
     """Where constituents lie when each jet takes as much room as the longest.
 
     rank: [n] int64, of each constituent in its jet.  place: [n] int64, of each among n_jets * longest.
-    padding: [n_jets, longest] bool.
+    padding: [n_jets, longest] bool.  most_pairs: where there is room for so many; then the last jet, of one place, stands for all
+    that fills up, and the last constituent is one that does.
     """
 
     rank: Tensor
     place: Tensor
     padding: Tensor
+    most_pairs: int | None = None
 
     @classmethod
     def of(cls, offsets: Tensor) -> "Padded":
@@ -157,15 +168,40 @@ class Padded:
         rank = torch.arange(len(jets), device=offsets.device) - offsets.index_select(0, jets)
         return cls(rank, jets * len(slots) + rank, padding)
 
+    @classmethod
+    def filled(cls, offsets: Tensor, n: int, longest: int, most_pairs: int) -> "Padded":
+        """For jets with these offsets and one more, in which all of n constituents are that are in none of them.
+
+        Jets without constituents have one place that is not padding, so that no sum over a jet is of nothing.
+        """
+        n_jets = len(offsets) - 1
+        jets = parents_of(offsets, n)
+        rank = torch.arange(n, device=offsets.device) - offsets.index_select(0, jets)
+        rank = torch.where(jets < n_jets, rank, 0)
+        counts = functional.pad(offsets.diff(), (0, 1)).clamp(min=1)
+        padding = torch.arange(longest, device=offsets.device) >= counts[:, None]
+        return cls(rank, jets * longest + rank, padding, most_pairs)
+
     @property
     def pairs(self) -> tuple[Tensor, Tensor]:
         """All pairs (i, j) of constituents of one jet with i >= j, i = j included: their rows [n_pairs] int64 each."""
+        if self.most_pairs is not None:
+            return self._filled_pairs(self.most_pairs)
         up_to = self.rank + 1
         n_pairs = int(up_to.sum())
         rows = torch.arange(len(up_to), device=up_to.device)
         first = torch.repeat_interleave(rows, up_to, output_size=n_pairs)
         before = up_to.cumsum(0) - rows - 1
         return first, torch.arange(n_pairs, device=up_to.device) - before.index_select(0, first)
+
+    def _filled_pairs(self, n_pairs: int) -> tuple[Tensor, Tensor]:
+        """The same, filled up with the last constituent and itself."""
+        last = len(self.rank) - 1
+        real = self.place < self.padding.numel() - self.padding.shape[1]
+        number, ends = torch.arange(n_pairs, device=real.device), ((self.rank + 1) * real).cumsum(0)
+        first = torch.searchsorted(ends, number, right=True).clamp(max=last)
+        second = number - ends.index_select(0, first) + first + 1
+        return first, torch.where(real.index_select(0, first), second, last)
 
     def pad(self, values: Tensor) -> Tensor:
         """values: [n, width] -> [n_jets, longest, width], zeros on padding."""

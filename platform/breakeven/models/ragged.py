@@ -20,12 +20,21 @@ def children(offsets: Tensor, parents: Tensor, most: int | None = None) -> tuple
     return shift + torch.arange(total, device=offsets.device), bounds
 
 
-def parents_of(offsets: Tensor) -> Tensor:
-    """The number of each thing's parent [n_things] int64; offsets: [n_parents + 1] int64 from 0."""
+def parents_of(offsets: Tensor, n: int | None = None) -> Tensor:
+    """The number of each thing's parent [n_things] int64; offsets: [n_parents + 1] int64 from 0.
+
+    n: number of things, where those beyond the last parent's count too: theirs is n_parents. Then the host is not waited for.
+    """
+    if n is not None:
+        rows = torch.arange(n, device=offsets.device)
+        return torch.searchsorted(offsets[1:].contiguous(), rows, right=True)
     parents = torch.arange(len(offsets) - 1, device=offsets.device)
     return torch.repeat_interleave(parents, offsets.diff(), output_size=int(offsets[-1]))
 
 
 def sums(values: Tensor, offsets: Tensor) -> Tensor:
-    """The sum of each parent's things [n_parents, width]; values: [n_things, width], offsets: [n_parents + 1] int64 from 0."""
-    return values.new_zeros(len(offsets) - 1, values.shape[1]).index_add(0, parents_of(offsets), values)
+    """The sum of each parent's things [n_parents, width]; values: [n_things, width], offsets: [n_parents + 1] int64 from 0.
+
+    Things beyond the last parent's are in no sum.
+    """
+    return values.new_zeros(len(offsets), values.shape[1]).index_add(0, parents_of(offsets, len(values)), values)[:-1]

@@ -115,7 +115,7 @@ class StackedWeights:
             name: part.view(len(part), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
-    def columns(self, prefix: str) -> Tensor:
+    def columns(self, prefix: str | tuple[str, ...]) -> Tensor:
         """Which columns belong to the parameters whose names begin with `prefix`, [n_parameters] bool."""
         parts = [torch.full((shape.numel(),), name.startswith(prefix)) for name, shape in self.shapes.items()]
         return torch.cat(parts).to(self.weights.device)

@@ -4,7 +4,7 @@ Text from facts; it reads no file and computes no figure.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,21 +12,29 @@ import pandas as pd
 from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
-from breakeven.feature import OBJECT, stored
+from breakeven.events.schema import Level
+from breakeven.registry.kinds import KINDS
 from breakeven.report.wording import events_in_words
 from breakeven.study.spec import Network
 
 
 def card(
-    name: str, best: Mapping[str, Any], made: Mapping[str, Any], frame: pd.DataFrame, facts: Mapping[str, Any]
+    name: str,
+    best: Mapping[str, Any],
+    made: Mapping[str, Any],
+    frame: pd.DataFrame,
+    facts: Mapping[str, Any],
+    levels: Sequence[Level],
+    width: int,
 ) -> str:
     """Markdown. name: in the registry.  best: its row of backbones.ranking.  made: the ledger's record of its pretraining.
 
-    frame, facts: of the study, as the report has them.
+    frame, facts: of the study, as the report has them.  levels: of the events that it takes.  width: numbers that it gives.
     """
     spec, training = facts["spec"], made["identity"]["training"]
     pretraining = spec.get("pretrainings", {}).get(best["pretraining"]) or spec["pretraining"]
-    network = network_of(made)
+    network = Network(**made["identity"]["network"])
+    kind = KINDS[network.kind]
     read = {
         process: manifest
         for process, manifest in facts["datasets"].items()
@@ -38,18 +46,20 @@ def card(
     ]
     objective = made["identity"]["objective"]
     outputs = "12 processes" if objective == "multiclass" and len(samples) == 12 else f"{objective} head"
+    by_hash = {manifest["hash"]: process for process, manifest in read.items()}
+    classes = [by_hash[one] for one in made["identity"]["datasets"] if one in by_hash]
     start = made["identity"].get("start", "")
     lines = [
         f"# {name}",
         "",
-        f"Backbone of the study *{facts['study']}*: a graph network on whole collision events, pretrained by "
+        f"Backbone of the study *{facts['study']}*: {kind.network}, pretrained by "
         f"{objective} classification ({outputs}), {best['pretraining']} in the study. Of the study's backbones the one that "
         "helped most on validation events.",
         "",
         "```python",
         "import mlflow",
         'mlflow.set_tracking_uri("URI")      # the study\'s: a server, or sqlite:////path/to/runs/mlflow.db',
-        f'features = mlflow.pyfunc.load_model("models:/{name}@winner").predict(events)     # [n_events, {network.hidden}]',
+        f'features = mlflow.pyfunc.load_model("models:/{name}@winner").predict({kind.row}s)     # [n_{kind.row}s, {width}]',
         "```",
         "",
         "Needs this package where it is loaded. `load_model(...).unwrap_python_model().network` is the torch module, to go on "
@@ -58,25 +68,24 @@ def card(
         "",
         "## Input",
         "",
-        "A pandas frame, one row per event, each column a list with one entry per object; the Parquet files of the study's "
-        "events are such frames. The energy follows from pt and eta: objects are massless.",
+        kind.frame,
         "",
         "| column | unit | meaning |",
         "| --- | --- | --- |",
-        *(f"| {one.name} | {one.values} | {one.title} |" for one in stored(OBJECT)),
+        *(f"| {column} | {one.values} | {one.title} |" for level in levels for column, one in level.inputs.items()),
         "",
-        f"Output: [n_events, {network.hidden}] float32, what the last hidden layer says of each event. Feature statistics are in "
-        "the weights: give physical units, unscaled.",
+        f"Output: [n_{kind.row}s, {width}] float32, {kind.says}. Feature statistics are in the weights: give physical units, "
+        f"unscaled. The pretraining head gives {_outputs(objective, classes)}.",
         "",
         "## Training",
         "",
         f"{made.get('epochs', training['epochs'])} epochs, batch {training['batch_size']}, Adam at "
-        f"{training['learning_rate']:g} x {training['decay']}^epoch, {network.iterations} message-passing iterations, seed "
+        f"{training['learning_rate']:g} x {training['decay']}^epoch, {kind.size(network)}, seed "
         f"{training['seed']}; "
         f"{made['device_seconds'] / 3600:.3g} device-hours on {made.get('processor') or made['device']}. "
         f"Weights{_best_epoch(made)} `{best['backbone']}`, record `{best['record']}`, commit `{made['git_commit']}`.",
         "",
-        f"Events ({_origin(read)}an ATLAS-like fast detector response"
+        f"Events ({_origin(read)}{kind.detector}"
         + ("" if spec["generation"]["multiparton_interactions"] else ", without multiparton interactions")
         + "):",
         "",
@@ -103,9 +112,13 @@ def card(
     return "\n".join(lines)
 
 
-def network_of(made: Mapping[str, Any]) -> Network:
-    """The network of a pretraining, from its record."""
-    return Network(**made["identity"]["network"])
+def _outputs(objective: str, classes: Sequence[str]) -> str:
+    """What the numbers of the pretraining head are."""
+    if objective == "multiclass":
+        return f"a logit for each of {', '.join(classes)}, in this order"
+    if objective == "xbb":
+        return "one logit, above 0 for a Higgs boson to two bottom quarks, both in the jet"
+    return "the truth labels of the events' schema, in its order"
 
 
 def _backbones(seeds: int) -> str:
@@ -127,7 +140,8 @@ def _best_epoch(made: Mapping[str, Any]) -> str:
 def _trained_on(made: Mapping[str, Any]) -> list[str]:
     """How many of the generated events were trained on, as far as the record and the settings tell."""
     events, most = made.get("train_events"), made["identity"]["training"]["events_per_process"]
-    trained = f"Trained on {events:,} of them" if events is not None else "Trained on those of the training split"
+    what = "of their jets" if made["identity"]["objective"] == "xbb" else "of them"
+    trained = f"Trained on {events:,} {what}" if events is not None else "Trained on those of the training split"
     return ["", trained + (f", at most {most:,} of each process." if most else ".")]
 
 

@@ -1,5 +1,6 @@
 """The winner of a study as files and as an entry in the registry."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ import pandas as pd
 from breakeven import atomic
 from breakeven.analysis import backbones
 from breakeven.analysis import frame as ledger_frame
-from breakeven.feature import OBJECT, stored
+from breakeven.events.catalogue import levels_of
+from breakeven.events.schema import Level
 from breakeven.ledger.ledger import Ledger
 from breakeven.models import EVENT_GRAPH
-from breakeven.registry.card import card, network_of
-from breakeven.tracking.models import Model
+from breakeven.registry.card import card
+from breakeven.registry.kinds import KINDS
+from breakeven.tracking.models import Column, Model
+from breakeven.training.content import CorruptCheckpoint, model_arguments, model_levels
 
 __all__ = ["NoBackbone", "Winner", "winner", "write_files"]
 
@@ -36,13 +40,19 @@ class Winner:
     """Of its pretraining, in the ledger."""
     weights: Path
     width: int
-    """Numbers that it gives for each event."""
+    """Numbers that it gives for each event, or each jet."""
+    levels: tuple[Level, ...]
+    """Of the events that it takes."""
     card: str
     tags: Mapping[str, str]
 
     def as_model(self) -> Model:
         """What the registry is given."""
-        columns = {feature.name: feature.whole for feature in stored(OBJECT)}
+        columns = {
+            name: Column(feature.whole, level is self.levels[-1], feature.values)
+            for level in self.levels
+            for name, feature in level.inputs.items()
+        }
         return Model(self.name, self.weights, SERVED, columns, self.width, self.card, self.tags)
 
 
@@ -77,10 +87,10 @@ def winner(
     if made is None or not weights.is_dir():
         raise NoBackbone(f"{weights} is not here: copy it from where the study ran, beside the ledger")
     known = facts()
-    if (kind := made["identity"]["network"].get("kind", EVENT_GRAPH)) != EVENT_GRAPH:
+    if (kind := made["identity"]["network"].get("kind", EVENT_GRAPH)) not in KINDS:
         raise NoBackbone(
-            f"{study} has backbones of the kind {kind}, a plug-in's: only networks on whole events are given away; the weights "
-            f"are in {weights}, for training.checkpoint.read_model"
+            f"{study} has backbones of the kind {kind}, a plug-in's: only those of {', '.join(KINDS)} are given away; the "
+            f"weights are in {weights}, for training.checkpoint.read_model"
         )
     tags = {
         "study": study, "objective": made["identity"]["objective"], "pretraining": best["pretraining"],
@@ -89,8 +99,10 @@ def winner(
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
-    shown = card(name, best, made, parts[best["network"]], known)
-    return Winner(name, best["pretraining"], best["record"], weights, network_of(made).hidden, shown, tags)
+    levels, arguments = levels_of(model_levels(weights)), model_arguments(weights)
+    width = arguments.get("width", arguments.get("hidden"))
+    shown = card(name, best, made, parts[best["network"]], known, levels, width)
+    return Winner(name, best["pretraining"], best["record"], weights, width, levels, shown, tags)
 
 
 def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
@@ -108,10 +120,8 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
         NoBackbone: the packages that write ONNX are missing, or the weights are damaged.
         OSError: the disk is full.
     """
-    from breakeven.models.event_network import EventNetwork
-    from breakeven.models.onnx_export import NoOnnx, export_onnx
+    from breakeven.models.onnx_file import NoOnnx
     from breakeven.training.checkpoint import read_model
-    from breakeven.training.content import CorruptCheckpoint
 
     written = []
     for file in sorted(best.weights.iterdir()):
@@ -123,8 +133,8 @@ def write_files(best: Winner, folder: Path, onnx: bool) -> list[Path]:
     if onnx:
         try:
             network = read_model(best.weights)
-            assert isinstance(network, EventNetwork)  # `winner` gives away no other
-            export_onnx(network, folder / "backbone.onnx")
+            kind = importlib.import_module(KINDS[network.kind].onnx)
+            kind.export_onnx(network, folder / "backbone.onnx")
         except (NoOnnx, CorruptCheckpoint) as error:
             raise NoBackbone(str(error)) from error
         written.append(folder / "backbone.onnx")

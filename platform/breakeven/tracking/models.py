@@ -26,18 +26,26 @@ _FOLDER = "backbone"
 
 
 @dataclass(frozen=True)
+class Column:
+    """One column of a model's input: whole numbers or not, a list in each row or one number, and their unit."""
+
+    whole: bool
+    many: bool
+    unit: str
+
+
+@dataclass(frozen=True)
 class Model:
     """A model to be registered.
 
-    name: in the registry.  weights: its folder.  code: Python file that MLflow runs to load it.  columns: of an event, each a
-    list of numbers, with whether they are whole ones.  width: of the representation.  card: Markdown.  tags: of the version;
-    "backbone" tells versions apart.
+    name: in the registry.  weights: its folder.  code: Python file that MLflow runs to load it.  columns: of a row of its input.
+    width: of the representation.  card: Markdown.  tags: of the version; "backbone" tells versions apart.
     """
 
     name: str
     weights: Path
     code: Path
-    columns: Mapping[str, bool]
+    columns: Mapping[str, Column]
     width: int
     card: str
     tags: Mapping[str, str]
@@ -82,8 +90,9 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
 
 def _save(folder: Path, model: Model) -> None:
     """Write the model's folder: MLmodel with its signature, the code, the weights, the card."""
+    kinds = {name: DataType.long if one.whole else DataType.double for name, one in model.columns.items()}
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(Array(DataType.long if whole else DataType.double), name) for name, whole in model.columns.items()
+        ColSpec(Array(kinds[name]) if one.many else kinds[name], name) for name, one in model.columns.items()
     ]
     signature = ModelSignature(
         inputs=Schema(columns),
@@ -97,6 +106,7 @@ def _save(folder: Path, model: Model) -> None:
             python_model=str(model.code),
             artifacts={"backbone": str(model.weights)},
             signature=signature,
+            metadata={"units": {name: one.unit for name, one in model.columns.items()}},
             pip_requirements=[f"mlflow=={mlflow.__version__}", "pandas", "safetensors", "torch==2.13.0"],
         )
     (folder / "README.md").write_text(model.card)

@@ -79,10 +79,12 @@ class Sample:
 
     index: [n] int64, rows of an EventTensors, on any device.
     target: class numbers [n], zeros and ones [n], or labels [n, n_labels], as the objective wants them.
+    events: hash of the events in their order, where it is known: what is kept of them goes by it.
     """
 
     index: Tensor
     target: Tensor
+    events: str = ""
 
     def __post_init__(self) -> None:
         if len(self.index) != len(self.target):
@@ -95,7 +97,8 @@ class Sample:
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     """The order in which an epoch sees its events, a permutation [n] int64: a function of its arguments alone.
 
-    All randomness of a training after its initialisation is here, so (seed, epoch) is the whole random state.
+    So is all that layers draw by themselves, as dropout does, see Training.begin_epoch: (seed, epoch) is the whole random state
+    of a training after its initialisation.
     """
     generator = torch.Generator().manual_seed(int(fingerprint(["epoch order", seed, epoch], length=15), 16))
     return torch.randperm(n, generator=generator)

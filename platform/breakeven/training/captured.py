@@ -44,37 +44,36 @@ class Batches:
         """The same on `device`."""
         return Batches(self.first.to(device), self.count.to(device), self.whole.to(device))
 
-    def largest(self, objects: Tensor) -> Tensor:
-        """Most objects and most edges of a batch, [2]; objects: [n] int64, of each event of the list."""
-        place = torch.stack([self.first, self.first + self.count]).clamp(max=len(objects))
-        most = []
-        for sizes in (objects, objects * (objects - 1)):
-            until = functional.pad(sizes.cumsum(0), (1, 0))
-            most.append((until[place[1]] - until[place[0]]).max())
-        return torch.stack(most)
+    def largest(self, sizes: Tensor) -> Tensor:
+        """The most that a batch takes, [n_sizes]; sizes: [n, n_sizes] int64, of each event of the list."""
+        place = torch.stack([self.first, self.first + self.count]).clamp(max=len(sizes))
+        until = functional.pad(sizes.cumsum(0), (0, 0, 1, 0))
+        return (until[place[1]] - until[place[0]]).flatten(0, 1).amax(0)
 
 
 class Captured:
     """Trainings side by side in one engine.
 
-    make_engine: (batch, most objects, most edges in the batch of any member) -> an engine that has room for them, with
-    fresh moments; asked again where a later epoch has a larger batch.
+    make_engine: (batch, the most of each size in the batch of any member) -> an engine that has room for them, with fresh
+    moments; asked again where a later epoch has a larger batch.
     trainings: samples on the device, targets prepared; their index are the engine's event numbers.
-    objects: [n_events] int64, of each event number.  moments: Adam's first, second and steps, to go on from; see Engine.
+    sizes: from event numbers [n] to what each takes, [n, n_sizes] int64.  moments: Adam's first, second and steps, to go on
+    from; see Engine.
     """
 
     def __init__(
         self,
-        make_engine: Callable[[int, int, int], Engine],
+        make_engine: Callable[..., Engine],
         trainings: Sequence[Training],
-        objects: Tensor,
+        sizes: Callable[[Tensor], Tensor],
         *,
         workers: Workers = ALONE,
         moments: Sequence[Tensor] | None = None,
     ) -> None:
-        self._make_engine, self._objects, self._workers, self._device = make_engine, objects, workers, objects.device
+        self._make_engine, self._sizes, self._workers = make_engine, sizes, workers
+        self._device = trainings[0].train_sample.index.device
         self._engine: Engine | None = None
-        self._room = (-1, -1)
+        self._room: tuple[int, ...] = ()
         self._replay_training: Callable[[], None] = _nothing
         self._replay_prediction: Callable[[], None] = _nothing
         self._moments, n = moments, len(trainings)
@@ -132,18 +131,19 @@ class Captured:
 
     def _make_room(self) -> None:
         """An engine that has room for the largest batch of this epoch: the only wait for the device before its end."""
-        largest = self._batches.largest(self._objects[self._training.index[self._order]])
+        largest = self._batches.largest(self._sizes(self._training.index[self._order]))
         if self._engine is None:
-            largest = largest.maximum(self._evaluated.largest(self._objects[self._validation.index]))
-        wanted = tuple(int(n) for n in largest.tolist())
-        if wanted[0] <= self._room[0] and wanted[1] <= self._room[1]:
+            largest = largest.maximum(self._evaluated.largest(self._sizes(self._validation.index)))
+        wanted = largest.tolist()
+        had = self._room or (0,) * len(wanted)
+        if self._engine is not None and all(most <= room for most, room in zip(wanted, had, strict=True)):
             return
         # Later epochs have other batches: the relative scatter of their sizes falls with the root of their events.
         margin = 1.0 + 1.0 / math.sqrt(self.batch)
-        nodes, edges = (max(had, math.ceil(margin * n)) for had, n in zip(self._room, wanted, strict=True))
-        before, self._engine, self._room = self._engine, None, (nodes, edges)
+        self._room = tuple(max(room, math.ceil(margin * most)) for room, most in zip(had, wanted, strict=True))
+        before, self._engine = self._engine, None
         self._replay_training = self._replay_prediction = _nothing  # their memory is free before the next is taken
-        engine = self._make_engine(self.batch, nodes, edges)
+        engine = self._make_engine(self.batch, *self._room)
         with torch.no_grad():
             if before is not None:
                 engine.weights.copy_(before.weights)

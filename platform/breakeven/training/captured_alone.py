@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from breakeven.models.graph_network import GraphNetwork
+from breakeven.models.jet_network import JetNetwork
 from breakeven.models.stacked import StackedWeights, set_parameters
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import epoch_order
@@ -16,8 +17,13 @@ from breakeven.training.workers import Workers
 
 
 def can_be_captured(training: Training) -> bool:
-    """Whether all weights learn, and in our own form: what CapturedAlone is for."""
-    return isinstance(training.model, GraphNetwork) and training.strategy.name != "frozen"
+    """Whether all weights learn, and in our own form: what CapturedAlone is for.
+
+    Dropout is not: what it draws would depend on how far batches are filled up, which another epoch may change.
+    """
+    model = training.model
+    ours = isinstance(model, GraphNetwork) or (isinstance(model, JetNetwork) and not model.dropout)
+    return ours and training.strategy.name != "frozen"
 
 
 class CapturedAlone:

@@ -18,12 +18,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from breakeven import atomic
-from breakeven.feature import OBJECT, Feature
+from breakeven.feature import Feature
 from breakeven.models import EVENT_GRAPH
 from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
-from breakeven.training.content import CorruptCheckpoint, model_arguments, read_content, read_json
+from breakeven.training.content import CorruptCheckpoint, model_arguments, model_levels, read_content, read_json
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 __all__ = ["TrainingState", "read_model", "read_state", "read_weights"]
@@ -123,13 +123,9 @@ def read_model(folder: Path) -> Backbone:
         CorruptCheckpoint: a file of it is damaged.
         WeightsDoNotFit: the weights are of another network than model.json says.
     """
-    described = read_json(folder / "model.json")
     arguments = model_arguments(folder)
     n_outputs, kind = arguments.pop("n_outputs"), arguments.pop("kind", EVENT_GRAPH)
-    levels = (
-        [[Feature(**plain) for plain in level] for level in described["levels"]] if "levels" in described else (OBJECT,)
-    )
-    model = NetworkSpec(kind, arguments).build(levels, n_outputs)
+    model = NetworkSpec(kind, arguments).build(model_levels(folder), n_outputs)
     load_weights(model, read_weights(folder), source=str(folder / "weights.safetensors"))
     return model
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from safetensors import SafetensorError, deserialize
 
+from breakeven.feature import OBJECT, Feature, Levels
+
 __all__ = ["CorruptCheckpoint", "content_hash"]
 
 
@@ -53,6 +55,14 @@ def model_arguments(folder: Path) -> dict[str, Any]:
         return dict(read_json(folder / "model.json")["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptCheckpoint(f"{folder / 'model.json'} does not describe a model ({error!r})") from error
+
+
+def model_levels(folder: Path) -> Levels:
+    """The features of the events that the model in `folder` takes; raises as `content_hash`."""
+    described = read_json(folder / "model.json")
+    if "levels" not in described:
+        return (OBJECT,)
+    return [[Feature(**plain) for plain in level] for level in described["levels"]]
 
 
 def read_json(file: Path) -> Any:

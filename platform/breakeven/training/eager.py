@@ -27,6 +27,7 @@ class Eager:
 
     def __init__(self, training: Training, workers: Workers, moments: Mapping[str, Tensor] | None) -> None:
         self._training, self._workers = training, workers
+        training.model.eval()  # dropout acts in an epoch's steps alone
         self._adam = optimisers.make_optimiser(training.model, training.recipe, training.strategy)
         if moments is not None:
             optimisers.load_moments(self._adam, training.model, moments)
@@ -42,7 +43,8 @@ class Eager:
             self._workers,
         )
         objective, device = training.objective, training.events.device
-        training.begin_epoch(epoch)
+        training.begin_epoch(epoch, workers.rank)
+        training.model.train()
         optimisers.set_rates(self._adam, recipe, epoch)
         parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
         batches = epoch_order(len(sample), recipe.seed, epoch).to(device).split(recipe.batch_size)
@@ -65,6 +67,7 @@ class Eager:
                 check_batches(training, summed, epoch, first=number + 1 - len(losses))
                 total += float(summed.sum())
                 losses.clear()
+        training.model.eval()
         return total / len(sample)
 
     def predict(self) -> Tensor:
@@ -79,12 +82,20 @@ class Eager:
 
 
 def outputs_of(training: Training, sample: Sample, workers: Workers) -> Outputs:
-    """The model on rows of `sample`. What a frozen backbone says about an event is computed once and kept."""
+    """The model on rows of `sample`. What a frozen backbone says about an event is computed once, or read where it is kept."""
     model, events = training.model, training.events
+
+    def batch(rows: Tensor) -> tuple[Tensor, ...]:
+        return events.gather(sample.index[rows])
+
+    def ask() -> Tensor:
+        return all_rows(lambda rows: model.pretrained(*batch(rows)), sample, training.recipe, workers)
+
     if training.strategy.name != "frozen":
-        return lambda rows: model(*events.gather(sample.index[rows]))
-    features = all_rows(lambda rows: model.embed(*events.gather(sample.index[rows])), sample, training.recipe, workers)
-    return lambda rows: model.solve(features[rows])
+        return lambda rows: model(*batch(rows))
+    said = training.keep(sample.events, ask) if training.keep is not None and sample.events else ask()
+    embedding = all_rows(lambda rows: model.embed(said[rows], *batch(rows)), sample, training.recipe, workers)
+    return lambda rows: model.solve(embedding[rows])
 
 
 @torch.no_grad()

@@ -13,11 +13,13 @@ from torch import Tensor
 from breakeven.models import gpu
 from breakeven.models.backbone import Backbone
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.filled_jets import JetEvents, Room
 from breakeven.models.graph_network import GraphNetwork
+from breakeven.models.jet_network import JetNetwork
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured import Captured
 from breakeven.training.engine import Engine
-from breakeven.training.plain_engine import heads, whole_networks
+from breakeven.training.plain_engine import heads, jet_network, whole_networks
 from breakeven.training.recipe import Precision, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
@@ -33,7 +35,14 @@ _AT_ONCE_ON_CPU, _AT_ONCE_ON_GPU = 1024, 16384
 def captured_networks(
     trainings: Sequence[Training], *, workers: Workers = ALONE, moments: Sequence[Tensor] | None = None
 ) -> Captured:
-    """Trainings of all weights of GraphNetworks of one configuration, objective and precision; see Captured."""
+    """Trainings of all weights: of GraphNetworks of one configuration, objective and precision, or one of a JetNetwork."""
+    if isinstance(trainings[0].model, JetNetwork):
+        return _captured_jets(trainings[0], workers, moments)
+    objects = trainings[0].events.offsets.diff()
+
+    def sizes(index: Tensor) -> Tensor:
+        of_events = objects[index]
+        return torch.stack([of_events, of_events * (of_events - 1)], dim=1)
 
     def make_engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
         if not gpu.serves(_networks_of(trainings)[0], trainings[0].recipe.precision):
@@ -44,7 +53,17 @@ def captured_networks(
             _compiled.add(kind)
         return kernels
 
-    return Captured(make_engine, trainings, trainings[0].events.offsets.diff(), workers=workers, moments=moments)
+    return Captured(make_engine, trainings, sizes, workers=workers, moments=moments)
+
+
+def _captured_jets(training: Training, workers: Workers, moments: Sequence[Tensor] | None) -> Captured:
+    model, events = cast(JetNetwork, training.model), training.events
+    known = JetEvents(events.nodes, events.offsets, *events.inner[0], model.most_jets)
+
+    def make_engine(batch: int, *most: int) -> Engine:
+        return jet_network(training, known, batch, Room(*most, longest=known.longest))
+
+    return Captured(make_engine, [training], known.sizes, workers=workers, moments=moments)
 
 
 def kernels_of(trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int) -> "Kernels":
@@ -80,17 +99,19 @@ def captured_heads(trainings: Sequence[Training]) -> Captured:
         for one, training, validation in zip(trainings, moved[::2], moved[1::2], strict=True)
     ]
 
-    def make_engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
+    def make_engine(batch: int) -> Engine:
         return heads(trainings, features, batch)
 
-    return Captured(make_engine, of_heads, torch.zeros(len(features), dtype=torch.int64, device=features.device))
+    return Captured(make_engine, of_heads, lambda index: index.new_zeros(len(index), 0))
 
 
 def kernel_of(model: Backbone, precision: Precision, strategy: Strategy) -> str:
     """What trains `model` where it lies: "triton", "captured", or on CPU and for other networks what the model says."""
-    if model.head.weight.device.type != "cuda" or not isinstance(model, GraphNetwork):
-        return model.kernel()
-    return "triton" if strategy.name != "frozen" and gpu.serves(model, precision) else "captured"
+    on_gpu, frozen = model.head.weight.device.type == "cuda", strategy.name == "frozen"
+    if on_gpu and isinstance(model, GraphNetwork):
+        return "triton" if not frozen and gpu.serves(model, precision) else "captured"
+    captured = on_gpu and isinstance(model, JetNetwork) and not (frozen or model.dropout)
+    return "captured" if captured else model.kernel()
 
 
 def events_at_once(device: torch.device) -> int:

@@ -18,7 +18,7 @@ from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured_alone import CapturedAlone, can_be_captured
 from breakeven.training.checkpoint import TrainingState
 from breakeven.training.clock import Clock
-from breakeven.training.eager import Eager
+from breakeven.training.eager import Eager, all_rows, outputs_of
 from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import check_validation
@@ -30,7 +30,7 @@ from breakeven.training.symmetry import with_turns
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
-__all__ = ["CannotResume", "evaluate", "represent", "train"]
+__all__ = ["CannotResume", "evaluate", "outputs", "represent", "train"]
 
 Form = Literal["eager", "captured"]
 
@@ -100,6 +100,25 @@ def train(
         asked = training.on_epoch is not None and bool(training.on_epoch(epoch))
     load_weights(model, progress.best_weights, source="the best epoch")
     return progress.result(asked)
+
+
+def outputs(training: Training, sample: Sample) -> Tensor:
+    """What the trained model says of a sample.
+
+    Args:
+        training: as it was given to `train`, which has ended.
+        sample: of its events.
+
+    Returns:
+        Outputs [n, n_outputs]; what a frozen backbone says is read where it is kept.
+
+    Raises:
+        ValueError: the sample is empty, rows are not there, or the objective cannot take the targets.
+    """
+    prepared = ready_sample(sample, training.events, training.objective, "evaluation")
+    if training.strategy.name == "frozen" and training.keep is not None:
+        return all_rows(outputs_of(training, prepared, ALONE), prepared, training.recipe, ALONE)
+    return in_batches(training.model, training.events, prepared.index)
 
 
 def evaluate(model: Backbone, events: EventTensors, sample: Sample, objective: str) -> dict[str, float]:

@@ -8,8 +8,10 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from breakeven.models.event_network import EventNetwork
+from breakeven.models.filled_jets import JetEvents, Room
 from breakeven.models.stacked import StackedNetwork, StackedWeights, linear, stack_batches
 from breakeven.training.engine import Engine
 from breakeven.training.precision import forward_in, products_in
@@ -29,6 +31,19 @@ def whole_networks(trainings: Sequence[Training], batch: int, most_nodes: int, m
         return network.outputs(stacked)[:, :batch]
 
     return PlainEngine(trainings[0], network.stack, "head.", outputs, batch)
+
+
+def jet_network(training: Training, events: JetEvents, batch: int, room: Room) -> Engine:
+    """An engine that trains all weights of one network on jets."""
+    model = training.model
+    stack = StackedWeights([model])
+
+    def outputs(index: Tensor, count: Tensor) -> Tensor:
+        weights = {name: rows[0] for name, rows in stack.named(stack.weights).items()}
+        called: Tensor = functional_call(model, weights, events.fill(index[0], count[0], room), {"room": room})
+        return called[None]
+
+    return PlainEngine(training, stack, model.new_layers, outputs, batch)
 
 
 def heads(trainings: Sequence[Training], features: Tensor, batch: int) -> Engine:
@@ -53,7 +68,12 @@ class PlainEngine:
     """
 
     def __init__(
-        self, like: Training, stack: StackedWeights, head: str, outputs: Callable[[Tensor, Tensor], Tensor], batch: int
+        self,
+        like: Training,
+        stack: StackedWeights,
+        head: str | tuple[str, ...],
+        outputs: Callable[[Tensor, Tensor], Tensor],
+        batch: int,
     ) -> None:
         self._outputs, self._objective, self._precision = outputs, like.objective, like.recipe.precision
         self.weights = stack.weights

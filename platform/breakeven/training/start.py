@@ -39,7 +39,7 @@ def ready_sample(sample: Sample, events: EventTensors, objective: Objective, nam
         target = objective.prepare(sample.target)
     except ValueError as error:
         raise ValueError(f"the {name} sample: {error}") from error
-    return Sample(sample.index.to(events.device), target.to(events.device))
+    return replace(sample, index=sample.index.to(events.device), target=target.to(events.device))
 
 
 def start_weights(training: Training) -> None:

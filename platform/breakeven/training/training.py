@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
+from breakeven.fingerprint import fingerprint
 from breakeven.models.backbone import Backbone
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.objectives import Objective, named_objective
@@ -13,6 +15,11 @@ from breakeven.training.optimiser import backbone_ratio
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 __all__ = ["Failed", "Training"]
+
+
+Keep = Callable[[str, Callable[[], Tensor]], Tensor]
+"""From the hash of a sample's events, and a way to compute it, to what the pretrained layers say of each [n_events, ...], on the
+events' device: what is kept, where there is something."""
 
 
 class Turning(Protocol):
@@ -44,6 +51,8 @@ class Training:
     """State dict of the pretrained model, for the strategies finetune and frozen."""
     on_epoch: Callable[[Epoch], bool | None] | None = None
     """Called after every epoch, on every worker; True ends the training (all workers must agree)."""
+    keep: Keep | None = None
+    """Where what frozen layers say of samples that have a hash is kept; None: it is computed here."""
     turns: Turning | None = None
     """Set by symmetry.with_turns."""
 
@@ -57,8 +66,14 @@ class Training:
         """The part of the model that learns."""
         return self.model.head if self.strategy.name == "frozen" else self.model
 
-    def begin_epoch(self, epoch: int) -> None:
-        """To be called before an epoch's first step."""
+    def begin_epoch(self, epoch: int, rank: int = 0) -> None:
+        """To be called before an epoch's first step.
+
+        Args:
+            epoch: its number, from 0.
+            rank: of the worker, whose layers draw numbers of their own.
+        """
+        torch.manual_seed(int(fingerprint(["layers", self.recipe.seed, epoch, rank], length=15), 16))
         if self.turns is not None:
             self.turns.turn(epoch)
 

@@ -106,7 +106,7 @@ class _Pack:
             else:
                 trained = outcome.curve[-1].device_seconds
                 try:
-                    facts = trial.evaluated(job, trainings[number].model, events, samples[job.trial.hash], outcome)
+                    facts = trial.evaluated(job, trainings[number], samples[job.trial.hash], outcome)
                 except Exception as error:  # it is this trial's
                     facts = trial.failure(job, error, 0.0)
             self._record(job, trial.in_seconds(job, facts, loading + trained * self._share + self._lap()))

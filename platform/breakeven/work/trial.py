@@ -4,6 +4,7 @@ Holds the translation between the study's words and training's: which events, wh
 """
 
 import gc
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +21,21 @@ from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import Split, by_process, capped_of_class, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
+from breakeven.ledger.embeddings import Embeddings
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.responses import Responses
 from breakeven.models.backbone import Backbone
 from breakeven.study import plan
+from breakeven.study.identity import said
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
-from breakeven.training.engines import in_batches, kernel_of
-from breakeven.training.loop import quality_of, represent, train
+from breakeven.training.engines import kernel_of
+from breakeven.training.loading import load_arrays
+from breakeven.training.loop import outputs, quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
-from breakeven.training.objectives import binary
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
-from breakeven.training.start import ready_sample
-from breakeven.training.training import Training
+from breakeven.training.training import Keep, Training
 from breakeven.training.trees import train_trees
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import Train, TrialJob, about
@@ -148,7 +150,7 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
         return facts | {"wall_seconds": time.perf_counter() - wall, "device_seconds": device_now(job) - begun}
     events, (samples,) = load_events([job], [seen_by(job)])
     training = training_of(job, events, samples, lambda epoch: check())
-    facts = evaluated(job, training.model, events, samples, train(training))
+    facts = evaluated(job, training, samples, train(training))
     facts["wall_seconds"] = time.perf_counter() - wall
     facts["device_seconds"] = device_now(job) - begun
     return facts
@@ -186,6 +188,9 @@ def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
     """The rows of each split, the signal's first."""
     return {split: [rows[split] for rows in seen.values()] for split in next(iter(seen.values()))}
 
+
+_EMBEDDING_VERSIONS = ("network", "torch", "features")
+"""Versions that decide what a backbone says of an event; identities leave out those that are "1"."""
 
 Seen = dict[Dataset, dict[Split, np.ndarray]]
 """Rows of each dataset, the signal's first, by split."""
@@ -244,7 +249,9 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
         for split in next(iter(of_job.values())):
             parts = [before[one] + np.searchsorted(place[one], rows_of[split]) for one, rows_of in of_job.items()]
             signal = np.repeat(_is_signal(job), [len(part) for part in parts])
-            of_split[split] = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal))
+            events_of = [[one.hash, _hash_of(rows_of[split])] for one, rows_of in of_job.items()]
+            sample = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal), fingerprint(events_of))
+            of_split[split] = sample
         samples.append(of_split)
     return events, samples
 
@@ -288,15 +295,36 @@ def training_of(
         Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         read_weights(job.backbone) if job.backbone is not None else None,
         prune,
+        _keep(job) if job.backbone is not None and job.network.representation else None,
     )
 
 
-def evaluated(
-    job: TrialJob, model: Backbone, events: EventTensors, samples: Mapping[Split, Sample], result: Result
-) -> dict[str, Any]:
+def _keep(job: TrialJob) -> Keep:
+    """Keeps what the backbone says, which all representations, strategies and ratios of a study begin with."""
+    identity = job.trial.identity
+    about = {
+        "backbone": identity["backbone"],
+        "network": said(job.network.backbone),
+        "versions": {name: identity["versions"].get(name, "1") for name in _EMBEDDING_VERSIONS},
+    }
+    embeddings = Embeddings(job.ledger)
+
+    def keep(events: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        name = fingerprint([about, events])
+        (tensor,) = load_arrays([embeddings.get(name, lambda: compute().cpu().numpy())], job.device)
+        return tensor
+
+    return keep
+
+
+def _hash_of(rows: np.ndarray) -> str:
+    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
+
+
+def evaluated(job: TrialJob, training: Training, samples: Mapping[Split, Sample], result: Result) -> dict[str, Any]:
     """What the ledger keeps of a trained trial: a confirming one is evaluated on its test events."""
-    strategy = Strategy(job.trial.cell.strategy)  # type: ignore[arg-type]
-    facts = training_facts(result, share(job)) | {"kernel": kernel_of(model, job.settings.precision, strategy)}
+    kernel = kernel_of(training.model, job.settings.precision, training.strategy)
+    facts = training_facts(result, share(job)) | {"kernel": kernel}
     if result.stopped == "asked":
         last = len(result.curve) - 1
         reason = (
@@ -305,10 +333,10 @@ def evaluated(
         )
         facts |= {"outcome": "stopped", "reason": reason}
     elif job.trial.phase == "confirm":
-        test = ready_sample(samples[Split.TEST], events, binary(), "test")
-        on_test = evaluation(job, in_batches(model, events, test.index), test.target)
+        logits = outputs(training, samples[Split.TEST])
+        on_test = evaluation(job, logits, samples[Split.TEST].target.to(logits.device))
         facts["metrics"] |= on_test.pop("metrics")
-        facts |= on_test | _kept_representation(job, model)
+        facts |= on_test | _kept_representation(job, training.model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
     return facts
 
