@@ -41,6 +41,25 @@ class Metric:
         return 100.0 if self.unit == "%" else 1.0
 
     @property
+    def by_factors(self) -> bool:
+        """Whether values scatter by factors, as rejections do: their mean is the geometric one, and logarithms are compared."""
+        return self.efficiency is not None
+
+    def averaged(self, values: Any) -> Any:
+        """What is averaged and compared of values: logarithms of those that scatter by factors."""
+        return np.log(values) if self.by_factors else values
+
+    def of_averaged(self, values: Any) -> Any:
+        """The values again."""
+        return np.exp(values) if self.by_factors else values
+
+    @property
+    def efficiency(self) -> float | None:
+        """The signal efficiency of a background rejection, None of all else."""
+        name, _, percent = self.name.partition("_")
+        return int(percent) / 100 if name == "rejection" else None
+
+    @property
     def sign(self) -> float:
         """What turns a difference into a gain: -1 where lower is better."""
         return 1.0 if self.higher_is_better else -1.0
@@ -48,7 +67,7 @@ class Metric:
     @property
     def digits(self) -> int:
         """Decimals of what is shown."""
-        return 1 if self.unit == "%" else 2
+        return 1 if self.unit == "%" or self.by_factors else 2
 
     @property
     def measure(self) -> str:

@@ -5,7 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import accuracy, data_efficiency, learning_rate, over_tasks, rejection
+from breakeven.analysis import (
+    accuracy,
+    data_efficiency,
+    learning_rate,
+    over_tasks,
+    passing,
+    published_rejections,
+    rejection,
+)
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.exposure import EXPOSURE_COLUMNS
@@ -38,6 +46,7 @@ from breakeven.report.table import (
 def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
+    factors = [results.factors, results.factors_over_frozen]
     titles = " and ".join(metric.title for metric in shown(merit))
     told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
     seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
@@ -47,10 +56,11 @@ def accuracy_tables(results: Results) -> list[Table]:
         _summary(results),
         Table(
             "table_1",
-            f"{merit.heading} and gains in the layout of the paper's Table 1",
+            f"{merit.heading} and gains" + (" in the layout of the paper's Table 1" if results.in_paper else ""),
             f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
-            "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch. In square "
-            "brackets: arXiv 2412.10665, Table 1, at the same size. Classes: whether the backbone was taught both of the task's "
+            "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch."
+            + (" In square brackets: arXiv 2412.10665, Table 1, at the same size." if results.in_paper else "")
+            + " Classes: whether the backbone was taught both of the task's "
             "classes (seen), one (half-seen) or none (unseen).",
             table_1,
             (TASK, *map(plain, table_1.columns[1:])),
@@ -60,11 +70,13 @@ def accuracy_tables(results: Results) -> list[Table]:
             "accuracy",
             f"{titles[0].upper()}{titles[1:]} of every cell",
             f"Test {titles}: mean ± standard deviation over n seeds, each with its own random subset and initialisation; 90 %: "
-            f"interval of the mean {merit.title}. {_PARTS} Published: arXiv 2412.10665.",
-            cells,
+            f"interval of the mean {merit.title}. {_PARTS}"
+            + (" Published: arXiv 2412.10665." if results.in_paper else ""),
+            cells.assign(passing=[results.passing_of(row, merit) for row in cells.to_dict("records")]),
             (
                 *CELL,
                 Column(_heading(merit), lambda row: _mean(row, merit) if row["n"] else row["status"], merit.name),
+                plain("background passing", "passing"),
                 interval(merit.name, digits=merit.digits),
                 *_errors(merit.name, merit),
                 *(_measured(metric) for metric in shown(merit) if metric != merit),
@@ -72,7 +84,7 @@ def accuracy_tables(results: Results) -> list[Table]:
                 published("published, %"),
                 NOTE,
             ),
-            meanings=accuracy.cell_columns(merit),
+            meanings=accuracy.cell_columns(merit) | {"passing": _PASSING},
         ),
         Table(
             "gains",
@@ -100,16 +112,24 @@ def accuracy_tables(results: Results) -> list[Table]:
             "rejection",
             "Background rejection and significance improvement",
             "Background rejection is 1 / (background efficiency) at that signal efficiency; significance improvement is the "
-            "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events. "
-            "Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. Of the "
-            "significance improvement, a maximum over thresholds, the test sample's own error is not known.",
+            "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events, of "
+            "rejections the geometric mean. Passing: background events that pass, of how many, fewest to most over seeds. "
+            "Counted: blank, each background event the same, as in the published studies; by cross section, each by what it "
+            "stands for, with the effective number (Σw)²/Σw² of those that pass, fewest over seeds, and an interval (Fay and "
+            "Feuer's, with the seeds' scatter) that is of so many; signal events count the same. At least: of a seed none "
+            "pass. Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. "
+            "Of the significance improvement, a maximum over thresholds, the test sample's own error is not known.",
             results.working_points,
             (
                 *CELL,
                 plain("quantity"),
+                plain("counted", "weighting"),
                 in_words("value", "value"),
+                Column("value, 90 %", _rejection_interval, "low"),
+                plain("passing"),
+                written("effective", "effective"),
                 written("over scratch", "improvement", digits=2),
-                interval("improvement", digits=2),
+                interval("improvement", "over scratch, 90 %", digits=2),
                 NOTE,
             ),
             "No trial recorded a working point.",
@@ -118,23 +138,75 @@ def accuracy_tables(results: Results) -> list[Table]:
         Table(
             "data_efficiency",
             "How many times fewer events",
-            f"The size at which training from scratch reaches the treatment's test {merit.title}, over the treatment's size: 3 "
-            "means that scratch needs three times the events, below 1 that pretraining is the worse choice. Interpolated "
-            "between measured sizes, never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the "
-            "error that the shared test sample leaves in their difference.",
-            results.factors,
+            f"The size at which the reference reaches the treatment's test {merit.title}, over the treatment's size: 3 means "
+            "that the reference needs three times the events, below 1 that the treatment is the worse choice. Reference: "
+            "training from scratch, and for finetuning a frozen backbone too. Interpolated between measured sizes"
+            + (", by logarithms" if merit.by_factors else "")
+            + ", never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the error that the shared "
+            "test sample leaves in their difference.",
+            pd.concat([one for one in factors if len(one)] or factors[:1], ignore_index=True),
             (
                 *CELL,
+                Column(
+                    "reference", lambda row: wording.STRATEGIES.get(row["reference"]) or row["reference"], "reference"
+                ),
                 in_words("factor", "factor"),
-                Column("matches scratch at", _matched_size, "matched_size"),
+                Column("reference matches at", _matched_size, "matched_size"),
                 N,
-                plain("n scratch", "n_scratch"),
+                plain("n reference", "n_reference"),
                 NOTE,
             ),
-            "No treatment can be compared with training from scratch yet.",
+            "No treatment can be compared yet.",
             meanings=data_efficiency.factor_columns(merit),
         ),
     ]
+
+
+def rejection_tables(results: Results) -> list[Table]:
+    """What each process of the signal is worth, and what was published."""
+    return [
+        Table(
+            "published_rejections",
+            "Published rejections and data efficiencies beside ours",
+            f"arXiv 2401.13536: {published_rejections.SETTING}. Ours: at the largest size, our own simulation without pile-up; "
+            "geometric mean ± standard deviation over n seeds, each background event alike. Data efficiency: how many times "
+            "fewer events finetuning needs; the sources do not say against which reference.",
+            results.published_rejections,
+            (
+                TASK,
+                plain("representation"),
+                PRETRAINING,
+                STRATEGY,
+                plain("quantity"),
+                Column("published, second-hand", _published_value, "published_value"),
+                plain("ours", "text"),
+                SIZE,
+                plain("background passing", "passing"),
+            ),
+            meanings=published_rejections.BESIDE_COLUMNS,
+        ),
+        Table(
+            "by_process",
+            f"{results.rejection.heading} of each process of the signal",
+            "At the largest size: 1 / (efficiency for all of the background, each event alike) where the threshold keeps that "
+            "share of this process; geometric mean ± standard deviation over n seeds, 90 % interval of their mean and of the "
+            "test sample (Poisson). At least: of a seed no background event passes.",
+            results.by_process,
+            (
+                *CELL,
+                plain("signal", "process"),
+                in_words("rejection", "rejection"),
+                Column("90 %", _rejection_interval, "low"),
+                plain("background passing", "passing"),
+            ),
+            meanings=passing.PROCESS_COLUMNS,
+        ),
+    ]
+
+
+def _published_value(row: Row) -> str:
+    value = wording.significant(row["published_value"])
+    return f"{value} ± {row['published_uncertainty']:g}" if wording.known(row["published_uncertainty"]) else value
 
 
 def law_tables(results: Results) -> list[Table]:
@@ -224,7 +296,7 @@ def ratio_tables(results: Results) -> list[Table]:
             "Ratios used",
             "Learning-rate ratio of the reported trials, by events per class: finetuned, backbone rate over head rate; from "
             "scratch, rate over the published one. Searched ones were chosen in each cell on validation events and search "
-            "seeds that are never reported. The paper uses 0.1, and 1 from scratch.",
+            "seeds that are never reported." + (" The paper uses 0.1, and 1 from scratch." if results.in_paper else ""),
             used,
             (
                 *FAMILY,
@@ -366,6 +438,18 @@ def _error(heading: str, name: str, merit: Metric) -> Column:
 
 def _points(heading: str, merit: Metric) -> str:
     return f"{heading}, points" if merit.unit else heading
+
+
+_PASSING = (
+    "background events that pass of how many, fewest to most over seeds; empty: no rejection, or no scores were kept"
+)
+
+
+def _rejection_interval(row: Row) -> str:
+    """`13.7 to 16.9`, `above 124` where nothing is known of the upper end."""
+    if math.isinf(row["high"]):
+        return f"above {wording.number(row['low'])}"
+    return wording.between(row["low"], row["high"])
 
 
 def _heading(metric: Metric) -> str:

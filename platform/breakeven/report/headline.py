@@ -19,11 +19,24 @@ from breakeven.analysis.cost.savings import TREES_DO
 from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import axis, by_size, by_task, lines, numbers, published_points, published_sizes
+from breakeven.report.accuracy_plots import (
+    axis,
+    by_size,
+    by_task,
+    faint,
+    lines,
+    mean_text,
+    numbers,
+    passing_words,
+    published_points,
+    published_sizes,
+)
 from breakeven.report.plot import Panel, Plot, Series
 from breakeven.report.results import Results
 from breakeven.report.table import PRETRAINING, SIZE, Column, Row, Table, plain
 
+_MEANS = {False: "mean", True: "geometric mean"}
+"""Whether values scatter by factors."""
 UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 _ARMS = (("finetune", "finetuning"), ("trees", "boosted trees"), ("scratch", "training from scratch"))
 
@@ -118,26 +131,30 @@ def plot(results: Results) -> Plot:
     """The figure of merit against size: the mean over tasks, then each task."""
     merit = results.merit
     cells = results.cells[results.cells["n"] > 0]
-    text = partial(wording.mean, name=merit.name, digits=merit.digits)
     title = f"test {axis(merit)}"
     panels = [
-        by_size(task, rows, title, *published_points(rows, merit), *lines(_spread(rows, merit.name), merit.name, text))
+        by_size(task, rows, title, *published_points(rows, merit),
+                *lines(_spread(rows, merit.name), merit.name, partial(mean_text, results=results, metric=merit)),
+                y_log=merit.by_factors)
         for task, rows in by_task(cells)
-    ]
+    ]  # fmt: skip
     means = results.overall[results.overall["n_tasks"] > 1]
     if len(means):
         n_tasks = int(means["n_tasks"].max())
+        text = partial(wording.mean, name=merit.name, digits=merit.digits)
         series = lines(_spread(means.assign(task=""), merit.name), merit.name, text, linked=False)
         points = [one for one in _published_means(results, means) if one.x]
         ticks = numbers(sorted(set(means["size"])))
         panels.insert(
-            0, Panel(f"Mean of {n_tasks} tasks", "training events per class", title, (*points, *series), x_ticks=ticks)
-        )
+            0,
+            Panel(f"Mean of {n_tasks} tasks", "training events per class", title, (*points, *series), x_ticks=ticks,
+                  y_log=merit.by_factors),
+        )  # fmt: skip
     return Plot(
         "headline",
         f"{merit.heading} against training events",
-        f"Test {merit.title}, mean over seeds; error bars: standard deviation over seeds, none for n=1. Faint and hollow: arXiv "
-        "2412.10665, Table 1, whose samples and training length are other than ours.",
+        f"Test {merit.title}, {_MEANS[merit.by_factors]} over seeds; error bars: standard deviation over seeds, none for n=1."
+        + faint(results),
         {"": tuple(panels)},
     )
 
@@ -157,12 +174,16 @@ def _reached(results: Results) -> Iterator[str]:
     merit, rows = results.merit, results.overall
     rows = rows[(rows["strategy"] != "finetune") | (rows["pretraining"] == results.leading)].set_index("strategy")
     rows = rows[rows["size"] == rows.loc[["finetune"], "size"].max()]
-    told = []
+    told, n = [], int(rows["n_tasks"].iloc[0])
+    reaches = "reaches" if merit.unit else f"reaches a {merit.title} of"
     for strategy, words in _ARMS:
         if strategy in rows.index:
-            name = f"{words} ({results.leading}) reaches" if strategy == "finetune" else words
-            told.append(f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + "**")
-    n = int(rows["n_tasks"].iloc[0])
+            name = f"{words} ({results.leading}) {reaches}" if strategy == "finetune" else words
+            cell = {**rows.loc[strategy], "strategy": strategy, "task": results.tasks[0]}
+            passing = passing_words(results.passing_of(cell, merit)) if len(results.tasks) == 1 else ""
+            told.append(
+                f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + f"**{passing}"
+            )
     over = f"mean of {n} tasks" if n > 1 else "one task"
     yield f"At {rows['size'].iloc[0]:,} events per class {', '.join(told)} ({over})"
 

@@ -39,7 +39,7 @@ def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -
         table = tables[name]
         if len(table.frame) or name not in _ONLY_WHERE_THERE_ARE:
             lines += [f"## {title}", "", table.caption, "", *_rows(table), ""]
-        if name == "break_even":
+        if name == "break_even" and results.in_paper:
             lines += [sentences.published_break_even(), ""]
     lines += ["## Method", "", *(f"- {line}" for line in sentences.method(results.facts["spec"])), ""]
     return "\n".join([*lines, *_provenance(results)]) + "\n"

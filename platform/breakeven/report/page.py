@@ -61,7 +61,7 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], records: Ta
         headline=[_marked(line) for line in headline.headline(results)],
         details=[_marked(line) for line in sentences.details(results)],
         method=sentences.method(facts["spec"]),
-        published_break_even=_marked(sentences.published_break_even()),
+        published_break_even=_marked(sentences.published_break_even()) if results.in_paper else "",
         commits=commits_of(results.frame),
         devices=ledger_frame.devices(results.frame),
         mlflow=mlflow,

@@ -60,8 +60,9 @@ def trials_table(frame: pd.DataFrame, merit: Metric = MERIT) -> Table:
     return Table(
         "trials",
         "All trials",
-        "One row a record: accuracies and AUC as fractions on test events (confirming trials only), device-seconds, hashes of "
-        "the record itself, of the events, of the backbone, and the commit of the code. One value each: no uncertainty.",
+        "One row a record: metrics as they are recorded, accuracy and AUC as fractions, on test events (confirming trials "
+        "only), device-seconds, hashes of the record itself, of the events, of the backbone, and the commit of the code. One "
+        "value each: no uncertainty.",
         trials.sort_values(["cell", "phase", "ratio", "seed"], kind="stable").reset_index(drop=True),
         (
             plain("trial", "record"),
