@@ -82,7 +82,12 @@ class Metric:
     @property
     def points(self) -> str:
         """What a difference of two values is counted in."""
-        return "percentage points" if self.unit == "%" else "plain difference"
+        return "percentage points" if self.unit == "%" else "difference"
+
+    @property
+    def in_percent(self) -> str:
+        """What a caption says after the title of values that are percentages."""
+        return " in percent" if self.unit == "%" else ""
 
     def error(self, values: Any) -> Any:
         """What falls with training, of values as they are recorded: 1 - a fraction, 1 / a plain number such as a rejection,
@@ -124,8 +129,8 @@ MERIT = next(metric for metric in METRICS.values() if metric.merit)
 
 
 def shown(merit: Metric) -> list[Metric]:
-    """The metrics that stand beside each other in tables of cells: those in percent, and the figure of merit."""
-    return [metric for metric in METRICS.values() if metric.unit == "%" or metric == merit]
+    """The metrics that stand beside each other in tables of cells: the figure of merit, and those in percent."""
+    return [merit, *(metric for metric in METRICS.values() if metric.unit == "%" and metric != merit)]
 
 
 def columns() -> list[str]:

@@ -47,7 +47,8 @@ def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
     factors = [results.factors, results.factors_over_frozen]
-    titles = " and ".join(metric.title for metric in shown(merit))
+    *first, last = (metric.title for metric in shown(merit))
+    titles = f"{', '.join(first)} and {last}"
     told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
     seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
@@ -57,7 +58,7 @@ def accuracy_tables(results: Results) -> list[Table]:
         Table(
             "table_1",
             f"{merit.heading} and gains" + (" in the layout of the paper's Table 1" if results.in_paper else ""),
-            f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
+            f"Test {merit.title}{merit.in_percent}, and gains over it ({merit.points}), by training events per class: mean ± "
             "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch."
             + (" In square brackets: arXiv 2412.10665, Table 1, at the same size." if results.in_paper else "")
             + " Classes: whether the backbone was taught both of the task's "
@@ -233,7 +234,7 @@ def law_tables(results: Results) -> list[Table]:
         Table(
             "accuracy_forecast",
             "Forecast of the next decade of data",
-            f"Test {merit.title} ({merit.measure}) at ten times the largest size measured, from the law; 90 % interval of the "
+            f"Test {merit.title}{merit.in_percent} at ten times the largest size measured, from the law; 90 % interval of the "
             "law, and of the mean of n new seeds. No forecast where the law is refused.",
             results.accuracy_forecast,
             (*FAMILY, SIZE, in_words(merit.title, merit.name), _prediction("90 %, new seeds", merit), N, NOTE),
@@ -252,7 +253,7 @@ def law_tables(results: Results) -> list[Table]:
         Table(
             "back_test",
             "Back-test: the largest size, predicted from the others",
-            f"Test {merit.title} in {merit.measure} at the largest size: measured (mean of n seeds), and predicted by a law that "
+            f"Test {merit.title}{merit.in_percent} at the largest size: measured (mean of n seeds), and predicted by a law that "
             "was fitted without it, with its 90 % prediction interval. Needs six sizes.",
             results.back_test,
             (
@@ -309,8 +310,8 @@ def ratio_tables(results: Results) -> list[Table]:
             "ratio_optima",
             "Best ratio of each cell, and what the published one loses",
             "Optimum of a quadratic in log10(ratio) through the validation losses of the search trials, with Fieller's 90 % "
-            "interval. Lost by the published: how much higher the validation loss is at the published ratio, 0.1 finetuned and 1 "
-            f"from scratch (90 %), and {merit.points} of validation {merit.title}.",
+            "interval. Lost by the published: how much higher the validation loss is at the published ratio "
+            f"(90 %), and {merit.points} of validation {merit.title}.",
             results.optima,
             (*CELL, *fitted),
             "No ratio was searched.",
@@ -447,9 +448,10 @@ _PASSING = (
 
 def _rejection_interval(row: Row) -> str:
     """`13.7 to 16.9`, `above 124` where nothing is known of the upper end."""
-    if math.isinf(row["high"]):
-        return f"above {wording.number(row['low'])}"
-    return wording.between(row["low"], row["high"])
+    if not (wording.known(row["low"]) and wording.known(row["high"])):
+        return ""
+    low, high = wording.significant(row["low"]), wording.significant(row["high"])
+    return f"{low} to {high}" if high else f"above {low}"
 
 
 def _heading(metric: Metric) -> str:

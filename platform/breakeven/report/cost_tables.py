@@ -242,7 +242,7 @@ def hours_tables(results: Results) -> list[Table]:
                 count("n", "n"),
                 count("failed", "n_failed", zero=""),
                 written("mean", "mean", wording.hours),
-                written("published", "published_mean", wording.significant),
+                *([written("published", "published_mean", wording.significant)] if results.in_paper else []),
                 written("energy, kWh", "energy_kwh", wording.significant),
                 *_processor(results.cost),
                 NOTE,

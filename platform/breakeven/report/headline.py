@@ -95,7 +95,7 @@ def table(results: Results) -> Table:
     return Table(
         "headline",
         "Break-even",
-        f"Test {merit.title} in {merit.measure}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
+        f"Test {merit.title}{merit.in_percent}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
         "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
         "take less time finetuned."
         + (

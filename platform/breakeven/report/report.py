@@ -52,6 +52,7 @@ def write_report(results: Results, folder: Path) -> Path:
 def tables_of(results: Results) -> dict[str, list[Table]]:
     """All tables of the page but that of the trials, by its section."""
     summary, table_1, cells, gains, rejection, factors = networks.tables(results, accuracy_tables.accuracy_tables)
+    similarity = networks.tables(results, similarity_parts.similarity_tables)
     return {
         "headline": networks.tables(results, lambda part: [headline.table(part)]),
         "answer": [summary],
@@ -59,7 +60,7 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "worth": [factors, rejection, *_filled(networks.tables(results, accuracy_tables.rejection_tables))],
         "laws": networks.tables(results, accuracy_tables.law_tables),
         "ratios": networks.tables(results, accuracy_tables.ratio_tables),
-        "similarity": networks.tables(results, similarity_parts.similarity_tables),
+        "similarity": _filled(similarity) if not results.in_paper else similarity,
         "break_even": [table for table in networks.tables(results, cost_tables.break_even_tables)
                        if results.in_paper or table.name != "break_even_readings"],
         "convergence": networks.tables(results, cost_tables.convergence_tables),

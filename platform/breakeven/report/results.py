@@ -154,7 +154,8 @@ class Results:
     @cached_property
     def published_rejections(self) -> pd.DataFrame:
         """Published rejections and data efficiencies of this network's representation, ours beside them."""
-        spec, names = self.facts.get("spec", {}), set(self.frame["network"].dropna())
+        spec, trained = self.facts.get("spec", {}), self.frame[self.frame["level"] == "trial"]
+        names = set(trained.loc[trained["strategy"] != "trees", "network"].fillna(""))
         networks = spec.get("networks") or {"": spec.get("network", {})}
         [used, *_] = [networks[name] for name in networks if name in names] or [{}]
         factors = {"scratch": self.factors, "frozen": self.factors_over_frozen}
