@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from breakeven.analysis import ensembles
 from breakeven.analysis.passing import passing
 from breakeven.metric import METRICS
 from breakeven.report.markdown import markdown_of
@@ -47,9 +48,10 @@ def results() -> Results:
     events = [SimpleNamespace(processes=("HH4b_600", "HH4b_1000"), process=np.repeat([0, 1], 200), weight=np.ones(400)),
               SimpleNamespace(processes=("heavy", "light"), process=np.repeat([0, 1], 250),
                               weight=np.repeat([1e3, 1.0], 250))]  # fmt: skip
-    frame = made.frame()
+    frame = made.frame().assign(validation_rejection_90=np.nan)
     passed = passing(frame, lambda record, digest: kept[record], lambda record, n_kept: events)
-    return Results(frame, FACTS, merit=MERIT, passing=lambda: passed)
+    alike = ensembles.NONE.assign(network="")
+    return Results(frame, FACTS, merit=MERIT, passing=lambda: passed, similarities=lambda: alike)
 
 
 @pytest.fixture(scope="module")
@@ -114,5 +116,5 @@ def test_a_study_whose_scores_are_not_here_says_nothing_of_what_passes(results) 
     bare = dataclasses.replace(results, passing=Results(pd.DataFrame(), {}).passing)
     found = {table.name: table for section in tables_of(bare).values() for table in section}
     assert "background passing" not in found["accuracy"].shown and "by_process" not in found
-    assert "published_rejections" not in found
+    assert "background passing" not in found["published_rejections"].shown
     assert found["rejection"].shown["value"].str.contains("n=2").all()

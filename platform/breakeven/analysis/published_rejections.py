@@ -31,12 +31,12 @@ BESIDE_COLUMNS = columns("""
 """)
 
 
-def beside(representation: str, rejections: pd.DataFrame, factors: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Each published figure of the tasks that `rejections` are of, with ours at the largest size that we have it at.
+def beside(representation: str, points: pd.DataFrame, factors: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each published figure of the tasks that `points` are of, with ours at the largest size that we have it at.
 
     Args:
         representation: of the network that ours are of.
-        rejections: what passing.rejections gives of its trials.
+        points: what rejection.working_points gives of its trials.
         factors: what data_efficiency.factors gives of them, by what is said of its reference.
 
     Returns:
@@ -44,8 +44,8 @@ def beside(representation: str, rejections: pd.DataFrame, factors: Mapping[str, 
     """
     with files(__package__).joinpath("published_rejections.csv").open(encoding="utf-8") as stream:
         printed = pd.read_csv(stream)
-    plain = rejections[(rejections["process"] == "") & (rejections["weighting"] == "")]
-    tables = [plain.assign(quantity=plain["metric"].map(lambda name: METRICS[name].title), printed=plain["metric"])]
+    named = {metric.title: metric.name for metric in METRICS.values()}
+    tables = [points[points["weighting"] == ""].assign(printed=points["quantity"].map(named))]
     tables += [
         one.assign(quantity=f"{DATA_EFFICIENCY} over {words}", printed=DATA_EFFICIENCY, passing="")
         for words, one in factors.items()

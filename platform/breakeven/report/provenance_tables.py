@@ -133,7 +133,7 @@ def _pretrainings(frame: pd.DataFrame, merit: Metric) -> Table:
         "pretrainings",
         "Pretrainings",
         "One row a pretraining: device-seconds in all, and until its plateau where it reached "
-        f"one, validation {merit.title} as a {merit.recorded}, hashes. One run each: no uncertainty.",
+        f"one, validation {merit.title} as it is recorded, hashes. One run each: no uncertainty.",
         frame.loc[frame["level"] == "pretraining", list(meanings)].reset_index(drop=True),
         (
             PRETRAINING,

@@ -159,7 +159,7 @@ class Results:
         networks = spec.get("networks") or {"": spec.get("network", {})}
         [used, *_] = [networks[name] for name in networks if name in names] or [{}]
         factors = {"scratch": self.factors, "frozen": self.factors_over_frozen}
-        return published_rejections.beside(used.get("representation", ""), self.rejections, factors)
+        return published_rejections.beside(used.get("representation", ""), self.working_points, factors)
 
     @cached_property
     def passing_by_cell(self) -> dict[tuple[Any, ...], str]:
