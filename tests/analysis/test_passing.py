@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from breakeven.analysis.passing import WEIGHTED, interval_of_sum, passing, rejections
+from breakeven.analysis.passing import WEIGHTED, interval_of_sum, of_processes, passing, rejections
 from breakeven.analysis.rejection import working_points
 
 SIGNAL = np.arange(10.0, 20.0)
@@ -118,8 +118,10 @@ def test_seeds_scatter_and_share_their_test_sample(ledger) -> None:
 
 def test_each_process_of_the_signal_has_its_own_threshold(ledger) -> None:
     background = np.array([*range(1, 21)], dtype=float)
-    known = behind(processes=("X_600", "X_1000"), process=[0] * 5 + [1] * 5)
+    known = behind(processes=("X_600", "X_1000", "X_2000_without_test_events"), process=[0] * 5 + [1] * 5)
     table = counted(ledger, [background], known)
+    masses = of_processes(rejections(table), "rejection_90")
+    assert masses["parameter"].tolist() == [600, 1000] and masses["passing"].tolist() == ["11 of 20", "6 of 20"]
     # All of five events are 90 % of them: thresholds 10 and 15.
     assert {row["process"]: row["passed"] for row in table[table["metric"] == "rejection_90"].to_dict("records")} == {
         "": 10, "X_600": 11, "X_1000": 6,

@@ -115,11 +115,15 @@ def passing(frame: pd.DataFrame, read: Read, behind: Behind) -> pd.DataFrame:
 
 
 def rejections(passed: pd.DataFrame) -> pd.DataFrame:
-    """Rejections of each cell, mean over its seeds, of what `passing` gives. Columns: REJECTION_COLUMNS.
+    """Rejections of each cell, mean over its seeds.
 
-    The interval adds the scatter of seeds (Student's t of the logarithms) and the test sample that all of them share in
-    quadrature, end by end. Where a seed lets nothing pass its rejection is above the lower bound that enters the mean, and so
-    is the mean: it has no upper end.
+    Args:
+        passed: what `passing` gives.
+
+    Returns:
+        Columns: REJECTION_COLUMNS. The interval adds the scatter of seeds (Student's t of the logarithms) and the test sample
+        that all of them share in quadrature, end by end. Where a seed lets nothing pass its rejection is above the lower bound
+        that enters the mean, and so is the mean: it has no upper end.
     """
     rows = []
     keys = [*ledger_frame.CELL, "metric", "process", "weighting"]
@@ -131,7 +135,11 @@ def rejections(passed: pd.DataFrame) -> pd.DataFrame:
         from_seeds = 0.0 if seen.n < 2 else seen.mean - seen.low
         with np.errstate(divide="ignore"):
             of_sample = np.mean(np.where(nothing, 0.0, np.log(high) + value)), np.mean(-np.log(low) - value)
-        ends = seen.mean - math.hypot(of_sample[0], from_seeds), seen.mean + math.hypot(of_sample[1], from_seeds)
+        # No rejection is below 1, that of no cut.
+        ends = (
+            max(0.0, seen.mean - math.hypot(of_sample[0], from_seeds)),
+            seen.mean + math.hypot(of_sample[1], from_seeds),
+        )
         least, most, n_background = seeds["passed"].min(), seeds["passed"].max(), seeds["background"].max()
         mean = replace(seen, low=ends[0], high=ends[1]).exponential()
         row = {

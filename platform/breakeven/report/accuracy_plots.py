@@ -75,6 +75,8 @@ def rejection_plot(results: Results) -> Plot:
         )
         for quantity, rows in points.groupby(words, sort=False)
     }  # fmt: skip
+    if results.merit.by_factors:
+        variants = dict(sorted(variants.items(), key=lambda named: not named[0].startswith(results.merit.title)))
     return Plot(
         "rejection",
         "What it is worth to an analysis",
@@ -108,7 +110,7 @@ def process_plot(results: Results) -> Plot:
 
 def data_efficiency_plot(results: Results) -> Plot:
     """Factor of fewer events against size; ends beyond the range are cut at the bound that is known."""
-    references = {"from scratch": results.factors, "frozen": results.factors_over_frozen}
+    references = {"scratch": results.factors, "frozen": results.factors_over_frozen}
     variants = {f"over {words}": _factor_panels(factors[factors["factor"].notna()])
                 for words, factors in references.items() if factors["factor"].notna().any()}  # fmt: skip
     return Plot(

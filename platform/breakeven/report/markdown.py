@@ -10,6 +10,8 @@ from breakeven.report.table import Table
 from breakeven.report.wording import events_in_words
 
 _SHOWN = (
+    ("Published rejections", "published_rejections"),
+    ("Processes of the signal", "by_process"),
     ("Cost", "cost"),
     ("Accounts", "accounts"),
     ("Price and outcome", "price"),

@@ -38,6 +38,7 @@ _WORDY = {
     "factor",
     "hours",
     "in words",
+    "ours",
 }
 """Columns whose texts are broken into lines."""
 
