@@ -59,7 +59,8 @@ class Uncertain:
     def exponential(self) -> "Uncertain":
         """Of a mean of logarithms that of what they are of, the geometric one, with errors in its unit."""
         mean = self.mean.exponential()
-        return Uncertain(mean, *(mean.mean * getattr(self, f"{part}_se") for part in PARTS), self.p_value)
+        seed, backbone, test = (mean.mean * error for error in (self.seed_se, self.backbone_se, self.test_se))
+        return Uncertain(mean, seed, backbone, test, self.p_value)
 
 
 def uncertain(
