@@ -80,6 +80,11 @@ class Metric:
         return "fraction" if self.unit == "%" else "plain number"
 
     @property
+    def mean(self) -> str:
+        """How values are averaged over seeds, in words."""
+        return "geometric mean" if self.by_factors else "mean"
+
+    @property
     def points(self) -> str:
         """What a difference of two values is counted in."""
         return "percentage points" if self.unit == "%" else "difference"

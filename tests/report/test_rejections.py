@@ -67,6 +67,13 @@ def test_every_rejection_stands_beside_the_events_that_pass(results, tables) -> 
                      for text in line.texts] for name in ("headline", "rejection", "by_process")}  # fmt: skip
     for name, texts in hovers.items():
         assert texts and all("of 500" in text and text.endswith("background events pass)") for text in texts), name
+    entries = tables["table_1"].shown.set_index("quantity")["300"]
+    assert entries[f"baseline {MERIT.title}"].str.contains(r"\(n=2\) \[\d+ to \d+ of 500\]").all()
+    assert not entries["xbb gain"].str.contains("of 500").any()
+    first = tables["headline"].shown[tables["headline"].shown["events per class"] == "300"].set_index("network")
+    of_networks = cells[(cells["strategy"] == "finetuned") & (cells["events per class"] == "300")].set_index("network")
+    for network, counts in of_networks["background passing"].items():
+        assert first["finetuned"][network].endswith(f" ({counts})"), "each network's own"
     assert all(panel.y_log for name in hovers for panels in plots[name].variants.values() for panel in panels)
     assert "of 500 background events pass)" in markdown_of(results, tables, pictures=False).split("## In detail")[0]
 

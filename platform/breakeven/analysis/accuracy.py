@@ -59,6 +59,9 @@ def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = 
         means = {m: mean_of(done, m, shared) for m in shown(merit)}
         mean, note = means[merit]
         n = mean.mean.n
+        if merit.by_factors and 0 < n < len(done):
+            few = f"{len(done) - n} of {len(done)} seeds, perhaps the best, have no figure: too few background events pass"
+            note = ledger_frame.notes(few, note)
         rows.append(
             {
                 **key, "cell": done["cell"].iloc[0] if len(done) else "/".join(map(str, _cell(key))),

@@ -82,8 +82,8 @@ def factors(
             there, (curve, drawn_curves) = families[other][0], curves[other]
             factor = matched_sizes(curve, treated.mean[place : place + 1])[0] / size
             known = not (np.isnan(there.error).any() or np.isnan(treated.error).any())
-            arms = [of_cell.get((*one, int(size)), confirmed[:0]) for one in (family, other)]
-            of_test = paired_test_error(*arms, merit, shared)
+            own, others = (of_cell.get((*one, int(size)), confirmed[:0]) for one in (family, other))
+            of_test = paired_test_error(own, others, merit, shared)
             of_sample = np.nan_to_num(of_test) * generator((*family, size)).standard_normal(_RESAMPLES)
             matched = matched_sizes(drawn_curves, drawn[:, place] + of_sample) if known else np.empty(0)
             low, high = (float(end) / size for end in interval(matched))

@@ -158,7 +158,8 @@ def of_processes(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = table[(table["metric"] == metric) & (table["process"] != "") & (table["weighting"] == "")]
     rows = rows[rows["size"] == rows["size"].max()]
     parameter = rows["process"].astype(str).str.extract(r"(\d+(?:\.\d+)?)$")[0].astype(float)
-    return rows.assign(parameter=parameter, effective=math.nan)[list(PROCESS_COLUMNS)]
+    told: pd.DataFrame = rows.assign(parameter=parameter, effective=math.nan)[list(PROCESS_COLUMNS)]
+    return told
 
 
 def interval_of_sum(weights: np.ndarray, largest: float) -> tuple[float, float]:

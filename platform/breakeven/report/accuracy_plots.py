@@ -26,19 +26,18 @@ def accuracy_plot(results: Results) -> Plot:
     variants = {}
     for metric in shown(results.merit):
         name, text = metric.name, partial(mean_text, results=results, metric=metric)
-        known = cells[cells[name].notna()]
-        spread = known.assign(low=known[name] - known[f"{name}_sd"], high=known[name] + known[f"{name}_sd"])
         panels = [
             by_size(task, rows, f"test {axis(metric)}", *published_points(rows, metric), *lines(rows, name, text),
                     y_log=metric.by_factors)
-            for task, rows in by_task(spread)
+            for task, rows in by_task(spread(cells[cells[name].notna()], metric))
         ]  # fmt: skip
         if panels:
             variants[metric.title] = tuple(panels)
     return Plot(
         "accuracy",
         f"{results.merit.heading} against training events",
-        "Mean over seeds on test events; error bars: standard deviation over seeds, none for n=1." + faint(results),
+        "Mean over seeds on test events, of rejections the geometric one; error bars: standard deviation over seeds, none for "
+        "n=1." + faint(results),
         variants,
         "quantity",
     )
@@ -202,6 +201,14 @@ def passing_words(counts: str) -> str:
     return f" ({counts} background events pass)" if counts else ""
 
 
+def spread(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """With the columns low and high: a standard deviation over seeds to either side, of what scatters by factors a factor."""
+    value, deviation = rows[metric.name], rows[f"{metric.name}_sd"]
+    if metric.by_factors:
+        return rows.assign(low=value * np.exp(-deviation / value), high=value * np.exp(deviation / value))
+    return rows.assign(low=value - deviation, high=value + deviation)
+
+
 def axis(metric: Metric) -> str:
     """Title and unit of a metric, for an axis."""
     return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
@@ -263,7 +270,7 @@ def _text(row: Row) -> str:
 
 def _counted(row: Row) -> str:
     effective = f" (effective {row['effective']:.1f})" if wording.known(row["effective"]) else ""
-    return row["text"] + passing_words(row["passing"] + effective if row["passing"] else "")
+    return str(row["text"]) + passing_words(row["passing"] + effective if row["passing"] else "")
 
 
 def _as_errors(rows: pd.DataFrame, merit: Metric, low: str, high: str) -> pd.DataFrame:

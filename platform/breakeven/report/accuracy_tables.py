@@ -52,14 +52,17 @@ def accuracy_tables(results: Results) -> list[Table]:
     told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
     seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
+    if merit.by_factors:
+        table_1 = table_1.apply(_with_passing, axis=1, results=results)
     table_1.insert(1, "classes", [seen.get(task, "") for task in table_1["task"]])
     return [
         _summary(results),
         Table(
             "table_1",
             f"{merit.heading} and gains" + (" in the layout of the paper's Table 1" if results.in_paper else ""),
-            f"Test {merit.title}{merit.in_percent}, and gains over it ({merit.points}), by training events per class: mean ± "
-            "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch."
+            f"Test {merit.title}{merit.in_percent}, and gains over it ({merit.points}), by training events per class: "
+            f"{merit.mean} ± standard deviation over seeds (n){_COUNTS[merit.by_factors]}, mean gain ± the same. Gains are "
+            "paired: the same seed and the same events from scratch."
             + (" In square brackets: arXiv 2412.10665, Table 1, at the same size." if results.in_paper else "")
             + " Classes: whether the backbone was taught both of the task's "
             "classes (seen), one (half-seen) or none (unseen).",
@@ -70,8 +73,8 @@ def accuracy_tables(results: Results) -> list[Table]:
         Table(
             "accuracy",
             f"{titles[0].upper()}{titles[1:]} of every cell",
-            f"Test {titles}: mean ± standard deviation over n seeds, each with its own random subset and initialisation; 90 %: "
-            f"interval of the mean {merit.title}. {_PARTS}"
+            f"Test {titles}: mean, of rejections the geometric one, ± standard deviation over n seeds, each with its own random "
+            f"subset and initialisation; 90 %: interval of that of the {merit.title}. {_PARTS}"
             + (" Published: arXiv 2412.10665." if results.in_paper else ""),
             cells.assign(passing=[results.passing_of(row, merit) for row in cells.to_dict("records")]),
             (
@@ -439,6 +442,25 @@ def _error(heading: str, name: str, merit: Metric) -> Column:
 
 def _points(heading: str, merit: Metric) -> str:
     return f"{heading}, points" if merit.unit else heading
+
+
+_COUNTS = {False: "", True: " [background events that pass, of how many]"}
+
+
+def _with_passing(entries: pd.Series, results: Results) -> pd.Series:
+    """A row of Table 1's layout, with what passes after each rejection from scratch; gains are differences."""
+    told = entries.copy()
+    for size in entries.index.drop(["task", "quantity"]):
+        cell = {
+            "task": entries["task"],
+            "pretraining": "none",
+            "strategy": "scratch",
+            "size": int(size.replace(",", "")),
+        }
+        counts = results.passing_of(cell, results.merit)
+        if counts and entries["quantity"].startswith("baseline "):
+            told[size] = f"{entries[size]} [{counts}]"
+    return told
 
 
 _PASSING = (

@@ -30,13 +30,14 @@ from breakeven.report.accuracy_plots import (
     passing_words,
     published_points,
     published_sizes,
+    spread,
 )
 from breakeven.report.plot import Panel, Plot, Series
 from breakeven.report.results import Results
 from breakeven.report.table import PRETRAINING, SIZE, Column, Row, Table, plain
 
-_MEANS = {False: "mean", True: "geometric mean"}
-"""Whether values scatter by factors."""
+_PASSING = {False: "", True: " (background events that pass, of how many)"}
+"""What the table's caption says of a rejection."""
 UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 _ARMS = (("finetune", "finetuning"), ("trees", "boosted trees"), ("scratch", "training from scratch"))
 
@@ -80,6 +81,9 @@ def table(results: Results) -> Table:
         finetune: test {merit.title} finetuned, mean over tasks, {merit.measure}
         trees: test {merit.title} of trees, mean over tasks, {merit.measure}
         scratch: test {merit.title} from scratch, mean over tasks, {merit.measure}
+        finetune_passing: background events that pass finetuned, of how many; empty: several tasks, or no rejection
+        trees_passing: those of trees
+        scratch_passing: those from scratch
         tasks: first whole number of tasks from which pretraining is cheaper than scratch, until the end of each training
         text low high
         n_saving: tasks for which finetuning takes less time than scratch
@@ -95,9 +99,9 @@ def table(results: Results) -> Table:
     return Table(
         "headline",
         "Break-even",
-        f"Test {merit.title}{merit.in_percent}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
-        "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
-        "take less time finetuned."
+        f"Test {merit.title}{merit.in_percent}, {merit.mean} over tasks{_PASSING[merit.by_factors]}; N*: tasks from which on "
+        "pretraining is cheaper than training from scratch, with its 90 % interval for tasks like these, each training charged "
+        "until it stopped; saves on: tasks that take less time finetuned."
         + (
             " Against trees: N* against scratch where it is ahead of trees by more than one standard error on validation events, "
             "else against trees; where finetuning is not ahead of trees so far no number of tasks makes up for a pretraining."
@@ -134,7 +138,7 @@ def plot(results: Results) -> Plot:
     title = f"test {axis(merit)}"
     panels = [
         by_size(task, rows, title, *published_points(rows, merit),
-                *lines(_spread(rows, merit.name), merit.name, partial(mean_text, results=results, metric=merit)),
+                *lines(spread(rows, merit), merit.name, partial(mean_text, results=results, metric=merit)),
                 y_log=merit.by_factors)
         for task, rows in by_task(cells)
     ]  # fmt: skip
@@ -142,7 +146,7 @@ def plot(results: Results) -> Plot:
     if len(means):
         n_tasks = int(means["n_tasks"].max())
         text = partial(wording.mean, name=merit.name, digits=merit.digits)
-        series = lines(_spread(means.assign(task=""), merit.name), merit.name, text, linked=False)
+        series = lines(spread(means.assign(task=""), merit), merit.name, text, linked=False)
         points = [one for one in _published_means(results, means) if one.x]
         ticks = numbers(sorted(set(means["size"])))
         panels.insert(
@@ -153,7 +157,7 @@ def plot(results: Results) -> Plot:
     return Plot(
         "headline",
         f"{merit.heading} against training events",
-        f"Test {merit.title}, {_MEANS[merit.by_factors]} over seeds; error bars: standard deviation over seeds, none for n=1."
+        f"Test {merit.title}, {merit.mean} over seeds; error bars: standard deviation over seeds, none for n=1."
         + faint(results),
         {"": tuple(panels)},
     )
@@ -179,8 +183,7 @@ def _reached(results: Results) -> Iterator[str]:
     for strategy, words in _ARMS:
         if strategy in rows.index:
             name = f"{words} ({results.leading}) {reaches}" if strategy == "finetune" else words
-            cell = {**rows.loc[strategy], "strategy": strategy, "task": results.tasks[0]}
-            passing = passing_words(results.passing_of(cell, merit)) if len(results.tasks) == 1 else ""
+            passing = passing_words(_passing(results, rows.loc[strategy], strategy))
             told.append(
                 f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + f"**{passing}"
             )
@@ -374,6 +377,7 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
         **{name: row[name] for name in ("pretraining", "size", "tasks", "text", "low", "high", "n_saving", "n_tasks",
                                         "pretraining_hours", "scratch_hours", "finetuning_hours")},
         **{arm: merits.get(arm, math.nan) for arm in ("finetune", "trees", "scratch")},
+        **{f"{arm}_passing": _passing(results, row, arm) for arm in ("finetune", "trees", "scratch")},
         "tasks_better": better["tasks"].iloc[0] if len(better) else pd.NA,
         "text_better": _better_text(better.to_dict("records")),
         "n_trees": int(saved["ahead"].isin(TREES_DO).sum()),
@@ -395,17 +399,23 @@ def _against_trees(row: Row) -> str:
     return f"{row['text_better']}; trees no worse on {row['n_trees']}" if row["n_trees"] else str(row["text_better"])
 
 
+def _passing(results: Results, row: Row | pd.Series, arm: str) -> str:
+    """What passes in an arm at the size of a row, whose pretraining is meant where the arm has one; of a study of one task."""
+    if len(results.tasks) != 1:
+        return ""
+    pretraining = row["pretraining"] if arm == "finetune" else "none"
+    cell = {"task": results.tasks[0], "pretraining": pretraining, "strategy": arm, "size": row["size"]}
+    return results.passing_of(cell, results.merit)
+
+
 def _merit_text(row: Row, arm: str, digits: int) -> str:
-    return wording.number(row[arm], digits)
+    """`37.3`, of a rejection `37.3 (44 to 54 of 1,868)`, with what passes."""
+    passing = f" ({row[f'{arm}_passing']})" if row[f"{arm}_passing"] else ""
+    return wording.number(row[arm], digits) + passing
 
 
 def _time(row: Row, name: str) -> str:
     return duration(3600 * row[name]) if wording.known(row[name]) else ""
-
-
-def _spread(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """With the columns low and high: a standard deviation to either side."""
-    return rows.assign(low=rows[name] - rows[f"{name}_sd"], high=rows[name] + rows[f"{name}_sd"])
 
 
 def _published_means(results: Results, means: pd.DataFrame) -> Iterator[Series]:
