@@ -134,6 +134,8 @@ def test_which_test_events_are_of_one_hard_event_is_read_from_the_datasets(place
     ledger.write([lost])  # an earlier try
     found = results(places, members)
     assert not found.shared_events.unknown and "hard event" not in found.gains["note"].item()
+    assert set(found.passing["background"]) == {n[1]} and (found.passing["passed"] > 0).any()
+    assert found.figures.passing_by_cell["WH_vs_ZH", "none", "scratch", 100, "rejection_90"].endswith(f"of {n[1]}")
     shutil.rmtree(places.datasets / "ZH")
     gone = results(places, members)
     assert set(gone.shared_events.unknown.values()) == {"the events of WH and ZH are not on this machine"}

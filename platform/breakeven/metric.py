@@ -41,6 +41,25 @@ class Metric:
         return 100.0 if self.unit == "%" else 1.0
 
     @property
+    def by_factors(self) -> bool:
+        """Whether values scatter by factors, as rejections do: their mean is the geometric one, and logarithms are compared."""
+        return self.efficiency is not None
+
+    def averaged(self, values: Any) -> Any:
+        """What is averaged and compared of values: logarithms of those that scatter by factors."""
+        return np.log(values) if self.by_factors else values
+
+    def of_averaged(self, values: Any) -> Any:
+        """The values again."""
+        return np.exp(values) if self.by_factors else values
+
+    @property
+    def efficiency(self) -> float | None:
+        """The signal efficiency of a background rejection, None of all else."""
+        name, _, percent = self.name.partition("_")
+        return int(percent) / 100 if name == "rejection" else None
+
+    @property
     def sign(self) -> float:
         """What turns a difference into a gain: -1 where lower is better."""
         return 1.0 if self.higher_is_better else -1.0
@@ -48,7 +67,7 @@ class Metric:
     @property
     def digits(self) -> int:
         """Decimals of what is shown."""
-        return 1 if self.unit == "%" else 2
+        return 1 if self.unit == "%" or self.by_factors else 2
 
     @property
     def measure(self) -> str:
@@ -61,9 +80,19 @@ class Metric:
         return "fraction" if self.unit == "%" else "plain number"
 
     @property
+    def mean(self) -> str:
+        """How values are averaged over seeds, in words."""
+        return "geometric mean" if self.by_factors else "mean"
+
+    @property
     def points(self) -> str:
         """What a difference of two values is counted in."""
-        return "percentage points" if self.unit == "%" else "plain difference"
+        return "percentage points" if self.unit == "%" else "difference"
+
+    @property
+    def in_percent(self) -> str:
+        """What a caption says after the title of values that are percentages."""
+        return " in percent" if self.unit == "%" else ""
 
     def error(self, values: Any) -> Any:
         """What falls with training, of values as they are recorded: 1 - a fraction, 1 / a plain number such as a rejection,
@@ -105,8 +134,8 @@ MERIT = next(metric for metric in METRICS.values() if metric.merit)
 
 
 def shown(merit: Metric) -> list[Metric]:
-    """The metrics that stand beside each other in tables of cells: those in percent, and the figure of merit."""
-    return [metric for metric in METRICS.values() if metric.unit == "%" or metric == merit]
+    """The metrics that stand beside each other in tables of cells: the figure of merit, and those in percent."""
+    return [merit, *(metric for metric in METRICS.values() if metric.unit == "%" and metric != merit)]
 
 
 def columns() -> list[str]:

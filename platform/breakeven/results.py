@@ -20,7 +20,8 @@ from breakeven import atomic, provenance
 from breakeven.analysis import ensembles
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost.accounts import accounts
-from breakeven.analysis.event_scores import SharedEvents, shared_events
+from breakeven.analysis.event_scores import Read, SharedEvents, shared_events
+from breakeven.analysis.passing import passing
 from breakeven.estimate import price
 from breakeven.events import evaluated_events, store
 from breakeven.fingerprint import fingerprint
@@ -85,13 +86,28 @@ class StudyResults:
 
         merit = METRICS[self.study.finetuning.merit]
         return Results(
-            self.frame, self.facts, self.accounts, lambda: self.similarity, lambda: self.shared_events, merit
+            self.frame,
+            self.facts,
+            self.accounts,
+            lambda: self.similarity,
+            lambda: self.shared_events,
+            lambda: self.passing,
+            merit,
         )
 
     @cached_property
     def shared_events(self) -> SharedEvents:
         """How far trials err together on their test sample, by those scores that can be read here."""
-        return shared_events(self.frame, Responses(self.places.ledger, "scores").read, self._copies)
+        return shared_events(self.frame, self._read_scores, self._copies)
+
+    @cached_property
+    def passing(self) -> pd.DataFrame:
+        """How much background passes in each trial, by those scores that can be read here, see analysis/passing.py."""
+        return passing(self.frame, self._read_scores, self._behind)
+
+    @property
+    def _read_scores(self) -> Read:
+        return Responses(self.places.ledger, "scores").read
 
     @cached_property
     def scored(self) -> list[str]:
@@ -99,7 +115,11 @@ class StudyResults:
         return sorted(Responses(self.places.ledger, "scores").present() & set(self.frame["record"]))
 
     def _copies(self, record: str, n_kept: Sequence[int]) -> list[np.ndarray]:
-        """The hard events behind the test events of a trial, whose datasets are among those of the study, and are here."""
+        """The hard events behind the test events of a trial."""
+        return [of_class.hard_event for of_class in self._behind(record, n_kept)]
+
+    def _behind(self, record: str, n_kept: Sequence[int]) -> list[evaluated_events.EvaluatedEvents]:
+        """What is known of the test events of a trial, whose datasets are among those of the study, and are here."""
         tries = self.frame[self.frame["record"] == record].dropna(subset="scored_events")  # one that failed has none
         trial = tries.iloc[-1].to_dict()
         processes = [trial[side].split("+") for side in ("signal", "background")]
@@ -108,7 +128,7 @@ class StudyResults:
         for datasets in itertools.product(*known):
             try:
                 classes = datasets[: len(processes[0])], datasets[len(processes[0]) :]
-                return evaluated_events.copies(
+                return evaluated_events.behind(
                     classes, self.study.finetuning.test_events, n_kept, trial["scored_events"]
                 )
             except ValueError as error:

@@ -1,11 +1,12 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.optimize import isotonic_regression
 
 from breakeven.analysis.data_efficiency import factors, isotonic, matched_sizes, rising
+from breakeven.analysis.event_scores import NONE, SharedEvents
+from breakeven.metric import METRICS
 
 SIZES = (100, 300, 1000, 3000)
 
@@ -26,7 +27,7 @@ def test_the_factor_is_read_off_the_curve_of_scratch(ledger) -> None:
     assert better["factor"] == pytest.approx(10.0, rel=0.01) and better["matched_size"] == pytest.approx(1000, rel=0.01)
     assert better["low"] < 10.0 < better["high"] and better["text"].startswith("10 (90 %: ")
     assert worse["factor"] == pytest.approx(10**-0.5, rel=0.01)
-    assert (better["accuracy"], better["n"], better["n_scratch"], better["note"]) == (pytest.approx(80.0), 3, "3", "")
+    assert (better["accuracy"], better["n"], better["n_reference"], better["note"]) == (pytest.approx(80.0), 3, "3", "")
 
 
 def test_beyond_the_range_a_bound_is_named_and_nothing_extrapolated(ledger) -> None:
@@ -46,15 +47,37 @@ def test_an_interval_may_end_beyond_the_range(ledger) -> None:
 def test_the_error_of_a_shared_test_sample_is_in_the_interval(ledger) -> None:
     """Of one point in the gain; a decade is four points, so the matched size has a standard error of a quarter of one."""
     fill(ledger, {100: 0.80}, spread=1e-5)
-    gains = pd.DataFrame(
-        [{"task": "stop_vs_ttH", "pretraining": "multiclass", "strategy": "finetune", "size": 100, "gain_test_se": 1.0}]
-    )
-    [narrow], [wide] = (factors(ledger.frame(), given).to_dict("records") for given in (None, gains))
+    frame = ledger.frame()
+    at_size = frame[frame["size"] == 100]
+    place = {record: (0, row) for row, record in enumerate(at_size["record"])}
+    tuned = (at_size["strategy"] == "finetune").to_numpy(float)
+    shared = SharedEvents(place, [{"accuracy": 1e-4 * np.outer(tuned, tuned)}])
+    [narrow], [wide] = (factors(frame, shared=given).to_dict("records") for given in (NONE, shared))
     decades = math.log10(wide["high"] / wide["low"])
     assert decades == pytest.approx(2 * 1.645 * 0.25, rel=0.1)
     assert math.log10(narrow["high"] / narrow["low"]) < 0.01 and narrow["factor"] == wide["factor"]
-    unknown = factors(ledger.frame(), gains.assign(gain_test_se=math.nan)).to_dict("records")
-    assert unknown == [narrow]
+
+
+def test_any_strategy_may_be_the_reference_and_rejections_are_compared_by_their_logarithms(ledger) -> None:
+    """Frozen, the rejection doubles with every factor of ten; finetuned, it is four times as high."""
+    rejection, off = METRICS["rejection_90"], {1: 1.01, 2: 1 / 1.01}
+    for seed, by in off.items():
+        for size in SIZES:
+            about = {"pretraining": "xbb", "test_rejection_90": 10 * by * 2 ** math.log10(size)}
+            ledger.trial("stop_vs_ttH", "frozen", size, seed, 0.7, **about)
+            ledger.trial("stop_vs_ttH", "scratch", size, seed, 0.7, test_rejection_90=5 * by * 2 ** math.log10(size))
+        ledger.trial("stop_vs_ttH", "finetune", 100, seed, 0.7, pretraining="xbb", test_rejection_90=10 * by * 2**3)
+    frame = ledger.frame()
+    [row] = factors(frame, merit=rejection, reference="frozen").to_dict("records")
+    assert (row["strategy"], row["reference"]) == ("finetune", "frozen") and row["factor"] == pytest.approx(
+        10, rel=0.01
+    )
+    assert row["low"] < 10 < row["high"] and row["rejection_90"] == pytest.approx(80), "the geometric mean"
+    frozen = {
+        row["size"]: row for row in factors(frame, merit=rejection).to_dict("records") if row["strategy"] == "frozen"
+    }
+    assert frozen[100]["factor"] == pytest.approx(10, rel=0.01) and frozen[100]["reference"] == "scratch"
+    assert factors(frame[frame["strategy"] != "frozen"], merit=rejection, reference="frozen").empty
 
 
 def test_one_seed_has_a_factor_without_interval(ledger) -> None:

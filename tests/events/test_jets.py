@@ -58,6 +58,7 @@ def test_arrays_have_inputs_labels_and_weights_and_no_truth_among_the_inputs(mad
     tables = pa.concat_tables([store.read_shard(path)[0] for path in made["HH4b_1000"].paths()])
     for event, bb in enumerate(tables["bb"].to_pylist()):
         assert found.labels[event].tolist() == bb + [0] * (5 - len(bb))
+    np.testing.assert_allclose(store.event_weights(made["HH4b_1000"]), found.weights, rtol=1e-6)
     total, error = cross_section(found.weights)
     manifest = made["HH4b_1000"].manifest
     assert total == pytest.approx(manifest["cross_section_pb"], rel=0.1) and 0.05 < error / total < 0.2

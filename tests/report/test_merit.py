@@ -126,7 +126,8 @@ def test_the_whole_report_is_of_it(results) -> None:
     assert title in tables["gains"].caption and title in tables["accuracy_forecast"].shown.columns
     assert tables["table_1"].frame["quantity"].tolist()[:2] == [f"baseline {title}", "multiclass gain"]
     assert list(next(plot for plot in plots if plot.name == "accuracy").variants) == [
-        metric.title for metric in METRICS.values() if metric.unit or metric == results.merit
+        results.merit.title,
+        *(metric.title for metric in METRICS.values() if metric.unit and metric != results.merit),
     ]
     page = page_of(results, sections, trials_table(results.frame, results.merit), {plot.name: plot for plot in plots})
     assert "the mean is above zero on 2." in page and title in markdown_of(results, tables, pictures=False)

@@ -117,8 +117,8 @@ def test_a_median_beyond_the_sizes_measured_is_a_bound(ledger, gains, words: str
 
 def test_a_size_that_is_not_reached_is_never_called_zero(ledger) -> None:
     shown = tables_of_gains(ledger, -0.2, 0.2)["data_efficiency"].shown.set_index(["task", "events per class"])
-    assert shown["matches scratch at"][("t0", "1,000")] == "below 100"
-    assert shown["matches scratch at"][("t1", "1,000")] == "above 10,000"
+    assert shown["reference matches at"][("t0", "1,000")] == "below 100"
+    assert shown["reference matches at"][("t1", "1,000")] == "above 10,000"
 
 
 def test_similarity_stands_beside_the_papers_and_layer_by_layer(pair) -> None:

@@ -13,7 +13,7 @@ from small_studies import SMALL, made, small_recipe
 
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.evaluated_events import copies
+from breakeven.events.evaluated_events import behind, kept_rows
 from breakeven.events.sampling import Split, capped, subset
 from breakeven.ledger.ledger import Ledger
 from breakeven.ledger.responses import Responses
@@ -116,10 +116,38 @@ def test_a_class_of_two_processes_takes_events_of_both(small, events, tmp_path):
     assert record["dataset"] == "+".join(dataset.hash for dataset in three.values())
     n_kept = [len(one) for one in Responses(tmp_path, "scores").read(record["record"], record["scores"]).values()]
     assert n_kept[0] == len(signal[Split.TEST]) + len(other[Split.TEST])
-    behind = copies([[three[first], three[second]], [three[last]]], 2_000_000, n_kept, record["scored_events"])
-    assert [len(np.unique(of_class)) for of_class in behind] == n_kept
+    found = behind([[three[first], three[second]], [three[last]]], 2_000_000, n_kept, record["scored_events"])
+    assert [len(np.unique(of_class.hard_event)) for of_class in found] == n_kept
+    assert found[0].processes == (first, second) and (found[0].weight > 0.0).all()
+    assert np.bincount(found[0].process).tolist() == [len(signal[Split.TEST]), len(other[Split.TEST])]
     trees = run_alone(job_for(three, tmp_path, replace(whole, strategy="trees"), small=small, baselines=("trees",)))
     assert trees["outcome"] == "finished" and trees["scored_events"] == record["scored_events"]
+
+
+def test_where_few_scores_are_kept_each_process_has_its_share(datasets, tmp_path):
+    """Of a class of several processes, whose events stand one process after the other."""
+    recipe = small_recipe("VBF")
+    for shard in range(3):
+        store.make_shard(recipe, tmp_path, shard)
+    three = {"WH": datasets["WH"], "VBF": store.complete(recipe, tmp_path, 3), "ZH": datasets["ZH"]}
+    cell = Cell(task("WH+VBF_vs_ZH"), "none", "trees", 50)
+    every, few = (
+        run_alone(job_for(three, tmp_path / str(most), cell, baselines=("trees",), scored_events=most))
+        for most in (9000, 10)
+    )
+    scores = [
+        Responses(tmp_path / str(most), "scores").read(one["record"], one["scores"])
+        for one, most in ((every, 9000), (few, 10))
+    ]
+    found = behind([[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, [10, 10], few["scored_events"])
+    share = np.bincount(found[0].process) / 10
+    of_all = behind(
+        [[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, [*map(len, scores[0].values())], every["scored_events"]
+    )
+    assert share.tolist() == pytest.approx((np.bincount(of_all[0].process) / len(of_all[0].process)).tolist(), abs=0.11)
+    rows = kept_rows(len(scores[0]["signal"]), 10, 2)
+    assert scores[1]["signal"].tolist() == scores[0]["signal"][rows].tolist(), "the scores are those of the events"
+    assert scores[1]["background"].tolist() == scores[0]["background"][:10].tolist(), "of one process the first"
 
 
 def test_trees_are_trained_on_the_same_events_and_recorded_as_any_other_trial(datasets, tmp_path):
@@ -162,13 +190,13 @@ def test_every_confirming_trial_keeps_the_scores_of_its_test_events(small, event
         auc = roc_auc_score(truth, np.concatenate(list(scores.values())))
         assert auc == pytest.approx(record["metrics"]["test_auc"], abs=2e-3)  # scores that half precision makes equal
         n_kept = [len(one) for one in scores.values()]
-        hard_events = copies(sides, 2_000_000, n_kept, record["scored_events"])
-        for dataset, found in zip(events.values(), hard_events, strict=True):
+        of_classes = behind(sides, 2_000_000, n_kept, record["scored_events"])
+        for dataset, found in zip(events.values(), of_classes, strict=True):
             rows = open_arrays(dataset).rows(Split.TEST)
             expected = np.unique(store.hard_events(dataset)[rows], return_inverse=True)[1]
-            assert found.tolist() == expected.tolist()
-    with pytest.raises(ValueError, match="not the first"):
-        copies(sides[::-1], 2_000_000, [3, 3], records[0]["scored_events"])
+            assert found.hard_event.tolist() == expected.tolist()
+    with pytest.raises(ValueError, match=r"not \[3, 3\] of the test events"):
+        behind(sides[::-1], 2_000_000, [3, 3], records[0]["scored_events"])
     frame = Ledger(tmp_path).refresh().frame()
     assert set(frame["scores"]) == {record["scores"] for record in records} and frame["test_events"].notna().all()
 

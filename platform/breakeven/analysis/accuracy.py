@@ -59,6 +59,9 @@ def cells(frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = 
         means = {m: mean_of(done, m, shared) for m in shown(merit)}
         mean, note = means[merit]
         n = mean.mean.n
+        if merit.by_factors and 0 < n < len(done):
+            few = f"{len(done) - n} of {len(done)} seeds, perhaps the best, have no figure: too few background events pass"
+            note = ledger_frame.notes(few, note)
         rows.append(
             {
                 **key, "cell": done["cell"].iloc[0] if len(done) else "/".join(map(str, _cell(key))),
@@ -199,13 +202,16 @@ def _status(n: int, n_failed: int) -> str:
 
 
 def mean_of(rows: pd.DataFrame, metric: Metric, shared: SharedEvents) -> tuple[Uncertain, str]:
-    """A metric of test events as it is shown, mean over confirmed trials of one cell, and what a reader must know of its error:
-    empty where the interval holds all parts.
+    """A metric of test events as it is shown, mean over confirmed trials of one cell, the geometric one where it scatters by
+    factors, and what a reader must know of its error: empty where the interval holds all parts.
     """
     values = metric.scale * ledger_frame.measured(rows, metric)
     known, backbones = values.notna(), rows["backbone"].fillna("")
-    part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]])
-    mean = uncertain(values.to_numpy(), test=part.shared, test_scatter=part.own, backbones=list(backbones))
+    divisors = values[known] if metric.by_factors else ()
+    part, note = _of_test_sample(metric, shared, rows["record"][known], (), [rows[known]], divisors)
+    averaged = metric.averaged(values.to_numpy())
+    mean = uncertain(averaged, test=part.shared, test_scatter=part.own, backbones=list(backbones))
+    mean = mean.exponential() if metric.by_factors else mean
     return mean, _note(mean, backbones[known], note)
 
 
@@ -216,6 +222,18 @@ def paired_gains(treated: pd.DataFrame, scratch: pd.DataFrame, merit: Metric) ->
     record_scratch.
     """
     return _pairs(*(_by_seed(rows, merit) for rows in (treated, scratch)))
+
+
+def paired_test_error(treated: pd.DataFrame, other: pd.DataFrame, merit: Metric, shared: SharedEvents) -> float:
+    """What the test sample leaves in the mean difference of two cells over seeds that both have, as it is averaged: of fractions,
+    or of logarithms of what scatters by factors. NaN where it is not known.
+    """
+    pairs = paired_gains(treated, other, merit)
+    if pairs.empty:
+        return math.nan
+    divisors = np.concatenate([pairs["value"], pairs["value_scratch"]]) if merit.by_factors else ()
+    part, _ = _of_test_sample(merit, shared, pairs["record"], pairs["record_scratch"], [treated, other], divisors)
+    return math.sqrt(part.shared) / merit.scale
 
 
 _BySeed = dict[int, tuple[float, str, str]]
@@ -241,14 +259,20 @@ def _pairs(treated: _BySeed, scratch: _BySeed) -> pd.DataFrame:
 
 
 def _of_test_sample(
-    metric: Metric, shared: SharedEvents, records: Iterable[str], others: Iterable[str], arms: Sequence[pd.DataFrame]
+    metric: Metric,
+    shared: SharedEvents,
+    records: Iterable[str],
+    others: Iterable[str],
+    arms: Sequence[pd.DataFrame],
+    divisors: Sequence[float] | pd.Series | np.ndarray = (),
 ) -> tuple[TestSample, str]:
     """What the test sample adds to a mean, or to a mean difference, in squared units of what is shown; a note.
 
-    arms: the trials, whose counts bound the variance of an accuracy where they kept no scores.
+    arms: the trials, whose counts bound the variance of an accuracy where they kept no scores.  divisors: as of
+    SharedEvents.test_sample.
     """
     records, others = list(records), list(others)
-    part = shared.test_sample(metric, records, others)
+    part = shared.test_sample(metric, records, others, np.asarray(divisors, dtype=float))
     note = _COPIES if shared.unknown.keys() & {*records, *others} else ""
     if math.isnan(part.shared) and metric.name == "accuracy":
         bounds = (binomial(ledger_frame.measured(arm, metric).mean(), arm["test_events"].min()) for arm in arms)

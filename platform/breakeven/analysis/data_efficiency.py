@@ -1,7 +1,8 @@
-"""How many times fewer events finetuning needs to be as good as training from scratch.
+"""How many times fewer events finetuning needs to be as good as training from scratch, or as a frozen backbone.
 
-The size at which scratch reaches the finetuned figure of merit is read off its measured ones, interpolated against the
-logarithm of the size. Never extrapolates: beyond the sizes measured it says so, and forecast.catch_up is the place.
+The size at which that reference reaches the finetuned figure of merit is read off its measured ones, interpolated against
+the logarithm of the size, rejections by their logarithms. Never extrapolates: beyond the sizes measured it says so, and
+forecast.catch_up is the place.
 """
 
 import math
@@ -12,7 +13,9 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.accuracy import paired_test_error
 from breakeven.analysis.columns import columns
+from breakeven.analysis.event_scores import NONE, SharedEvents
 from breakeven.analysis.resampling import draws, generator, interval, size_means
 from breakeven.analysis.statistics import interval_text
 from breakeven.metric import MERIT, Metric
@@ -27,77 +30,73 @@ def factor_columns(merit: Metric = MERIT) -> dict[str, str]:
     """The columns of `factors`."""
     return columns(f"""
         task pretraining strategy size
-        factor: matched_size / size; inf: better than scratch at its largest size, 0: worse than at its smallest
+        reference: strategy that it is compared with: scratch, or frozen, on the same backbones
+        factor: matched_size / size; inf: better than the reference at its largest size, 0: worse than at its smallest
         low high
-        matched_size: events per class at which scratch is as good
+        matched_size: events per class at which the reference is as good
         {merit.name}: test {merit.title} to match, {merit.measure}
         n: seeds of the treatment
-        n_scratch: seeds of scratch at a size
+        n_reference: seeds of the reference at a size
         smallest largest text note
     """)
 
 
-def factors(frame: pd.DataFrame, gains: pd.DataFrame | None = None, *, merit: Metric = MERIT) -> pd.DataFrame:
+def factors(
+    frame: pd.DataFrame, *, merit: Metric = MERIT, shared: SharedEvents = NONE, reference: str = "scratch"
+) -> pd.DataFrame:
     """The data-efficiency factor of each treatment at each size, from test events of confirming trials.
 
     Args:
         frame: the ledger frame.
-        gains: what accuracy.gains makes of it: the error that a shared test sample leaves in a gain (`gain_test_se`) is in the
-            interval too; None: it is not.
         merit: the figure of merit.
+        shared: what the trials' scores tell of their test sample, whose error in the difference at a size is in the interval.
+        reference: strategy to compare with. From scratch every treatment is; with "frozen" finetuning of the same pretraining.
 
     Returns:
-        Columns as in `factor_columns`. A factor of 3 means that scratch needs three times the events, below 1 that
-        finetuning is the worse choice. Where it is infinite or 0 the text names the bound that is known. Intervals
+        Columns as in `factor_columns`. A factor of 3 means that the reference needs three times the events, below 1 that the
+        treatment is the worse choice. Where it is infinite or 0 the text names the bound that is known. Intervals
         resample all means of both strategies (see resampling.py), as if their seeds were independent.
     """
-    families = {}
-    for family, trials in ledger_frame.families_of(ledger_frame.confirmed(frame)).items():
-        values = merit.sign * ledger_frame.measured(trials, merit)
+    confirmed = ledger_frame.confirmed(frame)
+    of_cell, families = ledger_frame.cells_of(confirmed), {}
+    for family, trials in ledger_frame.families_of(confirmed).items():
+        values = merit.sign * merit.averaged(ledger_frame.measured(trials, merit))
         if values.notna().any():
             means = size_means(trials["size"], values)
             name = family if family[2] != "scratch" else (family[0], "scratch")
             families[family] = means, draws(means, _RESAMPLES, name)
-    of_test = _test_errors(gains, merit)
-    scratches = {family[0]: [rising(means.sizes, values) for values in (means.mean[None, :], drawn)]
-                 for family, (means, drawn) in families.items() if family[2] == "scratch"}  # fmt: skip
+    curves = {family: [rising(means.sizes, values) for values in (means.mean[None, :], drawn)]
+              for family, (means, drawn) in families.items() if family[2] == reference}  # fmt: skip
     rows = []
     for family, (treated, drawn) in families.items():
-        if family[2] == "scratch":
+        other = (family[0], "none" if reference == "scratch" else family[1], reference)
+        alike = reference == "scratch" or (family[2] == "finetune" and other in curves)
+        if family[2] == "scratch" or not alike:
             continue
         for place, size in enumerate(treated.sizes):
-            row = {**ledger_frame.named(family), "size": int(size), "n": int(treated.n[place]),
-                   merit.name: merit.scale * merit.sign * treated.mean[place]}  # fmt: skip
-            if family[0] not in scratches:
+            row = {**ledger_frame.named(family), "size": int(size), "reference": reference, "n": int(treated.n[place]),
+                   merit.name: merit.scale * merit.of_averaged(merit.sign * treated.mean[place])}  # fmt: skip
+            if other not in curves:
                 rows.append({**row, "text": "no figure", "note": "the task has no training from scratch"})
                 continue
-            scratch, (curve, drawn_curves) = families[family[0], "none", "scratch"][0], scratches[family[0]]
+            there, (curve, drawn_curves) = families[other][0], curves[other]
             factor = matched_sizes(curve, treated.mean[place : place + 1])[0] / size
-            known = not (np.isnan(scratch.error).any() or np.isnan(treated.error).any())
-            of_sample = of_test.get((*family, size), 0.0) * generator((*family, size)).standard_normal(_RESAMPLES)
+            known = not (np.isnan(there.error).any() or np.isnan(treated.error).any())
+            own, others = (of_cell.get((*one, int(size)), confirmed[:0]) for one in (family, other))
+            of_test = paired_test_error(own, others, merit, shared)
+            of_sample = np.nan_to_num(of_test) * generator((*family, size)).standard_normal(_RESAMPLES)
             matched = matched_sizes(drawn_curves, drawn[:, place] + of_sample) if known else np.empty(0)
             low, high = (float(end) / size for end in interval(matched))
-            limits = scratch.sizes[0] / size, scratch.sizes[-1] / size
+            limits = there.sizes[0] / size, there.sizes[-1] / size
             rows.append(
                 {
                     **row, "factor": factor, "low": low, "high": high, "matched_size": factor * size,
-                    "n_scratch": scratch.n_text, "smallest": int(scratch.sizes[0]), "largest": int(scratch.sizes[-1]),
+                    "n_reference": there.n_text, "smallest": int(there.sizes[0]), "largest": int(there.sizes[-1]),
                     "text": _text(factor, low, high, limits),
-                    "note": ledger_frame.notes(_beyond(factor), "" if known else "n=1: no uncertainty"),
+                    "note": ledger_frame.notes(_beyond(factor, reference), "" if known else "n=1: no uncertainty"),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(factor_columns(merit)))
-
-
-def _test_errors(gains: pd.DataFrame | None, merit: Metric) -> dict[tuple[object, ...], float]:
-    """Standard error of a gain from the test sample that all its seeds share, by task, pretraining, strategy and size, as a
-    fraction. Where it is not known nothing is added.
-    """
-    if gains is None:
-        return {}
-    known = gains.dropna(subset="gain_test_se")
-    keys = known[["task", "pretraining", "strategy", "size"]].itertuples(index=False, name=None)
-    return dict(zip(keys, known["gain_test_se"] / merit.scale, strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,10 +155,10 @@ def isotonic(values: np.ndarray) -> np.ndarray:
     return risen
 
 
-def _beyond(factor: float) -> str:
+def _beyond(factor: float, reference: str) -> str:
     if math.isinf(factor):
-        return "beyond the range: better than scratch at its largest size"
-    return "beyond the range: worse than scratch at its smallest size" if factor == 0.0 else ""
+        return f"beyond the range: better than {reference} at its largest size"
+    return f"beyond the range: worse than {reference} at its smallest size" if factor == 0.0 else ""
 
 
 def _text(factor: float, low: float, high: float, limits: tuple[float, float]) -> str:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,9 +189,14 @@ def _draws(hard_events: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarr
 
 def _added(metric: str) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
     """What each event of a trial, signal and background by their ordered scores, adds to a metric; None where none can say."""
-    if metric.startswith("rejection_"):
-        return partial(_to_rejection, efficiency=int(metric.removeprefix("rejection_")) / 100)
+    if (efficiency := METRICS[metric].efficiency) is not None:
+        return partial(_to_rejection, efficiency=efficiency)
     return {"accuracy": _to_accuracy, "auc": _to_area}.get(metric)
+
+
+def threshold(ordered: np.ndarray, efficiency: float) -> Any:
+    """The highest score that at least this share of the signal reaches, of its scores in ascending order [n]."""
+    return ordered[max(0, math.floor(len(ordered) * (1.0 - efficiency) + 1e-9))]
 
 
 def _ordered(scores: np.ndarray) -> np.ndarray:
@@ -226,7 +232,7 @@ def _to_rejection(signal: np.ndarray, background: np.ndarray, efficiency: float)
     ordered, against = np.sort(signal), np.sort(background)
 
     def passing(share: float) -> tuple[int, float]:
-        cut = int(ordered[max(0, math.floor(len(ordered) * (1.0 - share) + 1e-9))])
+        cut = int(threshold(ordered, share))
         return cut, 1.0 - np.searchsorted(against, cut) / len(against)
 
     cut, passed = passing(efficiency)

@@ -36,12 +36,14 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
 
     Returns:
         Columns as in `overall_columns`, the interval Student's t over seeds. A seed's value is its mean over the tasks; where
-        seeds have not all the same tasks the mean is that of the tasks' means, n is 0 and there is no spread.
+        seeds have not all the same tasks the mean is that of the tasks' means, n is 0 and there is no spread. Means of what
+        scatters by factors are geometric.
     """
     trials = ledger_frame.confirmed(frame)
     trials = trials[trials["strategy"].isin(ARMS)]
     trials = trials.assign(
-        test=ledger_frame.measured(trials, merit), held=ledger_frame.measured(trials, merit, "validation")
+        test=merit.averaged(merit.scale * ledger_frame.measured(trials, merit)),
+        held=merit.averaged(merit.scale * ledger_frame.measured(trials, merit, "validation")),
     )
     trials = trials[trials["test"].notna()]
     rows = []
@@ -51,12 +53,14 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
         for pretraining, strategy in arms if tasks else []:
             some = at_size[_of(at_size, (pretraining, strategy)) & at_size["task"].isin(tasks)]
             by_seed = some.pivot_table(index="seed", columns="task", values="test", aggfunc="mean")
-            seeds = estimate(merit.scale * by_seed.dropna().mean(axis=1))
-            of_tasks = some.groupby("task")[["test", "held"]].mean().mean()
+            seeds = estimate(by_seed.dropna().mean(axis=1))
+            of_tasks = merit.of_averaged(some.groupby("task")[["test", "held"]].mean().mean())
+            if merit.by_factors:
+                seeds = seeds.exponential()
             rows.append(
                 {
                     "pretraining": pretraining, "strategy": strategy, "size": size, **seeds.figures(merit.name),
-                    merit.name: merit.scale * of_tasks["test"], "validation": merit.scale * of_tasks["held"],
+                    merit.name: of_tasks["test"], "validation": of_tasks["held"],
                     "n": seeds.n, "n_tasks": len(tasks),
                 }
             )  # fmt: skip

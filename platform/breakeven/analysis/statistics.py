@@ -34,6 +34,11 @@ class Estimate:
         """The columns of a table that has it under this name: `name`, `name_sd`, `name_low`, `name_high`."""
         return {name: self.mean, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
 
+    def exponential(self) -> "Estimate":
+        """Of a mean of logarithms that of what they are of, the geometric one; sd in its unit."""
+        mean = math.exp(self.mean)
+        return Estimate(mean, mean * self.sd, self.n, math.exp(self.low), math.exp(self.high))
+
     def text(self, *, digits: int = 1, sign: bool = False) -> str:
         """`84.8 ± 1.1 (n=3)`, `84.8 (n=1)`, or `missing` where nothing was averaged."""
         if self.n == 0:

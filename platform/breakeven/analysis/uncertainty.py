@@ -56,6 +56,12 @@ class Uncertain:
         """The columns of a table that has it under this name: those of the mean, then `name_seed_se` ..."""
         return self.mean.figures(name) | {f"{name}_{part}_se": getattr(self, f"{part}_se") for part in PARTS}
 
+    def exponential(self) -> "Uncertain":
+        """Of a mean of logarithms that of what they are of, the geometric one, with errors in its unit."""
+        mean = self.mean.exponential()
+        seed, backbone, test = (mean.mean * error for error in (self.seed_se, self.backbone_se, self.test_se))
+        return Uncertain(mean, seed, backbone, test, self.p_value)
+
 
 def uncertain(
     values: Sequence[float] | np.ndarray,

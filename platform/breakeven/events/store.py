@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from breakeven import atomic, plugins
 from breakeven.events.catalogue import known_schemas
 from breakeven.events.sampling import count_hard_events
-from breakeven.events.schema import VERSION_KEY, EventSchema, SchemaMismatch, check_schema, content_hash
+from breakeven.events.schema import VERSION_KEY, WEIGHT, EventSchema, SchemaMismatch, check_schema, content_hash
 from breakeven.events.source import Source
 from breakeven.fingerprint import fingerprint
 
@@ -241,7 +241,7 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         )
     facts = [read_facts(shard_path(folder, shard)) for shard in range(n_shards)]
     mean_sigma, error_sigma = _cross_section(facts)
-    hard_event = _hard_events([shard_path(folder, shard) for shard in range(n_shards)])
+    hard_event = _column([shard_path(folder, shard) for shard in range(n_shards)], "hard_event")
     manifest = {
         **_UNSAID,
         **recipe.source.about(),
@@ -293,7 +293,16 @@ def open_dataset(folder: Path, content: str = "") -> Dataset:
 
 def hard_events(dataset: Dataset) -> np.ndarray:
     """The hard event of each event of a dataset [n_events] int64, equal for its copies; raises CorruptDataset."""
-    return _hard_events(dataset.paths())
+    return _column(dataset.paths(), "hard_event")
+
+
+def event_weights(dataset: Dataset) -> np.ndarray:
+    """The cross section in pb that each event of a dataset stands for [n_events] float64, so that their sum is the mean of what
+    its shards know; 1 for each where its schema has no weights. Raises CorruptDataset and SchemaMismatch.
+    """
+    if not schema_named(dataset.manifest["schema"], str(dataset.folder)).weighted:
+        return np.ones(dataset.n_events)
+    return _column(dataset.paths(), WEIGHT).astype(np.float64) / len(dataset.contents)
 
 
 def find_dataset(root: Path, process: str, content: str) -> Dataset | None:
@@ -348,15 +357,15 @@ def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:
     return Dataset(folder, manifest["process"], manifest["events"], contents)
 
 
-def _hard_events(paths: Sequence[Path]) -> np.ndarray:
-    """Identity of the hard event of each event of these shards [n_events]; raises CorruptDataset."""
+def _column(paths: Sequence[Path], name: str) -> np.ndarray:
+    """A column that has one value for each event, of these shards one after the other [n_events]; raises CorruptDataset."""
     parts: list[np.ndarray] = []
     for path in paths:
         try:
             with pq.ParquetFile(
                 path
             ) as file:  # a third of the time of pq.read_table, which brings threads and datasets
-                parts.append(file.read(["hard_event"], use_threads=False)["hard_event"].to_numpy())
+                parts.append(file.read([name], use_threads=False)[name].to_numpy())
         except (pa.ArrowException, OSError) as error:
             raise CorruptDataset(
                 f"{path}: cannot be read ({error}); delete it and run again: it is made anew"

@@ -1,5 +1,6 @@
 """Plots of the figure of merit: against size, gains, rejection, fewer events, laws with their forecasts, ratio responses."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,20 +25,19 @@ def accuracy_plot(results: Results) -> Plot:
     cells = results.cells[results.cells["n"] > 0]
     variants = {}
     for metric in shown(results.merit):
-        name, text = metric.name, partial(wording.mean, name=metric.name, digits=metric.digits)
-        known = cells[cells[name].notna()]
-        spread = known.assign(low=known[name] - known[f"{name}_sd"], high=known[name] + known[f"{name}_sd"])
+        name, text = metric.name, partial(mean_text, results=results, metric=metric)
         panels = [
-            by_size(task, rows, f"test {axis(metric)}", *published_points(rows, metric), *lines(rows, name, text))
-            for task, rows in by_task(spread)
-        ]
+            by_size(task, rows, f"test {axis(metric)}", *published_points(rows, metric), *lines(rows, name, text),
+                    y_log=metric.by_factors)
+            for task, rows in by_task(spread(cells[cells[name].notna()], metric))
+        ]  # fmt: skip
         if panels:
             variants[metric.title] = tuple(panels)
     return Plot(
         "accuracy",
         f"{results.merit.heading} against training events",
-        "Mean over seeds on test events; error bars: standard deviation over seeds, none for n=1. Faint and hollow: "
-        "arXiv 2412.10665, Table 1, whose samples and training length are other than ours.",
+        "Mean over seeds on test events, of rejections the geometric one; error bars: standard deviation over seeds, none for "
+        "n=1." + faint(results),
         variants,
         "quantity",
     )
@@ -57,7 +57,7 @@ def gain_plot(results: Results) -> Plot:
         "gain",
         "Gain over training from scratch",
         f"Test {merit.title} minus that of scratch with the same seed and the same events, mean over pairs; error bars: 90 % "
-        "Student's t interval of the mean, none for n=1. Faint and hollow: arXiv 2412.10665, Table 1.",
+        "Student's t interval of the mean, none for n=1." + faint(results),
         {"": tuple(panels)},
     )
 
@@ -65,28 +65,66 @@ def gain_plot(results: Results) -> Plot:
 def rejection_plot(results: Results) -> Plot:
     """Working points against size."""
     points = results.working_points[results.working_points["n"] > 0]
+    words = points["quantity"].where(points["weighting"] == "", points["quantity"] + ", " + points["weighting"])
     variants = {
         str(quantity): tuple(
-            by_size(task, of_task, str(quantity).split(" at ")[0], *lines(of_task, "value", _text))
+            by_size(task, of_task, str(quantity).split(" at ")[0], *_with_lower_bounds(of_task, "value", _counted),
+                    y_log=str(quantity).startswith("background"))
             for task, of_task in by_task(rows)
         )
-        for quantity, rows in points.groupby("quantity", sort=False)
-    }
+        for quantity, rows in points.groupby(words, sort=False)
+    }  # fmt: skip
+    if results.merit.by_factors:
+        variants = dict(sorted(variants.items(), key=lambda named: not named[0].startswith(results.merit.title)))
     return Plot(
         "rejection",
         "What it is worth to an analysis",
         "Background rejection = 1 / (background efficiency) at fixed signal efficiency, and the significance improvement; mean "
-        "over seeds on test events, error bars: 90 % Student's t interval of the mean. A point is missing where too few "
-        "background events pass.",
+        "over seeds on test events, of rejections the geometric one; error bars: 90 % interval of the mean. By cross section: "
+        "each background event by what it stands for. A hollow triangle: at least so much, as of a seed no background event "
+        "passes.",
         variants,
         "quantity",
     )
 
 
+def process_plot(results: Results) -> Plot:
+    """Rejection of each process of the signal, against the number that ends its name, as the mass of a resonance."""
+    rows = results.by_process[results.by_process["parameter"].notna()]
+    panels = []
+    for task, of_task in by_task(rows):
+        series = _with_lower_bounds(of_task, "rejection", _counted, x="parameter")
+        stems = dict.fromkeys(of_task["process"].str.rstrip("0123456789."))
+        title = "N of the signal " + " or ".join(f"{stem}N" for stem in stems)
+        panels.append(Panel(ledger_frame.title(task), title, "background rejection", tuple(series), y_log=True,
+                            x_ticks=numbers(sorted(set(of_task["parameter"])))))  # fmt: skip
+    return Plot(
+        "by_process",
+        f"{results.rejection.heading} of each process of the signal",
+        "At the largest size, against all of the background; geometric mean over seeds, 90 % interval of seeds and test sample. "
+        "A hollow triangle: at least so much, as of a seed no background event passes.",
+        {"": tuple(panels)},
+    )
+
+
 def data_efficiency_plot(results: Results) -> Plot:
     """Factor of fewer events against size; ends beyond the range are cut at the bound that is known."""
+    references = {"scratch": results.factors, "frozen": results.factors_over_frozen}
+    variants = {f"over {words}": _factor_panels(factors[factors["factor"].notna()])
+                for words, factors in references.items() if factors["factor"].notna().any()}  # fmt: skip
+    return Plot(
+        "data_efficiency",
+        "How many times fewer events",
+        "The size at which the reference is as good, over the size of the treatment; error bars: 90 % interval. Where that lies "
+        "outside the sizes measured the point stands at the bound that is known, as a hollow triangle.",
+        variants,
+        "reference",
+    )
+
+
+def _factor_panels(factors: pd.DataFrame) -> tuple[Panel, ...]:
     panels = []
-    for task, rows in by_task(results.factors[results.factors["factor"].notna()]):
+    for task, rows in by_task(factors):
         factor, bounds = (
             rows["factor"].astype(float),
             [rows["size"].min() / rows["size"], rows["size"].max() / rows["size"]],
@@ -98,14 +136,9 @@ def data_efficiency_plot(results: Results) -> Plot:
         beyond = {cell_of(row): int(row["beyond"]) for row in cut.to_dict("records")}
         series = [part for line in lines(cut, "factor", _text)
                   for part in with_bounds(line, [beyond[cell] for cell in line.cells])]  # fmt: skip
-        panels.append(by_size(task, rows, "times fewer events", *series, y_log=True, references=((1.0, "scratch"),)))
-    return Plot(
-        "data_efficiency",
-        "How many times fewer events",
-        "The size at which scratch is as good, over the size of the treatment; error bars: 90 % interval. Where that lies "
-        "outside the sizes measured the point stands at the bound that is known, as a hollow triangle.",
-        {"": tuple(panels)},
-    )
+        reference = str(rows["reference"].iloc[0])
+        panels.append(by_size(task, rows, "times fewer events", *series, y_log=True, references=((1.0, reference),)))
+    return tuple(panels)
 
 
 def law_plot(results: Results) -> Plot:
@@ -152,10 +185,28 @@ def ratio_plot(results: Results) -> Plot:
         "What the learning-rate ratio does",
         "Search trials only, validation events: points are means over search seeds, the line is the quadratic in log10(ratio) "
         "with its 90 % band; a cell with fewer than three ratios has no curve, and its points are above its own lowest. "
-        "Finetuned: backbone rate over head rate, 0.1 in the paper; from scratch: rate over the published one.",
+        "Finetuned: backbone rate over head rate; from scratch: rate over the published one.",
         variants,
         EVENTS,
     )
+
+
+def mean_text(row: Row, results: Results, metric: Metric) -> str:
+    """`84.8 ± 1.1 (n=3)`, of a rejection with what passes: ` (115 to 130 of 1,875 background events pass)`."""
+    return wording.mean(row, metric.name, digits=metric.digits) + passing_words(results.passing_of(row, metric))
+
+
+def passing_words(counts: str) -> str:
+    """What is said after a rejection of the background events that pass."""
+    return f" ({counts} background events pass)" if counts else ""
+
+
+def spread(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """With the columns low and high: a standard deviation over seeds to either side, of what scatters by factors a factor."""
+    value, deviation = rows[metric.name], rows[f"{metric.name}_sd"]
+    if metric.by_factors:
+        return rows.assign(low=value * np.exp(-deviation / value), high=value * np.exp(deviation / value))
+    return rows.assign(low=value - deviation, high=value + deviation)
 
 
 def axis(metric: Metric) -> str:
@@ -195,6 +246,14 @@ def numbers(column: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in column)
 
 
+def _with_lower_bounds(rows: pd.DataFrame, y: str, text: Callable[[Row], str], **how: Any) -> Iterator[Series]:
+    """`lines`, of which points without an upper end only say `at least`."""
+    for line in lines(rows, y, text, **how):
+        beyond = [math.isinf(high) for high in line.high]
+        ends = tuple(value if far else high for far, value, high in zip(beyond, line.y, line.high, strict=True))
+        yield from with_bounds(replace(line, high=ends), list(map(int, beyond)))
+
+
 def sizes_of(rows: pd.DataFrame) -> tuple[float, ...]:
     """Where ticks stand below panels against size."""
     return numbers(sorted(set(rows["size"])))
@@ -207,6 +266,11 @@ def by_size(task: str, rows: pd.DataFrame, y_title: str, *series: Series, **more
 
 def _text(row: Row) -> str:
     return str(row["text"])
+
+
+def _counted(row: Row) -> str:
+    effective = f" (effective {row['effective']:.1f})" if wording.known(row["effective"]) else ""
+    return str(row["text"]) + passing_words(row["passing"] + effective if row["passing"] else "")
 
 
 def _as_errors(rows: pd.DataFrame, merit: Metric, low: str, high: str) -> pd.DataFrame:
@@ -250,6 +314,13 @@ def published_points(rows: pd.DataFrame, metric: Metric, *, gains: bool = False)
             said = tuple(f"{value:.1f} ± {u:.1f} (arXiv 2412.10665)" for value, u in zip(y, errors, strict=True))
             yield Series(label, pretraining, strategy, numbers(x), numbers(y), numbers(y - errors), numbers(y + errors),
                          "published", texts=said)  # fmt: skip
+
+
+def faint(results: Results) -> str:
+    """What a caption says of `published_points`."""
+    if not (results.in_paper and results.merit.name == published.METRIC):
+        return ""
+    return " Faint and hollow: arXiv 2412.10665, Table 1, whose samples and training length are other than ours."
 
 
 def _law_curves(curves: pd.DataFrame, merit: Metric) -> Iterator[Series]:

@@ -5,7 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from breakeven.analysis import accuracy, data_efficiency, learning_rate, over_tasks, rejection
+from breakeven.analysis import (
+    accuracy,
+    data_efficiency,
+    learning_rate,
+    over_tasks,
+    passing,
+    published_rejections,
+    rejection,
+)
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.exposure import EXPOSURE_COLUMNS
@@ -38,19 +46,25 @@ from breakeven.report.table import (
 def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
-    titles = " and ".join(metric.title for metric in shown(merit))
+    factors = [results.factors, results.factors_over_frozen]
+    *first, last = (metric.title for metric in shown(merit))
+    titles = f"{', '.join(first)} and {last}"
     told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
     seen = told.groupby("task")["exposure"].agg(" or ".join).to_dict()
     table_1 = results.table_1.reset_index().rename(columns=lambda name: f"{name:,}" if isinstance(name, int) else name)
+    if merit.by_factors:
+        table_1 = table_1.apply(_with_passing, axis=1, results=results)
     table_1.insert(1, "classes", [seen.get(task, "") for task in table_1["task"]])
     return [
         _summary(results),
         Table(
             "table_1",
-            f"{merit.heading} and gains in the layout of the paper's Table 1",
-            f"Test {merit.title} in {merit.measure}, and gains over it in {merit.points}, by training events per class: mean ± "
-            "standard deviation over seeds (n). Gains are paired: the same seed and the same events from scratch. In square "
-            "brackets: arXiv 2412.10665, Table 1, at the same size. Classes: whether the backbone was taught both of the task's "
+            f"{merit.heading} and gains" + (" in the layout of the paper's Table 1" if results.in_paper else ""),
+            f"Test {merit.title}{merit.in_percent}, and gains over it ({merit.points}), by training events per class: "
+            f"{merit.mean} ± standard deviation over seeds (n){_COUNTS[merit.by_factors]}, mean gain ± the same. Gains are "
+            "paired: the same seed and the same events from scratch."
+            + (" In square brackets: arXiv 2412.10665, Table 1, at the same size." if results.in_paper else "")
+            + " Classes: whether the backbone was taught both of the task's "
             "classes (seen), one (half-seen) or none (unseen).",
             table_1,
             (TASK, *map(plain, table_1.columns[1:])),
@@ -59,12 +73,14 @@ def accuracy_tables(results: Results) -> list[Table]:
         Table(
             "accuracy",
             f"{titles[0].upper()}{titles[1:]} of every cell",
-            f"Test {titles}: mean ± standard deviation over n seeds, each with its own random subset and initialisation; 90 %: "
-            f"interval of the mean {merit.title}. {_PARTS} Published: arXiv 2412.10665.",
-            cells,
+            f"Test {titles}: mean, of rejections the geometric one, ± standard deviation over n seeds, each with its own random "
+            f"subset and initialisation; 90 %: interval of that of the {merit.title}. {_PARTS}"
+            + (" Published: arXiv 2412.10665." if results.in_paper else ""),
+            cells.assign(passing=[results.passing_of(row, merit) for row in cells.to_dict("records")]),
             (
                 *CELL,
                 Column(_heading(merit), lambda row: _mean(row, merit) if row["n"] else row["status"], merit.name),
+                plain("background passing", "passing"),
                 interval(merit.name, digits=merit.digits),
                 *_errors(merit.name, merit),
                 *(_measured(metric) for metric in shown(merit) if metric != merit),
@@ -72,7 +88,7 @@ def accuracy_tables(results: Results) -> list[Table]:
                 published("published, %"),
                 NOTE,
             ),
-            meanings=accuracy.cell_columns(merit),
+            meanings=accuracy.cell_columns(merit) | {"passing": _PASSING},
         ),
         Table(
             "gains",
@@ -100,16 +116,24 @@ def accuracy_tables(results: Results) -> list[Table]:
             "rejection",
             "Background rejection and significance improvement",
             "Background rejection is 1 / (background efficiency) at that signal efficiency; significance improvement is the "
-            "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events. "
-            "Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. Of the "
-            "significance improvement, a maximum over thresholds, the test sample's own error is not known.",
+            "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events, of "
+            "rejections the geometric mean. Passing: background events that pass, of how many, fewest to most over seeds. "
+            "Counted: blank, each background event the same, as in the published studies; by cross section, each by what it "
+            "stands for, with the effective number (Σw)²/Σw² of those that pass, fewest over seeds, and an interval (Fay and "
+            "Feuer's, with the seeds' scatter) that is of so many; signal events count the same. At least: of a seed none "
+            "pass. Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. "
+            "Of the significance improvement, a maximum over thresholds, the test sample's own error is not known.",
             results.working_points,
             (
                 *CELL,
                 plain("quantity"),
+                plain("counted", "weighting"),
                 in_words("value", "value"),
+                plain("passing"),
+                written("effective", "effective"),
+                Column("value, 90 %", _rejection_interval, "low"),
                 written("over scratch", "improvement", digits=2),
-                interval("improvement", digits=2),
+                interval("improvement", "over scratch, 90 %", digits=2),
                 NOTE,
             ),
             "No trial recorded a working point.",
@@ -118,23 +142,75 @@ def accuracy_tables(results: Results) -> list[Table]:
         Table(
             "data_efficiency",
             "How many times fewer events",
-            f"The size at which training from scratch reaches the treatment's test {merit.title}, over the treatment's size: 3 "
-            "means that scratch needs three times the events, below 1 that pretraining is the worse choice. Interpolated "
-            "between measured sizes, never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the "
-            "error that the shared test sample leaves in their difference.",
-            results.factors,
+            f"The size at which the reference reaches the treatment's test {merit.title}, over the treatment's size: 3 means "
+            "that the reference needs three times the events, below 1 that the treatment is the worse choice. Reference: "
+            "training from scratch, and for finetuning a frozen backbone too. Interpolated between measured sizes"
+            + (", by logarithms" if merit.by_factors else "")
+            + ", never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the error that the shared "
+            "test sample leaves in their difference.",
+            pd.concat([one for one in factors if len(one)] or factors[:1], ignore_index=True),
             (
                 *CELL,
+                Column(
+                    "reference", lambda row: wording.STRATEGIES.get(row["reference"]) or row["reference"], "reference"
+                ),
                 in_words("factor", "factor"),
-                Column("matches scratch at", _matched_size, "matched_size"),
+                Column("reference matches at", _matched_size, "matched_size"),
                 N,
-                plain("n scratch", "n_scratch"),
+                plain("n reference", "n_reference"),
                 NOTE,
             ),
-            "No treatment can be compared with training from scratch yet.",
+            "No treatment can be compared yet.",
             meanings=data_efficiency.factor_columns(merit),
         ),
     ]
+
+
+def rejection_tables(results: Results) -> list[Table]:
+    """What each process of the signal is worth, and what was published."""
+    return [
+        Table(
+            "published_rejections",
+            "Published rejections and data efficiencies beside ours",
+            f"arXiv 2401.13536: {published_rejections.SETTING}. Ours: at the largest size, our own simulation without pile-up; "
+            "geometric mean ± standard deviation over n seeds, each background event alike. Data efficiency: how many times "
+            "fewer events finetuning needs; the sources do not say against which reference.",
+            results.published_rejections,
+            (
+                TASK,
+                plain("representation"),
+                PRETRAINING,
+                STRATEGY,
+                plain("quantity"),
+                Column("published, second-hand", _published_value, "published_value"),
+                plain("ours", "text"),
+                plain("background passing", "passing"),
+                SIZE,
+            ),
+            meanings=published_rejections.BESIDE_COLUMNS,
+        ),
+        Table(
+            "by_process",
+            f"{results.rejection.heading} of each process of the signal",
+            "At the largest size: 1 / (efficiency for all of the background, each event alike) where the threshold keeps that "
+            "share of this process; geometric mean ± standard deviation over n seeds, 90 % interval of their mean and of the "
+            "test sample (Poisson). At least: of a seed no background event passes.",
+            results.by_process,
+            (
+                *CELL,
+                plain("signal", "process"),
+                in_words("rejection", "rejection"),
+                Column("90 %", _rejection_interval, "low"),
+                plain("background passing", "passing"),
+            ),
+            meanings=passing.PROCESS_COLUMNS,
+        ),
+    ]
+
+
+def _published_value(row: Row) -> str:
+    value = wording.significant(row["published_value"])
+    return f"{value} ± {row['published_uncertainty']:g}" if wording.known(row["published_uncertainty"]) else value
 
 
 def law_tables(results: Results) -> list[Table]:
@@ -161,7 +237,7 @@ def law_tables(results: Results) -> list[Table]:
         Table(
             "accuracy_forecast",
             "Forecast of the next decade of data",
-            f"Test {merit.title} ({merit.measure}) at ten times the largest size measured, from the law; 90 % interval of the "
+            f"Test {merit.title}{merit.in_percent} at ten times the largest size measured, from the law; 90 % interval of the "
             "law, and of the mean of n new seeds. No forecast where the law is refused.",
             results.accuracy_forecast,
             (*FAMILY, SIZE, in_words(merit.title, merit.name), _prediction("90 %, new seeds", merit), N, NOTE),
@@ -180,7 +256,7 @@ def law_tables(results: Results) -> list[Table]:
         Table(
             "back_test",
             "Back-test: the largest size, predicted from the others",
-            f"Test {merit.title} in {merit.measure} at the largest size: measured (mean of n seeds), and predicted by a law that "
+            f"Test {merit.title}{merit.in_percent} at the largest size: measured (mean of n seeds), and predicted by a law that "
             "was fitted without it, with its 90 % prediction interval. Needs six sizes.",
             results.back_test,
             (
@@ -224,7 +300,7 @@ def ratio_tables(results: Results) -> list[Table]:
             "Ratios used",
             "Learning-rate ratio of the reported trials, by events per class: finetuned, backbone rate over head rate; from "
             "scratch, rate over the published one. Searched ones were chosen in each cell on validation events and search "
-            "seeds that are never reported. The paper uses 0.1, and 1 from scratch.",
+            "seeds that are never reported." + (" The paper uses 0.1, and 1 from scratch." if results.in_paper else ""),
             used,
             (
                 *FAMILY,
@@ -237,8 +313,8 @@ def ratio_tables(results: Results) -> list[Table]:
             "ratio_optima",
             "Best ratio of each cell, and what the published one loses",
             "Optimum of a quadratic in log10(ratio) through the validation losses of the search trials, with Fieller's 90 % "
-            "interval. Lost by the published: how much higher the validation loss is at the published ratio, 0.1 finetuned and 1 "
-            f"from scratch (90 %), and {merit.points} of validation {merit.title}.",
+            "interval. Lost by the published: how much higher the validation loss is at the published ratio "
+            f"(90 %), and {merit.points} of validation {merit.title}.",
             results.optima,
             (*CELL, *fitted),
             "No ratio was searched.",
@@ -366,6 +442,38 @@ def _error(heading: str, name: str, merit: Metric) -> Column:
 
 def _points(heading: str, merit: Metric) -> str:
     return f"{heading}, points" if merit.unit else heading
+
+
+_COUNTS = {False: "", True: " [background events that pass, of how many]"}
+
+
+def _with_passing(entries: pd.Series, results: Results) -> pd.Series:
+    """A row of Table 1's layout, with what passes after each rejection from scratch; gains are differences."""
+    told = entries.copy()
+    for size in entries.index.drop(["task", "quantity"]):
+        cell = {
+            "task": entries["task"],
+            "pretraining": "none",
+            "strategy": "scratch",
+            "size": int(size.replace(",", "")),
+        }
+        counts = results.passing_of(cell, results.merit)
+        if counts and entries["quantity"].startswith("baseline "):
+            told[size] = f"{entries[size]} [{counts}]"
+    return told
+
+
+_PASSING = (
+    "background events that pass of how many, fewest to most over seeds; empty: no rejection, or no scores were kept"
+)
+
+
+def _rejection_interval(row: Row) -> str:
+    """`13.7 to 16.9`, `above 124` where nothing is known of the upper end."""
+    if not (wording.known(row["low"]) and wording.known(row["high"])):
+        return ""
+    low, high = wording.significant(row["low"]), wording.significant(row["high"])
+    return f"{low} to {high}" if high else f"above {low}"
 
 
 def _heading(metric: Metric) -> str:

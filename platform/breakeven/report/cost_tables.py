@@ -59,8 +59,9 @@ def break_even_tables(results: Results) -> list[Table]:
             "task and size trees, with their time as T_scratch, unless scratch is ahead of them on validation events by more "
             "than one standard error. 90 %, tasks like these: "
             "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
-            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone. The paper's reading divides by "
-            "T_finetune instead. n: trainings of the baseline, finetuned.",
+            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone."
+            + (" The paper's reading divides by T_finetune instead." if results.in_paper else "")
+            + " n: trainings of the baseline, finetuned.",
             results.break_even,
             (
                 PRETRAINING,
@@ -73,7 +74,7 @@ def break_even_tables(results: Results) -> list[Table]:
                     "90 %, these tasks", lambda row: wording.tasks_between(row, "low_seeds", "high_seeds"), "low_seeds"
                 ),
                 Column("saves on", _saves_on, "n_saving"),
-                written("paper's reading", "published_reading"),
+                *([written("paper's reading", "published_reading")] if results.in_paper else []),
                 *_TIMES,
                 Column("n", lambda row: f"{row['n_scratch']}, {row['n_finetuning']}"),
                 NOTE,
@@ -223,8 +224,13 @@ def hours_tables(results: Results) -> list[Table]:
             "Device-hours by stage",
             "As charged in the ledger. Useful: finished work. Stopped: search trials that were ended early because they were "
             "losing. Wasted: failed, interrupted or repeated work. Mean: one training until its plateau, one without a "
-            "plateau until its end. Published: the paper's mean in GPU-hours, at "
-            "1e7 events per class on other hardware. Energy: of the GPUs, by their own counters."
+            "plateau until its end."
+            + (
+                " Published: the paper's mean in GPU-hours, at 1e7 events per class on other hardware."
+                if results.in_paper
+                else ""
+            )
+            + " Energy: of the GPUs, by their own counters."
             + (" Hours on processors and on GPUs are summed apart, never together." if several else ""),
             results.cost,
             (
@@ -236,7 +242,7 @@ def hours_tables(results: Results) -> list[Table]:
                 count("n", "n"),
                 count("failed", "n_failed", zero=""),
                 written("mean", "mean", wording.hours),
-                written("published", "published_mean", wording.significant),
+                *([written("published", "published_mean", wording.significant)] if results.in_paper else []),
                 written("energy, kWh", "energy_kwh", wording.significant),
                 *_processor(results.cost),
                 NOTE,

@@ -19,11 +19,25 @@ from breakeven.analysis.cost.savings import TREES_DO
 from breakeven.analysis.statistics import estimate
 from breakeven.duration import duration
 from breakeven.report import wording
-from breakeven.report.accuracy_plots import axis, by_size, by_task, lines, numbers, published_points, published_sizes
+from breakeven.report.accuracy_plots import (
+    axis,
+    by_size,
+    by_task,
+    faint,
+    lines,
+    mean_text,
+    numbers,
+    passing_words,
+    published_points,
+    published_sizes,
+    spread,
+)
 from breakeven.report.plot import Panel, Plot, Series
 from breakeven.report.results import Results
 from breakeven.report.table import PRETRAINING, SIZE, Column, Row, Table, plain
 
+_PASSING = {False: "", True: " (background events that pass, of how many)"}
+"""What the table's caption says of a rejection."""
 UNANSWERED = "No cell has both a scratch and a finetuned trial yet."
 _ARMS = (("finetune", "finetuning"), ("trees", "boosted trees"), ("scratch", "training from scratch"))
 
@@ -67,6 +81,9 @@ def table(results: Results) -> Table:
         finetune: test {merit.title} finetuned, mean over tasks, {merit.measure}
         trees: test {merit.title} of trees, mean over tasks, {merit.measure}
         scratch: test {merit.title} from scratch, mean over tasks, {merit.measure}
+        finetune_passing: background events that pass finetuned, of how many; empty: several tasks, or no rejection
+        trees_passing: those of trees
+        scratch_passing: those from scratch
         tasks: first whole number of tasks from which pretraining is cheaper than scratch, until the end of each training
         text low high
         n_saving: tasks for which finetuning takes less time than scratch
@@ -82,9 +99,9 @@ def table(results: Results) -> Table:
     return Table(
         "headline",
         "Break-even",
-        f"Test {merit.title} in {merit.measure}, mean over tasks; N*: tasks from which on pretraining is cheaper than training "
-        "from scratch, with its 90 % interval for tasks like these, each training charged until it stopped; saves on: tasks that "
-        "take less time finetuned."
+        f"Test {merit.title}{merit.in_percent}, {merit.mean} over tasks{_PASSING[merit.by_factors]}; N*: tasks from which on "
+        "pretraining is cheaper than training from scratch, with its 90 % interval for tasks like these, each training charged "
+        "until it stopped; saves on: tasks that take less time finetuned."
         + (
             " Against trees: N* against scratch where it is ahead of trees by more than one standard error on validation events, "
             "else against trees; where finetuning is not ahead of trees so far no number of tasks makes up for a pretraining."
@@ -118,26 +135,30 @@ def plot(results: Results) -> Plot:
     """The figure of merit against size: the mean over tasks, then each task."""
     merit = results.merit
     cells = results.cells[results.cells["n"] > 0]
-    text = partial(wording.mean, name=merit.name, digits=merit.digits)
     title = f"test {axis(merit)}"
     panels = [
-        by_size(task, rows, title, *published_points(rows, merit), *lines(_spread(rows, merit.name), merit.name, text))
+        by_size(task, rows, title, *published_points(rows, merit),
+                *lines(spread(rows, merit), merit.name, partial(mean_text, results=results, metric=merit)),
+                y_log=merit.by_factors)
         for task, rows in by_task(cells)
-    ]
+    ]  # fmt: skip
     means = results.overall[results.overall["n_tasks"] > 1]
     if len(means):
         n_tasks = int(means["n_tasks"].max())
-        series = lines(_spread(means.assign(task=""), merit.name), merit.name, text, linked=False)
+        text = partial(wording.mean, name=merit.name, digits=merit.digits)
+        series = lines(spread(means.assign(task=""), merit), merit.name, text, linked=False)
         points = [one for one in _published_means(results, means) if one.x]
         ticks = numbers(sorted(set(means["size"])))
         panels.insert(
-            0, Panel(f"Mean of {n_tasks} tasks", "training events per class", title, (*points, *series), x_ticks=ticks)
-        )
+            0,
+            Panel(f"Mean of {n_tasks} tasks", "training events per class", title, (*points, *series), x_ticks=ticks,
+                  y_log=merit.by_factors),
+        )  # fmt: skip
     return Plot(
         "headline",
         f"{merit.heading} against training events",
-        f"Test {merit.title}, mean over seeds; error bars: standard deviation over seeds, none for n=1. Faint and hollow: arXiv "
-        "2412.10665, Table 1, whose samples and training length are other than ours.",
+        f"Test {merit.title}, {merit.mean} over seeds; error bars: standard deviation over seeds, none for n=1."
+        + faint(results),
         {"": tuple(panels)},
     )
 
@@ -157,12 +178,15 @@ def _reached(results: Results) -> Iterator[str]:
     merit, rows = results.merit, results.overall
     rows = rows[(rows["strategy"] != "finetune") | (rows["pretraining"] == results.leading)].set_index("strategy")
     rows = rows[rows["size"] == rows.loc[["finetune"], "size"].max()]
-    told = []
+    told, n = [], int(rows["n_tasks"].iloc[0])
+    reaches = "reaches" if merit.unit else f"reaches a {merit.title} of"
     for strategy, words in _ARMS:
         if strategy in rows.index:
-            name = f"{words} ({results.leading}) reaches" if strategy == "finetune" else words
-            told.append(f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + "**")
-    n = int(rows["n_tasks"].iloc[0])
+            name = f"{words} ({results.leading}) {reaches}" if strategy == "finetune" else words
+            passing = passing_words(_passing(results, rows.loc[strategy], strategy))
+            told.append(
+                f"{name} **{rows.at[strategy, merit.name]:.{merit.digits}f} {merit.unit}".rstrip() + f"**{passing}"
+            )
     over = f"mean of {n} tasks" if n > 1 else "one task"
     yield f"At {rows['size'].iloc[0]:,} events per class {', '.join(told)} ({over})"
 
@@ -353,6 +377,7 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
         **{name: row[name] for name in ("pretraining", "size", "tasks", "text", "low", "high", "n_saving", "n_tasks",
                                         "pretraining_hours", "scratch_hours", "finetuning_hours")},
         **{arm: merits.get(arm, math.nan) for arm in ("finetune", "trees", "scratch")},
+        **{f"{arm}_passing": _passing(results, row, arm) for arm in ("finetune", "trees", "scratch")},
         "tasks_better": better["tasks"].iloc[0] if len(better) else pd.NA,
         "text_better": _better_text(better.to_dict("records")),
         "n_trees": int(saved["ahead"].isin(TREES_DO).sum()),
@@ -374,17 +399,23 @@ def _against_trees(row: Row) -> str:
     return f"{row['text_better']}; trees no worse on {row['n_trees']}" if row["n_trees"] else str(row["text_better"])
 
 
+def _passing(results: Results, row: Row | pd.Series, arm: str) -> str:
+    """What passes in an arm at the size of a row, whose pretraining is meant where the arm has one; of a study of one task."""
+    if len(results.tasks) != 1:
+        return ""
+    pretraining = row["pretraining"] if arm == "finetune" else "none"
+    cell = {"task": results.tasks[0], "pretraining": pretraining, "strategy": arm, "size": row["size"]}
+    return results.passing_of(cell, results.merit)
+
+
 def _merit_text(row: Row, arm: str, digits: int) -> str:
-    return wording.number(row[arm], digits)
+    """`37.3`, of a rejection `37.3 (44 to 54 of 1,868)`, with what passes."""
+    passing = f" ({row[f'{arm}_passing']})" if row[f"{arm}_passing"] else ""
+    return wording.number(row[arm], digits) + passing
 
 
 def _time(row: Row, name: str) -> str:
     return duration(3600 * row[name]) if wording.known(row[name]) else ""
-
-
-def _spread(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """With the columns low and high: a standard deviation to either side."""
-    return rows.assign(low=rows[name] - rows[f"{name}_sd"], high=rows[name] + rows[f"{name}_sd"])
 
 
 def _published_means(results: Results, means: pd.DataFrame) -> Iterator[Series]:

@@ -10,7 +10,8 @@ from breakeven.report.table import Table
 from breakeven.report.wording import events_in_words
 
 _SHOWN = (
-    ("Accuracy", "table_1"),
+    ("Published rejections", "published_rejections"),
+    ("Processes of the signal", "by_process"),
     ("Cost", "cost"),
     ("Accounts", "accounts"),
     ("Price and outcome", "price"),
@@ -35,11 +36,11 @@ def markdown_of(results: Results, tables: Mapping[str, Table], pictures: bool) -
     lines += ["Plots, all tables, scaling laws and every trial: [index.html](index.html).", ""]
     if told := sentences.details(results):
         lines += ["## In detail", "", *(f"- {line}" for line in told), ""]
-    for title, name in _SHOWN:
-        table = tables[name]
-        if len(table.frame) or name not in _ONLY_WHERE_THERE_ARE:
+    for title, name in ((results.merit.heading, "table_1"), *_SHOWN):
+        table = tables.get(name)
+        if table is not None and (len(table.frame) or name not in _ONLY_WHERE_THERE_ARE):
             lines += [f"## {title}", "", table.caption, "", *_rows(table), ""]
-        if name == "break_even":
+        if name == "break_even" and results.in_paper:
             lines += [sentences.published_break_even(), ""]
     lines += ["## Method", "", *(f"- {line}" for line in sentences.method(results.facts["spec"])), ""]
     return "\n".join([*lines, *_provenance(results)]) + "\n"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,8 @@ from breakeven.report.results import Results
 from breakeven.report.table import Table
 
 _LONG = 15
+_AXIS = 30
+"""Letters beside an axis, above which its title has two lines."""
 _WORDY = {
     "note",
     "reason or note",
@@ -35,6 +38,7 @@ _WORDY = {
     "factor",
     "hours",
     "in words",
+    "ours",
 }
 """Columns whose texts are broken into lines."""
 
@@ -61,7 +65,7 @@ def page_of(results: Results, tables: Mapping[str, Sequence[Table]], records: Ta
         headline=[_marked(line) for line in headline.headline(results)],
         details=[_marked(line) for line in sentences.details(results)],
         method=sentences.method(facts["spec"]),
-        published_break_even=_marked(sentences.published_break_even()),
+        published_break_even=_marked(sentences.published_break_even()) if results.in_paper else "",
         commits=commits_of(results.frame),
         devices=ledger_frame.devices(results.frame),
         mlflow=mlflow,
@@ -133,7 +137,8 @@ def _plot(plot: Plot) -> dict[str, Any]:
 
 def _panel(panel: Panel) -> dict[str, Any]:
     return {
-        "title": panel.title, "x": panel.x_title, "y": panel.y_title, "xlog": panel.x_log, "ylog": panel.y_log,
+        "title": panel.title, "x": panel.x_title, "y": "<br>".join(textwrap.wrap(panel.y_title, _AXIS)),
+        "xlog": panel.x_log, "ylog": panel.y_log,
         "ticks": list(panel.x_ticks), "references": [list(one) for one in panel.references], "remark": panel.remark,
         "series": [_series(series) for series in panel.series], "bars": [_bars(bars) for bars in panel.bars],
     }  # fmt: skip

@@ -60,8 +60,9 @@ def trials_table(frame: pd.DataFrame, merit: Metric = MERIT) -> Table:
     return Table(
         "trials",
         "All trials",
-        "One row a record: accuracies and AUC as fractions on test events (confirming trials only), device-seconds, hashes of "
-        "the record itself, of the events, of the backbone, and the commit of the code. One value each: no uncertainty.",
+        "One row a record: metrics as they are recorded, accuracy and AUC as fractions, on test events (confirming trials "
+        "only), device-seconds, hashes of the record itself, of the events, of the backbone, and the commit of the code. One "
+        "value each: no uncertainty.",
         trials.sort_values(["cell", "phase", "ratio", "seed"], kind="stable").reset_index(drop=True),
         (
             plain("trial", "record"),
@@ -132,7 +133,7 @@ def _pretrainings(frame: pd.DataFrame, merit: Metric) -> Table:
         "pretrainings",
         "Pretrainings",
         "One row a pretraining: device-seconds in all, and until its plateau where it reached "
-        f"one, validation {merit.title} as a {merit.recorded}, hashes. One run each: no uncertainty.",
+        f"one, validation {merit.title} as it is recorded, hashes. One run each: no uncertainty.",
         frame.loc[frame["level"] == "pretraining", list(meanings)].reset_index(drop=True),
         (
             PRETRAINING,

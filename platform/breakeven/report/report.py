@@ -52,19 +52,26 @@ def write_report(results: Results, folder: Path) -> Path:
 def tables_of(results: Results) -> dict[str, list[Table]]:
     """All tables of the page but that of the trials, by its section."""
     summary, table_1, cells, gains, rejection, factors = networks.tables(results, accuracy_tables.accuracy_tables)
+    similarity = networks.tables(results, similarity_parts.similarity_tables)
     return {
         "headline": networks.tables(results, lambda part: [headline.table(part)]),
         "answer": [summary],
         "accuracy": [table_1, cells, gains],
-        "worth": [factors, rejection],
+        "worth": [factors, rejection, *_filled(networks.tables(results, accuracy_tables.rejection_tables))],
         "laws": networks.tables(results, accuracy_tables.law_tables),
         "ratios": networks.tables(results, accuracy_tables.ratio_tables),
-        "similarity": networks.tables(results, similarity_parts.similarity_tables),
-        "break_even": networks.tables(results, cost_tables.break_even_tables),
+        "similarity": _filled(similarity) if not results.in_paper else similarity,
+        "break_even": [table for table in networks.tables(results, cost_tables.break_even_tables)
+                       if results.in_paper or table.name != "break_even_readings"],
         "convergence": networks.tables(results, cost_tables.convergence_tables),
         "cost": [*networks.tables(results, cost_tables.hours_tables), *cost_tables.account_tables(results)],
         "provenance": provenance_tables(results),
-    }
+    }  # fmt: skip
+
+
+def _filled(tables: list[Table]) -> list[Table]:
+    """Those that this study has anything for: not every signal has several processes, not every study a published one."""
+    return [table for table in tables if len(table.frame)]
 
 
 def plots_of(results: Results) -> list[Plot]:
@@ -74,6 +81,7 @@ def plots_of(results: Results) -> list[Plot]:
         accuracy_plots.accuracy_plot,
         accuracy_plots.gain_plot,
         accuracy_plots.rejection_plot,
+        accuracy_plots.process_plot,
         accuracy_plots.data_efficiency_plot,
         accuracy_plots.law_plot,
         accuracy_plots.ratio_plot,

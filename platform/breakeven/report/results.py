@@ -16,6 +16,8 @@ from breakeven.analysis import (
     exposure,
     learning_rate,
     over_tasks,
+    passing,
+    published_rejections,
     rejection,
 )
 from breakeven.analysis import frame as ledger_frame
@@ -26,7 +28,8 @@ from breakeven.analysis.cost.savings import savings as savings_of_tasks
 from breakeven.analysis.endings import endings as how_they_ended
 from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.overall import overall as mean_over_tasks
-from breakeven.metric import MERIT, Metric
+from breakeven.metric import MERIT, METRICS, Metric
+from breakeven.study.spec import TASKS
 
 
 def _of_frame(compute: Callable[..., pd.DataFrame]) -> cached_property[pd.DataFrame]:
@@ -46,6 +49,7 @@ class Results:
     frame: the ledger frame of one study.  facts: what is known of it besides, see report.write_report.
     accounts: where the reserved time went.  similarities: gives how alike the networks are, which takes a while.
     shared: gives how far trials err together on their test sample, which takes a while, too.
+    passing: gives what background passes in each trial, see analysis/passing.py.
     merit: the figure of merit, of which gains, laws, data efficiency, convergence and equal accuracy are.
     """
 
@@ -54,6 +58,7 @@ class Results:
     accounts: pd.DataFrame = field(default_factory=lambda: accounts.NONE)
     similarities: Callable[[], pd.DataFrame] = lambda: ensembles.NONE
     shared: Callable[[], event_scores.SharedEvents] = lambda: event_scores.NONE
+    passing: Callable[[], pd.DataFrame] = lambda: passing.NOTHING
     merit: Metric = MERIT
 
     overall = _of_merit(mean_over_tasks)
@@ -90,11 +95,16 @@ class Results:
         lambda self: self.ordered(savings_of_tasks(self.frame, merit=self.merit, shared=self.shared_events))
     )
     factors = cached_property(
-        lambda self: self.ordered(data_efficiency.factors(self.frame, self.gains, merit=self.merit))
+        lambda self: self.ordered(data_efficiency.factors(self.frame, merit=self.merit, shared=self.shared_events))
+    )
+    factors_over_frozen = cached_property(
+        lambda self: self.ordered(
+            data_efficiency.factors(self.frame, merit=self.merit, shared=self.shared_events, reference="frozen")
+        )
     )
     mean_gains = cached_property(lambda self: over_tasks.mean_gains(self.frame, self.gains, merit=self.merit))
     working_points = cached_property(
-        lambda self: self.ordered(rejection.working_points(self.frame, shared=self.shared_events))
+        lambda self: self.ordered(rejection.working_points(self.frame, shared=self.shared_events, passed=self._passing))
     )
 
     _grid = cached_property(lambda self: accuracy.cells(self.frame, merit=self.merit, shared=self.shared_events))
@@ -122,6 +132,47 @@ class Results:
         return {name: replace(self, frame=part, similarities=partial(alike, name)) for name, part in parts.items()}
 
     @cached_property
+    def _passing(self) -> pd.DataFrame:
+        table = self.passing()
+        return table[table["record"].isin(self.frame["record"])]
+
+    @cached_property
+    def rejections(self) -> pd.DataFrame:
+        """Rejections by the background events that pass, of all of the signal and of its processes."""
+        return self.ordered(passing.rejections(self._passing))
+
+    @property
+    def rejection(self) -> Metric:
+        """The rejection that is told of each process of the signal: the figure of merit where it is one."""
+        return self.merit if self.merit.by_factors else METRICS["rejection_90"]
+
+    @cached_property
+    def by_process(self) -> pd.DataFrame:
+        """That rejection of each process of the signal at the largest size."""
+        return passing.of_processes(self.rejections, self.rejection.name)
+
+    @cached_property
+    def published_rejections(self) -> pd.DataFrame:
+        """Published rejections and data efficiencies of this network's representation, ours beside them."""
+        spec, trained = self.facts.get("spec", {}), self.frame[self.frame["level"] == "trial"]
+        names = set(trained.loc[trained["strategy"] != "trees", "network"].fillna(""))
+        networks = spec.get("networks") or {"": spec.get("network", {})}
+        [used, *_] = [networks[name] for name in networks if name in names] or [{}]
+        factors = {"scratch": self.factors, "frozen": self.factors_over_frozen}
+        return published_rejections.beside(used.get("representation", ""), self.working_points, factors)
+
+    @cached_property
+    def passing_by_cell(self) -> dict[tuple[Any, ...], str]:
+        """`115 to 130 of 1,875` by task, pretraining, strategy, size and name of the rejection, of those that are known."""
+        whole = self.rejections[(self.rejections["process"] == "") & (self.rejections["weighting"] == "")]
+        keys = whole[[*ledger_frame.CELL, "metric"]].itertuples(index=False, name=None)
+        return dict(zip(keys, whole["passing"], strict=True))
+
+    def passing_of(self, row: Mapping[Any, Any], metric: Metric) -> str:
+        """How many background events pass, of how many, in the cell of a row; empty where the metric is no rejection."""
+        return self.passing_by_cell.get((*(row[name] for name in ledger_frame.CELL), metric.name), "")
+
+    @cached_property
     def tasks(self) -> list[str]:
         """All tasks, in the order of the ledger."""
         return ledger_frame.ordered_tasks(self._grid)
@@ -137,6 +188,11 @@ class Results:
         tuned = self.overall[self.overall["strategy"] == "finetune"]
         held = self.merit.sign * tuned.groupby("pretraining", sort=False)["validation"].mean()
         return str(held.fillna(-math.inf).idxmax()) if len(held) else ""
+
+    @cached_property
+    def in_paper(self) -> bool:
+        """Whether a task of the study is one of arXiv 2412.10665, whose figures then stand beside ours."""
+        return any(task in TASKS for task in self.tasks)
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""

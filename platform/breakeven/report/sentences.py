@@ -51,9 +51,9 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     alike = search["trials"] > 0 and "scratch" in search.get("strategies", ())
     return [
         "All events are simulated. They are split once by hard event: 60 % train, 15 % validation, 25 % test, so that all "
-        "accuracies are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on; "
-        "another set would give other values. As in the paper, backbones were taught training events of some of the tasks' own "
-        "processes: tasks are called seen, half-seen or unseen by how many of their two classes those are.",
+        "figures are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on; "
+        "another set would give other values. Backbones were taught training events of some of the tasks' own processes, as the "
+        "published ones: tasks are called seen, half-seen or unseen by how many of their two classes those are.",
         *(
             f"Pretraining: {_learns(name, pre)}; {_until(pre)}, batch {pre['batch_size']}, rate "
             f"{pre['learning_rate']:g} x {pre['decay']}^epoch"
@@ -84,9 +84,9 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "Break-even is that of these rules: a longer patience of the pretraining raises it, one of the trials lowers it, and no "
         "interval knows of that. It charges each training until it stopped, its patience included, as nobody knows a plateau "
         "before; until the "
-        "plateau, as the paper charges, is another row. Both sides are charged with their own search in the rows that charge "
-        "one. Its interval over tasks enumerates every resample of up to six tasks (Student's t below five) and depends on no "
-        "random generator.",
+        "plateau, as arXiv 2412.10665 charges, is another row. Both sides are charged with their own search in the rows that "
+        "charge one. Its interval over tasks enumerates every resample of up to six tasks (Student's t below five) and "
+        "depends on no random generator.",
         "Significant is a gain with p < 0.05 after Holm's correction over all cells of its network. At chance ended a training "
         "whose test accuracy is not two standard errors of the test sample above a coin's.",
         "Intervals are at 90 % and hold the scatter of seeds, of backbones where there are several, and the error of the test "

@@ -349,7 +349,10 @@ def evaluation(job: TrialJob, logits: torch.Tensor, target: torch.Tensor) -> dic
     scores, signal = logits.float().cpu().numpy().ravel(), target.cpu().numpy() > 0.5
     classes = {"signal": scores[signal], "background": scores[~signal]}
     largest, identity = float(np.finfo(np.float16).max), job.trial.identity
-    kept = {name: np.clip(scores[:most], -largest, largest) for name, scores in classes.items()}
+    kept = {
+        name: np.clip(scores[evaluated_events.kept_rows(len(scores), most, len(processes))], -largest, largest)
+        for (name, scores), processes in zip(classes.items(), job.trial.cell.task.classes, strict=True)
+    }
     try:
         digest = Responses(job.ledger, "scores").write(job.trial.hash, kept)
     except (ValueError, OSError) as error:  # not a number, or too large for the disk: it is a result all the same
