@@ -100,6 +100,15 @@ METRICS = {
 }
 """All metrics, by name."""
 
+PROBED = {
+    metric.name: metric
+    for metric in (
+        Metric("probe_auc", "AUC of the score inside", "%", chance=0.5),
+        Metric("probe_rejection_90", "background rejection of the score inside at 90 % efficiency", ""),
+    )
+}
+"""Of what a network says of each thing inside an event, against its label: see training/probe.py."""
+
 MERIT = next(metric for metric in METRICS.values() if metric.merit)
 """The figure of merit where nobody names another."""
 
@@ -111,4 +120,4 @@ def shown(merit: Metric) -> list[Metric]:
 
 def columns() -> list[str]:
     """The columns of all metrics in the ledger's frame."""
-    return [metric.column(split) for split in SPLITS for metric in METRICS.values()]
+    return [metric.column(split) for split in SPLITS for metric in (METRICS | PROBED).values()]

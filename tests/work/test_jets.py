@@ -134,6 +134,11 @@ def test_an_event_is_told_by_its_jets(
     record = run_alone(TrialJob(of_trial, network, settings, made, start, tmp_path, "cpu", "abc"))
     assert record["outcome"] == "finished", record.get("reason")
     assert record["epochs"] == 2 and 0.0 <= record["metrics"]["test_auc"] <= 1.0 and record["representation"]
+    probed = [epoch["validation_probe_auc"] for epoch in record["curve"] if "validation_probe_auc" in epoch]
+    assert ("test_probe_auc" in record["metrics"]) == (representation == "S+HLF")
+    assert len(probed) == (2 if representation == "S+HLF" and strategy != "frozen" else 0)
+    if probed:
+        assert record["metrics"]["validation_probe_auc"] == probed[record["best_epoch"]]
     if strategy == "frozen":
         again = run_alone(TrialJob(of_trial, network, settings, made, start, tmp_path / "again", "cpu", "abc"))
         assert again["metrics"] == record["metrics"]

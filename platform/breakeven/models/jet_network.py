@@ -76,6 +76,7 @@ class JetNetwork(Backbone):
         )  # fmt: skip
         if representation == "S+HLF":
             self.scalar = nn.Linear(width, 1)
+            self.probe = "scalar"
         if representation != "jet":
             self.event = JetEvent(1 if representation == "S+HLF" else width, representation.endswith("+HLF"), width)
         self.head = nn.Linear(width, n_outputs)

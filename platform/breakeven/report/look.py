@@ -12,6 +12,8 @@ _COLOURS = {
     "multilabel": ("#D55E00", "#F08C4A"),
 }
 _SPARE_COLOURS = (("#CC79A7", "#E3A3C6"), ("#B07D00", "#E6B93A"))
+_NUMBERED = (*_COLOURS.values(), *_SPARE_COLOURS)
+"""Of lines that are told apart by a number, as sizes."""
 _PARTS = {"useful": ("#0072B2", "#56B4E9"), "search": ("#B07D00", "#E6B93A"), "stopped": ("#B07D00", "#E6B93A"),
           "wasted": ("#D55E00", "#F08C4A"), "idle": ("#c4c4c4", "#555b63")}  # fmt: skip
 _MARKERS = {
@@ -46,10 +48,10 @@ class Look:
 
 
 def look(pretraining: str, strategy: str) -> Look:
-    """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones."""
+    """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones, numbers that of their place."""
     kind = "trees" if strategy == "trees" else pretraining
     spare = _SPARE_COLOURS[sum(kind.encode()) % len(_SPARE_COLOURS)]
-    colours = _COLOURS.get(kind, spare)
+    colours = _NUMBERED[int(kind) % len(_NUMBERED)] if kind.isdigit() else _COLOURS.get(kind, spare)
     return Look(*colours, *_MARKERS.get(kind, _SPARE_MARKER), *_DASHES.get(strategy, _SPARE_DASH), strategy == "frozen")
 
 

@@ -12,6 +12,7 @@ from breakeven.report import (
     accuracy_plots,
     accuracy_tables,
     cost_tables,
+    drift_parts,
     headline,
     networks,
     similarity_parts,
@@ -59,7 +60,9 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "worth": [factors, rejection],
         "laws": networks.tables(results, accuracy_tables.law_tables),
         "ratios": networks.tables(results, accuracy_tables.ratio_tables),
-        "similarity": networks.tables(results, similarity_parts.similarity_tables),
+        "similarity": networks.tables(
+            results, lambda part: similarity_parts.similarity_tables(part) + drift_parts.drift_tables(part)
+        ),
         "break_even": networks.tables(results, cost_tables.break_even_tables),
         "convergence": networks.tables(results, cost_tables.convergence_tables),
         "cost": [*networks.tables(results, cost_tables.hours_tables), *cost_tables.account_tables(results)],
@@ -78,6 +81,7 @@ def plots_of(results: Results) -> list[Plot]:
         accuracy_plots.law_plot,
         accuracy_plots.ratio_plot,
         similarity_parts.similarity_plot,
+        drift_parts.emergence_plot,
         time_plots.break_even_plot,
         time_plots.bill_plot,
         time_plots.convergence_plot,

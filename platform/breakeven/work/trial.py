@@ -31,6 +31,7 @@ from breakeven.training.engines import in_batches, kernel_of
 from breakeven.training.loop import quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.objectives import binary
+from breakeven.training.probe import listening, quality_of_probe
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.training.start import ready_sample
 from breakeven.training.training import Training
@@ -118,10 +119,11 @@ def training_facts(result: Result, part: float = 1.0) -> dict[str, Any]:
     """What the ledger keeps of a training, NaN-free. part: of the device that it held, which scales its seconds."""
     best, last = result.best, result.curve[-1]
     plateau = result.plateau_seconds
+    probed = {} if math.isnan(best.validation_probe_auc) else {"probe_auc": best.validation_probe_auc}
     return {
         "outcome": "finished",
         "validation_loss": best.validation_loss,
-        "metrics": measured("validation", {"accuracy": best.validation_accuracy, "auc": best.validation_auc}),
+        "metrics": measured("validation", {"accuracy": best.validation_accuracy, "auc": best.validation_auc, **probed}),
         "epochs": len(result.curve),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
@@ -306,8 +308,10 @@ def evaluated(
         facts |= {"outcome": "stopped", "reason": reason}
     elif job.trial.phase == "confirm":
         test = ready_sample(samples[Split.TEST], events, binary(), "test")
-        on_test = evaluation(job, in_batches(model, events, test.index), test.target)
-        facts["metrics"] |= on_test.pop("metrics")
+        with listening(model) as heard:
+            logits = in_batches(model, events, test.index)
+        on_test = evaluation(job, logits, test.target)
+        facts["metrics"] |= on_test.pop("metrics") | measured("test", quality_of_probe(heard, events, test.index))
         facts |= on_test | _kept_representation(job, model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
     return facts
@@ -382,5 +386,8 @@ def _finite(value: Any) -> Any:
 
 
 def epoch_line(epoch: Epoch) -> dict[str, Any]:
-    """One epoch as a NaN-free dict."""
-    return {key: _finite(value) for key, value in asdict(epoch).items()}
+    """One epoch as a NaN-free dict, that of a network without a probe as it was before there were any."""
+    line = {key: _finite(value) for key, value in asdict(epoch).items()}
+    if line["validation_probe_auc"] is None:
+        del line["validation_probe_auc"]
+    return line
