@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from breakeven.study.spec import BASELINES
+
 # Okabe and Ito's palette keeps its contrasts under every kind of colour blindness; markers repeat the distinction.
 # The second of each pair is for a dark ground.
 _COLOURS = {
@@ -27,6 +29,7 @@ _DASHES: dict[str, tuple[Any, str]] = {
     "scratch": ("-", "solid"),
     "finetune": ("-", "solid"),
     "trees": ("-", "solid"),
+    "trees+score": ((0, (2.5, 1.8)), "dash"),
     "frozen": ((0, (2.5, 1.8)), "dash"),
 }
 _SPARE_DASH: tuple[Any, str] = (":", "dot")
@@ -49,7 +52,7 @@ class Look:
 
 def look(pretraining: str, strategy: str) -> Look:
     """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones, numbers that of their place."""
-    kind = "trees" if strategy == "trees" else pretraining
+    kind = "trees" if strategy in BASELINES else pretraining
     spare = _SPARE_COLOURS[sum(kind.encode()) % len(_SPARE_COLOURS)]
     colours = _NUMBERED[int(kind) % len(_NUMBERED)] if kind.isdigit() else _COLOURS.get(kind, spare)
     return Look(*colours, *_MARKERS.get(kind, _SPARE_MARKER), *_DASHES.get(strategy, _SPARE_DASH), strategy == "frozen")

@@ -144,7 +144,7 @@ class Results:
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""
-        ranks = {"task": self.tasks, "strategy": ["scratch", "trees", "finetune", "frozen"]}
+        ranks = {"task": self.tasks, "strategy": ledger_frame.ORDER}
         keys = [name for name in ("task", "pretraining", "strategy", "size") if name in table.columns]
         if table.empty or not keys:
             return table
