@@ -156,4 +156,5 @@ _EMPTY: dict[str, Any] = {
     "reservation": "", "pack": 0, "energy_joules": NAN, "representation": "", "represented_events": "",
     "validation_events": NAN, "test_events": NAN, "scores": "", "scored_events": "",
     "test_probe_auc": NAN, "validation_probe_auc": NAN, "test_probe_rejection_90": NAN,
+    "train_events": NAN, "validation_rejection_80": NAN,
 }  # fmt: skip

@@ -100,14 +100,16 @@ METRICS = {
 }
 """All metrics, by name."""
 
-PROBED = {
+OF_THINGS = {
     metric.name: metric
     for metric in (
+        Metric("rejection_80", "background rejection at 80 % efficiency", ""),
         Metric("probe_auc", "AUC of the score inside", "%", chance=0.5),
         Metric("probe_rejection_90", "background rejection of the score inside at 90 % efficiency", ""),
     )
 }
-"""Of what a network says of each thing inside an event, against its label: see training/probe.py."""
+"""Of each thing inside an event, as of each jet: the first of a pretraining that learns its label, the others of a network that
+learns something else, see training/probe.py."""
 
 MERIT = next(metric for metric in METRICS.values() if metric.merit)
 """The figure of merit where nobody names another."""
@@ -120,4 +122,4 @@ def shown(merit: Metric) -> list[Metric]:
 
 def columns() -> list[str]:
     """The columns of all metrics in the ledger's frame."""
-    return [metric.column(split) for split in SPLITS for metric in (METRICS | PROBED).values()]
+    return [metric.column(split) for split in SPLITS for metric in (METRICS | OF_THINGS).values()]

@@ -353,3 +353,15 @@ def test_a_turned_probe_rejects_as_its_other_sign_does() -> None:
     turned = quality_of_probe([-logits], events, torch.arange(200))
     assert upright["probe_auc"] == pytest.approx(1.0 - turned["probe_auc"]) and upright["probe_auc"] > 0.7
     assert upright["probe_rejection_90"] == turned["probe_rejection_90"] > 1.0
+
+
+def test_a_new_scalar_learns_on_a_frozen_backbone() -> None:
+    """That of a backbone of ten classes: what is kept of it are vectors, and the scalar is computed of them anew."""
+    pretrained, model = built("jet", 10, seed=1).double(), built("S+HLF", seed=2).double()
+    load_weights(model, model.from_pretrained(pretrained.state_dict()), source="the backbone", skip=model.new_layers)
+    batch = random_batch([(5, 0), (4,), (), (3, 2, 2, 9, 1, 6, 2)])
+    embedding = model.embed(*batch)
+    assert embedding.shape[2] == SMALL["width"] + 5 + 1
+    torch.testing.assert_close(model.solve(embedding), model(*batch), rtol=1e-12, atol=1e-12)
+    model.solve(embedding.detach()).sum().backward()
+    assert bool(model.scalar.weight.grad.any())

@@ -10,11 +10,11 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.cost.convergence import accuracy_curves
 from breakeven.analysis.statistics import estimate
-from breakeven.metric import PROBED
+from breakeven.metric import OF_THINGS
 
 __all__ = ["drift", "emergence"]
 
-AUC, REJECTION = PROBED["probe_auc"], PROBED["probe_rejection_90"]
+AUC, REJECTION = OF_THINGS["probe_auc"], OF_THINGS["probe_rejection_90"]
 DRIFT_COLUMNS = columns("""
     task pretraining strategy size
     auc auc_sd auc_low auc_high: AUC of the score inside against the true label of each thing of the test events, percent

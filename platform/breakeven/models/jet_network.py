@@ -116,12 +116,14 @@ class JetNetwork(Backbone):
 
     def embed(self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor) -> Tensor:
         """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet; arguments as in
-        `represent`. With the representation "jet" what the head sees.
+        `represent`. With the representation "jet" what the head sees. A scalar that no pretraining brought has yet to learn: the
+        vector stands in its place.
         """
         if self.representation == "jet":
             return self.represent(jets, offsets, constituents, constituent_offsets)
         jets, offsets, *inside = self._leading(jets, offsets, constituents, constituent_offsets)
-        known = torch.cat(self._known(self.vectors(jets, *inside), jets), dim=1)
+        vectors = self.vectors(jets, *inside)
+        known = torch.cat((vectors, self._high_level(jets)) if self._new_scalar else self._known(vectors, jets), dim=1)
         place = torch.arange(len(jets), device=offsets.device) - offsets[:-1].repeat_interleave(offsets.diff())
         embedding = known.new_zeros(len(offsets) - 1, LEADING_JETS, known.shape[1] + 1)
         embedding[parents_of(offsets), place] = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
@@ -134,6 +136,8 @@ class JetNetwork(Backbone):
         there = embedding[..., -1] > 0.0
         of_jets = embedding[there][:, :-1]
         known, high_level = of_jets[:, : -len(HIGH_LEVEL)], of_jets[:, -len(HIGH_LEVEL) :]
+        if self._new_scalar:
+            known = torch.sigmoid(self.scalar(known))
         offsets = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
         outputs: Tensor = self.head(self.event(known, high_level, offsets))
         return outputs
@@ -141,7 +145,14 @@ class JetNetwork(Backbone):
     def _known(self, vectors: Tensor, jets: Tensor) -> tuple[Tensor, Tensor]:
         """The scalar or vector of each jet [n_jets, 1 or width], and its high-level features [n_jets, n]."""
         known = torch.sigmoid(self.scalar(vectors)) if self.representation == "S+HLF" else vectors
-        return known, self._inputs.high_level(jets).to(known.dtype)
+        return known, self._high_level(jets)
+
+    def _high_level(self, jets: Tensor) -> Tensor:
+        return self._inputs.high_level(jets).to(self.head.weight.dtype)
+
+    @property
+    def _new_scalar(self) -> bool:
+        return "scalar." in self.new_layers
 
     def layers(self, *batch: Tensor, **named: Tensor) -> dict[str, Tensor]:
         """ "jets", the sum of the leading jets' vectors, and but for the representation "jet" the "event" that the head sees."""

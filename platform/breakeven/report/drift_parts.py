@@ -1,21 +1,44 @@
-"""What becomes of the score that a backbone was pretrained to give: a table by size and strategy, and how it emerges untold."""
+"""Backbones themselves: what one is better for that starts from another, and what becomes of the score that it gives."""
 
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.adaptation import ADAPTATION_COLUMNS
 from breakeven.analysis.drift import AUC, DRIFT_COLUMNS
 from breakeven.report import wording
 from breakeven.report.accuracy_plots import by_task, numbers
 from breakeven.report.plot import Panel, Plot, Series
 from breakeven.report.results import Results
-from breakeven.report.table import PRETRAINING, SIZE, STRATEGY, TASK, Column, Row, Table, count, interval, written
+from breakeven.report.table import PRETRAINING, SIZE, STRATEGY, TASK, Column, Row, Table, count, interval, plain, written
 
 _NONE = "No network of this study has a score inside (of those on jets, S+HLF has one), or none is trained yet."
 
 
 def drift_tables(results: Results) -> list[Table]:
-    """The AUC of the score inside, before and after."""
+    """What a start gave the pretrainings; the AUC of the score inside, before and after."""
     return [
+        Table(
+            "adaptation",
+            "Pretrainings that start from another",
+            "Domain adaptation: on their own validation events, pretrainings that began with another's backbone, beside the same "
+            "from scratch, by the number of events or jets that they learnt from. AUC in percent, mean ± standard deviation over n "
+            "backbones; rejection: 1 / background efficiency at 80 % efficiency, geometric mean; factor: that over the same from "
+            "scratch, geometric mean over pairs of one seed, with its 90 % Student's t interval of the logarithm.",
+            results.adaptation,
+            (
+                PRETRAINING,
+                plain("starts from", "start"),
+                count("learnt from", "train_events"),
+                Column("AUC", lambda row: wording.mean(row, "auc", digits=2), "auc"),
+                written("rejection at 80 %", "rejection", wording.significant),
+                written("factor", "factor", wording.significant),
+                Column("90 %", _factor_between, "factor_low"),
+                count("pairs", "n_pairs", zero=""),
+            ),
+            "No pretraining of this study starts from another.",
+            links=False,
+            meanings=ADAPTATION_COLUMNS,
+        ),
         Table(
             "drift",
             "Drift of the score inside",
@@ -63,6 +86,11 @@ def _panel(task: str, rows: pd.DataFrame) -> Panel:
         columns = (numbers(line[name]) for name in ("epoch", AUC.name, "low", "high"))
         lines.append(Series(f"{size:,} events per class", str(number), "scratch", *columns, "curve", texts=texts))
     return Panel(ledger_frame.title(task), "epoch", "AUC against the true label (%)", tuple(lines), references=((50.0, "a coin"),))
+
+
+def _factor_between(row: Row) -> str:
+    low, high = (wording.significant(row[f"factor_{end}"]) for end in ("low", "high"))
+    return f"{low} to {high}" if low and high else ""
 
 
 def _change(row: Row) -> str:

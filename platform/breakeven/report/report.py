@@ -89,4 +89,6 @@ def plots_of(results: Results) -> list[Plot]:
         time_plots.hours_curves_plot,
         time_plots.cost_plot,
     )
-    return [networks.plots(results, make) for make in of_networks]
+    pretrainings = results.facts.get("spec", {}).get("pretrainings", {})
+    adapted = {name for name, settings in pretrainings.items() if settings.get("start")}
+    return [networks.plots(results, make).adapted(adapted) for make in of_networks]

@@ -19,6 +19,7 @@ from breakeven.analysis import (
     rejection,
 )
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.adaptation import adaptation as adaptation_of_pretrainings
 from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.cost.charges import HEADLINE
@@ -63,6 +64,7 @@ class Results:
     exposures = _of_frame(exposure.exposures)
     drift = _of_frame(drift_of_score)
     emergence = _of_frame(emergence_of_score)
+    adaptation = cached_property(lambda self: adaptation_of_pretrainings(self.frame))
     time_ratios = _of_merit(convergence.time_ratios)
     curves_by_events = _of_merit(convergence.accuracy_curves)
     curves_by_hours = _of_merit(partial(convergence.accuracy_curves, against="device_hours"))

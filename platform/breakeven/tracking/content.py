@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.charge import charge_of, hours_unit
-from breakeven.metric import METRICS, PROBED
+from breakeven.metric import METRICS, OF_THINGS
 from breakeven.study.plan import backbone_name
 
 LAYOUT = 3
@@ -185,7 +185,7 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     unit, charge = hours_unit(row["device"]), charge_of(row.to_dict())
     of_metrics = {
         metric.column(split): f"{shown}{name}"
-        for name, metric in (METRICS | PROBED).items()
+        for name, metric in (METRICS | OF_THINGS).items()
         for split, shown in _SPLITS.items()
     }
     figures = {name: row[column] for column, name in {**_FIGURES, **of_metrics}.items() if present(row.get(column))}
