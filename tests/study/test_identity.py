@@ -205,15 +205,21 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
 
 SCORING = replace(
     finetuning(baselines=("trees", "trees+score")),
-    networks={"S": Network(kind="jet_transformer", representation="S+HLF"), "V": Network(kind="jet_transformer", representation="V")},
+    networks={name: Network(kind="jet_transformer", representation=name) for name in ("S+HLF", "V")},
     pretrainings={"xbb": Pretraining(("xbb",)), "jetclass": Pretraining(("multiclass",))},
 )  # fmt: skip
-BACKBONES = replace(MADE_OF, backbones={"S/xbb": ("aa", "bb")}, versions={"S": {**FIRST, "features": "1"}, "trees": {"trees": "1"}})
+BACKBONES = replace(
+    MADE_OF,
+    backbones={"S+HLF/xbb": ("aa", "bb")},
+    versions={"S+HLF": {**FIRST, "features": "1"}, "trees": {"trees": "1"}},
+)
 
 
 def test_trees_with_scores_know_backbone_and_network_and_nothing_of_its_training():
-    cell = Cell(task("WH_vs_ZH"), "xbb", "trees+score", 100, "S")
-    assert [one for one in cells(SCORING) if one.strategy == "trees+score" and (one.task, one.size) == (cell.task, 100)] == [cell]
+    cell = Cell(task("WH_vs_ZH"), "xbb", "trees+score", 100, "S+HLF")
+    assert [
+        one for one in cells(SCORING) if one.strategy == "trees+score" and (one.task, one.size) == (cell.task, 100)
+    ] == [cell]
     said = trial(SCORING, cell, "confirm", 2, 1.0, BACKBONES).identity
     assert (said["strategy"], said["backbone"], said["network"]["representation"]) == ("trees+score", "bb", "S+HLF")
     assert said["versions"] == {"trees": "1", "network": FIRST["network"], "features": "1"}

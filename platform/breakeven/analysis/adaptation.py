@@ -1,4 +1,4 @@
-"""What a start gives a pretraining: one that begins with another's backbone against the same one from scratch (domain adaptation).
+"""What a start gives a pretraining: one that begins with another's backbone against the same from scratch (domain adaptation).
 
 From the pretrainings' own validation events. Two are the same where they learnt from the same things of the same events with
 the same seed, by the same objective. Never looks at a trial.
@@ -32,8 +32,8 @@ ADAPTATION_COLUMNS = columns("""
 def adaptation(frame: pd.DataFrame) -> pd.DataFrame:
     """The pretrainings that start from another, and those that they are held against.
 
-    frame: the ledger frame. Columns: ADAPTATION_COLUMNS, one row for each pretraining, with fewer events first; nothing where none
-    starts from another.
+    frame: the ledger frame. Columns: ADAPTATION_COLUMNS, one row for each pretraining, with fewer events first; none where no
+    pretraining starts from another.
     """
     ledger_frame.check(frame)
     made = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record")
@@ -46,7 +46,9 @@ def adaptation(frame: pd.DataFrame) -> pd.DataFrame:
     )
     same = ["network", "dataset", "train_events", "seed"]
     untold = made[made["begins"] == ""].drop_duplicates(same)
-    paired = made[made["begins"] != ""].merge(untold[[*same, "pretraining", "rejected"]], on=same, suffixes=("", "_untold"))
+    paired = made[made["begins"] != ""].merge(
+        untold[[*same, "pretraining", "rejected"]], on=same, suffixes=("", "_untold")
+    )
     against = set(paired["pretraining_untold"])
     rows = []
     for (name, start), group in made.groupby(["pretraining", "begins"], sort=False):

@@ -9,7 +9,19 @@ from breakeven.report import wording
 from breakeven.report.accuracy_plots import by_task, numbers
 from breakeven.report.plot import Panel, Plot, Series
 from breakeven.report.results import Results
-from breakeven.report.table import PRETRAINING, SIZE, STRATEGY, TASK, Column, Row, Table, count, interval, plain, written
+from breakeven.report.table import (
+    PRETRAINING,
+    SIZE,
+    STRATEGY,
+    TASK,
+    Column,
+    Row,
+    Table,
+    count,
+    interval,
+    plain,
+    written,
+)
 
 _NONE = "No network of this study has a score inside (of those on jets, S+HLF has one), or none is trained yet."
 
@@ -21,8 +33,8 @@ def drift_tables(results: Results) -> list[Table]:
             "adaptation",
             "Pretrainings that start from another",
             "Domain adaptation: on their own validation events, pretrainings that began with another's backbone, beside the same "
-            "from scratch, by the number of events or jets that they learnt from. AUC in percent, mean ± standard deviation over n "
-            "backbones; rejection: 1 / background efficiency at 80 % efficiency, geometric mean; factor: that over the same from "
+            "from scratch, by the number of events or jets that they learnt from. AUC in percent, mean ± standard deviation over "
+            "n backbones; rejection: 1 / background efficiency at 80 % efficiency, geometric mean; factor: that over the same from "
             "scratch, geometric mean over pairs of one seed, with its 90 % Student's t interval of the logarithm.",
             results.adaptation,
             (
@@ -62,7 +74,7 @@ def drift_tables(results: Results) -> list[Table]:
             ),
             _NONE,
             meanings=DRIFT_COLUMNS,
-        )
+        ),
     ]
 
 
@@ -72,8 +84,8 @@ def emergence_plot(results: Results) -> Plot:
         "emergence",
         "How the score inside emerges from scratch",
         "AUC against the true label of what the network says of each thing of a validation event (as of each jet) while all "
-        "weights are trained from scratch on events alone, mean over seeds, band: 90 % Student's t interval, none for n=1; from a "
-        "seed's end on it counts with the weights that it kept. Of each trial the sign with the larger AUC on test events.",
+        "weights are trained from scratch on events alone, mean over seeds, band: 90 % Student's t interval, none for n=1; from "
+        "a seed's end on it counts with the weights that it kept. Of each trial the sign with the larger AUC on test events.",
         {"": panels} if (panels := tuple(_panel(task, rows) for task, rows in by_task(results.emergence))) else {},
     )
 
@@ -85,7 +97,13 @@ def _panel(task: str, rows: pd.DataFrame) -> Panel:
         texts = tuple(f"epoch {row['epoch']:.0f}: {row[AUC.name]:.2f} % (n={row['n']})" for row in records)
         columns = (numbers(line[name]) for name in ("epoch", AUC.name, "low", "high"))
         lines.append(Series(f"{size:,} events per class", str(number), "scratch", *columns, "curve", texts=texts))
-    return Panel(ledger_frame.title(task), "epoch", "AUC against the true label (%)", tuple(lines), references=((50.0, "a coin"),))
+    return Panel(
+        ledger_frame.title(task),
+        "epoch",
+        "AUC against the true label (%)",
+        tuple(lines),
+        references=((50.0, "a coin"),),
+    )
 
 
 def _factor_between(row: Row) -> str:

@@ -53,7 +53,7 @@ class Look:
 
 
 def look(pretraining: str, strategy: str, adapted: bool = False) -> Look:
-    """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones, numbers that of their place."""
+    """How a treatment is drawn; pretrainings and strategies that the paper has not get spare ones, numbers their own."""
     kind = "trees" if strategy in BASELINES else pretraining
     spare = _SPARE_COLOURS[sum(kind.encode()) % len(_SPARE_COLOURS)]
     colours = _NUMBERED[int(kind) % len(_NUMBERED)] if kind.isdigit() else _COLOURS.get(kind, spare)

@@ -88,7 +88,9 @@ class Plot:
             return self
         variants = {
             words: tuple(
-                replace(panel, series=tuple(replace(one, adapted=one.pretraining in pretrainings) for one in panel.series))
+                replace(
+                    panel, series=tuple(replace(one, adapted=one.pretraining in pretrainings) for one in panel.series)
+                )
                 for panel in panels
             )
             for words, panels in self.variants.items()

@@ -127,22 +127,24 @@ def cells(study: Study) -> tuple[Cell, ...]:
         (name, strategy) for name in study.pretrainings_by_name() for strategy in study.finetuning.strategies
     ]
     networks = [(network, *treatment) for network in study.networks_by_name() for treatment in treatments]
-    baselines = [baseline for of_study in study.finetuning.baselines for baseline in _baselines(study, of_study)]
     return tuple(
         Cell(task, pretraining, strategy, size, network)
         for size in sorted(study.finetuning.sizes, reverse=True)
         for task in study.finetuning.resolved()
-        for network, pretraining, strategy in networks + baselines
+        for network, pretraining, strategy in networks + baselines(study)
     )
 
 
-def _baselines(study: Study, baseline: str) -> list[tuple[str, str, str]]:
-    """Network, pretraining and strategy of the cells of a baseline at one task and size."""
-    if baseline == "trees":
-        return [("", "none", baseline)]
+def baselines(study: Study) -> list[tuple[str, str, str]]:
+    """Network, pretraining and strategy of the cells of trees at one task and size."""
     networks = [name for name, network in study.networks_by_name().items() if network.scores]
     pretrainings = [name for name, settings in study.pretrainings_by_name().items() if settings.scores]
-    return [(network, pretraining, baseline) for network in networks for pretraining in pretrainings]
+    scoring = [(network, pretraining) for network in networks for pretraining in pretrainings]
+    return [
+        (*of, baseline)
+        for baseline in study.finetuning.baselines
+        for of in ([("", "none")] if baseline == "trees" else scoring)
+    ]
 
 
 def searched(study: Study, cell: Cell) -> bool:

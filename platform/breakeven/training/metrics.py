@@ -65,8 +65,8 @@ def working_points(
 ) -> dict[str, float]:
     """What an analysis gets out of a binary classifier: background rejections and the significance improvement.
 
-    scores: [n] signal probabilities, target: [n] 0 or 1. rejection_50, _70, _90, or of other `efficiencies`: 1 / background efficiency at the
-    highest threshold that keeps at least this percentage of the signal (tied scores pass together).
+    scores: [n] signal probabilities, target: [n] 0 or 1. rejection_50, _70, _90, by `efficiencies`: 1 / background efficiency at
+    the highest threshold that keeps at least this percentage of the signal (tied scores pass together).
     significance_improvement: the largest signal efficiency / sqrt(background efficiency) over all thresholds, 1 being
     no cut at all (arXiv 1010.3698). A threshold that fewer than LEAST_BACKGROUND background events pass has no
     figure, as its efficiency would be the noise of a few events; a figure that no threshold has is left out.

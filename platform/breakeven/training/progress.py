@@ -35,7 +35,7 @@ class Progress:
     def add(self, train_loss: float, quality: Mapping[str, float], seconds: tuple[float, float]) -> Epoch:
         """The next epoch, appended to the curve.
 
-        quality: loss, accuracy and auc on validation events, with a probe its auc.  seconds: wall and device seconds since the start.
+        quality: loss, accuracy and auc on validation events, with a probe its auc.  seconds: wall and device since the start.
         """
         number = len(self.curve)
         epoch = Epoch(
