@@ -34,8 +34,8 @@ def drift_tables(results: Results) -> list[Table]:
             "Pretrainings that start from another",
             "Domain adaptation: on their own validation events, pretrainings that began with another's backbone, beside the same "
             "from scratch, by the number of events or jets that they learnt from. AUC in percent, mean ± standard deviation over "
-            "n backbones; rejection: 1 / background efficiency at 80 % efficiency, geometric mean; factor: that over the same from "
-            "scratch, geometric mean over pairs of one seed, with its 90 % Student's t interval of the logarithm.",
+            "n backbones; rejection: 1 / background efficiency at 80 % efficiency, geometric mean; factor: that over the same "
+            "from scratch, geometric mean over pairs of one seed, with its 90 % Student's t interval of the logarithm.",
             results.adaptation,
             (
                 PRETRAINING,
