@@ -84,7 +84,7 @@ PAPER = replace(
 )  # fmt: skip
 
 FEW = replace(
-    LAPTOP.pretraining, events_per_process=67, epochs=60, patience=8, batch_size=64, seeds=3, validation_events=150,
+    LAPTOP.pretraining, events_per_process=67, epochs=60, patience=8, batch_size=64, seeds=3, validation_events=100,
 )  # fmt: skip
 ADAPTATION = replace(
     LAPTOP,

@@ -1,5 +1,6 @@
 """Trials and pretrainings on events of jets, by the same ways as on whole events."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,31 @@ def test_a_tagger_is_taught_every_jet_by_its_own_label(xbb: PretrainingJob, made
     assert len(training) == sum((one.split == Split.TRAIN).sum() for one in jets)
     assert training.target.sum() == jets[0].labels[jets[0].split == Split.TRAIN].sum() > 50, "none of QCD's"
     assert read_weights(xbb.backbone)["head.weight"].shape == (1, 8)
+
+
+def test_a_tagger_starts_from_a_backbone_of_classes_of_jets(made: dict[str, store.Dataset], tmp_path: Path) -> None:
+    """All of it but its head, which had an output for each class; and it says how it tags where enough background passes."""
+    classes = replace(XBB, objectives=("multiclass",), epochs=1)
+    still = replace(XBB, learning_rate=1e-12, epochs=1, events_per_process=100)
+    folders: list[Path | None] = [None]
+    for name, settings in (("classes", classes), ("told", still)):
+        folder = tmp_path / name
+        job = PretrainingJob(
+            name, {"name": name}, NETWORK, settings, tuple(made.values()), folders[-1], tmp_path, folder
+        )
+        Ledger(tmp_path).refresh()
+        train_share(job, ALONE, "cpu", None, lambda epoch, checkpoint: None, tmp_path / "progress.json")
+        folders.append(folder)
+    before, after = (read_weights(folder) for folder in folders[1:] if folder)
+    assert before["head.weight"].shape == (2, 8) and after["head.weight"].shape == (1, 8)
+    for name, tensor in before.items():
+        if not name.startswith("head."):
+            torch.testing.assert_close(after[name], tensor, atol=1e-9, rtol=0)
+    facts = [json.loads((folder / "model.json").read_text())["about"] for folder in folders[1:] if folder]
+    assert (
+        "validation_rejection_80" not in facts[0]["metrics"] and facts[1]["metrics"]["validation_rejection_80"] >= 1.0
+    )
+    assert facts[1]["train_events"] > 200, "jets, of 200 events"
 
 
 def test_one_backbone_serves_all_representations() -> None:
