@@ -4,6 +4,9 @@ From what trials kept of the layer inside (training/probe.py). Never averages a 
 scratch nobody says which of its signs means the label, and the one with the larger AUC is taken, trial by trial.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -59,17 +62,20 @@ def emergence(frame: pd.DataFrame) -> pd.DataFrame:
     trials = _upright(frame)
     scratch = trials[trials["strategy"] == "scratch"]
     column = AUC.column("validation")
-    curves = [
-        [
-            {**epoch, column: 1.0 - epoch[column] if turned and column in epoch else epoch.get(column)}
-            for epoch in curve or ()
-        ]
-        for curve, turned in zip(scratch["curve"], scratch["turned"], strict=True)
-    ]
+    curves = [_turned(curve or (), column) if turned else curve
+              for curve, turned in zip(scratch["curve"], scratch["turned"], strict=True)]  # fmt: skip
     kept = ledger_frame.measured(scratch, AUC, "validation")
-    upright = scratch.assign(curve=curves, **{column: kept.where(~scratch["turned"].astype(bool), 1.0 - kept)})
+    upright = scratch.assign(
+        curve=pd.Series(curves, scratch.index, dtype=object),
+        **{column: kept.where(~scratch["turned"].astype(bool), 1.0 - kept)},
+    )
     table = accuracy_curves(upright, merit=AUC)
     return table.assign(epoch=table["events_seen"] / (2 * table["size"]))
+
+
+def _turned(curve: Iterable[Mapping[str, Any]], column: str) -> list[dict[str, Any]]:
+    """The epochs that have an AUC, with that of the other sign."""
+    return [{**epoch, column: 1.0 - epoch[column]} for epoch in curve if epoch.get(column) is not None]
 
 
 def _upright(frame: pd.DataFrame) -> pd.DataFrame:

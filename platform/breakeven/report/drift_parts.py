@@ -95,8 +95,9 @@ def _panel(task: str, rows: pd.DataFrame) -> Panel:
     for number, (size, line) in enumerate(rows.groupby("size")):
         records = line.to_dict("records")
         texts = tuple(f"epoch {row['epoch']:.0f}: {row[AUC.name]:.2f} % (n={row['n']})" for row in records)
-        columns = (numbers(line[name]) for name in ("epoch", AUC.name, "low", "high"))
-        lines.append(Series(f"{size:,} events per class", str(number), "scratch", *columns, "curve", texts=texts))
+        x, y, low, high = (numbers(line[name]) for name in ("epoch", AUC.name, "low", "high"))
+        label = f"{size:,} events per class"
+        lines.append(Series(label, str(number), "scratch", x, y, low, high, "curve", texts=texts))
     return Panel(
         ledger_frame.title(task),
         "epoch",

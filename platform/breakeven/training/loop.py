@@ -86,11 +86,14 @@ def train(
     progress = _begin(training, resume_from)
     kind = Eager if _form(form, training) == "eager" else CapturedAlone
     learner: Learner = kind(training, workers, resume_from.moments if resume_from else None)
+    heard_of = (
+        model if kind is Eager and workers.world == 1 else None
+    )  # graphs are replayed, workers hear their share alone
     asked = False
     while not asked and progress.goes_on:
         number = len(progress.curve)
         train_loss = learner.train_epoch(number)
-        with listening(model) as heard:
+        with listening(heard_of) as heard:
             outputs = learner.predict()
         values = quality(training.objective, outputs, validation.target.to(outputs.device))
         values |= quality_of_probe(heard, training.events, validation.index)

@@ -15,13 +15,14 @@ __all__ = ["listening", "quality_of_probe"]
 
 
 @contextmanager
-def listening(model: Backbone) -> Iterator[list[Tensor]]:
-    """Keeps the logits [n_things, 1] that the probe of `model` gives in each forward pass within; none where it has no probe.
+def listening(model: Backbone | None) -> Iterator[list[Tensor]]:
+    """Keeps the logits [n_things, 1] that the probe of `model` gives in each forward pass within; none where it has no probe,
+    and of no model.
 
     What is heard is computed anyway, so that listening takes no time of its own.
     """
     heard: list[Tensor] = []
-    if not model.probe:
+    if model is None or not model.probe:
         yield heard
         return
     hook = model.get_submodule(model.probe).register_forward_hook(lambda _, __, logits: heard.append(logits.detach()))
