@@ -4,9 +4,11 @@ From what trials kept of the layer inside (training/probe.py). Never averages a 
 scratch nobody says which of its signs means the label, and the one with the larger AUC is taken, trial by trial.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breakeven.analysis import frame as ledger_frame
@@ -26,7 +28,7 @@ DRIFT_COLUMNS = columns("""
     before: the same AUC on the frozen backbones of these trials, mean over the pairs, percent
     change change_sd change_low change_high: auc - before, mean over pairs of one seed, percentage points
     n_pairs: pairs
-    rejection: background rejection of the score at 90 % efficiency, mean over trials; empty where too little passes
+    rejection: background rejection of the score at 90 % efficiency, geometric mean over trials; empty where too little passes
 """)
 
 
@@ -47,7 +49,7 @@ def drift(frame: pd.DataFrame) -> pd.DataFrame:
                 **ledger_frame.named(key), **estimate(group["auc"]).figures("auc"), "n": len(group),
                 "n_turned": int(group["turned"].sum()), "before": frozen.reindex(changes.index).mean() if paired.n else None,
                 **paired.figures("change"), "n_pairs": paired.n,
-                "rejection": ledger_frame.measured(group, REJECTION).mean(),
+                "rejection": math.exp(np.log(ledger_frame.measured(group, REJECTION)).mean()),
             }
         )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))

@@ -23,8 +23,6 @@ from breakeven.report.table import (
     written,
 )
 
-_NONE = "No network of this study has a score inside (of those on jets, S+HLF has one), or none is trained yet."
-
 
 def drift_tables(results: Results) -> list[Table]:
     """What a start gave the pretrainings; the AUC of the score inside, before and after."""
@@ -47,7 +45,6 @@ def drift_tables(results: Results) -> list[Table]:
                 Column("90 %", _factor_between, "factor_low"),
                 count("pairs", "n_pairs", zero=""),
             ),
-            "No pretraining of this study starts from another.",
             links=False,
             meanings=ADAPTATION_COLUMNS,
         ),
@@ -72,7 +69,6 @@ def drift_tables(results: Results) -> list[Table]:
                 written("rejection at 90 %", "rejection", wording.significant),
                 count("turned", "n_turned", zero=""),
             ),
-            _NONE,
             meanings=DRIFT_COLUMNS,
         ),
     ]

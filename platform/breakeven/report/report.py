@@ -60,14 +60,20 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "worth": [factors, rejection],
         "laws": networks.tables(results, accuracy_tables.law_tables),
         "ratios": networks.tables(results, accuracy_tables.ratio_tables),
-        "similarity": networks.tables(
-            results, lambda part: similarity_parts.similarity_tables(part) + drift_parts.drift_tables(part)
-        ),
+        "similarity": [
+            *networks.tables(results, similarity_parts.similarity_tables),
+            *_filled(networks.tables(results, drift_parts.drift_tables)),
+        ],
         "break_even": networks.tables(results, cost_tables.break_even_tables),
         "convergence": networks.tables(results, cost_tables.convergence_tables),
         "cost": [*networks.tables(results, cost_tables.hours_tables), *cost_tables.account_tables(results)],
         "provenance": provenance_tables(results),
     }
+
+
+def _filled(tables: list[Table]) -> list[Table]:
+    """Those that this study has anything for."""
+    return [table for table in tables if len(table.frame)]
 
 
 def plots_of(results: Results) -> list[Plot]:
