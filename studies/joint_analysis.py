@@ -8,12 +8,14 @@ against the events that it took, for each representation, beside boosted trees o
 
     python studies/joint_analysis.py --preset smoke          one representation, two sizes: does it run here?
     python studies/joint_analysis.py                         the laptop preset: three representations
+    python studies/joint_analysis.py --preset adaptation     is a tagger better that starts from ten classes of jets?
     python studies/joint_analysis.py --preset paper --plan   what the published study would cost, without running it
 """
 
 from dataclasses import replace
 
 from breakeven.cli import study_main
+from breakeven.physics.jets.processes import JETCLASS
 from breakeven.study.spec import JET_TASKS, Finetuning, Generation, Network, Pretraining, Search, Study
 
 TASK = JET_TASKS["HH4b_vs_QCD"]
@@ -82,7 +84,25 @@ PAPER = replace(
     search=Search(trials=0, published=1.0),
 )  # fmt: skip
 
-PRESETS = {"smoke": SMOKE, "laptop": LAPTOP, "workstation": WORKSTATION, "paper": PAPER}
+FEW = replace(
+    LAPTOP.pretraining, events_per_process=67, epochs=60, patience=8, batch_size=64, seeds=3, validation_events=100,
+)  # fmt: skip
+ADAPTATION = replace(
+    LAPTOP,
+    name="joint-adaptation",
+    networks={"V": LAPTOP.networks["V"]},
+    pretraining=Pretraining(),
+    pretrainings={
+        "xbb": FEW,
+        "jetclass": replace(
+            LAPTOP.pretraining, objectives=("multiclass",), processes=tuple(one.name for one in JETCLASS)
+        ),
+        "jetclass-xbb": replace(FEW, start="jetclass"),
+    },
+)
+"""A tagger taught 1,450 jets, from scratch and from a backbone of ten classes of jets, and that backbone itself."""
+
+PRESETS = {"smoke": SMOKE, "laptop": LAPTOP, "workstation": WORKSTATION, "adaptation": ADAPTATION, "paper": PAPER}
 
 if __name__ == "__main__":
     study_main(PRESETS, default="laptop", description=__doc__)

@@ -155,4 +155,6 @@ _EMPTY: dict[str, Any] = {
     "started": "2026-03-01T10:00:00+00:00", "ended": "", "process": "", "events": 0, "source": "", "workers": 0,
     "reservation": "", "pack": 0, "energy_joules": NAN, "representation": "", "represented_events": "",
     "validation_events": NAN, "test_events": NAN, "scores": "", "scored_events": "",
+    "test_probe_auc": NAN, "validation_probe_auc": NAN, "test_probe_rejection_90": NAN,
+    "train_events": NAN, "validation_rejection_80": NAN,
 }  # fmt: skip

@@ -129,6 +129,17 @@ METRICS = {
 }
 """All metrics, by name."""
 
+OF_THINGS = {
+    metric.name: metric
+    for metric in (
+        Metric("rejection_80", "background rejection at 80 % efficiency", ""),
+        Metric("probe_auc", "AUC of the score inside", "%", chance=0.5),
+        Metric("probe_rejection_90", "background rejection of the score inside at 90 % efficiency", ""),
+    )
+}
+"""Of each thing inside an event, as of each jet: the first of a pretraining that learns its label, the others of a network that
+learns something else, see training/probe.py."""
+
 MERIT = next(metric for metric in METRICS.values() if metric.merit)
 """The figure of merit where nobody names another."""
 
@@ -140,4 +151,4 @@ def shown(merit: Metric) -> list[Metric]:
 
 def columns() -> list[str]:
     """The columns of all metrics in the ledger's frame."""
-    return [metric.column(split) for split in SPLITS for metric in METRICS.values()]
+    return [metric.column(split) for split in SPLITS for metric in (METRICS | OF_THINGS).values()]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,9 @@ from breakeven.models.spec import NetworkSpec, version_of
 from breakeven.models.weights import WeightsDoNotFit, load_weights
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_model, write_model
+from breakeven.training.engines import in_batches
 from breakeven.training.loop import evaluate, train
+from breakeven.training.probe import listening, quality_of_probe
 from breakeven.training.recipe import Recipe
 from breakeven.training.training import Training
 
@@ -315,3 +318,53 @@ def test_what_is_kept_of_a_frozen_backbone_is_all_that_new_layers_need(represent
     if representation != "jet":
         kept = built("V").double().pretrained(*batch)
         assert torch.equal(kept, model.pretrained(*batch)), "one array serves all networks of events on a backbone"
+
+
+def test_a_probe_is_heard_jet_by_jet_and_only_within() -> None:
+    """The scalar of the leading jets of the events that are asked for, held against the labels of those jets."""
+    batch = random_batch([(4, 2), (), (3, 5, 0, 2, 2), (6,)], dtype=torch.float32)
+    model = built("S+HLF", seed=3)
+    model.fit_scaling([batch])
+    jets, offsets, inside, inner = batch
+    scalars = model.scalar(model.vectors(jets, inside, inner)).detach()[:, 0]
+    order = scalars.argsort()
+    truth = torch.zeros(8, dtype=torch.uint8)
+    truth[order[-3:]] = 1
+    events = EventTensors(jets, offsets, ((inside, inner),), LEVELS, truth)
+    index = torch.tensor([3, 2, 0])
+    with listening(model) as heard:
+        in_batches(model, events, index)
+    torch.testing.assert_close(torch.cat(heard)[:, 0], scalars[[7, 2, 3, 4, 5, 6, 0, 1]])
+    assert quality_of_probe(heard, events, index) == {"probe_auc": 1.0}, "fewer than ten jets pass: no rejection"
+    turned = replace(events, truth=1 - truth)
+    assert quality_of_probe(heard, turned, index) == {"probe_auc": 0.0}
+    model(*batch)
+    assert len(heard) == 1, "it was heard after the end"
+    assert quality_of_probe([], events, index) == {} == quality_of_probe(heard, replace(events, truth=truth[:0]), index)
+    with listening(built("V")) as nothing:
+        built("V")(*batch)
+    assert nothing == []
+
+
+def test_a_turned_probe_rejects_as_its_other_sign_does() -> None:
+    logits = torch.linspace(-3, 3, 200)[:, None]
+    truth = (torch.arange(200) > 120).to(torch.uint8)
+    truth[::7] = 1 - truth[::7]
+    none = torch.zeros(200, 0)
+    events = EventTensors(none, torch.arange(201), (), LEVELS, truth)
+    upright = quality_of_probe([logits], events, torch.arange(200))
+    turned = quality_of_probe([-logits], events, torch.arange(200))
+    assert upright["probe_auc"] == pytest.approx(1.0 - turned["probe_auc"]) and upright["probe_auc"] > 0.7
+    assert upright["probe_rejection_90"] == turned["probe_rejection_90"] > 1.0
+
+
+def test_a_new_scalar_learns_on_a_frozen_backbone() -> None:
+    """That of a backbone of ten classes: what is kept of it are vectors, and the scalar is computed of them anew."""
+    pretrained, model = built("jet", 10, seed=1).double(), built("S+HLF", seed=2).double()
+    load_weights(model, model.from_pretrained(pretrained.state_dict()), source="the backbone", skip=model.new_layers)
+    batch = random_batch([(5, 0), (4,), (), (3, 2, 2, 9, 1, 6, 2)])
+    embedding = model.embed(model.pretrained(*batch), *batch)
+    assert embedding.shape[2] == SMALL["width"] + 5 + 1
+    torch.testing.assert_close(model.solve(embedding), model(*batch), rtol=1e-12, atol=1e-12)
+    model.solve(embedding.detach()).sum().backward()
+    assert bool(model.scalar.weight.grad.any())

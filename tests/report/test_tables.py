@@ -6,8 +6,9 @@ import pytest
 
 from breakeven.analysis.ensembles import similarities
 from breakeven.report import exports, similarity_parts, wording
+from breakeven.report.look import look
 from breakeven.report.provenance_tables import trials_table
-from breakeven.report.report import tables_of
+from breakeven.report.report import plots_of, tables_of
 from breakeven.report.results import Results
 from breakeven.report.table import Column, Table, plain
 
@@ -245,3 +246,37 @@ def test_the_parts_of_an_error_stand_beside_its_interval(ledger) -> None:
         0.0, abs=1e-9
     )
     assert mean["gain_low"] < 0.0 < mean["gain_high"], "two backbones tell little, and both tasks stand on them"
+
+
+def test_backbones_and_their_scores_are_told(ledger) -> None:
+    """A start that doubles the rejection, a score that drifts, and one that emerges, turned round, from scratch."""
+    for seed in (1, 2):
+        about = {"dataset": "d", "train_events": 1000, "seed": seed}
+        ledger.pretraining("xbb", validation_auc=0.9, validation_rejection_80=5.0, backbone=f"x{seed}", **about)
+        ledger.pretraining(
+            "told", validation_auc=0.95, validation_rejection_80=10.0, start="x1", backbone=f"t{seed}", **about
+        )
+        scored = {"pretraining": "told", "test_probe_rejection_90": 7.0}
+        ledger.trial("stop_vs_ttH", "frozen", 100, seed, 0.7, test_probe_auc=0.98, **scored)
+        ledger.trial("stop_vs_ttH", "finetune", 100, seed, 0.7, test_probe_auc=0.95 + seed / 100, **scored)
+        curve = [{"events_seen": 200, "validation_probe_auc": 0.4}, {"events_seen": 400, "validation_probe_auc": 0.1}]
+        ledger.trial(
+            "stop_vs_ttH", "scratch", 100, seed, 0.7, test_probe_auc=0.1, validation_probe_auc=0.1, curve=curve
+        )
+    found = tables(ledger.frame())
+    untold, told = found["adaptation"].shown.to_dict("records")
+    assert (untold["pretraining"], told["starts from"], told["factor"], told["90 %"]) == ("xbb", "xbb", "2", "2 to 2")
+    assert told["learnt from"] == "1,000" and told["AUC"] == "95.00 ± 0 (n=2)"
+    scratch, tuned, frozen = found["drift"].shown.to_dict("records")
+    assert scratch["AUC"] == "90.00 ± 0 (n=2)" and scratch["turned"] == "2" and scratch["before"] == ""
+    assert tuned["before"] == "98.00" and tuned["change"] == "-1.50 ± 0.71 (n=2)" and frozen["change"] == ""
+    for name in ("adaptation", "drift"):
+        assert all(found[name].meaning(column) for column in found[name].frame.columns)
+    spec = {"pretrainings": {"told": {"start": "xbb"}, "xbb": {"start": ""}}}
+    plots = {plot.name: plot for plot in plots_of(Results(ledger.frame(), {**FACTS, "spec": spec}))}
+    ((panel,),) = plots["emergence"].variants.values()
+    (line,) = panel.series
+    assert line.x == (1.0, 2.0) and line.y == pytest.approx((60.0, 90.0)) and line.label == "100 events per class"
+    drawn = {one.pretraining: one.adapted for one in plots["accuracy"].variants["accuracy"][0].series}
+    assert drawn == {"none": False, "told": True}
+    assert look("told", "finetune", adapted=True).dash != look("told", "finetune").dash

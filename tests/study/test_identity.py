@@ -201,3 +201,39 @@ def test_every_field_decides_a_result_or_is_known_not_to(part):
     assert {field.name for field in fields(part)} == decides | named_otherwise | running
     assert not decides & (named_otherwise | running - {"pruning"})
     assert set(asdict(part())) >= decides
+
+
+SCORING = replace(
+    finetuning(baselines=("trees", "trees+score")),
+    networks={name: Network(kind="jet_transformer", representation=name) for name in ("S+HLF", "V")},
+    pretrainings={"xbb": Pretraining(("xbb",)), "jetclass": Pretraining(("multiclass",))},
+)  # fmt: skip
+BACKBONES = replace(
+    MADE_OF,
+    backbones={"S+HLF/xbb": ("aa", "bb")},
+    versions={"S+HLF": {**FIRST, "features": "1"}, "trees": {"trees": "1"}},
+)
+
+
+def test_trees_with_scores_know_backbone_and_network_and_nothing_of_its_training():
+    cell = Cell(task("WH_vs_ZH"), "xbb", "trees+score", 100, "S+HLF")
+    assert [
+        one for one in cells(SCORING) if one.strategy == "trees+score" and (one.task, one.size) == (cell.task, 100)
+    ] == [cell]
+    said = trial(SCORING, cell, "confirm", 2, 1.0, BACKBONES).identity
+    assert (said["strategy"], said["backbone"], said["network"]["representation"]) == ("trees+score", "bb", "S+HLF")
+    assert said["versions"] == {"trees": "1", "network": FIRST["network"], "features": "1"}
+    first = of(cell, study=SCORING, made_of=BACKBONES)
+    assert trial(SCORING, cell, "confirm", 3, 1.0, BACKBONES).hash != first
+    slower = replace(SCORING, finetuning=replace(SCORING.finetuning, head_rate=0.5, batch_size=7, head_steps=5))
+    assert of(cell, study=slower, made_of=BACKBONES) == first
+    plain = trial(SCORING, TREES, "confirm", 1, 1.0, BACKBONES).identity
+    assert plain["backbone"] == "" and "network" not in plain and trials_of(SCORING, cell)["search"] == 0
+
+
+def test_the_same_events_for_every_seed_are_told_by_all_trials_and_their_own_by_none():
+    shared = finetuning(same_events=True)
+    for cell in (SCRATCH, FINETUNE, TREES):
+        assert of(cell, study=shared) != of(cell)
+        assert "same_events" not in trial(STUDY, cell, "confirm", 1, 1.0, MADE_OF).identity["training"]
+        assert trial(shared, cell, "confirm", 1, 1.0, MADE_OF).identity["training"]["same_events"] is True

@@ -26,6 +26,10 @@ KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_ev
 
 
 ONE = Pretraining(objectives=("multiclass",))
+SCORED = Study(
+    network=Network(kind="jet_transformer", representation="S+HLF"),
+    finetuning=Finetuning(baselines=("trees", "trees+score")),
+)
 
 
 def test_the_default_study_is_valid():
@@ -82,6 +86,14 @@ def test_the_default_study_is_valid():
         (Study(network=Network(options={"width": 3})), "network.options is .*: event_graph has none"),
         (Study(network=Network(kind="mine", hidden=32)), "network.hidden is 32: a mine has it not"),
         (Study(pretrainings={"multiclass": Pretraining(("multilabel",))}), "would stand beside the paper's multiclass"),
+        (
+            Study(finetuning=Finetuning(baselines=("trees+score",))),
+            r"finetuning.baselines is .*'trees\+score' takes scores of networks with the representation 'S\+HLF'",
+        ),
+        (
+            replace(SCORED, pretraining=Pretraining(("multiclass",))),
+            r"'trees\+score' takes scores of pretrainings with the objective 'xbb'",
+        ),
         (Study(networks={"trees": Network()}), "'trees' stands for boosted trees"),
         (Study(networks={"wide": Network(hidden=0)}), "networks.wide.hidden is 0"),
         (Study(networks={"one": Network(), "two": Network()}), "networks: 'one' and 'two' are the same"),

@@ -1,5 +1,6 @@
 """Trials and pretrainings on events of jets, by the same ways as on whole events."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,24 @@ import torch
 from queues import run_alone
 
 from breakeven.events import store
-from breakeven.events.arrays import open_arrays
+from breakeven.events.arrays import open_arrays, select
 from breakeven.events.catalogue import source
 from breakeven.events.jets import single_jets
 from breakeven.events.sampling import Split
 from breakeven.ledger.ledger import Ledger
 from breakeven.models.jet_network import JetNetwork
+from breakeven.models.weights import load_weights
 from breakeven.study.identity import pretraining_identity
-from breakeven.study.plan import Cell, Ingredients, trial
+from breakeven.study.plan import Cell, Ingredients, cells, trial
 from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
+from breakeven.training.batches import EventTensors
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.content import content_hash
+from breakeven.training.engines import in_batches
 from breakeven.training.workers import ALONE
+from breakeven.work import trial as work_trial
 from breakeven.work.job import PretrainingJob, TrialJob
+from breakeven.work.network import build_network
 from breakeven.work.pretraining import load_events, train_share
 from breakeven.work.versions import trees_versions, variables_versions
 
@@ -109,12 +115,104 @@ def test_a_tagger_is_taught_every_jet_by_its_own_label(xbb: PretrainingJob, made
     assert read_weights(xbb.backbone)["head.weight"].shape == (1, 8)
 
 
+def test_a_tagger_starts_from_a_backbone_of_classes_of_jets(made: dict[str, store.Dataset], tmp_path: Path) -> None:
+    """All of it but its head, which had an output for each class; and it says how it tags where enough background passes."""
+    classes = replace(XBB, objectives=("multiclass",), epochs=1)
+    still = replace(XBB, learning_rate=1e-12, epochs=1, events_per_process=100)
+    folders: list[Path | None] = [None]
+    for name, settings in (("classes", classes), ("told", still)):
+        folder = tmp_path / name
+        job = PretrainingJob(
+            name, {"name": name}, NETWORK, settings, tuple(made.values()), folders[-1], tmp_path, folder
+        )
+        Ledger(tmp_path).refresh()
+        train_share(job, ALONE, "cpu", None, lambda epoch, checkpoint: None, tmp_path / "progress.json")
+        folders.append(folder)
+    before, after = (read_weights(folder) for folder in folders[1:] if folder)
+    assert before["head.weight"].shape == (2, 8) and after["head.weight"].shape == (1, 8)
+    for name, tensor in before.items():
+        if not name.startswith("head."):
+            torch.testing.assert_close(after[name], tensor, atol=1e-9, rtol=0)
+    facts = [json.loads((folder / "model.json").read_text())["about"] for folder in folders[1:] if folder]
+    assert (
+        "validation_rejection_80" not in facts[0]["metrics"] and facts[1]["metrics"]["validation_rejection_80"] >= 1.0
+    )
+    assert facts[1]["train_events"] > 200, "jets, of 200 events"
+
+
 def test_one_backbone_serves_all_representations() -> None:
     """Its identity does not say what is made of it."""
     said = [
         pretraining_identity(XBB, replace(NETWORK, representation=name), ["a", "b"], {}) for name in ("", "V", "S+HLF")
     ]
     assert said[0] == said[1] == said[2]
+
+
+def trees_job(made: dict[str, store.Dataset], backbone: PretrainingJob, folder: Path, strategy: str) -> TrialJob:
+    network = replace(NETWORK, representation="S+HLF")
+    study = Study(network=network, pretraining=XBB, finetuning=replace(SETTINGS, baselines=("trees", "trees+score")))
+    made_of = Ingredients(
+        {name: one.hash for name, one in made.items()},
+        {"xbb": (content_hash(backbone.backbone),)},
+        {"trees": trees_versions()},
+        variables_versions(made),
+    )
+    cell = next(cell for cell in cells(study) if cell.strategy == strategy)
+    start = backbone.backbone if cell.backbone else None
+    of_trial = trial(study, cell, "confirm", 1, 1.0, made_of)
+    return TrialJob(of_trial, network, study.finetuning, made, start, folder, "cpu", "abc")
+
+
+def test_trees_are_given_the_scores_of_the_backbone_and_charged_for_them(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path
+) -> None:
+    records = {name: run_alone(trees_job(made, xbb, tmp_path, name)) for name in ("trees", "trees+score")}
+    assert {record["outcome"] for record in records.values()} == {"finished"}, records["trees+score"].get("reason")
+    plain, scored = records["trees"], records["trees+score"]
+    assert scored["backbone"] == content_hash(xbb.backbone) and scored["pretraining"] == "xbb" and not plain["backbone"]
+    assert scored["metrics"] != plain["metrics"] and scored["test_events"] == plain["test_events"]
+    spent = {name: record["device_seconds"] - record["curve"][-1]["device_seconds"] for name, record in records.items()}
+    assert spent["trees+score"] > spent["trees"], "the backbone's own time is not charged"
+
+
+def test_scores_stand_with_the_jets_that_they_are_of(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path
+) -> None:
+    job = trees_job(made, xbb, tmp_path, "trees+score")
+    chosen = select([open_arrays(made["HH4b_1000"])], [np.array([5, 3, 8])])
+    scores = work_trial._scores(job, chosen)
+    jets = single_jets(chosen)
+    tagger = build_network(NETWORK, tuple(level.features for level in jets.schema.levels), 1)
+    load_weights(tagger, read_weights(xbb.backbone), source="the tagger")
+    expected = in_batches(tagger, EventTensors.of(jets), torch.arange(jets.n_events))[:, 0].detach().numpy()
+    there = np.isfinite(scores)
+    assert there.sum(1).tolist() == np.diff(chosen.offsets).tolist() and there[:, 0].all()
+    np.testing.assert_allclose(scores[there], expected, atol=1e-5)
+
+
+def test_a_backbone_that_says_nothing_of_jets_gives_trees_no_scores(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path
+) -> None:
+    vectors = replace(NETWORK, representation="V")
+    job = replace(trees_job(made, xbb, tmp_path, "trees+score"), network=vectors)
+    record = run_alone(job)
+    assert record["outcome"] == "failed" and "gives no scores that trees could have" in record["reason"]
+
+
+def test_all_seeds_may_have_the_same_events_and_larger_sizes_hold_the_smaller(made: dict[str, store.Dataset]) -> None:
+    def training(size: int, seed: int, **asked: bool) -> list[set[int]]:
+        study = Study(finetuning=replace(SETTINGS, **asked))
+        made_of = Ingredients({name: one.hash for name, one in made.items()}, {})
+        of_trial = trial(study, Cell(task(SETTINGS.tasks[0]), "none", "scratch", size), "confirm", seed, 1.0, made_of)
+        job = TrialJob(of_trial, NETWORK, study.finetuning, made, None, Path(), "cpu", "abc")
+        return [set(rows[Split.TRAIN]) for rows in work_trial.seen_by(job).values()]
+
+    for seed in (1, 2):
+        assert training(40, seed, same_events=True) == training(40, 1, same_events=True)
+        assert all(few < many for few, many in zip(training(40, seed), training(90, seed), strict=True))
+    assert training(40, 1) != training(40, 2)
+    for few, many in zip(training(40, 1, same_events=True), training(90, 2, same_events=True), strict=True):
+        assert few < many and len(few) == 40
 
 
 @pytest.mark.parametrize("representation", ["S+HLF", "V+HLF", "V"])
@@ -125,6 +223,11 @@ def test_an_event_is_told_by_its_jets(
     record = run_alone(job_of(made, xbb, tmp_path, representation, strategy))
     assert record["outcome"] == "finished", record.get("reason")
     assert record["epochs"] == 2 and 0.0 <= record["metrics"]["test_auc"] <= 1.0 and record["representation"]
+    probed = [epoch["validation_probe_auc"] for epoch in record["curve"] if "validation_probe_auc" in epoch]
+    assert ("test_probe_auc" in record["metrics"]) == (representation == "S+HLF")
+    assert len(probed) == (2 if representation == "S+HLF" and strategy != "frozen" else 0)
+    if probed:
+        assert record["metrics"]["validation_probe_auc"] == probed[record["best_epoch"]]
     if strategy == "frozen":
         again = run_alone(job_of(made, xbb, tmp_path / "again", representation, strategy))
         assert again["metrics"] == record["metrics"]

@@ -98,9 +98,11 @@ def test_networks_of_the_largest_size_say_what_they_make_of_the_same_test_events
 
 def test_a_class_of_two_processes_takes_events_of_both(small, events, tmp_path):
     """Drawn from the events of both, and known apart from copies of one hard event."""
-    (first, last), second = small.names, small.more
-    three = {first: events[first], **made(tmp_path, second, shards=1), last: events[last]}
-    whole = Cell(task(f"{first}+{second}_vs_{last}"), "none", "scratch", 50)
+    own, last = small.names
+    whole = Cell(task(f"{own}+{small.more}_vs_{last}"), "none", "scratch", 50)
+    every = {**events, **made(tmp_path, small.more, shards=1)}
+    three = {name: every[name] for name in whole.task.processes}
+    first, second = whole.task.classes[0]
     job = job_for(three, tmp_path, whole, small=small, validation_events=1000)
     signal, other, background = (seen_by(job)[dataset] for dataset in three.values())
     assert len(signal[Split.TRAIN]) + len(other[Split.TRAIN]) == 50 == len(background[Split.TRAIN])

@@ -8,7 +8,7 @@ _SHARED = {
     "signal": "process called signal",
     "background": "process called background",
     "pretraining": "pretraining objective of the backbone, none from scratch",
-    "strategy": "scratch | trees | finetune | frozen",
+    "strategy": "scratch | trees | trees+score | finetune | frozen",
     "size": "training events per class; empty: over all sizes",
     "cell": "task/pretraining/strategy/size",
     "n": "number of repetitions (seeds or pairs of seeds)",

@@ -25,6 +25,8 @@ COLUMNS = (
 )  # fmt: skip
 
 CELL = ["task", "pretraining", "strategy", "size"]
+ORDER = ("scratch", "trees", "trees+score", "finetune", "frozen")
+"""In which strategies stand below each other."""
 FAMILY = CELL[:3]
 """A cell without its size."""
 
@@ -213,7 +215,7 @@ def title(task: str) -> str:
 
 def treatments(selected: pd.DataFrame) -> list[tuple[str, str]]:
     """(pretraining, strategy) pairs present, scratch and trees first, then by pretraining, finetune before frozen."""
-    rank = {"scratch": 0, "trees": 1, "finetune": 2, "frozen": 3}
+    rank = {strategy: place for place, strategy in enumerate(ORDER)}
     pairs = set(zip(selected["pretraining"], selected["strategy"], strict=True))
     return sorted(pairs, key=lambda pair: (pair[0] != "none", pair[0], rank.get(pair[1], len(rank)), pair[1]))
 

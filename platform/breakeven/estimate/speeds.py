@@ -18,7 +18,7 @@ from breakeven.ledger import levels
 from breakeven.study import plan
 from breakeven.study.identity import said
 from breakeven.study.plan import TREES_EPOCHS
-from breakeven.study.spec import Network, Study
+from breakeven.study.spec import BASELINES, Network, Study
 
 MACHINE_NOISE = 0.1
 """Relative change of a speed from day to day that no history shows: what else runs, how warm the processor is."""
@@ -125,7 +125,7 @@ def speeds(study: Study, records: Iterable[Mapping[str, Any]], calibration: Mapp
     if any(record["device"] != "cpu" for record in trials):
         trials = [record for record in trials if record["device"] != "cpu"]
     trials = _of_last_kernel(trials)
-    trees = [record for record in of_trials if record["strategy"] == "trees" and record.get("processor") == made_here]
+    trees = [record for record in of_trials if record["strategy"] in BASELINES and record.get("processor") == made_here]
     mpi = study.generation.multiparton_interactions
     made = [cast(levels.Generation, record) for record in here if record["level"] == "generation"]
     events = [r for r in made if r.get("processor", made_here) == made_here and bool(r.get("mpi")) == mpi]
@@ -183,7 +183,7 @@ def calibration_path(ledger: Path, study: Study) -> Path:
 
 def _alike(record: levels.Trial, study: Study, processor: str) -> bool:
     identity = record["identity"]
-    if record["strategy"] == "trees":
+    if record["strategy"] in BASELINES:
         return False
     return (
         record.get("processor") == processor
@@ -224,7 +224,7 @@ def _by_kind(trials: list[levels.Trial], study: Study) -> dict[tuple[str, int, s
     settings = study.finetuning
     for record in trials:
         training, size = record["identity"]["training"], record["size"]
-        trees = record["strategy"] == "trees"
+        trees = record["strategy"] in BASELINES
         limit = TREES_EPOCHS if trees else plan.epochs(settings, size)
         rule = (settings.patience if trees else plan.patience(settings, size), settings.validation_events)
         if (training["patience"], training["validation_events"]) == rule and record["identity"]["epochs"] == limit:

@@ -55,6 +55,13 @@ class EventArrays:
         """Number of events."""
         return len(self.offsets) - 1
 
+    @property
+    def truth(self) -> np.ndarray:
+        """The label of each thing of the first level [n_things] uint8, where labels are of things."""
+        things = np.diff(self.offsets)[:, None]
+        labels: np.ndarray = self.labels[np.arange(self.labels.shape[1]) < things]
+        return labels
+
     def rows(self, split: Split) -> np.ndarray:
         """Row numbers of the events in `split`, ascending."""
         return np.flatnonzero(self.split == split)

@@ -90,6 +90,7 @@ JETS = EventSchema(
     label_names=tuple(f"jet{number}_bb" for number in range(1, MAX_JETS + 1)),
     labels=labels_of,
     high_level=HighLevel(f"jets {variables.VARIABLES_VERSION}", variables_of),
+    labels_of_things=True,
 )
 SINGLE_JETS = dataclasses.replace(JETS, version="single jets 1", label_names=("bb",), labels=label_of_single)
 """Of what `single_jets` gives; never at rest."""
@@ -145,7 +146,7 @@ def single_jets(arrays: EventArrays) -> EventArrays:
         SINGLE_JETS,
         arrays.nodes,
         np.arange(len(arrays.nodes) + 1),
-        labels=arrays.labels[np.arange(MAX_JETS) < counts[:, None]][:, None],
+        labels=arrays.truth[:, None],
         process=np.repeat(arrays.process, counts),
         split=np.repeat(arrays.split, counts),
         event=np.repeat(arrays.event, counts),

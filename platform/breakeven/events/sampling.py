@@ -20,8 +20,8 @@ SUBSETS_VERSION = 1
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15
 TRAIN_FRACTION = 1.0 - TEST_FRACTION - VALIDATION_FRACTION
-EVALUATION_SEED = 0
-"""Validation and test subsets, where capped, are the same for every trial of a task."""
+SHARED_SEED = 0
+"""Of what is the same for every trial of a task: validation and test subsets, where capped, and training events if asked."""
 
 
 class Split(IntEnum):
@@ -130,7 +130,7 @@ def capped(splits: np.ndarray, split: Split, most: int, process: str) -> np.ndar
         Row numbers, ascending.
     """
     rows = np.flatnonzero(splits == split)
-    return rows if len(rows) <= most else np.sort(subset(rows, most, EVALUATION_SEED, f"{process} {split.name}"))
+    return rows if len(rows) <= most else np.sort(subset(rows, most, SHARED_SEED, f"{process} {split.name}"))
 
 
 def capped_of_class(splits: Sequence[np.ndarray], split: Split, most: int, name: str) -> list[np.ndarray]:

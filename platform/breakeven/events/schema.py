@@ -78,6 +78,8 @@ class EventSchema:
     version: which schema it is, written into every file: a number or, for the schemas of others, a name with a number.
     levels: what is in an event, from the outside in.  event: further columns, one value per event.
     label_names, labels: what a multilabel pretraining learns, from a table to [n_events, n_labels] uint8.
+    labels_of_things: whether label k is of the k-th thing of the first level, 0 where there is none, as of each jet, and not of
+    the whole event.
     high_level: what trees are given; None: they cannot be trained on such events.
     Every schema has the column "hard_event", int64: copies of one hard event have one number and share a split. One whose
     events stand for different cross sections has the event's column "weight", in pb, as each shard knows it; see WEIGHT.
@@ -89,6 +91,7 @@ class EventSchema:
     label_names: tuple[str, ...] = ()
     labels: Callable[[pa.Table], np.ndarray] = no_labels
     high_level: HighLevel | None = None
+    labels_of_things: bool = False
 
     @property
     def weighted(self) -> bool:

@@ -31,12 +31,12 @@ _COLUMNS = (
     "strategy", "size", "seed", "ratio", "validation_loss", "epochs", "events_seen", "device", "processor", "kernel",
     "wall_seconds", "device_seconds", "plateau_seconds", "stopped", "wasted_seconds", "curve", "dataset", "backbone",
     "git_commit", "host", "started", "ended", "process", "events", "source", "workers",
-    "start", "reservation", "pack", "energy_joules", "representation", "represented_events", "validation_events",
+    "train_events", "start", "reservation", "pack", "energy_joules", "representation", "represented_events", "validation_events",
     "test_events", "scores", "scored_events",
 )  # fmt: skip
 _NUMBERS = (
     "ratio", "validation_loss", "wall_seconds", "device_seconds", "plateau_seconds", "wasted_seconds", "energy_joules",
-    "validation_events", "test_events",
+    "train_events", "validation_events", "test_events",
 )  # fmt: skip
 _PARSED = 256
 """Records kept as Python objects at a time."""

@@ -22,6 +22,8 @@ class Backbone(nn.Module, ABC):
     initialisation: scheme of its starting weights, see layers.initialise.
     kind, levels: what it is called and which events it takes, set by NetworkSpec.build.
     new_layers: what the names begin with of the weights that no pretrained network brings, the head's among them.
+    probe: name of a layer inside whose output is a logit for each thing of the events' first level, as for each jet, of what the
+    schema's labels say of it; empty where there is none.
     A batch is, for each level of the events' schema from the outside in, the things' features [n_things, n_features] and
     offsets [n_parents + 1]: for whole events (nodes, offsets), for jets (jets, offsets, constituents, their offsets).
     """
@@ -32,6 +34,7 @@ class Backbone(nn.Module, ABC):
     kind: str = EVENT_GRAPH
     levels: Levels = (OBJECT,)
     new_layers: tuple[str, ...] = ("head.",)
+    probe: str = ""
 
     @abstractmethod
     def represent(self, *batch: Any, **named: Any) -> Tensor:

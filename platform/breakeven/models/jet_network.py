@@ -77,6 +77,7 @@ class JetNetwork(Backbone):
         )  # fmt: skip
         if representation == "S+HLF":
             self.scalar = nn.Linear(width, 1)
+            self.probe = "scalar"
         if representation != "jet":
             self.event = JetEvent(1 if representation == "S+HLF" else width, representation.endswith("+HLF"), width)
         self.head = nn.Linear(width, n_outputs)
@@ -143,14 +144,16 @@ class JetNetwork(Backbone):
         return _by_event(self.vectors(jets, *inside), offsets)
 
     def embed(self, said: Tensor, *batch: Tensor) -> Tensor:
-        """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet.
+        """What the event network sees of each jet [n_events, 5, n + 1], the last 1 where there is a jet. A scalar that no
+        pretraining brought has yet to learn: the vector stands in its place.
 
         said: as `pretrained` gives it, of any of the networks of events on this backbone.  With the representation "jet" itself.
         """
         if self.representation == "jet":
             return said
         jets, offsets, *_ = self._leading(*batch)
-        known = torch.cat(self._known(said[_places(offsets)], jets), dim=1)
+        vectors = said[_places(offsets)]
+        known = torch.cat((vectors, self._high_level(jets)) if self._new_scalar else self._known(vectors, jets), dim=1)
         return _by_event(torch.cat([known, known.new_ones(len(known), 1)], dim=1), offsets)
 
     def solve(self, embedding: Tensor) -> Tensor:
@@ -160,6 +163,8 @@ class JetNetwork(Backbone):
         there = embedding[..., -1] > 0.0
         of_jets = embedding[there][:, :-1]
         known, high_level = of_jets[:, : -len(HIGH_LEVEL)], of_jets[:, -len(HIGH_LEVEL) :]
+        if self._new_scalar:
+            known = torch.sigmoid(self.scalar(known))
         offsets = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
         outputs: Tensor = self.head(self.event(known, high_level, offsets))
         return outputs
@@ -167,7 +172,14 @@ class JetNetwork(Backbone):
     def _known(self, vectors: Tensor, jets: Tensor) -> tuple[Tensor, Tensor]:
         """The scalar or vector of each jet [n_jets, 1 or width], and its high-level features [n_jets, n]."""
         known = torch.sigmoid(self.scalar(vectors)) if self.representation == "S+HLF" else vectors
-        return known, self._inputs.high_level(jets).to(known.dtype)
+        return known, self._high_level(jets)
+
+    def _high_level(self, jets: Tensor) -> Tensor:
+        return self._inputs.high_level(jets).to(self.head.weight.dtype)
+
+    @property
+    def _new_scalar(self) -> bool:
+        return "scalar." in self.new_layers
 
     def layers(self, *batch: Tensor, **named: Tensor) -> dict[str, Tensor]:
         """ "jets", the sum of the leading jets' vectors, and but for the representation "jet" the "event" that the head sees."""

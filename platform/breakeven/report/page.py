@@ -145,7 +145,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _series(series: Series) -> dict[str, Any]:
-    style = look(series.pretraining, series.strategy)
+    style = look(series.pretraining, series.strategy, series.adapted)
     fields = {
         "label": series.label, "kind": series.kind, "x": _numbers(series.x), "y": _numbers(series.y),
         "low": _numbers(series.low), "high": _numbers(series.high), "split": series.split, "texts": list(series.texts),

@@ -176,7 +176,7 @@ def _shift(points: Sequence[str], series: Series) -> float:
 
 
 def _draw_series(axes: Axes, series: Series, shift: float) -> None:
-    style = look(series.pretraining, series.strategy)
+    style = look(series.pretraining, series.strategy, series.adapted)
     x, y = np.array(series.x) * shift, np.array(series.y)
     if series.kind == "curve":
         split = series.split if series.split is not None else math.inf
@@ -243,7 +243,7 @@ def _legend(panels: Sequence[Panel]) -> list[Line2D | Patch]:
     for series in shown:
         if series.kind == "published":
             continue
-        style, curve = look(series.pretraining, series.strategy), series.kind == "curve"
+        style, curve = look(series.pretraining, series.strategy, series.adapted), series.kind == "curve"
         handles.setdefault(series.label, Line2D([], [], label=series.label, color=style.colour, linestyle=style.dash,
                            linewidth=1.4 if style.hollow else 2.0, marker="none" if curve else style.marker,
                            markersize=5, markerfacecolor="white" if style.hollow else style.colour))  # fmt: skip

@@ -3,7 +3,7 @@
 Figures are numbers in the unit of the axis title. A point's `cells` names the cell whose trials it stands for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ class Series:
     there is none.  kind: `points` (markers joined by a line, error bars), `markers` (no line), `curve` (line, band
     between low and high), `published` (hollow, faint),
     `above` and `below` (bounds: the truth lies beyond).  split: x from which on a curve is a forecast.  texts: what is
-    said of each point.
+    said of each point.  adapted: of a backbone whose pretraining started from another's, which has a dash of its own.
     """
 
     label: str
@@ -32,6 +32,7 @@ class Series:
     split: float | None = None
     texts: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
+    adapted: bool = False
 
 
 def with_bounds(series: Series, beyond: Sequence[int]) -> list[Series]:
@@ -80,6 +81,21 @@ class Plot:
     caption: str
     variants: dict[str, tuple[Panel, ...]] = field(default_factory=dict)
     choice: str = ""
+
+    def adapted(self, pretrainings: Collection[str]) -> "Plot":
+        """The same with the lines of these pretrainings as those of adapted backbones."""
+        if not pretrainings:
+            return self
+        variants = {
+            words: tuple(
+                replace(
+                    panel, series=tuple(replace(one, adapted=one.pretraining in pretrainings) for one in panel.series)
+                )
+                for panel in panels
+            )
+            for words, panels in self.variants.items()
+        }
+        return replace(self, variants=variants)
 
     @property
     def empty(self) -> bool:

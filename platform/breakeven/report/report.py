@@ -12,6 +12,7 @@ from breakeven.report import (
     accuracy_plots,
     accuracy_tables,
     cost_tables,
+    drift_parts,
     headline,
     networks,
     similarity_parts,
@@ -60,7 +61,10 @@ def tables_of(results: Results) -> dict[str, list[Table]]:
         "worth": [factors, rejection, *_filled(networks.tables(results, accuracy_tables.rejection_tables))],
         "laws": networks.tables(results, accuracy_tables.law_tables),
         "ratios": networks.tables(results, accuracy_tables.ratio_tables),
-        "similarity": _filled(similarity) if not results.in_paper else similarity,
+        "similarity": [
+            *(_filled(similarity) if not results.in_paper else similarity),
+            *_filled(networks.tables(results, drift_parts.drift_tables)),
+        ],
         "break_even": [table for table in networks.tables(results, cost_tables.break_even_tables)
                        if results.in_paper or table.name != "break_even_readings"],
         "convergence": networks.tables(results, cost_tables.convergence_tables),
@@ -86,6 +90,7 @@ def plots_of(results: Results) -> list[Plot]:
         accuracy_plots.law_plot,
         accuracy_plots.ratio_plot,
         similarity_parts.similarity_plot,
+        drift_parts.emergence_plot,
         time_plots.break_even_plot,
         time_plots.bill_plot,
         time_plots.convergence_plot,
@@ -93,4 +98,6 @@ def plots_of(results: Results) -> list[Plot]:
         time_plots.hours_curves_plot,
         time_plots.cost_plot,
     )
-    return [networks.plots(results, make) for make in of_networks]
+    pretrainings = results.facts.get("spec", {}).get("pretrainings", {})
+    adapted = {name for name, settings in pretrainings.items() if settings.get("start")}
+    return [networks.plots(results, make).adapted(adapted) for make in of_networks]

@@ -21,10 +21,13 @@ from breakeven.analysis import (
     rejection,
 )
 from breakeven.analysis import frame as ledger_frame
+from breakeven.analysis.adaptation import adaptation as adaptation_of_pretrainings
 from breakeven.analysis.cost import accounts, breakeven, convergence
 from breakeven.analysis.cost import hours as cost
 from breakeven.analysis.cost.charges import HEADLINE
 from breakeven.analysis.cost.savings import savings as savings_of_tasks
+from breakeven.analysis.drift import drift as drift_of_score
+from breakeven.analysis.drift import emergence as emergence_of_score
 from breakeven.analysis.endings import endings as how_they_ended
 from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.overall import overall as mean_over_tasks
@@ -64,6 +67,9 @@ class Results:
     overall = _of_merit(mean_over_tasks)
     endings = _of_frame(how_they_ended)
     exposures = _of_frame(exposure.exposures)
+    drift = _of_frame(drift_of_score)
+    emergence = _of_frame(emergence_of_score)
+    adaptation = cached_property(lambda self: adaptation_of_pretrainings(self.frame))
     time_ratios = _of_merit(convergence.time_ratios)
     curves_by_events = _of_merit(convergence.accuracy_curves)
     curves_by_hours = _of_merit(partial(convergence.accuracy_curves, against="device_hours"))
@@ -196,7 +202,7 @@ class Results:
 
     def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows by task, treatment and size; what else there is keeps its order."""
-        ranks = {"task": self.tasks, "strategy": ["scratch", "trees", "finetune", "frozen"]}
+        ranks = {"task": self.tasks, "strategy": ledger_frame.ORDER}
         keys = [name for name in ("task", "pretraining", "strategy", "size") if name in table.columns]
         if table.empty or not keys:
             return table

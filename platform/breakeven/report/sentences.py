@@ -72,8 +72,14 @@ def method(spec: Mapping[str, Any]) -> list[str]:
             [
                 "Boosted trees: scikit-learn's histogram gradient boosting on high-level variables of the same events (masses, "
                 "angles, sums and counts of objects), with the same validation events, seeds and plateau rule; no search."
+                + (
+                    " With its scores: what a frozen backbone says of each of an event's leading jets stands beside these, and "
+                    "its time is charged to them."
+                    if "trees+score" in tuning["baselines"]
+                    else ""
+                )
             ]
-            if "trees" in tuning.get("baselines", ())
+            if tuning.get("baselines")
             else []
         ),
         f"Learning-rate ratios (backbone over head): {chosen}; what is reported comes from {tuning['seeds']} fresh seed(s) "

@@ -12,7 +12,8 @@ from breakeven.duration import format_hours
 SIGNIFICANT = 0.05
 """p-value, corrected for how many were looked at, below which a gain is called significant."""
 UNITS = {"cpu_hours": "CPU-hours", "gpu_hours": "GPU-hours", "mixed": "hours of two kinds of device"}
-STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned", "trees": "boosted trees"}
+STRATEGIES = {"scratch": "from scratch", "finetune": "finetuned", "trees": "boosted trees",
+              "trees+score": "boosted trees with its scores"}  # fmt: skip
 
 
 def known(value: Any) -> bool:

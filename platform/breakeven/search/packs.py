@@ -49,7 +49,7 @@ def choose(
     pack = {first.hash: first}
     if first.hash in alone:
         return pack
-    if stacked and first.cell.strategy != "trees":
+    if stacked and not first.cell.of_trees:
         return _side_by_side([one for one in waiting if one.hash not in alone], pace, workers, room)
     longest = _pack_seconds(waiting, pace, workers)
     lasts, spends = pace.seconds(first), pace.device_seconds(first)
@@ -100,7 +100,7 @@ def _stackable(one: Trial, other: Trial) -> bool:
 
 def _way(trial: Trial) -> str:
     """Frozen backbones see each event once, trees are no networks; all others are trained in the same steps."""
-    return trial.cell.strategy if trial.cell.strategy in ("frozen", "trees") else "trained"
+    return trial.cell.strategy if trial.cell.strategy == "frozen" or trial.cell.of_trees else "trained"
 
 
 def _alike(one: Trial, other: Trial) -> bool:
@@ -111,7 +111,7 @@ def _alike(one: Trial, other: Trial) -> bool:
 
 def _of_one_device(one: Trial, other: Trial) -> bool:
     """Trees are trained on a CPU wherever networks are."""
-    return (one.cell.strategy == "trees") == (other.cell.strategy == "trees")
+    return one.cell.of_trees == other.cell.of_trees
 
 
 def _pack_seconds(waiting: Sequence[Trial], pace: Pace, workers: int) -> float:

@@ -90,7 +90,7 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
                 datasets={name: inputs.datasets[name] for name in task.processes},
                 backbone=inputs.backbones.get(trial.identity["backbone"]),
                 ledger=driver.places.ledger,
-                device="cpu" if trial.cell.strategy == "trees" else resources.device,
+                device="cpu" if trial.cell.of_trees else resources.device,
                 git_commit=commit,
                 reservation=reservation.name,
                 pack=queue.packs,

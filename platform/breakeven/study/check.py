@@ -120,6 +120,8 @@ def check(study: Study, known_processes: Collection[str]) -> None:
                 f"{at}.seeds is {settings.seeds}: no trial takes more backbones than finetuning.seeds {study.finetuning.seeds}; "
                 "raise those, or lower it"
             )
+    if "trees+score" in study.finetuning.baselines:
+        _check_scores(study)
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
     known_processes = {*known_processes, *study.generation.lhe, *study.generation.jetclass}
@@ -132,6 +134,19 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         _check_names(f"{at}.processes", settings.processes, known_processes)
         if len(settings.processes) == 1 and "multiclass" in settings.objectives:
             raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
+
+
+def _check_scores(study: Study) -> None:
+    """Raise InvalidStudy where no backbone gives the scores that trees are to have."""
+    for wanted, there in (
+        ("networks with the representation 'S+HLF'", [one.scores for one in study.networks_by_name().values()]),
+        ("pretrainings with the objective 'xbb'", [one.scores for one in study.pretrainings_by_name().values()]),
+    ):
+        if not any(there):
+            raise InvalidStudy(
+                f"finetuning.baselines is {study.finetuning.baselines}: 'trees+score' takes scores of {wanted}, and this study "
+                "has none; name one, or leave it out"
+            )
 
 
 def _check_shards(settings: Generation) -> None:

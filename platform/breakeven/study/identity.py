@@ -11,7 +11,7 @@ from typing import Any
 
 from breakeven.study.spec import Finetuning, Network, Pretraining, Search
 
-IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1, "trees": 1.0}
+IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1, "trees": 1.0, "trees+score": 1.0}
 """Learning-rate ratio of the strategies that use none: a constant, as the first records have it."""
 
 DECIDING: dict[type, tuple[str, ...]] = {
@@ -24,7 +24,7 @@ DECIDING: dict[type, tuple[str, ...]] = {
 SILENT: dict[type, dict[str, Any]] = {
     Network: {"hidden": 64, "kind": "event_graph", "options": {}, "representation": ""},
     Pretraining: {"precision": "float32", "patience": 0, "symmetries": False},
-    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1, "head_steps": 0},
+    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1, "head_steps": 0, "same_events": False},
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 _DEFAULTS = {kind: kind() for kind in DECIDING}
@@ -82,22 +82,34 @@ def trial_identity(settings: Finetuning, network: Network, asked: Asked, version
 
 
 def trees_identity(
-    settings: Finetuning, *, data: tuple[str, str], size: int, seed: int, epochs: int, versions: Mapping[str, str]
+    settings: Finetuning,
+    *,
+    data: tuple[str, str],
+    size: int,
+    seed: int,
+    epochs: int,
+    versions: Mapping[str, str],
+    backbone: str = "",
+    network: Network | None = None,
 ) -> dict[str, Any]:
-    """Of a trial with trees, which know neither network nor batch. data: dataset hashes of signal and background."""
+    """Of a trial with trees, which know no batch. data: dataset hashes of signal and background.  backbone: hash of the one whose
+    scores they are given, network: that it is part of then; without, trees know no network.
+    """
+    training = {name: getattr(settings, name) for name in ("patience", "validation_events", "test_events")}
     return {
         "kind": "trial",
         "judged_on": "test",
         "signal": data[0],
         "background": data[1],
-        "backbone": "",
-        "strategy": "trees",
+        "backbone": backbone,
+        "strategy": "trees+score" if network else "trees",
         "size": size,
         "seed": seed,
         "ratio": 1.0,
         "epochs": epochs,
-        "training": {name: getattr(settings, name) for name in ("patience", "validation_events", "test_events")},
+        "training": training | ({"same_events": True} if settings.same_events else {}),
         "versions": dict(versions),
+        **({"network": said(network)} if network else {}),
     }
 
 

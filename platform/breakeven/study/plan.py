@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study import identity
-from breakeven.study.spec import SEARCH_SEED, Finetuning, Pretraining, Search, Study, Task
+from breakeven.study.spec import BASELINES, SEARCH_SEED, Finetuning, Pretraining, Search, Study, Task
 
 Phase = Literal["search", "confirm"]
 TREES_EPOCHS = 200
@@ -26,7 +26,7 @@ class Cell:
     pretraining: str
     """Its name in the study, such as "multiclass"; "none" from scratch."""
     strategy: str
-    """"scratch", "trees", "finetune" or "frozen"."""
+    """"scratch", "trees", "trees+score", "finetune" or "frozen"."""
     size: int
     """Training events of each class."""
     network: str = ""
@@ -36,6 +36,11 @@ class Cell:
     def name(self) -> str:
         """Readable name, such as "stop_vs_ttH/multiclass/finetune/100", with its network after the task where it has a name."""
         return cell_name(self.task.name, self.network, self.pretraining, self.strategy, self.size)
+
+    @property
+    def of_trees(self) -> bool:
+        """Whether trees are trained, and no network."""
+        return self.strategy in BASELINES
 
     @property
     def backbone(self) -> str:
@@ -70,7 +75,9 @@ class Ingredients:
         """The versions of all that decides a trial with trees."""
         known = self.versions.get("trees", {})
         variables = self.variables.get(cell.task.processes[0])
-        return {**known, "variables": variables} if variables else dict(known)
+        of_network = self.versions.get(cell.network, {}) if cell.backbone else {}
+        scored = {name: of_network[name] for name in ("network", "features") if name in of_network}
+        return {**known, **({"variables": variables} if variables else {}), **scored}
 
     def backbone(self, cell: Cell, seed: int) -> str:
         """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
@@ -120,13 +127,24 @@ def cells(study: Study) -> tuple[Cell, ...]:
         (name, strategy) for name in study.pretrainings_by_name() for strategy in study.finetuning.strategies
     ]
     networks = [(network, *treatment) for network in study.networks_by_name() for treatment in treatments]
-    baselines = [("", "none", baseline) for baseline in study.finetuning.baselines]
     return tuple(
         Cell(task, pretraining, strategy, size, network)
         for size in sorted(study.finetuning.sizes, reverse=True)
         for task in study.finetuning.resolved()
-        for network, pretraining, strategy in networks + baselines
+        for network, pretraining, strategy in networks + baselines(study)
     )
+
+
+def baselines(study: Study) -> list[tuple[str, str, str]]:
+    """Network, pretraining and strategy of the cells of trees at one task and size."""
+    networks = [name for name, network in study.networks_by_name().items() if network.scores]
+    pretrainings = [name for name, settings in study.pretrainings_by_name().items() if settings.scores]
+    scoring = [(network, pretraining) for network in networks for pretraining in pretrainings]
+    return [
+        (*of, baseline)
+        for baseline in study.finetuning.baselines
+        for of in ([("", "none")] if baseline == "trees" else scoring)
+    ]
 
 
 def searched(study: Study, cell: Cell) -> bool:
@@ -187,10 +205,16 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
     """One trial with its identity. A search trial never touches test events: it is never a confirming one."""
     signal, background = ("+".join(made_of.datasets[process] for process in of_class) for of_class in cell.task.classes)
     data = signal, background
-    if cell.strategy == "trees":
-        versions = made_of.trees(cell)
+    if cell.of_trees:
         said = identity.trees_identity(
-            study.finetuning, data=data, size=cell.size, seed=seed, epochs=TREES_EPOCHS, versions=versions
+            study.finetuning,
+            data=data,
+            size=cell.size,
+            seed=seed,
+            epochs=TREES_EPOCHS,
+            versions=made_of.trees(cell),
+            backbone=made_of.backbone(cell, seed),
+            network=study.networks_by_name()[cell.network] if cell.backbone else None,
         )
         return Trial(cell, phase, seed, said["ratio"], said)
     asked = identity.Asked(
@@ -222,12 +246,13 @@ def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> f
     A frozen backbone looks at each event once.
     """
     settings = study.finetuning
-    if cell.strategy == "trees":  # some hundred iterations of a few milliseconds
-        return 500.0 + cell.size
-    frozen = cell.strategy == "frozen"
+    iterations = 500.0 + cell.size if cell.of_trees else 0.0  # some hundred of a few milliseconds
+    if cell.strategy == "trees":
+        return iterations
+    frozen = cell.strategy == "frozen" or cell.of_trees
     rounds = 1.0 if frozen else part * epochs(settings, cell.size)
     trained = 2 * cell.size * (1 / 3 if frozen else rounds)
     evaluated = 2 * settings.validation_events * rounds
     if phase == "confirm":
         evaluated += 2 * min(settings.test_events, study.generation.events_per_process // 4)
-    return trained + evaluated / 3
+    return iterations + trained + evaluated / 3

@@ -21,7 +21,8 @@ from breakeven.names import InvalidName, check_name
 
 PretrainingObjective = Literal["multiclass", "multilabel", "xbb"]
 Strategy = Literal["finetune", "frozen"]
-Baseline = Literal["trees"]
+Baseline = Literal["trees", "trees+score"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 SearchedStrategy = Literal["scratch", "finetune"]
 SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 """Strategies that have a learning-rate ratio, which a search may choose; that in a record of another means nothing."""
@@ -198,6 +199,11 @@ class Network:
         """What is pretrained of it: one backbone serves all representations."""
         return replace(self, representation="")
 
+    @property
+    def scores(self) -> bool:
+        """Whether it holds what a backbone was pretrained to say of each thing in an event: the scalar of each jet."""
+        return self.representation == "S+HLF"
+
 
 @dataclass(frozen=True)
 class Pretraining:
@@ -241,6 +247,11 @@ class Pretraining:
         """What is learnt, of a pretraining that `Study.pretrainings_by_name` gives."""
         return self.objectives[0]
 
+    @property
+    def scores(self) -> bool:
+        """Whether it learns to give each thing in an event one score, as each jet."""
+        return self.objective == "xbb"
+
     def by_seed(self) -> "tuple[Pretraining, ...]":
         """One of one seed for each of its seeds."""
         return tuple(replace(self, seed=self.seed + k, seeds=1) for k in range(self.seeds))
@@ -255,7 +266,8 @@ class Finetuning:
     strategies: tuple[Strategy, ...] = ("finetune",)
     """What is done with a backbone; `scratch` always runs, as the baseline."""
     baselines: tuple[Baseline, ...] = ()
-    """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network."""
+    """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network; "trees+score",
+    with the scores that each backbone of an Xbb pretraining gives the leading jets as further variables."""
     merit: Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"] = (
         "accuracy"
     )
@@ -304,6 +316,9 @@ class Finetuning:
     hold the test sample's own error; 0: none."""
     trial_seconds: float = 0.0
     """Most seconds that a trial may take: one that takes longer is recorded as failed; 0: no limit."""
+    same_events: bool = False
+    """Draw the same training events for every seed, so that seeds differ by their initialisation alone, as in arXiv 2401.13536;
+    else each has a random subset of its own. Either way larger sizes contain the smaller ones."""
     gpu_share: float = 1.0
     """Part of a GPU that a worker holds: with 0.25 four workers train on one GPU at a time."""
 

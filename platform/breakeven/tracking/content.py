@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.charge import charge_of, hours_unit
-from breakeven.metric import METRICS
+from breakeven.metric import METRICS, OF_THINGS
 from breakeven.study.plan import backbone_name
 
 LAYOUT = 3
@@ -39,7 +39,8 @@ _SPLITS = {"test": "test/", "validation": "validation/best_"}
 """What the metrics of each split are called."""
 _CURVE = {
     "train_loss": "train/loss", "validation_loss": "validation/loss", "validation_accuracy": "validation/accuracy",
-    "validation_auc": "validation/auc", "learning_rate": "learning_rate", "device_seconds": "device_seconds",
+    "validation_auc": "validation/auc", "validation_probe_auc": "validation/probe_auc", "learning_rate": "learning_rate",
+    "device_seconds": "device_seconds",
 }  # fmt: skip
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 _OURS = {*_IDENTITY, *_CELL, DIGEST, "level", "record", "study", "trial", "reason", "not_finite"}
@@ -182,7 +183,9 @@ def _metrics(row: pd.Series) -> tuple[tuple[Metric, ...], list[str]]:
     ended = milliseconds(row["ended"])
     unit, charge = hours_unit(row["device"]), charge_of(row.to_dict())
     of_metrics = {
-        metric.column(split): f"{shown}{name}" for name, metric in METRICS.items() for split, shown in _SPLITS.items()
+        metric.column(split): f"{shown}{name}"
+        for name, metric in (METRICS | OF_THINGS).items()
+        for split, shown in _SPLITS.items()
     }
     figures = {name: row[column] for column, name in {**_FIGURES, **of_metrics}.items() if present(row.get(column))}
     figures |= {f"{unit}/useful": charge.worked / 3600, f"{unit}/wasted": charge.wasted / 3600}

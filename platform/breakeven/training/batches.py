@@ -3,7 +3,7 @@
 No event is ever touched one by one, and nothing is copied but the batch itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +25,14 @@ class EventTensors:
     nodes: [n_objects, n_features] float32, features as in events/arrays.py.  offsets: [n_events + 1] int64; the objects
     of event k are nodes[offsets[k]:offsets[k + 1]].  inner: the same two for what is inside the objects, as the
     constituents of jets: [n_constituents, n_features] and [n_jets + 1].  levels: the features of each.
+    truth: [n_objects] uint8 on CPU, the label of each object where the schema has such labels; else empty.
     """
 
     nodes: Tensor
     offsets: Tensor
     inner: tuple[tuple[Tensor, Tensor], ...] = ()
     levels: Levels = (OBJECT,)
+    truth: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
 
     @classmethod
     def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
@@ -44,7 +46,8 @@ class EventTensors:
         flat = [arrays.nodes, arrays.offsets, *(part for level in arrays.inner for part in level)]
         nodes, offsets, *inner = load_arrays(flat, device)
         levels = tuple(level.features for level in arrays.schema.levels)
-        return cls(nodes, offsets, tuple(zip(inner[::2], inner[1::2], strict=True)), levels)
+        truth = arrays.truth if arrays.schema.labels_of_things else np.zeros(0, np.uint8)
+        return cls(nodes, offsets, tuple(zip(inner[::2], inner[1::2], strict=True)), levels, torch.from_numpy(truth))
 
     @property
     def n_events(self) -> int:

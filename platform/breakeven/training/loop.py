@@ -23,6 +23,7 @@ from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import check_validation
 from breakeven.training.objectives import Objective, binary, named_objective, quality
+from breakeven.training.probe import listening, quality_of_probe
 from breakeven.training.progress import Progress, copy_of_weights
 from breakeven.training.recipe import Recipe, Result, Strategy
 from breakeven.training.start import ready, ready_sample, start_weights
@@ -85,12 +86,17 @@ def train(
     progress = _begin(training, resume_from)
     kind = Eager if _form(form, training) == "eager" else CapturedAlone
     learner: Learner = kind(training, workers, resume_from.moments if resume_from else None)
+    heard_of = (
+        model if kind is Eager and workers.world == 1 else None
+    )  # graphs are replayed, workers hear their share alone
     asked = False
     while not asked and progress.goes_on:
         number = len(progress.curve)
         train_loss = learner.train_epoch(number)
-        outputs = learner.predict()
+        with listening(heard_of) as heard:
+            outputs = learner.predict()
         values = quality(training.objective, outputs, validation.target.to(outputs.device))
+        values |= quality_of_probe(heard, training.events, validation.index)
         check_validation(training, values["loss"], number)
         epoch = progress.add(train_loss, values, clock.read())
         if progress.is_best:

@@ -5,7 +5,7 @@ and an average over classes or labels takes those that have both (NaN if none ha
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -60,11 +60,13 @@ def multilabel_metrics(
     return _accuracy_and_auc((score >= 0.5) == truth, score, truth, area)
 
 
-def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
+def working_points(
+    scores: Tensor, target: Tensor, efficiencies: Sequence[float] = SIGNAL_EFFICIENCIES
+) -> dict[str, float]:
     """What an analysis gets out of a binary classifier: background rejections and the significance improvement.
 
-    scores: [n] signal probabilities, target: [n] 0 or 1. rejection_50, _70, _90: 1 / background efficiency at the
-    highest threshold that keeps at least this percentage of the signal (tied scores pass together).
+    scores: [n] signal probabilities, target: [n] 0 or 1. rejection_50, _70, _90, by `efficiencies`: 1 / background efficiency at
+    the highest threshold that keeps at least this percentage of the signal (tied scores pass together).
     significance_improvement: the largest signal efficiency / sqrt(background efficiency) over all thresholds, 1 being
     no cut at all (arXiv 1010.3698). A threshold that fewer than LEAST_BACKGROUND background events pass has no
     figure, as its efficiency would be the noise of a few events; a figure that no threshold has is left out.
@@ -76,7 +78,7 @@ def working_points(scores: Tensor, target: Tensor) -> dict[str, float]:
     background, signal, _ = roc_curve(truth, score, drop_intermediate=False)
     counts = background * n_background > LEAST_BACKGROUND - 0.5
     points = {}
-    for efficiency in SIGNAL_EFFICIENCIES:
+    for efficiency in efficiencies:
         first = int(np.argmax(signal >= efficiency - 1e-12))
         if counts[first]:
             points[f"rejection_{round(100 * efficiency)}"] = float(1.0 / background[first])

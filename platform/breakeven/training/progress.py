@@ -1,5 +1,6 @@
 """A training between its epochs: the curve so far, which epoch is the best, whether it goes on. Never runs a model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,7 +35,7 @@ class Progress:
     def add(self, train_loss: float, quality: Mapping[str, float], seconds: tuple[float, float]) -> Epoch:
         """The next epoch, appended to the curve.
 
-        quality: loss, accuracy and auc on validation events.  seconds: wall and device seconds since the start.
+        quality: loss, accuracy and auc on validation events, with a probe its auc.  seconds: wall and device since the start.
         """
         number = len(self.curve)
         epoch = Epoch(
@@ -47,6 +48,7 @@ class Progress:
             validation_accuracy=quality["accuracy"],
             validation_auc=quality["auc"],
             learning_rate=self.training.recipe.rate(number),
+            validation_probe_auc=quality.get("probe_auc", math.nan),
         )
         self.curve.append(epoch)
         if number == 0 or epoch.validation_loss < self.curve[self.best_epoch].validation_loss:

@@ -95,7 +95,7 @@ class Epoch:
     as the device is held that long.  Validation is included, as are measuring the scaling and caching features.
     train_loss: mean over the epoch's events, each seen with the weights of its step.
     validation_*: with the weights after the epoch; accuracy and AUC are fractions as metrics.py defines them.
-    learning_rate: the head's.
+    learning_rate: the head's.  validation_probe_auc: see training/probe.py; NaN where the network has no probe.
     """
 
     epoch: int
@@ -107,6 +107,7 @@ class Epoch:
     validation_accuracy: float
     validation_auc: float
     learning_rate: float
+    validation_probe_auc: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     if study.networks:
         each += f" x {len(study.networks)} networks"
     if settings.baselines:
-        each = f"({each} + {len(settings.baselines)} ({', '.join(settings.baselines)}))"
+        each = f"({each} + {len(plan.baselines(study))} ({', '.join(settings.baselines)}))"
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
     lines = [
         ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(price.disk_bytes)} on disk"),

@@ -20,13 +20,15 @@ from breakeven.ledger.ledger import Ledger, now
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
+from breakeven.training.engines import in_batches
 from breakeven.training.loop import train
+from breakeven.training.metrics import working_points
 from breakeven.training.recipe import Recipe, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
-from breakeven.work.trial import epoch_line, training_facts
+from breakeven.work.trial import epoch_line, measured, training_facts
 
 CHECKPOINT_SECONDS = 4.0
 """Least device-seconds of a worker between two checkpoints: Ray Train takes up one in two seconds, and training would wait
@@ -88,10 +90,21 @@ def train_share(
             "started": started,
             "ended": now(),
         }
+        facts["metrics"] |= _tagging(job, training)
         if meter is not None and workers.world == 1 and state is None:
             facts["energy_joules"] = meter()  # of one GPU from the beginning: anything else would be a guess
         checkpoints.write_model(job.backbone, model, facts)
         claim.release()
+
+
+def _tagging(job: PretrainingJob, training: Training) -> dict[str, float | None]:
+    """The background rejection of a tagger, on its validation sample."""
+    if job.settings.objective != "xbb":
+        return {}
+    sample, events = training.validation_sample, training.events
+    outputs = in_batches(training.model, events, sample.index.to(events.device))
+    points = working_points(outputs[:, 0], sample.target, efficiencies=(0.8,))
+    return measured("validation", {name: value for name, value in points.items() if name == "rejection_80"})
 
 
 def recipe_of(job: PretrainingJob) -> Recipe:

@@ -18,7 +18,7 @@ import torch
 
 from breakeven.events import evaluated_events
 from breakeven.events.arrays import EventArrays, open_arrays, select
-from breakeven.events.sampling import Split, by_process, capped_of_class, subset
+from breakeven.events.sampling import SHARED_SEED, Split, by_process, capped_of_class, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.embeddings import Embeddings
@@ -34,6 +34,8 @@ from breakeven.training.engines import kernel_of
 from breakeven.training.loading import load_arrays
 from breakeven.training.loop import outputs, quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
+from breakeven.training.optimiser import apply_strategy
+from breakeven.training.probe import listening, quality_of_probe
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.training.training import Keep, Training
 from breakeven.training.trees import train_trees
@@ -120,10 +122,11 @@ def training_facts(result: Result, part: float = 1.0) -> dict[str, Any]:
     """What the ledger keeps of a training, NaN-free. part: of the device that it held, which scales its seconds."""
     best, last = result.best, result.curve[-1]
     plateau = result.plateau_seconds
+    probed = {} if math.isnan(best.validation_probe_auc) else {"probe_auc": best.validation_probe_auc}
     return {
         "outcome": "finished",
         "validation_loss": best.validation_loss,
-        "metrics": measured("validation", {"accuracy": best.validation_accuracy, "auc": best.validation_auc}),
+        "metrics": measured("validation", {"accuracy": best.validation_accuracy, "auc": best.validation_auc, **probed}),
         "epochs": len(result.curve),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
@@ -145,7 +148,7 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
     Raises NonFinite, and ValueError where events or weights do not fit.
     """
     wall, begun = time.perf_counter(), device_now(job)
-    if job.trial.cell.strategy == "trees":
+    if job.trial.cell.of_trees:
         facts = trees_facts(job, lambda epoch: check())
         return facts | {"wall_seconds": time.perf_counter() - wall, "device_seconds": device_now(job) - begun}
     events, (samples,) = load_events([job], [seen_by(job)])
@@ -181,7 +184,29 @@ def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, n
         )
     chosen = select(arrays, list(rows))
     values = of_events.compute([(chosen.nodes, chosen.offsets), *chosen.inner])
+    if job.backbone is not None:
+        values = np.concatenate([values, _scores(job, chosen)], axis=1)
     return values, np.repeat(_is_signal(job), [len(part) for part in rows])
+
+
+def _scores(job: TrialJob, events: EventArrays) -> np.ndarray:
+    """What the pretrained backbone says of each thing of events [n_events, most], as of each jet; NaN where there is none.
+
+    Raises ValueError where the backbone was not pretrained to say anything of them.
+    """
+    model = build_network(job.network, tuple(level.features for level in events.schema.levels), 1).to(job.device)
+    apply_strategy(model, Strategy("frozen"), job.trial.seed, read_weights(job.backbone) if job.backbone else None)
+    if not model.probe or model.probe.startswith(tuple(name.rstrip(".") for name in model.new_layers)):
+        raise ValueError(
+            f"the backbone {job.trial.cell.backbone} gives no scores that trees could have: take one of an xbb pretraining in a "
+            "network with the representation S+HLF, or leave trees+score out of finetuning.baselines"
+        )
+    with listening(model) as heard:
+        in_batches(model, EventTensors.of(events, job.device), torch.arange(events.n_events, device=job.device))
+    there = np.arange(events.labels.shape[1]) < np.diff(events.offsets)[:, None]
+    scores = np.full(there.shape, np.nan, np.float32)
+    scores[there] = torch.cat(heard)[:, 0].float().cpu().numpy()
+    return scores
 
 
 def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
@@ -205,9 +230,8 @@ def seen_by(job: TrialJob) -> Seen:
     for of_class in job.trial.cell.task.classes:
         datasets, name = [job.datasets[process] for process in of_class], "+".join(of_class)
         splits = [_arrays(dataset).split for dataset in datasets]
-        training = subset(
-            np.flatnonzero(np.concatenate(splits) == Split.TRAIN), job.trial.cell.size, job.trial.seed, name
-        )
+        seed = SHARED_SEED if settings.same_events else job.trial.seed
+        training = subset(np.flatnonzero(np.concatenate(splits) == Split.TRAIN), job.trial.cell.size, seed, name)
         rows = {
             Split.TRAIN: by_process(training, list(map(len, splits))),
             Split.VALIDATION: capped_of_class(splits, Split.VALIDATION, settings.validation_events, name),
@@ -333,9 +357,11 @@ def evaluated(job: TrialJob, training: Training, samples: Mapping[Split, Sample]
         )
         facts |= {"outcome": "stopped", "reason": reason}
     elif job.trial.phase == "confirm":
-        logits = outputs(training, samples[Split.TEST])
+        with listening(training.model) as heard:
+            logits = outputs(training, samples[Split.TEST])
         on_test = evaluation(job, logits, samples[Split.TEST].target.to(logits.device))
-        facts["metrics"] |= on_test.pop("metrics")
+        heard_of = measured("test", quality_of_probe(heard, training.events, samples[Split.TEST].index))
+        facts["metrics"] |= on_test.pop("metrics") | heard_of
         facts |= on_test | _kept_representation(job, training.model)
     facts["validation_events"] = len(samples[Split.VALIDATION])
     return facts
@@ -413,5 +439,8 @@ def _finite(value: Any) -> Any:
 
 
 def epoch_line(epoch: Epoch) -> dict[str, Any]:
-    """One epoch as a NaN-free dict."""
-    return {key: _finite(value) for key, value in asdict(epoch).items()}
+    """One epoch as a NaN-free dict, that of a network without a probe as it was before there were any."""
+    line = {key: _finite(value) for key, value in asdict(epoch).items()}
+    if line["validation_probe_auc"] is None:
+        del line["validation_probe_auc"]
+    return line

@@ -48,7 +48,7 @@ def cost_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
 
 
-_STAGES = ("generation", "pretraining", "search", "scratch", "trees", "finetune", "frozen")
+_STAGES = ("generation", "pretraining", "search", *ledger_frame.ORDER)
 _PUBLISHED = {
     "pretraining multiclass": "multiclass pretraining",
     "pretraining multilabel": "multilabel pretraining (16 GPUs)",
