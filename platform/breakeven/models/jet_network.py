@@ -68,6 +68,7 @@ class JetNetwork(Backbone):
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
         self.levels, self.n_outputs, self.representation = levels, n_outputs, representation
+        self.most_constituents = constituents or None
         self.new_layers: tuple[str, ...] = ("head.",) if representation == "jet" else ("head.", "event.")
         self._arguments = {
             "width": width, "blocks": blocks, "class_blocks": class_blocks, "heads": heads, "pairs": list(pairs),
@@ -190,15 +191,14 @@ class JetNetwork(Backbone):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The batch without the jets and the constituents that do not count."""
         most_jets = 1 if self.representation == "jet" else LEADING_JETS
-        most = self._arguments["constituents"] or None
         fewer_jets = _most(offsets) > most_jets
         if fewer_jets:
             kept, offsets = children(offsets, torch.arange(len(offsets) - 1, device=offsets.device), most_jets)
             jets = jets.index_select(0, kept)
         else:
             kept = torch.arange(len(jets), device=offsets.device)
-        if fewer_jets or (most and _most(constituent_offsets) > most):
-            rows, constituent_offsets = children(constituent_offsets, kept, most)
+        if fewer_jets or (self.most_constituents and _most(constituent_offsets) > self.most_constituents):
+            rows, constituent_offsets = children(constituent_offsets, kept, self.most_constituents)
             constituents = constituents.index_select(0, rows)
         return jets, offsets, constituents, constituent_offsets
 

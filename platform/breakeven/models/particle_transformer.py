@@ -124,7 +124,7 @@ class ParticleTransformer(SelfDrawn):
         below = rows.index_select(0, first) + padded.rank.index_select(0, second)
         above = rows.index_select(0, second) + padded.rank.index_select(0, first)
         columns = pairs.new_zeros(padded.padding.shape).masked_fill_(padded.padding, -math.inf)
-        squares: Tensor = _Squares.apply(pairs, below, above, columns)
+        squares: Tensor = _Squares.apply(pairs, below, above, columns)  # type: ignore[no-untyped-call]
         return squares
 
 
