@@ -51,7 +51,7 @@ SMOKE = Study(
 LAPTOP = Study(
     name="joint",
     generation=Generation(events_per_process=1500, shard_events=250),
-    networks=networks(width=32, blocks=2, class_blocks=1, heads=4, pairs=8),
+    networks=networks(width=32, blocks=2, class_blocks=1, heads=4, pairs=8, constituents=30),
     pretraining=Pretraining(
         objectives=("xbb",), processes=TASK.processes, epochs=30, patience=2, batch_size=128, learning_rate=1e-3,
         symmetries=False,

@@ -12,8 +12,8 @@ from breakeven.models.spec import NetworkSpec
 EVENTS = [(20, 31, 4), (), (9,), (12, 40, 0, 8, 15, 33, 2), (0,), (3, 3), (17, 1)]
 
 
-def built(representation: str, dtype: torch.dtype) -> JetNetwork:
-    model = NetworkSpec("jet_transformer", {**SMALL, "representation": representation}).build(LEVELS, 2, 3)
+def built(representation: str, dtype: torch.dtype, **more: int) -> JetNetwork:
+    model = NetworkSpec("jet_transformer", {**SMALL, "representation": representation, **more}).build(LEVELS, 2, 3)
     assert isinstance(model, JetNetwork)
     model.fit_scaling([random_batch(EVENTS)])
     return model.to(dtype)
@@ -29,12 +29,12 @@ def room_for(events: JetEvents, index: torch.Tensor, more: int) -> Room:
 @pytest.mark.parametrize(
     ("index", "count"), [([0, 3, 5], 3), ([3, 1, 4, 2, 0, 6, 5], 7), ([6, 2, 0], 2), ([1, 4], 2), ([5, 0], 0)]
 )
-@pytest.mark.parametrize("more", [0, 7])
+@pytest.mark.parametrize(("more", "constituents"), [(0, 0), (7, 0), (3, 4)])
 def test_outputs_and_gradients_are_those_of_the_batch_alone(
-    representation: str, dtype: torch.dtype, index: list[int], count: int, more: int
+    representation: str, dtype: torch.dtype, index: list[int], count: int, more: int, constituents: int
 ) -> None:
-    model, batch = built(representation, dtype), random_batch(EVENTS, dtype=dtype)
-    events = JetEvents(*batch, model.most_jets)
+    model, batch = built(representation, dtype, constituents=constituents), random_batch(EVENTS, dtype=dtype)
+    events = JetEvents(*batch, model.most_jets, model.most_constituents)
     rows = torch.tensor(index)
     room = room_for(events, rows[:count], more)
     outputs = model(*events.fill(rows, torch.tensor(count), room), room=room)[:count]

@@ -60,6 +60,21 @@ def test_an_event_is_known_by_its_leading_jets_alone(representation: str) -> Non
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_a_jet_may_be_known_by_its_hardest_constituents_alone(representation: str) -> None:
+    jets, offsets, constituents, inside = random_batch(EVENTS)
+    counts = inside.diff()
+    assert int(counts.max()) > 6
+    hardest = torch.cat([constituents[int(a) : int(a) + min(int(n), 6)] for a, n in zip(inside, counts, strict=False)])
+    cut = (jets, offsets, hardest, torch.cat([inside[:1], counts.clamp(max=6).cumsum(0)]))
+    of_six, of_all = (built(representation, 3, constituents=most).double() for most in (6, 0))
+    for model in (of_six, of_all):
+        model.fit_scaling([cut])
+    torch.testing.assert_close(of_six(jets, offsets, constituents, inside), of_all(*cut), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(of_six(*cut), of_all(*cut), rtol=0, atol=0)
+    assert of_six.config()["constituents"] == 6
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("events", [[()], [(), ()], [(0,)], [(1,)], [(500, 2), ()], []], ids=str)
 def test_events_of_no_jets_and_jets_of_any_size_are_finite(representation: str, events: list[tuple[int, ...]]) -> None:
     model = built(representation, 2)

@@ -122,8 +122,8 @@ def test_how_many_jets_are_padded_at_once_changes_nothing(monkeypatch: pytest.Mo
     model = drawn().double()
     inputs = inputs_of(random_batch([range(0, 90)]))
     expected = model(*inputs)
-    for name, value in (("JETS_AT_ONCE", 7), ("PAIRS_AT_ONCE", 3000)):
-        monkeypatch.setattr(particle_transformer, name, value)
+    for at_once in ((7, 80_000), (32, 3000), (1, 1)):
+        monkeypatch.setitem(particle_transformer.AT_ONCE, "cpu", at_once)
         torch.testing.assert_close(model(*inputs), expected, rtol=1e-12, atol=1e-12)
 
 

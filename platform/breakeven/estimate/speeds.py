@@ -92,7 +92,7 @@ def _products(options: Mapping[str, float]) -> float:
     width, pairs = options.get("width", 128), options.get("pairs", 64)
     blocks = options.get("blocks", 8) + options.get("class_blocks", 2)
     layers = options.get("pair_layers", 1 if "pairs" in options else 3)
-    n = _CONSTITUENTS
+    n = min(_CONSTITUENTS, options.get("constituents") or _CONSTITUENTS)
     of_pairs = n * n / 2 * (12 * pairs + (layers - 1) * pairs**2)
     return blocks * (12 * width**2 * n + 2 * n**2 * width) + n * (17 * width + 8 * width**2) + of_pairs
 

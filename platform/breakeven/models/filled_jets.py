@@ -12,6 +12,9 @@ from torch.nn import functional
 from breakeven.models.ragged import children, parents_of
 
 
+_ALL = 2**62
+
+
 @dataclass(frozen=True)
 class Room:
     """Most jets, constituents and pairs of constituents of a batch, and most constituents of a jet."""
@@ -24,10 +27,10 @@ class Room:
 
 @dataclass(frozen=True)
 class JetEvents:
-    """All events of a dataset, of which the leading jets count.
+    """All events of a dataset, of which the leading jets count, and of these the hardest constituents.
 
     jets: [n_jets, n_columns].  offsets: [n_events + 1].  constituents: [n, n_columns].  constituent_offsets: [n_jets + 1].
-    most: jets of an event that count.
+    most: jets of an event that count.  most_constituents: of a jet; None: all.
     """
 
     jets: Tensor
@@ -35,11 +38,12 @@ class JetEvents:
     constituents: Tensor
     constituent_offsets: Tensor
     most: int
+    most_constituents: int | None = None
 
     def sizes(self, index: Tensor) -> Tensor:
         """Jets, constituents and pairs of the events `index` [n], [n, 3] int64."""
         jets, bounds = children(self.offsets, index, self.most)
-        inside = self.constituent_offsets.diff().index_select(0, jets)
+        inside = self.constituent_offsets.diff().clamp(max=self.most_constituents or _ALL).index_select(0, jets)
         of_jets = torch.stack([torch.ones_like(inside), inside, inside * (inside + 1) // 2], dim=1)
         until = functional.pad(of_jets.cumsum(0), (0, 0, 1, 0))
         return until.index_select(0, bounds[1:]) - until.index_select(0, bounds[:-1])
@@ -47,7 +51,7 @@ class JetEvents:
     @property
     def longest(self) -> int:
         """Most constituents of a jet."""
-        return max(1, int(self.constituent_offsets.diff().max()))
+        return max(1, min(int(self.constituent_offsets.diff().max()), self.most_constituents or _ALL))
 
     def fill(self, index: Tensor, count: Tensor, room: Room) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The events `index` [n] int64, of which the first `count` [] are real, as the networks on jets take them.
@@ -57,7 +61,9 @@ class JetEvents:
         """
         real = torch.arange(len(index), device=index.device) < count
         jets, offsets, is_jet = _inside(self.offsets, index, real, room.jets + 1, self.most)
-        inside, inside_offsets, is_one = _inside(self.constituent_offsets, jets, is_jet, room.constituents + 1)
+        inside, inside_offsets, is_one = _inside(
+            self.constituent_offsets, jets, is_jet, room.constituents + 1, self.most_constituents
+        )
         filled_jets = torch.where(is_jet[:, None], self.jets.index_select(0, jets), 0.0)
         filled = torch.where(is_one[:, None], self.constituents.index_select(0, inside), 0.0)
         return filled_jets, offsets, filled, inside_offsets

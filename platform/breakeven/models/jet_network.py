@@ -33,6 +33,7 @@ class JetNetwork(Backbone):
     representation: "jet", the head sees the vector of the event's first jet; "V", "V+HLF", "S+HLF": it sees the event network
     on the vectors of the leading jets, or on their scalars (a linear layer and a sigmoid), with their high-level features.
     width, blocks, class_blocks, heads, pairs, feed_forward, dropout: see ParticleTransformer; its published size by default.
+    constituents: most of a jet that count, its hardest (attention takes time with their square); 0: all.
     jets: the backbone.  scalar: with "S+HLF", the head of an Xbb pretraining.  event: the event network.
     """
 
@@ -51,6 +52,7 @@ class JetNetwork(Backbone):
         pairs: Sequence[int] = (64, 64, 64),
         feed_forward: int = 4,
         dropout: float = 0.0,
+        constituents: int = 0,
     ) -> None:
         super().__init__()
         if representation not in REPRESENTATIONS:
@@ -62,13 +64,16 @@ class JetNetwork(Backbone):
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         if width % heads:
             raise ValueError(f"width is {width} and heads is {heads}; the width must be a multiple of the heads")
+        if constituents < 0:
+            raise ValueError(f"constituents is {constituents}; it must be at least 1, or 0 for all")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
         self.levels, self.n_outputs, self.representation, self.dropout = levels, n_outputs, representation, dropout
+        self.most_constituents = constituents or None
         self.new_layers: tuple[str, ...] = ("head.",) if representation == "jet" else ("head.", "event.")
         self._arguments = {
             "width": width, "blocks": blocks, "class_blocks": class_blocks, "heads": heads, "pairs": list(pairs),
-            "feed_forward": feed_forward, "dropout": float(dropout),
+            "feed_forward": feed_forward, "dropout": float(dropout), "constituents": constituents,
         }  # fmt: skip
         self._inputs = JetInputs(levels)
         self.jets = ParticleTransformer(
@@ -223,12 +228,17 @@ class JetNetwork(Backbone):
     def _leading(
         self, jets: Tensor, offsets: Tensor, constituents: Tensor, constituent_offsets: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The batch without the jets that do not count."""
-        if len(offsets) == 1 or int(offsets.diff().max()) <= self.most_jets:
-            return jets, offsets, constituents, constituent_offsets
-        kept, offsets = children(offsets, torch.arange(len(offsets) - 1, device=offsets.device), self.most_jets)
-        rows, constituent_offsets = children(constituent_offsets, kept)
-        return jets.index_select(0, kept), offsets, constituents.index_select(0, rows), constituent_offsets
+        """The batch without the jets and the constituents that do not count."""
+        fewer_jets = _most(offsets) > self.most_jets
+        if fewer_jets:
+            kept, offsets = children(offsets, torch.arange(len(offsets) - 1, device=offsets.device), self.most_jets)
+            jets = jets.index_select(0, kept)
+        else:
+            kept = torch.arange(len(jets), device=offsets.device)
+        if fewer_jets or (self.most_constituents and _most(constituent_offsets) > self.most_constituents):
+            rows, constituent_offsets = children(constituent_offsets, kept, self.most_constituents)
+            constituents = constituents.index_select(0, rows)
+        return jets, offsets, constituents, constituent_offsets
 
     @torch.no_grad()
     def _measured(self, batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Moments, Moments, Moments]:
@@ -253,6 +263,11 @@ class JetNetwork(Backbone):
         if high_level.count == 0:
             raise ValueError("the scaling is measured on jets, and there are none; give the training events")
         return features, pairs, high_level
+
+
+def _most(offsets: Tensor) -> int:
+    """Things of the parent that has most."""
+    return int(offsets.diff().max()) if len(offsets) > 1 else 0
 
 
 def _places(offsets: Tensor) -> tuple[Tensor, Tensor]:

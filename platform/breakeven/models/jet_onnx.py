@@ -56,9 +56,12 @@ class _Exportable(nn.Module):
     def __init__(self, model: JetNetwork) -> None:
         super().__init__()
         self.network, self.head, self.inputs = model.jets, model.head, JetInputs(model.levels)
+        self.most_constituents = model.most_constituents
 
     def forward(self, jets: Tensor, constituents: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         n_jets, longest, n_columns = constituents.shape
+        if self.most_constituents is not None:
+            there = there & (torch.arange(longest) < self.most_constituents)
         jet_of = torch.arange(n_jets)[:, None].expand(n_jets, longest).reshape(-1)
         features, kinematics = self.inputs.constituents(jets, constituents.reshape(-1, n_columns), jet_of)
         tokens = vectors(self.network, features, kinematics.view(n_jets, longest, -1), there)
@@ -73,8 +76,8 @@ def vectors(network: ParticleTransformer, features: Tensor, kinematics: Tensor, 
     pairs = pair_features(*(side.expand(shape).reshape(-1, n_columns) for side in (one, other)))
     dtype = network.class_token.dtype
     pairs = network.pair_embed(pairs.to(dtype) * network.pair_scale + network.pair_shift)
-    bias = pairs.view(n_jets, longest, longest, -1).permute(0, 3, 1, 2)
-    bias = bias.masked_fill(~there[:, None, None], _NEVER).reshape(-1, longest, longest)
+    bias = pairs.view(n_jets, longest, longest, -1).permute(3, 0, 1, 2)
+    bias = bias.masked_fill(~there[:, None], _NEVER).reshape(-1, longest, longest)
     x, padded = network.embed(features.to(dtype) * network.feature_scale + network.feature_shift), _Whole(~there)
     for block in network.blocks:
         x = block(x, bias, padded)

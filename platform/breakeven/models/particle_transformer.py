@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,9 @@ from breakeven.models.layers import SelfDrawn, draw_uniform
 from breakeven.models.moments import Moments
 from breakeven.models.ragged import children, parents_of
 
-JETS_AT_ONCE = 32
-"""Jets that attention pads to the longest of them: few on a CPU, which then works in its caches."""
-PAIRS_AT_ONCE = 4_000_000
-"""Places for pairs, padded ones included, that lie in memory at once: on a GPU, and for long jets."""
+AT_ONCE = {"cpu": (32, 80_000), "cuda": (1_000_000, 4_000_000)}
+"""Most jets that attention pads to the longest of them, and most places for pairs in these: few on a CPU, which then works in
+its caches."""
 
 
 class ParticleTransformer(SelfDrawn):
@@ -122,26 +122,43 @@ class ParticleTransformer(SelfDrawn):
         return normed
 
     def _bias(self, kinematics: Tensor, padded: "Padded") -> Tensor:
-        """What pairs add to the scores of attention [n_jets * heads, longest, longest], - inf on padding."""
+        """What pairs add to the scores of attention [heads * n_jets, longest, longest], - inf on padding."""
         first, second = padded.pairs
         pairs = pairs_of(kinematics, (first, second))
         pairs = self.pair_embed(pairs.to(self.class_token.dtype) * self.pair_scale + self.pair_shift)
-        n, longest = padded.padding.shape
-        columns = pairs.new_zeros(n, longest).masked_fill_(padded.padding, -math.inf)
-        bias = columns[:, None, :, None].expand(n, longest, longest, self.heads)
-        bias = bias.clone(memory_format=torch.contiguous_format).view(-1, self.heads)
-        # Each pair once more, mirrored, but for those of a constituent with itself.
-        rows = padded.place * longest
-        in_jet = rows.index_select(0, first) + padded.rank.index_select(0, second)
-        mirrored, others = rows.index_select(0, second) + padded.rank.index_select(0, first), pairs
-        if padded.most_pairs is None:
-            chosen = (first != second).nonzero()[:, 0]
-            mirrored, others = mirrored.index_select(0, chosen), pairs.index_select(0, chosen)
-        else:
-            mirrored = torch.where(first == second, rows[-1], mirrored)
-        bias.index_copy_(0, torch.cat([in_jet, mirrored]), torch.cat([pairs, others]))
-        by_head: Tensor = bias.view(n, longest, longest, self.heads).permute(0, 3, 1, 2)
-        return by_head.reshape(-1, longest, longest)
+        rows = padded.place * padded.padding.shape[1]
+        below = rows.index_select(0, first) + padded.rank.index_select(0, second)
+        above = rows.index_select(0, second) + padded.rank.index_select(0, first)
+        columns = pairs.new_zeros(padded.padding.shape).masked_fill_(padded.padding, -math.inf)
+        squares: Tensor = _Squares.apply(pairs, below, above, columns)  # type: ignore[no-untyped-call]
+        return squares
+
+
+class _Squares(torch.autograd.Function):
+    """Symmetric matrices from their lower triangles. Its backward pass only gathers, where that of the copies fills anew."""
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, below: Tensor, above: Tensor, columns: Tensor) -> Tensor:
+        """[heads * n_jets, longest, longest] from pairs [n_pairs, heads].
+
+        below, above: [n_pairs] int64, the places of a pair among the n_jets * longest^2 of a head, the same for one on the
+        diagonal.  columns: [n_jets, longest], what stands where no pair is.
+        """
+        (n, longest), heads = columns.shape, pairs.shape[1]
+        squares = columns[:, None].expand(heads, n, longest, longest).clone(memory_format=torch.contiguous_format)
+        for square, of_head in zip(squares.view(heads, -1), pairs.t().contiguous(), strict=True):
+            square.index_copy_(0, below, of_head).index_copy_(0, above, of_head)
+        ctx.save_for_backward(below, above)
+        ctx.heads = heads
+        return squares.view(-1, longest, longest)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Of the pairs, from that of the matrices."""
+        below, above = ctx.saved_tensors
+        by_head = gradients[0].reshape(ctx.heads, -1)
+        both = torch.stack([one.index_select(0, below) + one.index_select(0, above) for one in by_head], dim=1)
+        return torch.where((below == above)[:, None], 0.5 * both, both), None, None, None
 
 
 @dataclass(frozen=True)
@@ -230,10 +247,10 @@ class _Layers(nn.Module):
         self.w_resid = nn.Parameter(torch.ones(width))
 
     def by_head(self, projected: Tensor, n_parts: int) -> list[Tensor]:
-        """[n_jets, length, n_parts * width] -> for each part [n_jets * heads, length, width / heads]."""
+        """[n_jets, length, n_parts * width] -> for each part [heads * n_jets, length, width / heads]."""
         n, length, _ = projected.shape
-        split = projected.view(n, length, n_parts, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return [part.reshape(n * self.heads, length, -1) for part in split.unbind(0)]
+        split = projected.view(n, length, n_parts, self.heads, -1).permute(2, 3, 0, 1, 4)
+        return [part.reshape(self.heads * n, length, -1) for part in split.unbind(0)]
 
     def after_attention(self, attended: Tensor, residual: Tensor) -> Tensor:
         """What follows the weighted sums of values; attended, residual: [n, width] -> [n, width]."""
@@ -252,12 +269,12 @@ class Block(_Layers):
     """Constituents attend to each other."""
 
     def forward(self, x: Tensor, bias: Tensor, padded: Padded) -> Tensor:
-        """x: [n, width] -> [n, width]; bias: [n_jets * heads, longest, longest], added to the scores."""
+        """x: [n, width] -> [n, width]; bias: [heads * n_jets, longest, longest], added to the scores."""
         query, key, value = self.by_head(padded.pad(self.in_proj(self.pre_attn_norm(x))), 3)
         scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1.0 / math.sqrt(query.shape[2]))
         attended = torch.bmm(self.drop(scores.softmax(2)), value)
         n, longest = padded.padding.shape
-        attended = attended.view(n, self.heads, longest, -1).transpose(1, 2).reshape(n, longest, -1)
+        attended = attended.view(self.heads, n, longest, -1).permute(1, 2, 0, 3).reshape(n, longest, -1)
         return self.after_attention(padded.flat(attended), x)
 
 
@@ -271,12 +288,11 @@ class ClassBlock(_Layers):
         own, others = (functional.linear(self.pre_attn_norm(one), weight[width:], bias[width:]) for one in (token, x))
         key, value = self.by_head(torch.cat([own[:, None], padded.pad(others)], dim=1), 2)
         # The query alone is not normalised, as in weaver-core.
-        query = functional.linear(token, weight[:width], bias[:width]).view(len(key), 1, -1)
-        scores = torch.bmm(query, key.transpose(1, 2)).view(len(token), self.heads, -1) / math.sqrt(query.shape[2])
-        padding = functional.pad(padded.padding, (1, 0), value=False)[:, None]
-        scores = scores.masked_fill(padding, -math.inf).softmax(2)
-        attended = torch.bmm(scores.view(len(key), 1, -1), value).view(len(token), width)
-        return self.after_attention(attended, token)
+        (query,) = self.by_head(functional.linear(token, weight[:width], bias[:width])[:, None], 1)
+        scores = torch.bmm(query, key.transpose(1, 2)).view(self.heads, len(token), -1) / math.sqrt(query.shape[2])
+        scores = scores.masked_fill(functional.pad(padded.padding, (1, 0), value=False), -math.inf).softmax(2)
+        attended = torch.bmm(scores.view(len(key), 1, -1), value).view(self.heads, len(token), -1)
+        return self.after_attention(attended.transpose(0, 1).reshape(len(token), width), token)
 
 
 def _layers(widths: Sequence[int], normed: bool) -> Iterator[nn.Module]:
@@ -296,10 +312,10 @@ def _parts(offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     order = counts.argsort(stable=True)
     lengths = counts[order].tolist()
     start = len(lengths) - sum(length > 0 for length in lengths)
-    at_least = JETS_AT_ONCE if offsets.device.type == "cpu" else len(lengths)
+    jets_at_once, pairs_at_once = AT_ONCE["cpu" if offsets.device.type == "cpu" else "cuda"]
     while start < len(lengths):
-        stop = min(start + at_least, len(lengths))
-        while stop - start > 1 and (stop - start) * lengths[stop - 1] ** 2 > PAIRS_AT_ONCE:
+        stop = min(start + jets_at_once, len(lengths))
+        while stop - start > 1 and (stop - start) * lengths[stop - 1] ** 2 > pairs_at_once:
             stop = (start + stop + 1) // 2
         yield order[start:stop], *children(offsets, order[start:stop])
         start = stop

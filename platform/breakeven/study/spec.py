@@ -29,7 +29,9 @@ SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 Precision = Literal["float32", "tf32", "bfloat16"]
 KINDS = ("event_graph", "jet_transformer")
 """Kinds of networks that come with the package."""
-JET_OPTIONS = ("width", "blocks", "class_blocks", "heads", "pairs", "pair_layers", "feed_forward", "dropout")
+JET_OPTIONS = (
+    "width", "blocks", "class_blocks", "heads", "pairs", "pair_layers", "feed_forward", "dropout", "constituents",
+)  # fmt: skip
 """Options of a jet_transformer."""
 
 

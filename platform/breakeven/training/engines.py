@@ -58,7 +58,7 @@ def captured_networks(
 
 def _captured_jets(training: Training, workers: Workers, moments: Sequence[Tensor] | None) -> Captured:
     model, events = cast(JetNetwork, training.model), training.events
-    known = JetEvents(events.nodes, events.offsets, *events.inner[0], model.most_jets)
+    known = JetEvents(events.nodes, events.offsets, *events.inner[0], model.most_jets, model.most_constituents)
 
     def make_engine(batch: int, *most: int) -> Engine:
         return jet_network(training, known, batch, Room(*most, longest=known.longest))
