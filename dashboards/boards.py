@@ -159,7 +159,9 @@ def _built(board: Board) -> Any:
     if any("$study" in line.expression for panel in board.panels for line in panel.lines):
         studies = dashboard.QueryVariable("study").label("study").datasource(source)
         page = page.with_variable(
-            studies.query(f"label_values({gauges.TRIALS.exported}, study)").refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            studies.query(f"label_values({gauges.TRIALS.exported}, study)").refresh(
+                VariableRefresh.ON_TIME_RANGE_CHANGED
+            )
         )
     for title, panels in board.rows:
         page = page.with_row(dashboard.Row(title))
@@ -179,7 +181,14 @@ def _panel(panel: Panel, source: Any, span: int) -> Any:
         if panel.stacked:
             built = built.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
     needs = f" Needs: {panel.needs}." if panel.needs else ""
-    built = built.title(panel.title).description(panel.meaning + needs).unit(panel.unit).datasource(source).span(span).height(8)
+    built = (
+        built.title(panel.title)
+        .description(panel.meaning + needs)
+        .unit(panel.unit)
+        .datasource(source)
+        .span(span)
+        .height(8)
+    )
     for letter, line in zip("ABCDEF", panel.lines, strict=False):
         query = prometheus.Dataquery().ref_id(letter).expr(line.expression).legend_format(line.legend)
         built = built.with_target(query)

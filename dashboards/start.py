@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Start Prometheus, and Grafana where it is installed, on loopback, with the boards and alerts of this folder; Ctrl-C ends them.
 
-    python dashboards/start.py            Prometheus on 9090, Grafana on 3000, data below runs/dashboards
-    python dashboards/start.py --help
+python dashboards/start.py            Prometheus on 9090, Grafana on 3000, data below runs/dashboards
+python dashboards/start.py --help
 """
 
 import argparse
@@ -20,10 +20,14 @@ FOLDER = Path(__file__).resolve().parent
 def main() -> int:
     """Start what there is and wait for its end; 1 where there is nothing to start, or what was started has ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("runs/dashboards"), help="folder for what they keep (%(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("runs/dashboards"), help="folder for what they keep (%(default)s)"
+    )
     parser.add_argument("--prometheus-port", type=int, default=9090, help="%(default)s")
     parser.add_argument("--grafana-port", type=int, default=3000, help="%(default)s")
-    parser.add_argument("--ray-folder", type=Path, default=Path("/tmp/ray"), help="Ray's temporary folder (%(default)s)")
+    parser.add_argument(
+        "--ray-folder", type=Path, default=Path("/tmp/ray"), help="Ray's temporary folder (%(default)s)"
+    )
     asked = parser.parse_args()
     if (prometheus := shutil.which("prometheus")) is None:
         print("Prometheus is not installed: apt-get install prometheus, or https://prometheus.io/download;\n"
@@ -41,7 +45,9 @@ def main() -> int:
     ]  # fmt: skip
     print(f"Prometheus: http://{address}  (alerts: http://{address}/alerts)")
     if (grafana := _grafana()) is None:
-        print("Grafana is not installed: import dashboards/grafana/*.json into yours, with this Prometheus as its data source")
+        print(
+            "Grafana is not installed: import dashboards/grafana/*.json into yours, with this Prometheus as its data source"
+        )
     else:
         settings = {
             "GF_SERVER_HTTP_ADDR": "127.0.0.1", "GF_SERVER_HTTP_PORT": str(asked.grafana_port),
@@ -55,7 +61,10 @@ def main() -> int:
     try:
         while all(one.poll() is None for one in started):
             time.sleep(0.5)
-        print(f"{Path(next(str(one.args[0]) for one in started if one.poll() is not None)).name} has ended", file=sys.stderr)
+        print(
+            f"{Path(next(str(one.args[0]) for one in started if one.poll() is not None)).name} has ended",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 0

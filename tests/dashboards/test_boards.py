@@ -75,7 +75,16 @@ def test_every_panel_has_data_from_a_study(tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         begun = time.time()
-        command = [sys.executable, ROOT / "studies" / "scaling.py", "--preset", "smoke", "--name", "watched", "--runs-dir", tmp_path / "runs"]
+        command = [
+            sys.executable,
+            ROOT / "studies" / "scaling.py",
+            "--preset",
+            "smoke",
+            "--name",
+            "watched",
+            "--runs-dir",
+            tmp_path / "runs",
+        ]
         subprocess.run(command, check=True, env={**environment(), "RAY_TMPDIR": str(ray)}, stdout=subprocess.DEVNULL)
         silent = []
         for board in BOARDS:

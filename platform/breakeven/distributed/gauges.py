@@ -29,13 +29,19 @@ TRIALS = Series("breakeven_trials", "Trials by state: finished, pruned, failed, 
 CELLS_LEFT = Series("breakeven_cells_left", "Cells that have a trial left")
 TRIALS_PER_MINUTE = Series("breakeven_trials_per_minute", "Trials that ended per minute, lately")
 SECONDS_LEFT = Series("breakeven_seconds_left", "Expected seconds to the study's end")
-DEVICE_HOURS = Series("breakeven_device_hours", "Device-hours by kind of device and use: useful, search, wasted", ("device", "use"))
+DEVICE_HOURS = Series(
+    "breakeven_device_hours", "Device-hours by kind of device and use: useful, search, wasted", ("device", "use")
+)
 FAILURES = Series("breakeven_failures", "Failed trials by kind of reason", ("reason",))
-MERIT = Series("breakeven_test_accuracy", "Mean test accuracy of finished trials over tasks and seeds", ("strategy", "size"))
+MERIT = Series(
+    "breakeven_test_accuracy", "Mean test accuracy of finished trials over tasks and seeds", ("strategy", "size")
+)
 WORK_DONE = Series("breakeven_work_done", "Units done of the stage in progress", ("stage",))
 WORK_TOTAL = Series("breakeven_work_total", "Units of the stage in progress in all", ("stage",))
 LOSS = Series("breakeven_pretraining_loss", "Loss after the last epoch", ("pretraining", "split"))
-EVENTS_PER_SECOND = Series("breakeven_pretraining_events_per_second", "Training events per second in the last epoch", ("pretraining",))
+EVENTS_PER_SECOND = Series(
+    "breakeven_pretraining_events_per_second", "Training events per second in the last epoch", ("pretraining",)
+)
 WORKERS = Series("breakeven_pretraining_workers", "Data-parallel workers", ("pretraining",))
 
 ALL = (TRIALS, CELLS_LEFT, TRIALS_PER_MINUTE, SECONDS_LEFT, DEVICE_HOURS, FAILURES, MERIT, WORK_DONE, WORK_TOTAL, LOSS,

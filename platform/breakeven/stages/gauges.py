@@ -39,7 +39,9 @@ class StudyGauges(Observer):
         self._beat = Beat(SECONDS, self.tell, "gauges")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._beat.stop()
         if kind is None:
             self.tell()
