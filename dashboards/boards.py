@@ -74,7 +74,8 @@ STUDY = Board(
             Panel("Time left", "As the study itself expects it.", (Line(f"max({of(gauges.SECONDS_LEFT)})", "left"),), "s",
                   number=True),
             Panel("Stage in progress", "Share of its units that are done.",
-                  (Line(f"max by (stage) ({of(gauges.WORK_DONE)}) / (max by (stage) ({of(gauges.WORK_TOTAL)}) > 0)", "{{stage}}"),),
+                  (Line(f"max by (stage) ({of(gauges.WORK_DONE)}) / (max by (stage) ({of(gauges.WORK_TOTAL)}) > 0)",
+                        "{{stage}}"),),
                   "percentunit"),
         )),
         ("What it costs", (
@@ -100,7 +101,8 @@ PRETRAINING = Board(
     "breakeven: pretraining",
     (
         ("Training", (
-            Panel("Loss", "After each epoch.", (Line(f"max by (pretraining, split) ({of(gauges.LOSS)})", "{{pretraining}} {{split}}"),)),
+            Panel("Loss", "After each epoch.",
+                  (Line(f"max by (pretraining, split) ({of(gauges.LOSS)})", "{{pretraining}} {{split}}"),)),
             Panel("Events per second", "Training events in the last epoch, all workers together.",
                   (Line(f"max by (pretraining) ({of(gauges.EVENTS_PER_SECOND)})", "{{pretraining}}"),)),
             Panel("Workers", "Data-parallel, as the group was started.",
@@ -115,8 +117,10 @@ PRETRAINING = Board(
                   (Line("max(ray_train_report_total_blocked_time_s)", "blocked"),), "s"),
         )),
         ("Devices", (
-            Panel("GPU use", "Per card.", (Line("ray_node_gpus_utilization / 100", "{{instance}} {{GpuIndex}}"),), "percentunit", needs="GPU"),
-            Panel("GPU power", "Per card.", (Line("ray_node_gpu_power_milliwatts / 1000", "{{instance}} {{GpuIndex}}"),), "watt", needs="GPU"),
+            Panel("GPU use", "Per card.", (Line("ray_node_gpus_utilization / 100", "{{instance}} {{GpuIndex}}"),), "percentunit",
+                  needs="GPU"),
+            Panel("GPU power", "Per card.", (Line("ray_node_gpu_power_milliwatts / 1000", "{{instance}} {{GpuIndex}}"),), "watt",
+                  needs="GPU"),
         )),
     ),
 )  # fmt: skip
@@ -126,15 +130,17 @@ CLUSTER = Board(
     "breakeven: cluster",
     (
         ("Nodes", (
-            Panel("Nodes", "That Ray knows, by state.", (Line("max by (State) (ray_gcs_node_count)", "{{State}}"),), needs="Ray's own count"),
-            Panel("Processor use", "Of each node.", (Line("max by (instance) (ray_node_cpu_utilization) / 100", "{{instance}}"),), "percentunit"),
+            Panel("Nodes", "That answer.", (Line("count(max by (instance) (ray_node_mem_total))", "nodes"),)),
+            Panel("Processor use", "Of each node.",
+                  (Line("max by (instance) (ray_node_cpu_utilization) / 100", "{{instance}}"),), "percentunit"),
             Panel("Memory", "Used of each node.", (Line("max by (instance) (ray_node_mem_used)", "{{instance}}"),), "bytes"),
             Panel("Disk", "Free on each node.", (Line("max by (instance) (ray_node_disk_free)", "{{instance}}"),), "bytes"),
         )),
         ("Ray", (
             Panel("Actors", "By state.", (Line("sum by (State) (ray_actors)", "{{State}}"),), stacked=True),
             Panel("Network", "Received and sent per second.",
-                  (Line("sum(ray_node_network_receive_speed)", "received"), Line("sum(ray_node_network_send_speed)", "sent")), "Bps"),
+                  (Line("sum(ray_node_network_receive_speed)", "received"), Line("sum(ray_node_network_send_speed)", "sent")),
+                  "Bps"),
         )),
     ),
 )  # fmt: skip

@@ -70,7 +70,7 @@ def test_every_panel_has_data_from_a_study(tmp_path: Path) -> None:
     (tmp_path / "alerts.yml").write_text((FOLDER / "prometheus" / "alerts.yml").read_text())
     (tmp_path / "prometheus.yml").write_text(configuration)
     server = subprocess.Popen(
-        [prometheus, "--config.file=prometheus.yml", f"--web.listen-address={address}", f"--storage.tsdb.path={tmp_path / 'data'}"],
+        [prometheus, "--config.file=prometheus.yml", f"--web.listen-address={address}", f"--storage.tsdb.path={tmp_path / 'db'}"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

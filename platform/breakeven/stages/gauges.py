@@ -32,7 +32,7 @@ class StudyGauges(Observer):
         self._gauges: Gauges | None = None
         self._stage, self._done, self._total = "", 0, 0
         self._pretraining: dict[str, Mapping[str, float]] = {}
-        self._merits: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0])
+        self._merits: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._failures: Counter[str] = Counter()
 
     def __enter__(self) -> "StudyGauges":
@@ -89,8 +89,8 @@ class StudyGauges(Observer):
                 one.set(gauges.DEVICE_HOURS, seconds / 3600, device=device, use=use)
         for reason, n in list(self._failures.items()):
             one.set(gauges.FAILURES, n, reason=reason)
-        for (strategy, size), (total, n) in list(self._merits.items()):
-            one.set(gauges.MERIT, total / n, strategy=strategy, size=str(size))
+        for (strategy, size), (total, number) in list(self._merits.items()):
+            one.set(gauges.MERIT, total / number, strategy=strategy, size=str(size))
         if self._stage:
             one.set(gauges.WORK_DONE, self._done, stage=self._stage)
             one.set(gauges.WORK_TOTAL, self._total, stage=self._stage)
