@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The scaling study: when does pretraining pay, for which tasks, from how much data and from how many tasks on?
 
 Reproduces arXiv 2412.10665 at the size that you choose: generate collision events, pretrain a graph network on many
