@@ -5,6 +5,7 @@ goes on from the ledger.
 """
 
 import asyncio
+import logging
 import os
 import re
 import shlex
@@ -14,10 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from breakeven.distributed import internals
 from breakeven.errors import StageFailed
+
+logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of each file that is not sent, and of closed sockets
 
 __all__ = ["Entry", "Submitted", "follow", "submit"]
 
@@ -86,7 +90,7 @@ def submit(entry: Entry, address: str = "") -> Submitted:
             metadata=dict(entry.metadata),
         )
     except RuntimeError as error:
-        raise StageFailed(f"{address} does not take the job: {str(error).strip().splitlines()[0]}") from error
+        raise StageFailed(f"{address} does not take the job: {_first_line(error)}") from error
     return Submitted(address, identifier, attached=False)
 
 
@@ -101,9 +105,9 @@ def follow(job: Submitted, say: Callable[[str], None]) -> bool:
     try:
         asyncio.run(tail())
         status = client.get_job_status(job.identifier)
-    except (RuntimeError, ConnectionError, OSError) as error:
+    except (RuntimeError, OSError, RayError) as error:
         raise StageFailed(
-            f"{job.address} is lost ({error}); the job goes on if it lives: the same command follows it"
+            f"{job.address} is lost ({_first_line(error)}); the job goes on if it lives: the same command follows it"
         ) from error
     return status == JobStatus.SUCCEEDED
 
@@ -131,7 +135,7 @@ def _client(address: str) -> JobSubmissionClient:
         ) from error
     try:
         return JobSubmissionClient(address)
-    except (RuntimeError, ConnectionError) as error:
+    except (RuntimeError, ConnectionError, RayError) as error:
         raise StageFailed(f"{address}: {_first_line(error)}") from error
 
 
