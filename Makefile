@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: study test test-all endurance lint ui clean
+.PHONY: study test test-all endurance lint ui dashboards clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times, and all that ends badly with jets (half an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove the virtual environment and caches; results stay"
+	@echo "make dashboards  Prometheus, and Grafana where it is installed, on loopback, with the boards of dashboards/"
 	@echo "make ui         the MLflow pages of what has run, on http://127.0.0.1:5000"
 
 $(READY): pyproject.toml
@@ -38,10 +39,15 @@ test: lint
 test-all: lint
 	@which chromium || which google-chrome || apt-get install -y -qq chromium || $(RUN) -m playwright install --with-deps chromium \
 		|| echo "no Chromium here: the tests that open the report in a browser are left out"
+	@which promtool || apt-get install -y -qq --no-install-recommends prometheus \
+		|| echo "no Prometheus here: the tests of boards and alerts on a real one are left out"
 	$(RUN) -m pytest -m "slow and not endurance" --timeout 1500
 
 endurance: $(READY)
 	$(RUN) -m pytest -m "endurance" -s
+
+dashboards: $(READY)
+	$(VENV)/bin/python dashboards/start.py
 
 ui: $(READY)
 	$(VENV)/bin/breakeven ui

@@ -7,6 +7,7 @@ from breakeven.ledger.lease import Leases
 from breakeven.observer import Observer, Observers, Work
 from breakeven.stages.heartbeat import Heartbeat
 from breakeven.views.screen import Screen
+from breakeven.views.tally import Tally
 
 
 class Log(Observer):
@@ -48,7 +49,8 @@ def test_the_heartbeat_says_what_a_driver_is_at(tmp_path) -> None:
 
 def test_a_log_shows_bars_and_the_board(tmp_path, capsys) -> None:
     queue = begin(tmp_path)
-    screen = Observers(Screen(STUDY, queue.ledger))
+    tally = Tally(STUDY, queue.ledger)
+    screen = Observers(tally, Screen(tally))
     with screen.watch(Work("generation", 100, "events", done=40)):
         screen.advanced(60, "WH")
     with screen.watch(Work("multiclass pretraining", 6, "epochs", done=6)):

@@ -5,8 +5,10 @@
 
 import argparse
 import os
+import runpy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +70,10 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
 
     def plan_or_run() -> None:
         plugins.add_files(command.plugin)
+        if (hand_over := _INSTEAD.get()) is not None:
+            preview.check_study(command.study)
+            hand_over(Asked(command.study, chosen))
+            return
         budget = budget_of(command.budget) if command.budget else None
         preview.check_study(command.study)  # bad input is told before the rooms that work are imported
         if command.on:
@@ -84,6 +90,35 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         preview.show_plan(command.study, command.runs_dir)
 
     _guarded(plan_or_run)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study file was asked for: the study, and the preset that it began from."""
+
+    study: Study
+    preset: str
+
+
+_INSTEAD: ContextVar[Callable[[Asked], None] | None] = ContextVar("instead", default=None)
+"""Takes the study that a file's command line describes, in place of running it here."""
+
+
+def _asked_of(file: Path, arguments: Sequence[str]) -> Asked:
+    """What a study file makes of its arguments; on bad ones it leaves as the file itself does."""
+    found: list[Asked] = []
+    token, before = _INSTEAD.set(found.append), sys.argv
+    sys.argv = [str(file), *arguments]
+    try:
+        runpy.run_path(str(file), run_name="__main__")
+    finally:
+        sys.argv = before
+        _INSTEAD.reset(token)
+    if not found:
+        raise InvalidStudy(
+            f"{file}: is no study file; it must call breakeven.cli.study_main, as studies/scaling.py does"
+        )
+    return found[0]
 
 
 def _show_plan_on(planned: bool, card: str, gpus: int, study: Study, runs_dir: Path) -> None:
@@ -198,6 +233,32 @@ class Diff(Reading):
 
 
 @dataclass(frozen=True)
+class Submit:
+    """Run a study file on a Ray cluster and follow it: `breakeven submit studies/scaling.py --preset paper --address http://HOST:8265`.
+
+    The checkout of the file is sent there with its commit. All other arguments are the file's own. The same command again finds
+    the job while it runs, and once it has ended goes on from the ledger.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The study file, in its checkout."""
+    address: str = ""
+    """Of the cluster's dashboard, as http://HOST:8265; empty: RAY_API_SERVER_ADDRESS, or the cluster started on this machine."""
+    follow: bool = True
+    """Show what the job says, until it ends; Ctrl-C leaves it running."""
+    install: tyro.conf.FlagCreatePairsOff[bool] = False
+    """The nodes have Ray alone: install what the checkout needs on each, once."""
+
+    def __call__(self, arguments: Sequence[str] = ()) -> None:
+        from breakeven.submit import submit_study
+
+        if not self.file.is_file():
+            raise InvalidStudy(f"{self.file}: there is no such file; give a study file, such as studies/scaling.py")
+        asked = _asked_of(self.file, arguments)
+        submit_study(self.file, arguments, asked.study, asked.preset, self.address, self.follow, self.install)
+
+
+@dataclass(frozen=True)
 class Ui:
     """Serve the MLflow pages of what has run, on this machine only."""
 
@@ -218,7 +279,11 @@ class Ui:
 
 
 def main() -> None:
-    """`breakeven`: status, report, diff, track, export, validate, ui."""
+    """`breakeven`: status, report, diff, track, export, validate, submit, ui."""
+    if sys.argv[1:2] == ["submit"]:  # what it does not know itself are arguments of the study file
+        job, arguments = tyro.cli(Submit, prog="breakeven submit", args=sys.argv[2:], return_unknown_args=True)
+        _guarded(lambda: job(arguments))
+        return
     command = tyro.extras.subcommand_cli_from_dict(
         {
             "status": Status,
@@ -227,6 +292,7 @@ def main() -> None:
             "track": Track,
             "export": Export,
             "validate": Validate,
+            "submit": Submit,
             "ui": Ui,
         },
         description="Works on what has run. A study itself is started by its file: python studies/scaling.py --help",

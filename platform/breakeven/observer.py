@@ -3,7 +3,7 @@
 Stages tell an observer what happens; it never answers, and a study goes on the same whoever watches.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -36,6 +36,9 @@ class Observer:
     def advanced(self, units: int, note: str) -> None:
         """So many more units of the work in progress are done. note: what they were or gave."""
 
+    def measured(self, figures: Mapping[str, float]) -> None:
+        """Figures of the work in progress, such as the losses of an epoch, by name."""
+
     def recorded(self, names: Sequence[str]) -> None:
         """The ledger has an outcome of these records of the study: there already, or written just now; each is told once."""
 
@@ -65,6 +68,10 @@ class Observers(Observer):
     def advanced(self, units: int, note: str) -> None:
         for one in self._all:
             one.advanced(units, note)
+
+    def measured(self, figures: Mapping[str, float]) -> None:
+        for one in self._all:
+            one.measured(figures)
 
     def recorded(self, names: Sequence[str]) -> None:
         for one in self._all:

@@ -19,13 +19,14 @@ _PACKAGES = (
 
 @cache
 def git_commit() -> str:
-    """Commit of the code that runs: `BREAKEVEN_GIT_COMMIT` where set (a submitted job has no .git), else the checkout.
-
-    A dirty tree is marked `+` and the first digits of its diff's hash; "unknown" outside a checkout.
-    """
+    """Commit of the code that runs: `BREAKEVEN_GIT_COMMIT` where set (a submitted job has no .git), else of its checkout."""
     if given := os.environ.get("BREAKEVEN_GIT_COMMIT"):
         return given
-    checkout = Path(__file__).resolve().parents[2]
+    return commit_of(Path(__file__).resolve().parents[2])
+
+
+def commit_of(checkout: Path) -> str:
+    """Commit of a checkout; a dirty tree is marked `+` and the first digits of its diff's hash; "unknown" where there is none."""
     commit = _git(checkout, "rev-parse", "HEAD")
     if not commit:
         return "unknown"

@@ -19,6 +19,7 @@ from breakeven.search import StorageUnavailable
 from breakeven.stages.cluster import Cluster
 from breakeven.stages.driver import Driver
 from breakeven.stages.finetuning import finetune_tasks
+from breakeven.stages.gauges import StudyGauges
 from breakeven.stages.generation import generate_events
 from breakeven.stages.heartbeat import Heartbeat
 from breakeven.stages.opening import open_study
@@ -28,6 +29,7 @@ from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
 from breakeven.views import preview
 from breakeven.views.screen import Screen
+from breakeven.views.tally import Tally
 
 __all__ = ["EXPECTED", "export_backbone", "report_again", "run", "track_again"]
 
@@ -64,12 +66,14 @@ def run(study: Study, runs_dir: Path, budget: Budget | None = None, database: st
     """
     places = Places(runs_dir.resolve(), study.name)
     ledger = open_study(study, places)
+    tally = Tally(study, ledger)
     with (
         Leases(places.ledger, study=study.name) as leases,
         tracked(study, places, ledger, leases) as mlflow,
         Cluster(leases) as cluster,
+        StudyGauges(study.name, tally, ledger, cluster) as gauges,
     ):
-        observers = Observers(Heartbeat(leases), Screen(study, ledger), mlflow)
+        observers = Observers(tally, Heartbeat(leases), Screen(tally), mlflow, gauges)
         driver = Driver(study, places, ledger, leases, cluster, observers, budget)
         datasets = generate_events(driver)
         inputs = pretrain_backbones(driver, datasets)

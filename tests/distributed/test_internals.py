@@ -19,6 +19,7 @@ READ_IN = {
     "RAY_AUTH_MODE": "_private/authentication/authentication_token_setup.py",
     "RAY_USAGE_STATS_ENABLED": "_common/usage/usage_constants.py",
     "RAY_TRAIN_V2_ENABLED": "train/v2/_internal/constants.py",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "train/constants.py",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "tune/utils/callback.py",
     "TUNE_DISABLE_SIGINT_HANDLER": "tune/tune.py",
     "TUNE_GLOBAL_CHECKPOINT_S": "tune/execution/tune_controller.py",

@@ -13,6 +13,8 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    # The dashboard's page of trainings is empty without.
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C ends a study at once, in every stage alike: what is finished is in the ledger.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

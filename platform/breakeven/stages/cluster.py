@@ -40,6 +40,11 @@ class Cluster(ExitStack):
         )
         return offered
 
+    @property
+    def started(self) -> bool:
+        """Whether anything has asked for it."""
+        return "resources" in self.__dict__
+
     def reserved(self, stage: str, work: str, devices: float, device: str) -> Reservation:
         """A reservation of this driver for a stage; `work` tells its reservations apart."""
         mine = self._leases

@@ -115,7 +115,7 @@ def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> 
     job = replace(job, device=resources.device)
     held = workers_of(job.settings, resources)
     with driver.cluster.reserved("pretraining", f"pretraining-{job.hash}", held, resources.device) as reservation:
-        result = pretrain(job, resources, driver.places.pretraining, partial(_tell_epoch, driver.observers))
+        result = pretrain(job, resources, driver.places.pretraining, _Epochs(driver.observers, held).tell)
     driver.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
     about = {"level": "pretraining", "record": job.hash, "identity": job.identity, "backbone": result.hash,
              "start": job.identity.get("start", ""), **names}  # fmt: skip
@@ -124,8 +124,20 @@ def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> 
                           "dataset": "+".join(job.identity["datasets"]), "reservation": reservation.name}])  # fmt: skip
 
 
-def _tell_epoch(observer: Observer, epoch: dict[str, Any]) -> None:
-    observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
+class _Epochs:
+    """Tells an observer of each epoch that so many workers have trained."""
+
+    def __init__(self, observer: Observer, workers: int) -> None:
+        self._observer, self._workers = observer, workers
+        self._events, self._seconds = 0, 0.0
+
+    def tell(self, epoch: Mapping[str, Any]) -> None:
+        """epoch: as the workers wrote it, see training.loop.epoch_line."""
+        events, seconds = epoch["events_seen"] - self._events, epoch["wall_seconds"] - self._seconds
+        self._events, self._seconds = epoch["events_seen"], epoch["wall_seconds"]
+        self._observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")
+        losses = {name: epoch[name] for name in ("train_loss", "validation_loss") if epoch[name] is not None}
+        self._observer.measured({**losses, "events_per_second": events / max(seconds, 1e-9), "workers": self._workers})
 
 
 def _pretrained(driver: Driver, job: PretrainingJob) -> bool:

@@ -1,34 +1,25 @@
 """The observer that shows a study in the terminal, or in a log: a bar for events and epochs, a board for trials."""
 
-import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 
-from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer, Work
-from breakeven.study.spec import Study
 from breakeven.terminal import Bar, bar, live
 from breakeven.views import board
-from breakeven.views.progress import Progress
+from breakeven.views.tally import Tally
 
 
 class Screen(Observer):
-    """Shows how `study` stands, by what `ledger` says of the records that it is told of."""
+    """Shows the work in progress, and trials by what `tally` has counted: it must be told of them first."""
 
-    def __init__(self, study: Study, ledger: Ledger) -> None:
-        self._progress, self._ledger = Progress(study), ledger
-        self._uncounted: list[str] = []
-        """Records since the beginning, until there is a board that counts them."""
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._shown = ExitStack()
         self._bar: Bar | None = None
-        self._on_board = False
 
     def began(self, work: Work) -> None:
-        self._on_board = work.unit == "trials" and (work.total is None or work.done < work.total)
-        if self._on_board:
-            self._count()
-            self._shown.enter_context(live(lambda: board.picture(self._progress.standing(time.time()), _notes(work)),
-                                           lambda: board.line(self._progress.standing(time.time()), _notes(work))))  # fmt: skip
+        if work.unit == "trials" and (work.total is None or work.done < work.total):
+            self._shown.enter_context(live(lambda: board.picture(self._tally.standing(), _notes(work)),
+                                           lambda: board.line(self._tally.standing(), _notes(work))))  # fmt: skip
         else:
             self._bar = self._shown.enter_context(bar(work.title, work.total or 0, work.unit, work.done))
 
@@ -36,20 +27,9 @@ class Screen(Observer):
         if self._bar is not None:
             self._bar.advance(units, note)
 
-    def recorded(self, names: Sequence[str]) -> None:
-        self._uncounted += names
-        if self._on_board:
-            self._count()
-
     def ended(self) -> None:
         self._shown.close()
-        self._bar, self._on_board = None, False
-
-    def _count(self) -> None:
-        for name in self._uncounted:
-            if (record := self._ledger.get(name)) is not None:
-                self._progress.add(record, self._ledger.wasted_seconds(name))
-        self._uncounted.clear()
+        self._bar = None
 
 
 def _notes(work: Work) -> list[str]:

@@ -1,0 +1,143 @@
+"""A study as a job of a Ray cluster: what is sent there, under which name, and what it says while it runs.
+
+The same study submitted again while it runs is found by its name, and followed; once it has ended, it is a new job, which
+goes on from the ledger.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import shlex
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ray.exceptions import RayError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from breakeven.distributed import internals
+from breakeven.errors import StageFailed
+
+logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of each file that is not sent, and of closed sockets
+
+__all__ = ["Entry", "Submitted", "follow", "submit"]
+
+_DASHBOARD_PORT = 8265
+_ANSWER_SECONDS = 3.0
+_SETUP_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is submitted.
+
+    folder: is sent whole, without what its .gitignore names.  command: run in it.  name: of the study with its hash, the same
+    for the same study.  variables: environment of the job.  metadata: shown beside it.
+    install: the nodes have Ray alone; what the folder needs is installed there first.
+    """
+
+    folder: Path
+    command: tuple[str, ...]
+    name: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    install: bool = False
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job of a cluster. attached: it was there already, and runs."""
+
+    address: str
+    identifier: str
+    attached: bool
+
+
+def submit(entry: Entry, address: str = "") -> Submitted:
+    """Submit a job, or find the one of this name that runs.
+
+    Args:
+        entry: what.
+        address: of the cluster's dashboard, as http://host:8265; empty: RAY_API_SERVER_ADDRESS, or RAY_ADDRESS where it is of
+            that kind, or the cluster that was started on this machine.
+
+    Raises:
+        StageFailed: nothing answers there, within seconds, or it refuses; the message says what to do.
+    """
+    address = _address(address)
+    client = _client(address)
+    numbers = [0]
+    for job in client.list_jobs():
+        found = re.fullmatch(rf"{re.escape(entry.name)}(?:-(\d+))?", job.submission_id or "")
+        if found is None:
+            continue
+        if not JobStatus(job.status).is_terminal():
+            return Submitted(address, str(job.submission_id), attached=True)
+        numbers.append(int(found[1] or 1))
+    last = max(numbers)
+    environment: dict[str, object] = {"working_dir": str(entry.folder), "env_vars": dict(entry.variables)}
+    if entry.install:
+        environment["pip"] = {"packages": ["${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"], "pip_check": False}
+        environment["config"] = {"setup_timeout_seconds": _SETUP_SECONDS}
+    try:
+        identifier = client.submit_job(
+            entrypoint=shlex.join(entry.command),
+            submission_id=entry.name if last == 0 else f"{entry.name}-{last + 1}",
+            runtime_env=environment,
+            metadata=dict(entry.metadata),
+        )
+    except RuntimeError as error:
+        raise StageFailed(f"{address} does not take the job: {_first_line(error)}") from error
+    return Submitted(address, identifier, attached=False)
+
+
+def follow(job: Submitted, say: Callable[[str], None]) -> bool:
+    """Hand on what a job writes until it has ended: whether it succeeded. Raises StageFailed where the cluster is lost."""
+    client = _client(job.address)
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job.identifier):
+            say(text)
+
+    try:
+        asyncio.run(tail())
+        status = client.get_job_status(job.identifier)
+    except (RuntimeError, OSError, RayError) as error:
+        raise StageFailed(
+            f"{job.address} is lost ({_first_line(error)}); the job goes on if it lives: the same command follows it"
+        ) from error
+    return status == JobStatus.SUCCEEDED
+
+
+def _address(asked: str) -> str:
+    given = (asked, os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get(internals.ADDRESS, ""))
+    address = next((one for one in given if "://" in one), "") or asked
+    if not address:
+        started = internals.started_address()
+        if not started:
+            raise StageFailed(
+                "no Ray cluster was started on this machine: give --address http://HOST:8265, or start one here: ray start --head"
+            )
+        address = f"http://{started.rpartition(':')[0]}:{_DASHBOARD_PORT}"
+    return address if "://" in address else f"http://{address}"
+
+
+def _client(address: str) -> JobSubmissionClient:
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _DASHBOARD_PORT), timeout=_ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise StageFailed(
+            f"no Ray dashboard answers at {address} ({error}): is it the head's, with its port, and is the way open?"
+        ) from error
+    try:
+        return JobSubmissionClient(address)
+    except (RuntimeError, ConnectionError, RayError) as error:
+        raise StageFailed(f"{address}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

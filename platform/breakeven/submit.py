@@ -1,0 +1,75 @@
+"""A study file handed to a Ray cluster: which checkout it belongs to, what the job is called, and what is said of it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from breakeven import provenance
+from breakeven.errors import StageFailed
+from breakeven.fingerprint import fingerprint
+from breakeven.study.spec import InvalidStudy, Study
+from breakeven.terminal import console
+
+HANDED_ON = ("BREAKEVEN_RUNS", "MLFLOW_TRACKING_URI")
+"""Environment variables that a job has from where it is submitted."""
+
+
+def submit_study(
+    file: Path, arguments: Sequence[str], study: Study, preset: str, address: str, follow: bool, install: bool
+) -> None:
+    """Submit a study file, or find its job, and follow it.
+
+    Args:
+        file: below the top of a checkout, which is sent whole.
+        arguments: of the file.
+        study, preset: what the file makes of them.
+        address: of the cluster; empty: see distributed.submission.submit.
+        follow: show what the job says until it ends.
+        install: install the checkout on the nodes first.
+
+    Raises:
+        InvalidStudy: the file is in no checkout.
+        StageFailed: the cluster does not answer, or the job has failed.
+    """
+    from breakeven.distributed import submission
+
+    top = _checkout(file)
+    name = f"{study.name}-{fingerprint(asdict(study))[:8]}"
+    entry = submission.Entry(
+        folder=top,
+        command=("python", str(file.resolve().relative_to(top)), *arguments),
+        name=name,
+        variables={**{one: os.environ[one] for one in HANDED_ON if os.environ.get(one)},
+                   "BREAKEVEN_GIT_COMMIT": provenance.commit_of(top)},
+        metadata={"study": study.name, "preset": preset, "commit": provenance.commit_of(top)},
+        install=install,
+    )  # fmt: skip
+    job = submission.submit(entry, address)
+    said = "runs already, and is followed" if job.attached else "is submitted"
+    console.print(f"  job {job.identifier} {said}; dashboard {job.address}/#/jobs/{job.identifier}", soft_wrap=True)
+    console.print(
+        f"  MLflow: {os.environ.get('MLFLOW_TRACKING_URI') or 'a file in the runs folder there: breakeven ui on the head'}"
+    )
+    if not follow:
+        console.print(f"  stop it with: ray job stop --address {job.address} {job.identifier}", soft_wrap=True)
+        return
+    try:
+        succeeded = submission.follow(
+            job, lambda text: console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        )
+    except KeyboardInterrupt:
+        console.print(f"\n  job {job.identifier} goes on; the same command follows it again, and this ends it:")
+        console.print(f"  ray job stop --address {job.address} {job.identifier}", soft_wrap=True)
+        raise
+    if not succeeded:
+        raise StageFailed(f"job {job.identifier} has not succeeded; nothing finished is lost: submit it again")
+
+
+def _checkout(file: Path) -> Path:
+    for folder in file.resolve().parents:
+        if (folder / "pyproject.toml").is_file():
+            return folder
+    raise InvalidStudy(
+        f"{file}: no folder above it has a pyproject.toml; submit a file of a checkout, which is sent whole"
+    )
