@@ -1,7 +1,7 @@
 """The throughput study: how fast does the graph network train, against DGL and PyTorch Geometric's idiom?
 
 Times training steps on real events, all engines from the same weights and interleaved in one run: batch sizes, threads,
-the share of loading, the ratio to the measured matrix peak.
+the share of loading, and the ratio to the measured matrix peak.
 Prints a table, writes JSON with every timing and the definition of every figure, and logs the figures to MLflow.
 
     python studies/throughput.py                                     everything (five minutes, ten on a busy machine)

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["CATALOGUE", "PRETRAINING", "TASK_ONLY", "Process", "UnknownProcess", "from_lhe", "process"]
 
@@ -132,21 +132,9 @@ _GLUON_CHANNEL = (
 )
 
 
-def _shipped(
-    name: str, title: str, n_hard_events: int, *, n_higgs: int, n_top: int, cross_section_pb: float, notes: str = ""
-) -> Process:
-    """A process whose hard events ship with the package, in a file of its name."""
-    return Process(
-        name,
-        title,
-        "hard_events",
-        n_higgs=n_higgs,
-        n_top=n_top,
-        cross_section_pb=cross_section_pb,
-        files=(f"{name}.parquet",),
-        n_hard_events=n_hard_events,
-        notes=_SHERPA + notes,
-    )
+def _shipped(name: str, title: str, *, notes: str = "", **facts: Any) -> Process:
+    """A process whose hard events ship with the package, in a file of its name. facts: further fields of a Process."""
+    return Process(name, title, "hard_events", files=(f"{name}.parquet",), notes=_SHERPA + notes, **facts)
 
 
 def _with_yukawa(name: str, title: str, yukawa: tuple[float, float]) -> Process:
@@ -176,21 +164,29 @@ _PRETRAINING = (
     Process("WH", "$WH$", "pythia", ("HiggsSM:ffbar2HW=on",), n_higgs=1, n_top=0, cross_section_pb=1.10),
     Process("ZH", "$ZH$", "pythia", ("HiggsSM:ffbar2HZ=on",), n_higgs=1, n_top=0, cross_section_pb=0.617),
     Process("ttH", r"$t\bar{t}H$", "pythia", _TTH, n_higgs=1, n_top=2, cross_section_pb=0.360),
-    _shipped("tHq", "$tHq$", 14_599, n_higgs=1, n_top=1, cross_section_pb=0.0694),
+    _shipped("tHq", "$tHq$", n_hard_events=14_599, n_higgs=1, n_top=1, cross_section_pb=0.0694),
     Process("single_top", "single $t$", "pythia", _SINGLE_TOP, n_higgs=0, n_top=1, cross_section_pb=161.0),
     Process("ttbar", r"$t\bar{t}$", "pythia", _TTBAR, n_higgs=0, n_top=2, cross_section_pb=521.0),
     _shipped(
         "ttyy",
         r"$t\bar{t}\gamma\gamma$",
-        20_000,
+        n_hard_events=20_000,
         n_higgs=0,
         n_top=2,
         cross_section_pb=0.00624,
         notes="; photons with pT > 15 GeV, |eta| < 2.7, dR > 0.4",
     ),
-    _shipped("ttW", r"$t\bar{t}W$", 20_000, n_higgs=0, n_top=2, cross_section_pb=0.381),
-    _shipped("ttt", "$ttt$", 10_000, n_higgs=0, n_top=3, cross_section_pb=5.72e-4, notes="; the associated-W mode"),
-    _shipped("tttt", r"$t\bar{t}t\bar{t}$", 14_351, n_higgs=0, n_top=4, cross_section_pb=0.00420),
+    _shipped("ttW", r"$t\bar{t}W$", n_hard_events=20_000, n_higgs=0, n_top=2, cross_section_pb=0.381),
+    _shipped(
+        "ttt",
+        "$ttt$",
+        n_hard_events=10_000,
+        n_higgs=0,
+        n_top=3,
+        cross_section_pb=5.72e-4,
+        notes="; the associated-W mode",
+    ),
+    _shipped("tttt", r"$t\bar{t}t\bar{t}$", n_hard_events=14_351, n_higgs=0, n_top=4, cross_section_pb=0.00420),
 )
 
 _TASK_ONLY = (

@@ -56,7 +56,7 @@ def show_plan(study: Study, runs_dir: Path) -> None:
         (
             "speeds",
             f"{generated.value:,.0f} events generated, {pretrained.value:,.0f} pretrained on and {trained.value:,.0f} "
-            f"finetuned on, a device-second ({price.speeds.origin})",
+            f"finetuned on, per device-second ({price.speeds.origin})",
         ),
     ]
     console.print(f"plan of the study [bold]{study.name}[/]; in brackets: where the truth is likely")
