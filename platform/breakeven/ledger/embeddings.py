@@ -58,7 +58,7 @@ class Embeddings:
         path = self._path(name)
         try:
             content = np.memmap(path, np.uint8, "r")
-            if hashlib.sha256(content[:-_DIGEST_BYTES]).digest() != content[-_DIGEST_BYTES:].tobytes():
+            if hashlib.sha256(content[:-_DIGEST_BYTES].data).digest() != content[-_DIGEST_BYTES:].tobytes():
                 return None
             mapped: np.ndarray = np.load(path, mmap_mode="r")
         except (OSError, ValueError):  # not there, empty, or gone meanwhile

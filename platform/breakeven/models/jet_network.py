@@ -98,6 +98,7 @@ class JetNetwork(Backbone):
         offsets: Tensor,
         constituents: Tensor,
         constituent_offsets: Tensor,
+        *,
         room: Room | None = None,
     ) -> Tensor:
         """What the head sees of each event [n_events, width].
@@ -116,10 +117,10 @@ class JetNetwork(Backbone):
             jets, offsets, constituents, constituent_offsets = self._leading(
                 jets, offsets, constituents, constituent_offsets
             )
-        return self.represent_vectors(self.vectors(jets, constituents, constituent_offsets, room), jets, offsets)
+        return self.represent_vectors(self.vectors(jets, constituents, constituent_offsets, room=room), jets, offsets)
 
     def vectors(
-        self, jets: Tensor, constituents: Tensor, constituent_offsets: Tensor, room: Room | None = None
+        self, jets: Tensor, constituents: Tensor, constituent_offsets: Tensor, *, room: Room | None = None
     ) -> Tensor:
         """The class token of each jet [n_jets, width], zeros for one without constituents; arguments as in `represent`."""
         sizes = (room.longest, room.pairs) if room else None

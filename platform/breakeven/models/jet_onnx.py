@@ -84,7 +84,8 @@ def vectors(network: ParticleTransformer, features: Tensor, kinematics: Tensor, 
     token = network.class_token.expand(n_jets, -1)
     for block in network.class_blocks:
         token = block(token, x, padded)
-    return network.norm(token) * there.any(1)[:, None].to(dtype)
+    normed: Tensor = network.norm(token)
+    return normed * there.any(1)[:, None].to(dtype)
 
 
 @dataclass(frozen=True)

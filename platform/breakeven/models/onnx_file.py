@@ -73,7 +73,9 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _translations() -> dict[Any, Callable[..., Any]]:
     """Functions that onnxruntime has in float32 alone, or not at all, by such as it has in float64 too."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18  # its types allow for no number whose type is that of another
 
     def number(value: float, like: Any) -> Any:
         return op.CastLike(op.Constant(value_float=value), like)

@@ -100,7 +100,7 @@ def winner(
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip
     levels, arguments = levels_of(model_levels(weights)), model_arguments(weights)
-    width = arguments.get("width", arguments.get("hidden"))
+    width = int(arguments["width" if "width" in arguments else "hidden"])
     shown = card(name, best, made, parts[best["network"]], known, levels, width)
     return Winner(name, best["pretraining"], best["record"], weights, width, levels, shown, tags)
 

@@ -60,8 +60,8 @@ def _captured_jets(training: Training, workers: Workers, moments: Sequence[Tenso
     model, events = cast(JetNetwork, training.model), training.events
     known = JetEvents(events.nodes, events.offsets, *events.inner[0], model.most_jets, model.most_constituents)
 
-    def make_engine(batch: int, *most: int) -> Engine:
-        return jet_network(training, known, batch, Room(*most, longest=known.longest))
+    def make_engine(batch: int, jets: int, constituents: int, pairs: int) -> Engine:
+        return jet_network(training, known, batch, Room(jets, constituents, pairs, known.longest))
 
     return Captured(make_engine, [training], known.sizes, workers=workers, moments=moments)
 
