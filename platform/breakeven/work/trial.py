@@ -30,7 +30,7 @@ from breakeven.study.identity import said
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.energy import energy_meter
-from breakeven.training.engines import kernel_of
+from breakeven.training.engines import in_batches, kernel_of
 from breakeven.training.loading import load_arrays
 from breakeven.training.loop import outputs, quality_of, represent, train
 from breakeven.training.nonfinite import NonFinite
