@@ -141,10 +141,10 @@ def test_where_few_scores_are_kept_each_process_has_its_share(datasets, tmp_path
         Responses(tmp_path / str(most), "scores").read(one["record"], one["scores"])
         for one, most in ((every, 9000), (few, 10))
     ]
-    found = behind([[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, [10, 10], few["scored_events"])
+    found = behind([[three["VBF"], three["WH"]], [three["ZH"]]], 2_000_000, [10, 10], few["scored_events"])
     share = np.bincount(found[0].process) / 10
     of_all = behind(
-        [[three["WH"], three["VBF"]], [three["ZH"]]], 2_000_000, [*map(len, scores[0].values())], every["scored_events"]
+        [[three["VBF"], three["WH"]], [three["ZH"]]], 2_000_000, [*map(len, scores[0].values())], every["scored_events"]
     )
     assert share.tolist() == pytest.approx((np.bincount(of_all[0].process) / len(of_all[0].process)).tolist(), abs=0.11)
     rows = kept_rows(len(scores[0]["signal"]), 10, 2)

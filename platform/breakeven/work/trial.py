@@ -176,7 +176,7 @@ def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]
 
 def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """High-level variables [n, n_variables] of rows of the datasets, the signal's first, and targets [n]."""
-    arrays = [_arrays(dataset) for dataset in job.datasets.values()]
+    arrays = [_arrays(job.datasets[process]) for process in job.trial.cell.task.processes]
     if (of_events := arrays[0].schema.high_level) is None:
         raise ValueError(
             f"trees need high-level variables, and the schema {arrays[0].schema.version} of {', '.join(job.datasets)} has none: "
