@@ -259,6 +259,8 @@ def test_backbones_and_their_scores_are_told(ledger) -> None:
         scored = {"pretraining": "told", "test_probe_rejection_90": 7.0}
         ledger.trial("stop_vs_ttH", "frozen", 100, seed, 0.7, test_probe_auc=0.98, **scored)
         ledger.trial("stop_vs_ttH", "finetune", 100, seed, 0.7, test_probe_auc=0.95 + seed / 100, **scored)
+        ledger.trial("stop_vs_ttH", "trees+score", 100, seed, 0.72, pretraining="told")
+        ledger.trial("stop_vs_ttH", "trees", 100, seed, 0.71, pretraining="none")
         curve = [{"events_seen": 200, "validation_probe_auc": 0.4}, {"events_seen": 400, "validation_probe_auc": 0.1}]
         ledger.trial(
             "stop_vs_ttH", "scratch", 100, seed, 0.7, test_probe_auc=0.1, validation_probe_auc=0.1, curve=curve
@@ -272,6 +274,9 @@ def test_backbones_and_their_scores_are_told(ledger) -> None:
     assert tuned["before"] == "98.00" and tuned["change"] == "-1.50 ± 0.71 (n=2)" and frozen["change"] == ""
     for name in ("adaptation", "drift"):
         assert all(found[name].meaning(column) for column in found[name].frame.columns)
+    gains = found["gains"].shown
+    (row,) = gains[gains["strategy"] == "boosted trees with its scores"].to_dict("records")
+    assert row["pretraining"] == "told" and "trees+score told" in set(found["cost"].frame["stage"])
     spec = {"pretrainings": {"told": {"start": "xbb"}, "xbb": {"start": ""}}}
     plots = {plot.name: plot for plot in plots_of(Results(ledger.frame(), {**FACTS, "spec": spec}))}
     ((panel,),) = plots["emergence"].variants.values()

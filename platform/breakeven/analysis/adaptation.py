@@ -38,6 +38,8 @@ def adaptation(frame: pd.DataFrame) -> pd.DataFrame:
     ledger_frame.check(frame)
     made = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")].drop_duplicates("record")
     begins = made["start"].fillna("") if "start" in made else pd.Series("", made.index)
+    if not begins.any():
+        return pd.DataFrame(columns=list(ADAPTATION_COLUMNS))
     names = dict(zip(made["backbone"], made["pretraining"], strict=True))
     made = made.assign(
         begins=begins.map(lambda backbone: names.get(backbone, "another study") if backbone else ""),

@@ -64,7 +64,9 @@ def behind(classes: Sequence[Sequence[Dataset]], most: int, n_kept: Sequence[int
             np.concatenate([event_weights(one)[own] for one, own in zip(datasets, rows, strict=True)]),
         )
         kept = kept_rows(len(columns[0]), n, len(datasets))
-        of_classes.append(EvaluatedEvents(tuple(one.process for one in datasets), *(column[kept] for column in columns)))
+        of_classes.append(
+            EvaluatedEvents(tuple(one.process for one in datasets), *(column[kept] for column in columns))
+        )
         n_events.append((len(columns[0]), n))
     if name_of(["+".join(one.hash for one in datasets) for datasets in classes], n_events) != name:
         processes = [dataset.process for datasets in classes for dataset in datasets]

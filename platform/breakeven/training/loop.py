@@ -86,9 +86,8 @@ def train(
     progress = _begin(training, resume_from)
     kind = Eager if _form(form, training) == "eager" else CapturedAlone
     learner: Learner = kind(training, workers, resume_from.moments if resume_from else None)
-    heard_of = (
-        model if kind is Eager and workers.world == 1 else None
-    )  # graphs are replayed, workers hear their share alone
+    # Graphs are replayed, and a worker hears its share alone.
+    heard_of = model if kind is Eager and workers.world == 1 else None
     asked = False
     while not asked and progress.goes_on:
         number = len(progress.curve)

@@ -47,7 +47,10 @@ def quality_of_probe(heard: Sequence[Tensor], events: EventTensors, index: Tenso
     """
     if not heard or not len(events.truth):
         return {}
-    logits, rows = torch.cat(list(heard))[:, 0].double().cpu(), children(events.offsets, index.to(events.device))[0].cpu()
+    logits, rows = (
+        torch.cat(list(heard))[:, 0].double().cpu(),
+        children(events.offsets, index.to(events.device))[0].cpu(),
+    )
     truth = events.truth.index_select(0, rows)
     area = metrics.binary_metrics(logits, truth)["auc"]
     points = metrics.working_points(logits if area >= 0.5 else -logits, truth)
