@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
-from study_runs.started import SCALING, assert_each_once, both, files, study, trials
+from study_runs.started import JOINT, SCALING, assert_each_once, both, files, study, trials
 
 from breakeven.training.checkpoint import read_model
 
@@ -96,7 +96,7 @@ def test_again_trains_nothing_and_logs_nothing_twice(example, copy, starting):
     }
 
 
-@both
+@pytest.mark.parametrize("example", [pytest.param(SCALING, marks=pytest.mark.endurance), JOINT], ids=str, indirect=True)
 def test_a_larger_study_trains_only_what_is_new(example, copy, starting):
     """More seeds than before: events, backbone and every trial that is there are taken as they are."""
     before, seeds = files(copy), example.smoke.finetuning.seeds + 1
