@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from breakeven.models.ragged import children, parents_of
 
-
 _ALL = 2**62
 
 
