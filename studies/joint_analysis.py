@@ -57,8 +57,8 @@ LAPTOP = Study(
         symmetries=False,
     ),
     finetuning=Finetuning(
-        tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees",), merit="rejection_90", sizes=(100, 300),
-        learning_rate=1e-3, head_steps=600, patience=5, symmetries=False, represented_events=0,
+        tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees", "trees+score"), merit="rejection_90",
+        sizes=(100, 300), learning_rate=1e-3, head_steps=600, patience=5, symmetries=False, represented_events=0,
     ),
     search=Search(trials=0, published=0.3),
 )  # fmt: skip
@@ -67,8 +67,10 @@ WORKSTATION = replace(
     LAPTOP,
     name="joint-workstation",
     generation=Generation(events_per_process=8000),
+    networks=networks(width=32, blocks=2, class_blocks=1, heads=4, pairs=8, constituents=50),
     pretraining=replace(LAPTOP.pretraining, patience=3, validation_events=500),
-    finetuning=replace(LAPTOP.finetuning, sizes=(100, 1000, 3000), seeds=3, validation_events=1000),
+    finetuning=replace(LAPTOP.finetuning, sizes=(100, 1000, 3000), validation_events=1000),
+    search=Search(trials=2, published=0.3),
 )
 
 PAPER = replace(
@@ -79,7 +81,7 @@ PAPER = replace(
     pretraining=replace(LAPTOP.pretraining, epochs=11, patience=0, batch_size=512, workers=16, validation_events=100_000),
     finetuning=replace(
         LAPTOP.finetuning, sizes=(1000, 10_000, 100_000, 1_000_000), seeds=4, epochs=4, steps=0, batch_size=256, patience_steps=0,
-        head_steps=0, validation_events=100_000,
+        head_steps=0, validation_events=100_000, same_events=True,
     ),
     search=Search(trials=0, published=1.0),
 )  # fmt: skip
