@@ -101,6 +101,7 @@ ADAPTATION = replace(
         ),
         "jetclass-xbb": replace(FEW, start="jetclass"),
     },
+    finetuning=replace(LAPTOP.finetuning, baselines=("trees",)),
 )
 """A tagger taught 1,450 jets, from scratch and from a backbone of ten classes of jets, and that backbone itself."""
 
