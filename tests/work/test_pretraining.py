@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import torch
-from small_studies import SMALL
 
 from breakeven.events.arrays import open_arrays
 from breakeven.ledger.ledger import Ledger
@@ -53,7 +52,7 @@ def test_it_stops_at_its_plateau_where_it_is_asked_to(small, events, tmp_path):
     assert (facts["stopped"], facts["epochs"], facts["plateau_seconds"]) == ("epochs", 4, None)
 
 
-def test_checkpoints_are_as_far_apart_as_ray_takes_them_up(datasets, tmp_path, monkeypatch):
+def test_checkpoints_are_as_far_apart_as_ray_takes_them_up(small, events, tmp_path, monkeypatch):
     """Ray Train takes up one in two seconds, and would hold up epochs that are shorter."""
     delivered = []
 
@@ -61,11 +60,11 @@ def test_checkpoints_are_as_far_apart_as_ray_takes_them_up(datasets, tmp_path, m
         delivered.append(epoch)
         assert read_state(folder).curve[-1].epoch == epoch
 
-    trained(SMALL[0], datasets, tmp_path / "short", None, 1e-9, deliver, epochs=5)
+    trained(small, events, tmp_path / "short", None, 1e-9, deliver, epochs=5)
     assert delivered == [0]
     curve = json.loads((tmp_path / "short" / "progress.json").read_text())
     assert [epoch["epoch"] for epoch in curve] == [0, 1, 2, 3, 4]
     delivered.clear()
     monkeypatch.setattr(pretraining, "CHECKPOINT_SECONDS", 0.0)
-    trained(SMALL[0], datasets, tmp_path / "each", None, 1e-9, deliver, epochs=3)
+    trained(small, events, tmp_path / "each", None, 1e-9, deliver, epochs=3)
     assert delivered == [0, 1, 2]
