@@ -46,8 +46,7 @@ class Throughput:
     sample: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Events in one .npz: read where it exists, else written for a machine that has no datasets."""
     jets: bool = False
-    """Measure in their place the Particle Transformer on jets, flat against padded, and the generation of jets, against Pythia
-    alone (four minutes; --quick: one)."""
+    """Measure in their place the Particle Transformer, flat against padded, and generation (four minutes; --quick: one)."""
     scheduler: bool = False
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
@@ -82,7 +81,9 @@ def main(asked: Throughput) -> None:
     if asked.scheduler:
         figures = measure_scheduler(asked, content)
     elif asked.jets:
-        figures = measure_jets(asked, places, content)
+        from breakeven.benchmarks import jet_generation, jets
+
+        figures = jets.measure(places.datasets, asked.quick, content) | jet_generation.measure(asked.quick, content)
     else:
         figures = measure_events(asked, places, content, keep)
     for name, value in figures.items():
@@ -104,15 +105,6 @@ def measure_scheduler(asked: Throughput, content: dict[str, Any]) -> dict[str, f
         figures = scheduler.measure(asked.trials, resources, Path(folder))
     console.print(scheduler.table(figures))
     content |= {"device": provenance.processor(), "definitions": scheduler.DEFINITIONS}
-    return figures
-
-
-def measure_jets(asked: Throughput, places: Places, content: dict[str, Any]) -> dict[str, float]:
-    """Training steps of the jet network, and the events that it learns from."""
-    from breakeven.benchmarks import jet_generation, jets
-
-    figures = jets.measure(places.datasets, asked.quick, content) | jet_generation.measure(asked.quick, content)
-    content["definitions"] = jets.DEFINITIONS | jet_generation.DEFINITIONS
     return figures
 
 
