@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from study_runs.started import ROOT, Command, assert_each_once, both, trials
+from study_runs.started import JOINT, ROOT, Command, assert_each_once, both, trials
+
+from breakeven import provenance
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
 
@@ -83,16 +85,52 @@ def test_what_a_job_carries_and_where_it_writes(cluster, tmp_path, starting):
     assert {"studies", "platform"} <= set(found["top"]) and not {".venv", "runs", ".git"} & set(found["top"])
 
 
+@pytest.mark.parametrize("words", [("studies/scaling.py",), ("python", "studies/joint_analysis.py")], ids=" ".join)
+def test_the_literal_command_works_where_the_head_was_started_in_the_checkout(cluster, words, tmp_path, starting):
+    """`ray job submit studies/scaling.py`, with a plan in place of a quarter of an hour."""
+    plan = ("--preset", "smoke", "--plan", "--no-calibrate", "--runs-dir", tmp_path / "runs")
+    job = starting(Command((RAY, "job", "submit", "--", *words, *plan), tmp_path / "job.log", cluster))
+    assert job.ends() == 0, job.said
+    assert "cells" in job.said and "Traceback" not in job.said
+
+
+def handed_over(cluster, example, prepared, tmp_path, starting):
+    """The same study submitted twice by our own command: the second follows the first one's job."""
+    words = (
+        Path(RAY).with_name("breakeven"),
+        "submit",
+        example.file,
+        "--preset",
+        "smoke",
+        "--address",
+        cluster["RAY_ADDRESS"],
+    )
+    environment = {**cluster, "BREAKEVEN_RUNS": str(prepared)}
+    first = starting(Command(words, tmp_path / "job.log", environment))
+    first.until(lambda: "is submitted" in first.said)
+    second = starting(Command(words, tmp_path / "second.log", environment))
+    second.until(lambda: "runs already, and is followed" in second.said)
+    assert first.ends() == second.ends() == 0, first.said + second.said
+    wrong = Command(words, tmp_path / "wrong.log", environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    assert starting(wrong).ends() == 1
+    assert "Authentication failed" in wrong.said and "Traceback" not in wrong.said
+    return first
+
+
 @both
 def test_a_submitted_study_ends_in_nested_runs(cluster, example, prepared, tmp_path, starting):
-    job = starting(
-        submit(cluster, tmp_path / "job.log", "python", example.file, "--preset", "smoke",
-               variables={"BREAKEVEN_RUNS": str(prepared), "BREAKEVEN_GIT_COMMIT": "0123abc"}),
-    )  # fmt: skip
+    commit = "0123abc"
+    if example is JOINT:
+        job, commit = handed_over(cluster, example, prepared, tmp_path, starting), provenance.commit_of(ROOT)
+    else:
+        job = starting(
+            submit(cluster, tmp_path / "job.log", "python", example.file, "--preset", "smoke",
+                   variables={"BREAKEVEN_RUNS": str(prepared), "BREAKEVEN_GIT_COMMIT": commit}),
+        )  # fmt: skip
     assert job.ends() == 0, job.said
     assert "Break-even" in job.said and "Traceback" not in job.said
     assert_each_once(prepared, example.trials())
-    assert {record["git_commit"] for record in trials(prepared)} == {"0123abc"}
+    assert {record["git_commit"] for record in trials(prepared)} == {commit}
     assert (prepared / example.name / "report" / "report.md").exists()
     client = MlflowClient(f"sqlite:///{prepared / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name(example.name).experiment_id], max_results=1000)
