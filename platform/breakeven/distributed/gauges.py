@@ -57,7 +57,16 @@ class Gauges:
         self._gauges: dict[str, metrics.Gauge] = {}
 
     def set(self, series: Series, value: float, **labels: str) -> None:
-        """Set the value of a series with these labels. Raises ValueError where they are not the series' own."""
+        """Set the value of a series.
+
+        Args:
+            series: one of ALL.
+            value: of now.
+            labels: the series' own.
+
+        Raises:
+            ValueError: the labels are not those of the series.
+        """
         gauge = self._gauges.get(series.name)
         if gauge is None:
             gauge = metrics.Gauge(series.name, series.meaning, ("study", *series.labels))

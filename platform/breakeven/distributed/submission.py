@@ -64,6 +64,9 @@ def submit(entry: Entry, address: str = "") -> Submitted:
         address: of the cluster's dashboard, as http://host:8265; empty: RAY_API_SERVER_ADDRESS, or RAY_ADDRESS where it is of
             that kind, or the cluster that was started on this machine.
 
+    Returns:
+        The job, new or found.
+
     Raises:
         StageFailed: nothing answers there, within seconds, or it refuses; the message says what to do.
     """
@@ -95,7 +98,18 @@ def submit(entry: Entry, address: str = "") -> Submitted:
 
 
 def follow(job: Submitted, say: Callable[[str], None]) -> bool:
-    """Hand on what a job writes until it has ended: whether it succeeded. Raises StageFailed where the cluster is lost."""
+    """Hand on what a job writes until it has ended.
+
+    Args:
+        job: as `submit` gives it.
+        say: called with each piece of text.
+
+    Returns:
+        Whether it succeeded.
+
+    Raises:
+        StageFailed: the cluster is lost.
+    """
     client = _client(job.address)
 
     async def tail() -> None:
