@@ -10,6 +10,7 @@ from jetclass_files import changed, columns_of, plain_columns, write
 from breakeven.events import arrays, jets, schema, store
 from breakeven.events.catalogue import has_whole_events, source
 from breakeven.events.sampling import Split
+from breakeven.events.single_jets import single_jets
 from breakeven.events.weights import effective_number
 from breakeven.physics.jets.generator import JetEvents, generate
 from breakeven.physics.jets.processes import CATALOGUE
@@ -89,4 +90,4 @@ def test_bb_is_what_the_file_says(tmp_path: Path) -> None:
     assert (
         schema.unnested(table, "bb")[1].tolist() == [1] * 20 and schema.unnested(table, "n_b")[1].tolist() == [2] * 20
     )
-    assert jets.single_jets(arrays.open_arrays(made)).labels.tolist() == [[1]] * 20
+    assert single_jets(arrays.open_arrays(made)).labels.tolist() == [[1]] * 20

@@ -17,6 +17,7 @@ from breakeven.events import arrays, jets, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
 from breakeven.events.simulated_jets import SimulatedJets
+from breakeven.events.single_jets import single_jets
 from breakeven.events.weights import cross_section, effective_number
 from breakeven.models.spec import NetworkSpec
 from breakeven.physics.jets.generator import generate
@@ -67,7 +68,7 @@ def test_arrays_have_inputs_labels_and_weights_and_no_truth_among_the_inputs(mad
 
 def test_single_jets_are_the_jets_one_by_one(made: dict[str, store.Dataset]) -> None:
     found = arrays.open_arrays(made["HH4b_1000"])
-    single = jets.single_jets(found)
+    single = single_jets(found)
     assert single.n_events == len(found.nodes) and (np.diff(single.offsets) == 1).all()
     tables = pa.concat_tables([store.read_shard(path)[0] for path in made["HH4b_1000"].paths()])
     assert single.labels[:, 0].tolist() == schema.unnested(tables, "bb")[1].tolist()
@@ -83,7 +84,7 @@ def test_only_jets_can_be_taken_one_by_one(datasets: dict[str, store.Dataset]) -
     whole = arrays.open_arrays(datasets["WH"])
     assert len(whole.weights) == 0
     with pytest.raises(ValueError, match=r"single_jets takes events of the schema 'jets 1', those of WH have 1"):
-        jets.single_jets(whole)
+        single_jets(whole)
 
 
 def test_events_of_several_processes_keep_their_weights(made: dict[str, store.Dataset]) -> None:
@@ -156,7 +157,7 @@ def test_jets_without_constituents_with_one_and_with_500_and_events_without_jets
     _, offsets, inside, inner = EventTensors.of(found).gather(torch.tensor([1, 3, 0]))
     assert offsets.tolist() == [0, 0, 3, 5] and inner.tolist() == [0, 0, 2, 3, 503, 503]
     assert inside[:, 0].tolist() == [501, 502, 503, *range(500)]
-    assert jets.single_jets(found).labels[:, 0].tolist() == [1, 0, 1, 1, 0, 0]
+    assert single_jets(found).labels[:, 0].tolist() == [1, 0, 1, 1, 0, 0]
 
 
 def test_an_error_of_zero_is_taken_and_an_infinite_impact_parameter_is_refused() -> None:

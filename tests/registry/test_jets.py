@@ -20,7 +20,8 @@ from breakeven.analysis import backbones
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays
 from breakeven.events.catalogue import levels_of, source
-from breakeven.events.jets import CONSTITUENT, JET, JETS, single_jets
+from breakeven.events.jets import CONSTITUENT, JET, JETS
+from breakeven.events.single_jets import single_jets
 from breakeven.models.jet_network import JetNetwork
 from breakeven.models.jet_onnx import INPUTS, OUTPUTS, export_onnx
 from breakeven.models.spec import NetworkSpec

@@ -13,8 +13,8 @@ from queues import run_alone
 from breakeven.events import store
 from breakeven.events.arrays import open_arrays, select
 from breakeven.events.catalogue import source
-from breakeven.events.jets import single_jets
 from breakeven.events.sampling import Split
+from breakeven.events.single_jets import single_jets
 from breakeven.ledger.ledger import Ledger
 from breakeven.models.jet_network import JetNetwork
 from breakeven.models.weights import load_weights

@@ -1,6 +1,6 @@
 """The schema of jet events: an event of large-radius jets by falling pT, a jet of constituents by falling pT, and the truth.
 
-Holds the schema, the way from generated events to a table, and the view of jets as events of their own.
+Holds the schema and the way from generated events to a table.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from breakeven.events.arrays import EventArrays
 from breakeven.events.schema import WEIGHT, EventSchema, HighLevel, Level, unnested
 from breakeven.feature import MOMENTUM_FLOOR, Feature
 from breakeven.physics.jets import variables
@@ -20,7 +19,7 @@ from breakeven.physics.jets.sample import JetSample
 if TYPE_CHECKING:
     from breakeven.physics.jets.generator import JetEvents
 
-__all__ = ["CONSTITUENT", "JET", "JETS", "MAX_JETS", "SINGLE_JETS", "single_jets"]
+__all__ = ["CONSTITUENT", "JET", "JETS", "MAX_JETS", "SINGLE_JETS"]
 
 MAX_JETS = 5
 """Most jets of an event."""
@@ -93,7 +92,7 @@ JETS = EventSchema(
     labels_of_things=True,
 )
 SINGLE_JETS = dataclasses.replace(JETS, version="single jets 1", label_names=("bb",), labels=label_of_single)
-"""Of what `single_jets` gives; never at rest."""
+"""Of what single_jets.py gives; never at rest."""
 
 
 def to_table(made: "JetEvents") -> pa.Table:
@@ -121,39 +120,6 @@ def to_table(made: "JetEvents") -> pa.Table:
         **{f"constituent_{name}": values for name, values in constituents.items()},
     }
     return JETS.table([jets.counts, inside.counts], columns)
-
-
-def single_jets(arrays: EventArrays) -> EventArrays:
-    """Every jet as an event of its own, as the tagger of arXiv 2401.13536 is pretrained on the jets of the analysis' events.
-
-    Args:
-        arrays: events of jets.
-
-    Returns:
-        As many events as there are jets, with the label bb; split, process, number and weight are those of the jet's event, so
-        that a test event has no jet in training. Constituents are not copied.
-
-    Raises:
-        ValueError: these are other events.
-    """
-    if arrays.schema != JETS:
-        raise ValueError(
-            f"single_jets takes events of the schema {JETS.version!r}, those of {', '.join(arrays.process_names)} have "
-            f"{arrays.schema.version!r}"
-        )
-    counts = np.diff(arrays.offsets)
-    return EventArrays(
-        SINGLE_JETS,
-        arrays.nodes,
-        np.arange(len(arrays.nodes) + 1),
-        labels=arrays.truth[:, None],
-        process=np.repeat(arrays.process, counts),
-        split=np.repeat(arrays.split, counts),
-        event=np.repeat(arrays.event, counts),
-        process_names=arrays.process_names,
-        inner=arrays.inner,
-        weights=np.repeat(arrays.weights, counts),
-    )
 
 
 def sample_of(table: pa.Table, n_shards: int) -> JetSample:

@@ -14,8 +14,8 @@ import torch
 
 from breakeven import atomic
 from breakeven.events.arrays import open_arrays, select
-from breakeven.events.jets import single_jets
 from breakeven.events.sampling import Split, capped, subset
+from breakeven.events.single_jets import single_jets
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
