@@ -15,8 +15,8 @@ from breakeven.views.tally import Tally
 if TYPE_CHECKING:
     from breakeven.distributed.gauges import Gauges
 
-SECONDS = 5.0
-"""Pause between two looks: Ray hands values on every ten."""
+SECONDS = 2.0
+"""Pause between two looks; Ray hands values on every ten, or as RAY_metrics_report_interval_ms says."""
 _REASONS = 10
 """Most kinds of reasons of failures that are told apart: each is a series of its own in Prometheus."""
 
