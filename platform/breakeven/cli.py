@@ -246,8 +246,6 @@ class Submit:
     """Of the cluster's dashboard, as http://HOST:8265; empty: RAY_API_SERVER_ADDRESS, or the cluster started on this machine."""
     follow: bool = True
     """Show what the job says, until it ends; Ctrl-C leaves it running."""
-    install: tyro.conf.FlagCreatePairsOff[bool] = False
-    """The nodes have Ray alone: install what the checkout needs on each, once."""
 
     def __call__(self, arguments: Sequence[str] = ()) -> None:
         from breakeven.submit import submit_study
@@ -255,7 +253,7 @@ class Submit:
         if not self.file.is_file():
             raise InvalidStudy(f"{self.file}: there is no such file; give a study file, such as studies/scaling.py")
         asked = _asked_of(self.file, arguments)
-        submit_study(self.file, arguments, asked.study, asked.preset, self.address, self.follow, self.install)
+        submit_study(self.file, arguments, asked.study, asked.preset, self.address, self.follow)
 
 
 @dataclass(frozen=True)

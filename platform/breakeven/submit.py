@@ -15,9 +15,7 @@ HANDED_ON = ("BREAKEVEN_RUNS", "MLFLOW_TRACKING_URI")
 """Environment variables that a job has from where it is submitted."""
 
 
-def submit_study(
-    file: Path, arguments: Sequence[str], study: Study, preset: str, address: str, follow: bool, install: bool
-) -> None:
+def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str, address: str, follow: bool) -> None:
     """Submit a study file, or find its job, and follow it.
 
     Args:
@@ -26,7 +24,6 @@ def submit_study(
         study, preset: what the file makes of them.
         address: of the cluster; empty: see distributed.submission.submit.
         follow: show what the job says until it ends.
-        install: install the checkout on the nodes first.
 
     Raises:
         InvalidStudy: the file is in no checkout.
@@ -43,7 +40,6 @@ def submit_study(
         variables={**{one: os.environ[one] for one in HANDED_ON if os.environ.get(one)},
                    "BREAKEVEN_GIT_COMMIT": provenance.commit_of(top)},
         metadata={"study": study.name, "preset": preset, "commit": provenance.commit_of(top)},
-        install=install,
     )  # fmt: skip
     job = submission.submit(entry, address)
     said = "runs already, and is followed" if job.attached else "is submitted"

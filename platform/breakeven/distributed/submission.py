@@ -27,7 +27,6 @@ __all__ = ["Entry", "Submitted", "follow", "submit"]
 
 _DASHBOARD_PORT = 8265
 _ANSWER_SECONDS = 3.0
-_SETUP_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Entry:
 
     folder: is sent whole, without what its .gitignore names.  command: run in it.  name: of the study with its hash, the same
     for the same study.  variables: environment of the job.  metadata: shown beside it.
-    install: the nodes have Ray alone; what the folder needs is installed there first.
     """
 
     folder: Path
@@ -44,7 +42,6 @@ class Entry:
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
-    install: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,15 +78,11 @@ def submit(entry: Entry, address: str = "") -> Submitted:
             return Submitted(address, str(job.submission_id), attached=True)
         numbers.append(int(found[1] or 1))
     last = max(numbers)
-    environment: dict[str, object] = {"working_dir": str(entry.folder), "env_vars": dict(entry.variables)}
-    if entry.install:
-        environment["pip"] = {"packages": ["${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"], "pip_check": False}
-        environment["config"] = {"setup_timeout_seconds": _SETUP_SECONDS}
     try:
         identifier = client.submit_job(
             entrypoint=shlex.join(entry.command),
             submission_id=entry.name if last == 0 else f"{entry.name}-{last + 1}",
-            runtime_env=environment,
+            runtime_env={"working_dir": str(entry.folder), "env_vars": dict(entry.variables)},
             metadata=dict(entry.metadata),
         )
     except RuntimeError as error:
