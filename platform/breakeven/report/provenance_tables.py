@@ -32,8 +32,8 @@ def provenance_tables(results: Results) -> list[Table]:
         Table(
             "missing",
             "Missing",
-            f"{sum(missing.values())} trials of {len(missing)} cells are not there: the run was stopped, or its budget spent, before them; the same command goes "
-            "on with them. Trials missing, by cell.",
+            f"{sum(missing.values())} trials of {len(missing)} cells are not there: the run was stopped, or its budget spent, "
+            "before them; the same command goes on with them. Trials missing, by cell.",
             pd.DataFrame(list(missing.items()), columns=["cell", "trials"]),
             (plain("cell"), count("trials", "trials")),
             "Nothing.",
