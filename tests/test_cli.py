@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from jetclass_files import plain_columns, write
 from breakeven import cli, plugins
 from breakeven.errors import StageFailed
 from breakeven.events.store import CorruptDataset
+from breakeven.study.spec import Finetuning, InvalidStudy, Network, Pretraining, Study
+from breakeven.views import preview
 
 ROOT = Path(__file__).parents[1]
 STUDY = (sys.executable, "studies/scaling.py")
@@ -174,6 +177,25 @@ BAD = {
     "bad name": (("--name", "a/b"), "name is 'a/b': use letters"),
     "markup": (("--name", "[red]loud[/red]"), r"name is '\[red\]loud\[/red\]'"),
 }
+
+
+def test_pretrainings_that_share_a_seed_are_the_same():
+    base = Pretraining(objectives=("multiclass",))
+    study = Study(pretrainings={"a": replace(base, seeds=2), "b": replace(base, seed=2)})
+    with pytest.raises(InvalidStudy, match=r"pretrainings: 'a \(seed 2\)' and 'b' are the same"):
+        preview.check_study(study)
+
+
+def test_what_is_known_of_each_jet_must_be_said():
+    study = Study(
+        network=Network(kind="jet_transformer"),
+        pretraining=Pretraining(objectives=("xbb",), processes=("HH4b_1000", "QCD_300_470")),
+        finetuning=Finetuning(tasks=("HH4b_vs_QCD",), merit="auc"),
+    )
+    with pytest.raises(InvalidStudy, match=r"network\.representation is ''"):
+        preview.check_study(study)
+    with pytest.raises(InvalidStudy, match=r"finetuning\.merit is 'foo': choose accuracy, auc"):
+        preview.check_study(replace(study, finetuning=replace(study.finetuning, merit="foo")))
 
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD)

@@ -18,6 +18,7 @@ from breakeven.analysis.frame import title
 from breakeven.events import arrays, schema, store
 from breakeven.events.catalogue import known_names, source
 from breakeven.events.sampling import Split
+from breakeven.feature import OBJECT
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
 from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
@@ -194,6 +195,15 @@ def test_names_of_plugins_are_known_to_studies():
         preview.check_study(dataclasses.replace(study, network=Network(kind="jet_set")))
     with pytest.raises(UnknownNetwork, match="known are event_graph, jet_transformer, jet_sets"):
         version_of("jet_set")
+
+
+def test_a_network_of_the_package_is_nobodys_to_replace(monkeypatch):
+    brought = plugins.brought
+    taken = {"event_graph": lambda *_: None}
+    monkeypatch.setattr(plugins, "brought", lambda kind: brought(kind) | (taken if kind == "NETWORKS" else {}))
+    with pytest.raises(plugins.BadPlugin, match="'event_graph' is a kind that is there already"):
+        preview.check_study(Study())
+    assert NetworkSpec("event_graph").build((OBJECT,), 1).config()["n_outputs"] == 1
 
 
 def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():

@@ -98,8 +98,21 @@ def test_what_a_strategy_or_phase_does_not_use_is_not_in_its_identity():
     assert of(FROZEN, ratio=0.1) == of(FROZEN, ratio=0.5) and of(FINETUNE, ratio=0.1) != of(FINETUNE, ratio=0.5)
     assert of(SCRATCH, ratio=1.0) == of(SCRATCH, study=other_ratio, ratio=1.0) != of(SCRATCH, ratio=0.5)
     assert trial(STUDY, FROZEN, "confirm", 1, 0.5, MADE_OF).ratio == identity.IDLE_RATIOS["frozen"]
+    headed, turned = finetuning(head_steps=600), finetuning(symmetries=True)
+    assert of(FROZEN) == of(FROZEN, study=headed) and of(SCRATCH) == of(SCRATCH, study=headed)
+    assert of(FINETUNE) != of(FINETUNE, study=headed)
+    assert of(FROZEN) == of(FROZEN, study=turned) and of(FROZEN, study=turned) == of(
+        FROZEN, study=finetuning(symmetries=False)
+    )
+    assert of(SCRATCH, study=turned) != of(SCRATCH, study=finetuning(symmetries=False))
     validated = replace(STUDY.pretraining, validation_events=99)
     assert pretraining("multiclass", validated) != pretraining("multiclass")
+
+
+def test_a_whole_number_is_the_same_number_as_a_fraction():
+    whole, fraction = (replace(STUDY, network=Network(kind="mine", options={"width": width})) for width in (32, 32.0))
+    assert of(SCRATCH, study=whole) == of(SCRATCH, study=fraction) != of(SCRATCH)
+    assert of(FINETUNE, study=finetuning(head_rate=1)) == of(FINETUNE, study=finetuning(head_rate=1.0))
 
 
 TREES = Cell(task("WH_vs_ZH"), "none", "trees", 100)

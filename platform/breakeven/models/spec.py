@@ -76,11 +76,8 @@ def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: A
 
 
 def _builder(kind: str) -> Builder:
-    known: dict[str, Builder] = {
-        EVENT_GRAPH: event_graph,
-        JET_TRANSFORMER: jet_transformer,
-        **plugins.brought("NETWORKS"),
-    }
+    own: dict[str, Builder] = {EVENT_GRAPH: event_graph, JET_TRANSFORMER: jet_transformer}
+    known = own | plugins.brought("NETWORKS") | own  # what is there already is nobody's to replace
     if kind not in known:
         raise UnknownNetwork(f"network.kind is {kind!r}; known are {', '.join(known)}; name its plug-in with --plugin")
     return known[kind]

@@ -12,6 +12,7 @@ from breakeven.study.spec import (
     Finetuning,
     Generation,
     InvalidStudy,
+    Merit,
     Network,
     Precision,
     Pretraining,
@@ -35,7 +36,15 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     Pretraining: ("events_per_process", "workers", "patience"),
-    Finetuning: ("steps", "patience_steps", "warmup_steps", "represented_events", "scored_events", "trial_seconds"),
+    Finetuning: (
+        "steps",
+        "patience_steps",
+        "warmup_steps",
+        "head_steps",
+        "represented_events",
+        "scored_events",
+        "trial_seconds",
+    ),
     Search: ("trials",),
 }
 _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
@@ -43,6 +52,7 @@ _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
     Pretraining: {"precision": get_args(Precision), "objectives": get_args(PretrainingObjective)},
     Finetuning: {
         "precision": get_args(Precision), "strategies": get_args(Strategy), "baselines": get_args(Baseline),
+        "merit": get_args(Merit),
     },
     Search: {"strategies": SEARCHED},
 }  # fmt: skip

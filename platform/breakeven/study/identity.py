@@ -29,6 +29,8 @@ SILENT: dict[type, dict[str, Any]] = {
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 _DEFAULTS = {kind: kind() for kind in DECIDING}
 
+_UNUSED = {"scratch": ("head_steps",), "frozen": ("head_steps", "symmetries")}
+"""Fields of Finetuning that a strategy does not look at, of those that came later: it does not say them."""
 _UNSEEN_TEST_EVENTS = 2_000_000
 """What a search trial, which never sees a test event, says of their number: a constant, as the first records have it."""
 _FIRST_VERSIONS = ("network", "training", "torch")
@@ -61,6 +63,8 @@ def trial_identity(settings: Finetuning, network: Network, asked: Asked, version
     # Patience counted from the first epoch when there was none of it, and then during the first warm-ups.
     warmed_up = {"warmup": asked.warmup, "patience_after": asked.warmup} if asked.warmup else {}
     training = said(settings) | {"patience": asked.patience} | warmed_up
+    for name in _UNUSED.get(asked.strategy, ()):
+        training.pop(name, None)
     if asked.phase == "search":
         training["test_events"] = _UNSEEN_TEST_EVENTS
     return {
@@ -72,7 +76,7 @@ def trial_identity(settings: Finetuning, network: Network, asked: Asked, version
         "strategy": asked.strategy,
         "size": asked.size,
         "seed": asked.seed,
-        "rate": settings.learning_rate * asked.ratio if asked.strategy == "scratch" else settings.head_rate,
+        "rate": float(settings.learning_rate * asked.ratio if asked.strategy == "scratch" else settings.head_rate),
         "ratio": IDLE_RATIOS.get(asked.strategy, float(asked.ratio)),
         "epochs": asked.epochs,
         "network": said(network),
@@ -148,11 +152,15 @@ def said(part: Network | Pretraining | Finetuning | Search) -> dict[str, Any]:
         name: getattr(part, name) for name, silent in SILENT.get(kind, {}).items() if getattr(part, name) != silent
     }
     fields = {name: getattr(part, name) for name in DECIDING[kind]} | later
-    # A whole number where a fraction is meant is the same number.
     default = _DEFAULTS[kind]
-    return {
-        name: float(value) if isinstance(getattr(default, name), float) else value for name, value in fields.items()
-    }
+    return {name: _number(value, getattr(default, name)) for name, value in fields.items()}
+
+
+def _number(value: Any, default: Any) -> Any:
+    """A whole number where a fraction is meant is the same number, in a field or in the options of a network."""
+    if isinstance(value, Mapping):
+        return {name: float(one) for name, one in value.items()}
+    return float(value) if isinstance(default, float) else value
 
 
 def _versions(versions: Mapping[str, str], labelled: bool) -> dict[str, str]:

@@ -22,6 +22,7 @@ from breakeven.names import InvalidName, check_name
 PretrainingObjective = Literal["multiclass", "multilabel", "xbb"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees", "trees+score"]
+Merit = Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 SearchedStrategy = Literal["scratch", "finetune"]
 SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
@@ -270,9 +271,7 @@ class Finetuning:
     baselines: tuple[Baseline, ...] = ()
     """Besides `scratch`: "trees", boosted trees on high-level variables, what an analyst does without a network; "trees+score",
     with the scores that each backbone of an Xbb pretraining gives the leading jets as further variables."""
-    merit: Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"] = (
-        "accuracy"
-    )
+    merit: Merit = "accuracy"
     """Figure of merit: what gains, break-even and data efficiency in the report are of."""
     sizes: tuple[int, ...] = (100, 300)
     """Training events of each class."""

@@ -20,6 +20,7 @@ from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured import Captured
 from breakeven.training.engine import Engine
 from breakeven.training.plain_engine import heads, jet_network, whole_networks
+from breakeven.training.precision import forward_in
 from breakeven.training.recipe import Precision, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
@@ -111,7 +112,8 @@ def kernel_of(model: Backbone, precision: Precision, strategy: Strategy) -> str:
     if on_gpu and isinstance(model, GraphNetwork):
         return "triton" if not frozen and gpu.serves(model, precision) else "captured"
     captured = on_gpu and isinstance(model, JetNetwork) and not (frozen or model.dropout)
-    return "captured" if captured else model.kernel()
+    with forward_in(precision, model.head.weight.device):
+        return "captured" if captured else model.kernel()
 
 
 def events_at_once(device: torch.device) -> int:

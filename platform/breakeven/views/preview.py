@@ -90,10 +90,15 @@ def price_of(study: Study, ledger: Ledger) -> Price:
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
     check(study, catalogue.known_names())
-    kinds = {*KINDS, *plugins.brought("NETWORKS")}
+    brought = plugins.brought("NETWORKS")
+    if taken := sorted({*KINDS} & {*brought}):
+        raise plugins.BadPlugin(
+            f"NETWORKS of a plug-in: {taken[0]!r} is a kind that is there already; give yours another name"
+        )
+    kinds = {*KINDS, *brought}
     for name, network in study.networks_by_name().items():
+        at = f"networks.{name}" if name else "network"
         if (kind := network.kind) not in kinds:
-            at = f"networks.{name}" if name else "network"
             raise InvalidStudy(
                 f"{at}.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
             )
@@ -116,8 +121,11 @@ def check_study(study: Study) -> None:
     check_distinct(
         "pretrainings",
         {
-            name: replace(one, processes=one.processes or processes.PRETRAINING, workers=0)
+            name if one.seeds == 1 else f"{name} (seed {of_seed.seed})": replace(
+                of_seed, processes=one.processes or processes.PRETRAINING, workers=0
+            )
             for name, one in study.pretrainings_by_name().items()
+            for of_seed in one.by_seed()
         },
     )
     own = {"generation.lhe": (study.generation.lhe, "an .lhe or .lhe.gz file"),

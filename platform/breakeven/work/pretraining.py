@@ -20,7 +20,7 @@ from breakeven.ledger.ledger import Ledger, now
 from breakeven.training import checkpoint as checkpoints
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
-from breakeven.training.engines import in_batches
+from breakeven.training.engines import in_batches, kernel_of
 from breakeven.training.loop import train
 from breakeven.training.metrics import working_points
 from breakeven.training.recipe import Recipe, Strategy
@@ -81,7 +81,7 @@ def train_share(
         facts = training_facts(result) | {
             "pretraining": job.name,
             "device": job.device,
-            "kernel": model.kernel(),
+            "kernel": kernel_of(model, job.settings.precision, strategy),
             "workers": workers.world,
             "wall_seconds": result.curve[-1].wall_seconds,
             "device_seconds": result.curve[-1].device_seconds,

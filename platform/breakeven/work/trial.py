@@ -29,6 +29,7 @@ from breakeven.study import plan
 from breakeven.study.identity import said
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_weights
+from breakeven.training.content import CorruptCheckpoint, content_hash
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import in_batches, kernel_of
 from breakeven.training.loading import load_arrays
@@ -195,7 +196,7 @@ def _scores(job: TrialJob, events: EventArrays) -> np.ndarray:
     Raises ValueError where the backbone was not pretrained to say anything of them.
     """
     model = build_network(job.network, tuple(level.features for level in events.schema.levels), 1).to(job.device)
-    apply_strategy(model, Strategy("frozen"), job.trial.seed, read_weights(job.backbone) if job.backbone else None)
+    apply_strategy(model, Strategy("frozen"), job.trial.seed, _pretrained(job))
     if not model.probe or model.probe.startswith(tuple(name.rstrip(".") for name in model.new_layers)):
         raise ValueError(
             f"the backbone {job.trial.cell.backbone} gives no scores that trees could have: take one of an xbb pretraining in a "
@@ -317,10 +318,22 @@ def training_of(
         samples[Split.VALIDATION],
         recipe,
         Strategy(trial.cell.strategy),  # type: ignore[arg-type]
-        read_weights(job.backbone) if job.backbone is not None else None,
+        _pretrained(job),
         prune,
         _keep(job) if job.backbone is not None and job.network.representation else None,
     )
+
+
+def _pretrained(job: TrialJob) -> dict[str, torch.Tensor] | None:
+    """The weights that a trial stands on, None from scratch; raises CorruptCheckpoint where the folder has others by now."""
+    if job.backbone is None:
+        return None
+    if (there := content_hash(job.backbone)) != (asked := job.trial.identity["backbone"]):
+        raise CorruptCheckpoint(
+            f"{job.backbone}: the weights there hash to {there}, and the trial stands on {asked}: they were trained again "
+            "meanwhile; start the study again"
+        )
+    return read_weights(job.backbone)
 
 
 def _keep(job: TrialJob) -> Keep:
