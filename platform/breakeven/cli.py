@@ -107,12 +107,15 @@ _INSTEAD: ContextVar[Callable[[Asked], None] | None] = ContextVar("instead", def
 def _asked_of(file: Path, arguments: Sequence[str]) -> Asked:
     """What a study file makes of its arguments; on bad ones it leaves as the file itself does."""
     found: list[Asked] = []
-    token, before = _INSTEAD.set(found.append), sys.argv
-    sys.argv = [str(file), *arguments]
+    token, before = _INSTEAD.set(found.append), (sys.argv, sys.path)
+    sys.argv, sys.path = [str(file), *arguments], [str(file.resolve().parent), *sys.path]
     try:
         runpy.run_path(str(file), run_name="__main__")
+    except SystemExit as left:
+        if left.code:
+            raise
     finally:
-        sys.argv = before
+        sys.argv, sys.path = before
         _INSTEAD.reset(token)
     if not found:
         raise InvalidStudy(

@@ -6,7 +6,7 @@ It holds the rule and nothing of what the names are for.
 import re
 
 MOST_CHARACTERS = 80
-TAKEN = frozenset({"shared", "mlflow.db", "mlartifacts"})
+TAKEN = frozenset({"shared", "mlflow.db", "mlartifacts", "dashboards"})
 """What lies in a runs folder beside the studies."""
 
 

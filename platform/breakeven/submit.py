@@ -1,8 +1,9 @@
 """A study file handed to a Ray cluster: which checkout it belongs to, what the job is called, and what is said of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 from breakeven import provenance
@@ -11,8 +12,10 @@ from breakeven.fingerprint import fingerprint
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console
 
-HANDED_ON = ("BREAKEVEN_RUNS", "MLFLOW_TRACKING_URI")
-"""Environment variables that a job has from where it is submitted."""
+HANDED_ON: dict[str, Callable[[str], str]] = {"BREAKEVEN_RUNS": os.path.abspath, "MLFLOW_TRACKING_URI": str}
+"""Environment variables that a job has from where it is submitted, and how: a job's own folder vanishes with it."""
+
+_PATHS = ("--runs-dir", "--runs_dir", "--plugin")
 
 
 def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str, address: str, follow: bool) -> None:
@@ -32,12 +35,13 @@ def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str
     from breakeven.distributed import submission
 
     top = _checkout(file)
-    name = f"{study.name}-{fingerprint(asdict(study))[:8]}"
+    _check_arguments(arguments)
+    name = f"{study.name}-{fingerprint([asdict(study), list(arguments)])[:8]}"
     entry = submission.Entry(
         folder=top,
         command=("python", str(file.resolve().relative_to(top)), *arguments),
         name=name,
-        variables={**{one: os.environ[one] for one in HANDED_ON if os.environ.get(one)},
+        variables={**{one: absolute(os.environ[one]) for one, absolute in HANDED_ON.items() if os.environ.get(one)},
                    "BREAKEVEN_GIT_COMMIT": provenance.commit_of(top)},
         metadata={"study": study.name, "preset": preset, "commit": provenance.commit_of(top)},
     )  # fmt: skip
@@ -60,6 +64,19 @@ def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str
         raise
     if not succeeded:
         raise StageFailed(f"job {job.identifier} has not succeeded; nothing finished is lost: submit it again")
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Raise InvalidStudy where an argument would mean something else in a job."""
+    if "--plan" in arguments:
+        raise InvalidStudy("--plan needs no cluster: give it to the study file itself")
+    for flag, value in pairwise((*arguments, "")):
+        name, _, same = flag.partition("=")
+        if name in _PATHS and not os.path.isabs(same or value):
+            raise InvalidStudy(
+                f"{name} is {same or value!r}: a job runs in a folder of its own, which vanishes with it; give a whole path "
+                "that all nodes share"
+            )
 
 
 def _checkout(file: Path) -> Path:

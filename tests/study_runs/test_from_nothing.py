@@ -12,6 +12,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from study_runs.started import JOINT, SCALING, assert_each_once, both, files, study, trials
 
+from breakeven.metric import METRICS
 from breakeven.training.checkpoint import read_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload``")]  # MLflow's own
@@ -37,7 +38,11 @@ def test_from_nothing_to_break_even(example, finished):
     assert_each_once(runs, n_trials)
     folder = runs / example.name / "report"
     report, page = (folder / "report.md").read_text(), (folder / "index.html").read_text()
-    assert "## Accuracy" in report and "## Break-even" in report and (folder / "accuracy.png").exists()
+    assert (
+        f"## {METRICS[example.smoke.finetuning.merit].heading}\n" in report
+        and "## Break-even" in report
+        and (folder / "accuracy.png").exists()
+    )
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)https?:", page), "it opens offline"
     for line in (f"generation: {n_events:,} of {n_events:,} events", f"trials: {n_trials} of {n_trials}", "Break-even",
                  "report   ", "breakeven ui"):  # fmt: skip

@@ -6,7 +6,7 @@ import shutil
 import signal
 
 import pytest
-from study_runs.started import assert_each_once, both, files, study, trials
+from study_runs.started import assert_each_once, files, study, trials
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,6 @@ def epochs(runs):
     return json.loads(progress[0].read_text()) if progress else []
 
 
-@both
 def test_the_command_is_killed_in_each_stage(example, finished, tmp_path, starting):
     runs, shard_events = tmp_path / "runs", example.smoke.generation.shard_events
     epochs_enough = ("--pretraining.epochs", "6")

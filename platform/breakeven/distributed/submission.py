@@ -120,8 +120,8 @@ def follow(job: Submitted, say: Callable[[str], None]) -> bool:
 
 
 def _address(asked: str) -> str:
-    given = (asked, os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get(internals.ADDRESS, ""))
-    address = next((one for one in given if "://" in one), "") or asked
+    cluster = os.environ.get(internals.ADDRESS, "")
+    address = asked or os.environ.get("RAY_API_SERVER_ADDRESS", "") or (cluster if "://" in cluster else "")
     if not address:
         started = internals.started_address()
         if not started:
@@ -129,7 +129,15 @@ def _address(asked: str) -> str:
                 "no Ray cluster was started on this machine: give --address http://HOST:8265, or start one here: ray start --head"
             )
         address = f"http://{started.rpartition(':')[0]}:{_DASHBOARD_PORT}"
-    return address if "://" in address else f"http://{address}"
+    address = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise StageFailed(f"{address!r} is no address ({error}); give the dashboard's, as http://HOST:8265") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise StageFailed(f"{address!r} is not the address of a dashboard; give it as http://HOST:8265")
+    return address if port else f"{address.rstrip('/')}:{_DASHBOARD_PORT}"
 
 
 def _client(address: str) -> JobSubmissionClient:
@@ -142,8 +150,8 @@ def _client(address: str) -> JobSubmissionClient:
         ) from error
     try:
         return JobSubmissionClient(address)
-    except (RuntimeError, ConnectionError, RayError) as error:
-        raise StageFailed(f"{address}: {_first_line(error)}") from error
+    except (RuntimeError, ConnectionError, RayError, ValueError) as error:  # ValueError: something else answers
+        raise StageFailed(f"{address} does not answer as Ray does: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
