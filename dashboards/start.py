@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,7 +35,19 @@ def main() -> int:
               "with Docker both come by: docker compose -f dashboards/compose.yaml up", file=sys.stderr)  # fmt: skip
         return 1
     data = asked.data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        for flag, port in (("--prometheus-port", asked.prometheus_port), ("--grafana-port", asked.grafana_port)):
+            with socket.socket() as free:
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    free.bind(("127.0.0.1", port))
+                except (OSError, OverflowError) as error:
+                    print(f"{flag} is {port}: {error}; another program has it, choose a free one", file=sys.stderr)
+                    return 1
+    except OSError as error:
+        print(f"--data is {asked.data}: {error}; choose a folder that can be written", file=sys.stderr)
+        return 1
     shutil.copy(FOLDER / "prometheus" / "alerts.yml", data)
     configuration = (FOLDER / "prometheus" / "prometheus.yml").read_text().replace("/tmp/ray/", f"{asked.ray_folder}/")
     (data / "prometheus.yml").write_text(configuration)
