@@ -77,7 +77,7 @@ def jet_transformer(levels: Levels, n_outputs: int, *, seed: int, **arguments: A
 
 def _builder(kind: str) -> Builder:
     own: dict[str, Builder] = {EVENT_GRAPH: event_graph, JET_TRANSFORMER: jet_transformer}
-    known = own | plugins.brought("NETWORKS") | own  # what is there already is nobody's to replace
+    known: dict[str, Builder] = own | plugins.brought("NETWORKS") | own  # what is there already is nobody's to replace
     if kind not in known:
         raise UnknownNetwork(f"network.kind is {kind!r}; known are {', '.join(known)}; name its plug-in with --plugin")
     return known[kind]
