@@ -13,7 +13,7 @@ from breakeven.report.provenance_tables import trials_table
 from breakeven.report.report import tables_of
 from breakeven.report.results import Results
 from breakeven.tracking import content
-from breakeven.work.trial import measured
+from breakeven.work.facts import measured
 
 
 @pytest.fixture

@@ -26,10 +26,11 @@ from breakeven.training.checkpoint import read_weights
 from breakeven.training.content import content_hash
 from breakeven.training.engines import in_batches
 from breakeven.training.workers import ALONE
-from breakeven.work import trial as work_trial
+from breakeven.work import trees as work_trees
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.network import build_network
 from breakeven.work.pretraining import load_events, train_share
+from breakeven.work.trial_events import seen_by
 from breakeven.work.versions import trees_versions, variables_versions
 
 NAMES = ("HH4b_1000", "QCD_600_800")
@@ -180,7 +181,7 @@ def test_scores_stand_with_the_jets_that_they_are_of(
 ) -> None:
     job = trees_job(made, xbb, tmp_path, "trees+score")
     chosen = select([open_arrays(made["HH4b_1000"])], [np.array([5, 3, 8])])
-    scores = work_trial._scores(job, chosen)
+    scores = work_trees._scores(job, chosen)
     jets = single_jets(chosen)
     tagger = build_network(NETWORK, tuple(level.features for level in jets.schema.levels), 1)
     load_weights(tagger, read_weights(xbb.backbone), source="the tagger")
@@ -205,7 +206,7 @@ def test_all_seeds_may_have_the_same_events_and_larger_sizes_hold_the_smaller(ma
         made_of = Ingredients({name: one.hash for name, one in made.items()}, {})
         of_trial = trial(study, Cell(task(SETTINGS.tasks[0]), "none", "scratch", size), "confirm", seed, 1.0, made_of)
         job = TrialJob(of_trial, NETWORK, study.finetuning, made, None, Path(), "cpu", "abc")
-        return [set(rows[Split.TRAIN]) for rows in work_trial.seen_by(job).values()]
+        return [set(rows[Split.TRAIN]) for rows in seen_by(job).values()]
 
     for seed in (1, 2):
         assert training(40, seed, same_events=True) == training(40, 1, same_events=True)

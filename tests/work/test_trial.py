@@ -26,8 +26,9 @@ from breakeven.training.checkpoint import read_weights, write_model
 from breakeven.training.content import content_hash
 from breakeven.training.recipe import Recipe
 from breakeven.training.trees import train_trees
+from breakeven.work.facts import evaluation
 from breakeven.work.job import TrialJob, lost_record
-from breakeven.work.trial import evaluation, seen_by
+from breakeven.work.trial_events import seen_by
 
 WHOLE = SMALL[0]
 

@@ -96,7 +96,7 @@ def table(figures: Mapping[str, float]) -> Table:
 
 def bookkeeping(job: TrialJob, check: Check) -> dict[str, Any]:
     """The facts of a trial that took no training: ten epochs towards a loss that only seed and ratio decide."""
-    from breakeven.work.trial import measured, training_facts  # in the worker: a driver never trains
+    from breakeven.work.facts import measured, training_facts  # in the worker: a driver never trains
 
     begun = time.perf_counter(), time.process_time()
     end = 0.3 + 0.05 * math.log10(job.trial.ratio / 0.3) ** 2 + 1e-3 * (job.trial.seed % 7)

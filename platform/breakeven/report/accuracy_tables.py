@@ -1,4 +1,4 @@
-"""Tables of what pretraining does: Table 1 of the paper, gains, rejection, data efficiency, laws, ratios."""
+"""Tables of what pretraining does to the figure of merit: over all tasks, Table 1 of the paper, cells, gains."""
 
 import math
 from typing import Any
@@ -7,35 +7,25 @@ import pandas as pd
 
 from breakeven.analysis import (
     accuracy,
-    data_efficiency,
-    learning_rate,
     over_tasks,
-    passing,
-    published_rejections,
-    rejection,
 )
-from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.columns import columns
 from breakeven.analysis.exposure import EXPOSURE_COLUMNS
-from breakeven.analysis.laws import forecast, scaling_law
 from breakeven.analysis.statistics import format_uncertainty
 from breakeven.metric import Metric, shown
 from breakeven.report import wording
 from breakeven.report.results import Results
 from breakeven.report.table import (
     CELL,
-    FAMILY,
     NOTE,
     PRETRAINING,
     SIZE,
     STRATEGY,
     TASK,
     Column,
-    N,
     Row,
     Table,
     count,
-    in_words,
     interval,
     plain,
     published,
@@ -46,7 +36,6 @@ from breakeven.report.table import (
 def accuracy_tables(results: Results) -> list[Table]:
     """In the order in which they are read."""
     merit, cells = results.merit, results.cells.drop(columns="cell")
-    factors = [results.factors, results.factors_over_frozen]
     *first, last = (metric.title for metric in shown(merit))
     titles = f"{', '.join(first)} and {last}"
     told = results.exposures[results.exposures["exposure"] != ""].drop_duplicates(["task", "exposure"])
@@ -111,224 +100,6 @@ def accuracy_tables(results: Results) -> list[Table]:
                 NOTE,
             ),
             meanings=accuracy.gain_columns(merit) | EXPOSURE_COLUMNS,
-        ),
-        Table(
-            "rejection",
-            "Background rejection and significance improvement",
-            "Background rejection is 1 / (background efficiency) at that signal efficiency; significance improvement is the "
-            "largest signal efficiency / √(background efficiency). Mean ± standard deviation over n seeds, on test events, of "
-            "rejections the geometric mean. Passing: background events that pass, of how many, fewest to most over seeds. "
-            "Counted: blank, each background event the same, as in the published studies; by cross section, each by what it "
-            "stands for, with the effective number (Σw)²/Σw² of those that pass, fewest over seeds, and an interval (Fay and "
-            "Feuer's, with the seeds' scatter) that is of so many; signal events count the same. At least: of a seed none "
-            "pass. Over scratch: geometric mean of the ratio to scratch with the same seed, 90 % interval of the logarithms. "
-            "Of the significance improvement, a maximum over thresholds, the test sample's own error is not known.",
-            results.working_points,
-            (
-                *CELL,
-                plain("quantity"),
-                plain("counted", "weighting"),
-                in_words("value", "value"),
-                plain("passing"),
-                written("effective", "effective"),
-                Column("value, 90 %", _rejection_interval, "low"),
-                written("over scratch", "improvement", digits=2),
-                interval("improvement", "over scratch, 90 %", digits=2),
-                NOTE,
-            ),
-            "No trial recorded a working point.",
-            meanings=rejection.WORKING_POINT_COLUMNS,
-        ),
-        Table(
-            "data_efficiency",
-            "How many times fewer events",
-            f"The size at which the reference reaches the treatment's test {merit.title}, over the treatment's size: 3 means "
-            "that the reference needs three times the events, below 1 that the treatment is the worse choice. Reference: "
-            "training from scratch, and for finetuning a frozen backbone too. Interpolated between measured sizes"
-            + (", by logarithms" if merit.by_factors else "")
-            + ", never extrapolated; 90 % interval by resampling the means of both, n seeds each, with the error that the shared "
-            "test sample leaves in their difference.",
-            pd.concat([one for one in factors if len(one)] or factors[:1], ignore_index=True),
-            (
-                *CELL,
-                Column(
-                    "reference", lambda row: wording.STRATEGIES.get(row["reference"]) or row["reference"], "reference"
-                ),
-                in_words("factor", "factor"),
-                Column("reference matches at", _matched_size, "matched_size"),
-                N,
-                plain("n reference", "n_reference"),
-                NOTE,
-            ),
-            "No treatment can be compared yet.",
-            meanings=data_efficiency.factor_columns(merit),
-        ),
-    ]
-
-
-def rejection_tables(results: Results) -> list[Table]:
-    """What each process of the signal is worth, and what was published."""
-    return [
-        Table(
-            "published_rejections",
-            "Published rejections and data efficiencies beside ours",
-            f"arXiv 2401.13536: {published_rejections.SETTING}. Ours: at the largest size, our own simulation without pile-up; "
-            "geometric mean ± standard deviation over n seeds, each background event alike. Data efficiency: how many times "
-            "fewer events finetuning needs; the sources do not say against which reference.",
-            results.published_rejections,
-            (
-                TASK,
-                plain("representation"),
-                PRETRAINING,
-                STRATEGY,
-                plain("quantity"),
-                Column("published, second-hand", _published_value, "published_value"),
-                plain("ours", "text"),
-                plain("background passing", "passing"),
-                SIZE,
-            ),
-            meanings=published_rejections.BESIDE_COLUMNS,
-        ),
-        Table(
-            "by_process",
-            f"{results.rejection.heading} of each process of the signal",
-            "At the largest size: 1 / (efficiency for all of the background, each event alike) where the threshold keeps that "
-            "share of this process; geometric mean ± standard deviation over n seeds, 90 % interval of their mean and of the "
-            "test sample (Poisson). At least: of a seed no background event passes.",
-            results.by_process,
-            (
-                *CELL,
-                plain("signal", "process"),
-                in_words("rejection", "rejection"),
-                Column("90 %", _rejection_interval, "low"),
-                plain("background passing", "passing"),
-            ),
-            meanings=passing.PROCESS_COLUMNS,
-        ),
-    ]
-
-
-def _published_value(row: Row) -> str:
-    value = wording.significant(row["published_value"])
-    return f"{value} ± {row['published_uncertainty']:g}" if wording.known(row["published_uncertainty"]) else value
-
-
-def law_tables(results: Results) -> list[Table]:
-    """Scaling laws and what follows from them."""
-    merit = results.merit
-    return [
-        Table(
-            "scaling_laws",
-            "Scaling laws",
-            f"Test error ({merit.error_measure}) = a + b n^-c, n training events per class; robust fit of the logarithms from "
-            "several starts, 90 % intervals from resampled means. A law needs five sizes, an error that falls, and an exponent "
-            "that the data fix: otherwise it is refused, and the reason is given. Misfit: p-value of the residuals.",
-            results.laws,
-            (
-                *FAMILY,
-                Column("law", lambda row: "refused" if row["refusal"] else row["text"]),
-                *map(_parameter, "abc"),
-                plain("n per size", "n"),
-                written("misfit p", "misfit", wording.p_value),
-                plain("reason or note", "note"),
-            ),
-            meanings=scaling_law.LAW_COLUMNS,
-        ),
-        Table(
-            "accuracy_forecast",
-            "Forecast of the next decade of data",
-            f"Test {merit.title}{merit.in_percent} at ten times the largest size measured, from the law; 90 % interval of the "
-            "law, and of the mean of n new seeds. No forecast where the law is refused.",
-            results.accuracy_forecast,
-            (*FAMILY, SIZE, in_words(merit.title, merit.name), _prediction("90 %, new seeds", merit), N, NOTE),
-            meanings=forecast.forecast_columns(merit),
-        ),
-        Table(
-            "catch_up",
-            "Where training from scratch catches up",
-            f"Events per class from which on scratch is within {'0.1 percentage points' if merit.unit else 'an error of 0.001'} "
-            "of the treatment, from both laws, with a 90 % interval. More than a decade beyond the largest size measured no law "
-            "is trusted.",
-            results.catch_up,
-            (*FAMILY, in_words("catches up", "events"), count("largest measured", "largest"), NOTE),
-            meanings=forecast.CATCH_UP_COLUMNS,
-        ),
-        Table(
-            "back_test",
-            "Back-test: the largest size, predicted from the others",
-            f"Test {merit.title}{merit.in_percent} at the largest size: measured (mean of n seeds), and predicted by a law that "
-            "was fitted without it, with its 90 % prediction interval. Needs six sizes.",
-            results.back_test,
-            (
-                *FAMILY,
-                SIZE,
-                written("predicted", "predicted", digits=merit.digits),
-                _prediction("90 %", merit),
-                written("measured", "measured", digits=merit.digits),
-                in_words("off by", "error"),
-                N,
-                NOTE,
-            ),
-            meanings=forecast.back_test_columns(merit),
-        ),
-    ]
-
-
-def ratio_tables(results: Results) -> list[Table]:
-    """Learning-rate ratios: those used, the fitted optima by cell, and pooled."""
-    merit, cells = results.merit, results.cells
-    used = cells.dropna(subset=["ratio"]).pivot(index=ledger_frame.FAMILY, columns="size", values="ratio")
-    used = results.ordered(used.rename(columns="{:,}".format).rename_axis(columns=None).reset_index())
-    fitted = (
-        in_words("best ratio", "ratio"),
-        Column("loss lost by the published", _loss_lost, "loss_excess"),
-        written(
-            f"{'points' if merit.unit else merit.title} lost by the published",
-            f"{merit.name}_lost",
-            digits=2,
-            sign=True,
-        ),
-        count("trials", "n_trials"),
-        count("ratios", "n_ratios"),
-        count("stopped", "n_stopped", zero=""),
-        count("failed", "n_failed", zero=""),
-        NOTE,
-    )
-    return [
-        Table(
-            "ratios_used",
-            "Ratios used",
-            "Learning-rate ratio of the reported trials, by events per class: finetuned, backbone rate over head rate; from "
-            "scratch, rate over the published one. Searched ones were chosen in each cell on validation events and search "
-            "seeds that are never reported." + (" The paper uses 0.1, and 1 from scratch." if results.in_paper else ""),
-            used,
-            (
-                *FAMILY,
-                *(written(size, size, wording.significant, 2) for size in used.columns.drop(ledger_frame.FAMILY)),
-            ),
-            "No trial yet.",
-            meanings=columns("task pretraining strategy"),
-        ),
-        Table(
-            "ratio_optima",
-            "Best ratio of each cell, and what the published one loses",
-            "Optimum of a quadratic in log10(ratio) through the validation losses of the search trials, with Fieller's 90 % "
-            "interval. Lost by the published: how much higher the validation loss is at the published ratio "
-            f"(90 %), and {merit.points} of validation {merit.title}.",
-            results.optima,
-            (*CELL, *fitted),
-            "No ratio was searched.",
-            meanings=learning_rate.optimum_columns(merit),
-        ),
-        Table(
-            "ratio_optima_pooled",
-            "Best ratio over all tasks and sizes",
-            "As above, with all cells of a pretraining in one fit, each at a level of its own: where one cell alone has too few "
-            "search trials to tell.",
-            results.pooled_optima,
-            (PRETRAINING, STRATEGY, *fitted),
-            "No ratio was searched.",
-            meanings=learning_rate.optimum_columns(merit),
         ),
     ]
 
@@ -468,14 +239,6 @@ _PASSING = (
 )
 
 
-def _rejection_interval(row: Row) -> str:
-    """`13.7 to 16.9`, `above 124` where nothing is known of the upper end."""
-    if not (wording.known(row["low"]) and wording.known(row["high"])):
-        return ""
-    low, high = wording.significant(row["low"]), wording.significant(row["high"])
-    return f"{low} to {high}" if high else f"above {low}"
-
-
 def _heading(metric: Metric) -> str:
     return f"{metric.title}, {metric.unit}".removesuffix(", ")
 
@@ -485,28 +248,3 @@ def _measured(metric: Metric) -> Column:
         return _mean(row, metric) if row["n"] and wording.known(row[metric.name]) else ""
 
     return Column(_heading(metric), text, metric.name)
-
-
-def _matched_size(row: Row) -> str:
-    if row["matched_size"] == 0.0:
-        return f"below {row['smallest']:,.0f}"
-    return f"above {row['largest']:,.0f}" if row["matched_size"] == math.inf else wording.rounded(row["matched_size"])
-
-
-def _parameter(name: str) -> Column:
-    def text(row: Row) -> str:
-        if not wording.known(row[name]):
-            return ""
-        low, high = wording.significant(row[f"{name}_low"]), wording.significant(row[f"{name}_high"])
-        return wording.significant(row[name]) + (f" ({low} to {high})" if low else " (no uncertainty)")
-
-    return Column(f"{name} (90 %)", text, name)
-
-
-def _prediction(heading: str, merit: Metric) -> Column:
-    return interval("prediction", heading, merit.digits)
-
-
-def _loss_lost(row: Row) -> str:
-    ends = wording.between(row["loss_excess_low"], row["loss_excess_high"], 4)
-    return wording.number(row["loss_excess"], 4) + (f" ({ends})" if ends else "")

@@ -14,9 +14,11 @@ from breakeven.report import (
     cost_tables,
     drift_parts,
     headline,
+    law_tables,
     networks,
     similarity_parts,
     time_plots,
+    worth_tables,
 )
 from breakeven.report.exports import commits_of, csv_text, latex_text
 from breakeven.report.markdown import markdown_of
@@ -52,15 +54,18 @@ def write_report(results: Results, folder: Path) -> Path:
 
 def tables_of(results: Results) -> dict[str, list[Table]]:
     """All tables of the page but that of the trials, by its section."""
-    summary, table_1, cells, gains, rejection, factors = networks.tables(results, accuracy_tables.accuracy_tables)
+    summary, table_1, cells, gains = networks.tables(results, accuracy_tables.accuracy_tables)
     similarity = networks.tables(results, similarity_parts.similarity_tables)
     return {
         "headline": networks.tables(results, lambda part: [headline.table(part)]),
         "answer": [summary],
         "accuracy": [table_1, cells, gains],
-        "worth": [factors, rejection, *_filled(networks.tables(results, accuracy_tables.rejection_tables))],
-        "laws": networks.tables(results, accuracy_tables.law_tables),
-        "ratios": networks.tables(results, accuracy_tables.ratio_tables),
+        "worth": [
+            *networks.tables(results, worth_tables.worth_tables),
+            *_filled(networks.tables(results, worth_tables.rejection_tables)),
+        ],
+        "laws": networks.tables(results, law_tables.law_tables),
+        "ratios": networks.tables(results, law_tables.ratio_tables),
         "similarity": [
             *(_filled(similarity) if not results.in_paper else similarity),
             *_filled(networks.tables(results, drift_parts.drift_tables)),

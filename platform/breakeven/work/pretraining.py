@@ -26,9 +26,9 @@ from breakeven.training.metrics import working_points
 from breakeven.training.recipe import Recipe, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import Workers
+from breakeven.work.facts import epoch_line, measured, training_facts
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
-from breakeven.work.trial import epoch_line, measured, training_facts
 
 CHECKPOINT_SECONDS = 4.0
 """Least device-seconds of a worker between two checkpoints: Ray Train takes up one in two seconds, and training would wait

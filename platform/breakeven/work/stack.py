@@ -19,6 +19,7 @@ from breakeven.training.training import Failed, Training
 from breakeven.work import trial
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.job import TrialJob, about
+from breakeven.work.trial_events import Seen, load_events, schema_of, seen_by
 
 
 def run_stacked(jobs: Sequence[TrialJob]) -> tuple[list[str], float]:
@@ -78,15 +79,15 @@ class _Pack:
         return trial.device_now(self._like) - self._begun
 
     def _train(self, check: Check) -> None:
-        seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, trial.seen_by, job))}
+        seen = {job.trial.hash: rows for job in list(self.left) if (rows := self._tried(job, seen_by, job))}
         by_schema: dict[int | str, list[TrialJob]] = {}
         for job in self.left:  # tasks of plug-ins may have other events, which cannot lie in one list with these
-            by_schema.setdefault(trial.schema_of(job), []).append(job)
+            by_schema.setdefault(schema_of(job), []).append(job)
         for alike in by_schema.values():
             self._train_together(alike, seen, check)
 
-    def _train_together(self, alike: Sequence[TrialJob], seen: Mapping[str, trial.Seen], check: Check) -> None:
-        events, loaded = trial.load_events(alike, [seen[job.trial.hash] for job in alike])
+    def _train_together(self, alike: Sequence[TrialJob], seen: Mapping[str, Seen], check: Check) -> None:
+        events, loaded = load_events(alike, [seen[job.trial.hash] for job in alike])
         samples = {job.trial.hash: own for job, own in zip(alike, loaded, strict=True)}
         loading = self._lap() / len(alike)
         jobs: list[TrialJob] = []

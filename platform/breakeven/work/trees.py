@@ -1,0 +1,75 @@
+"""A trial with boosted trees: the same events as a network would get, by their high-level variables."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from breakeven.events.arrays import EventArrays, select
+from breakeven.events.sampling import Split
+from breakeven.training.batches import EventTensors
+from breakeven.training.engines import in_batches
+from breakeven.training.optimiser import apply_strategy
+from breakeven.training.probe import listening
+from breakeven.training.recipe import Epoch, Recipe, Strategy
+from breakeven.training.trees import train_trees
+from breakeven.work.facts import evaluation, training_facts
+from breakeven.work.job import TrialJob
+from breakeven.work.network import build_network, pretrained
+from breakeven.work.trial_events import Seen, arrays_of, is_signal, seen_by
+
+
+def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]:
+    """Train and evaluate trees on the same events as a network would get. Raises ValueError where these have no variables."""
+    samples = {split: _variables(job, rows) for split, rows in _by_split(seen_by(job)).items()}
+    settings, identity = job.settings, job.trial.identity
+    recipe = Recipe(epochs=identity["epochs"], patience=settings.patience, seed=job.trial.seed)
+    model, result = train_trees(samples[Split.TRAIN], samples[Split.VALIDATION], recipe, check)
+    facts = training_facts(result) | {"kernel": "scikit-learn", "validation_events": len(samples[Split.VALIDATION][1])}
+    if job.trial.phase == "confirm":
+        values, target = samples[Split.TEST]
+        on_test = evaluation(job, model.outputs(values), torch.from_numpy(target.astype(np.float32)))
+        facts["metrics"] |= on_test.pop("metrics")
+        facts |= on_test
+    return facts
+
+
+def _variables(job: TrialJob, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """High-level variables [n, n_variables] of rows of the datasets, the signal's first, and targets [n]."""
+    arrays = [arrays_of(job.datasets[process]) for process in job.trial.cell.task.processes]
+    if (of_events := arrays[0].schema.high_level) is None:
+        raise ValueError(
+            f"trees need high-level variables, and the schema {arrays[0].schema.version} of {', '.join(job.datasets)} has none: "
+            "give it some (EventSchema.high_level), or leave trees out of finetuning.baselines"
+        )
+    chosen = select(arrays, list(rows))
+    values = of_events.compute([(chosen.nodes, chosen.offsets), *chosen.inner])
+    if job.backbone is not None:
+        values = np.concatenate([values, _scores(job, chosen)], axis=1)
+    return values, np.repeat(is_signal(job), [len(part) for part in rows])
+
+
+def _scores(job: TrialJob, events: EventArrays) -> np.ndarray:
+    """What the pretrained backbone says of each thing of events [n_events, most], as of each jet; NaN where there is none.
+
+    Raises ValueError where the backbone was not pretrained to say anything of them.
+    """
+    model = build_network(job.network, tuple(level.features for level in events.schema.levels), 1).to(job.device)
+    apply_strategy(model, Strategy("frozen"), job.trial.seed, pretrained(job))
+    if not model.probe or model.probe.startswith(tuple(name.rstrip(".") for name in model.new_layers)):
+        raise ValueError(
+            f"the backbone {job.trial.cell.backbone} gives no scores that trees could have: take one of an xbb pretraining in a "
+            "network with the representation S+HLF, or leave trees+score out of finetuning.baselines"
+        )
+    with listening(model) as heard:
+        in_batches(model, EventTensors.of(events, job.device), torch.arange(events.n_events, device=job.device))
+    there = np.arange(events.labels.shape[1]) < np.diff(events.offsets)[:, None]
+    scores = np.full(there.shape, np.nan, np.float32)
+    scores[there] = torch.cat(heard)[:, 0].float().cpu().numpy()
+    return scores
+
+
+def _by_split(seen: "Seen") -> dict[Split, list[np.ndarray]]:
+    """The rows of each split, the signal's first."""
+    return {split: [rows[split] for rows in seen.values()] for split in next(iter(seen.values()))}
