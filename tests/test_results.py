@@ -85,6 +85,19 @@ print(sorted({{"mlflow", "torch", "ray"}} & sys.modules.keys()))
     assert load("tiny", places.root).trials["record"].tolist() == names
 
 
+def test_a_damaged_record_is_told(places, capsys) -> None:
+    ledger = Ledger(places.ledger)
+    files = [ledger.write([record(f"scratch{seed}", seed)]) for seed in (1, 2)]
+    (places.folder / "study.json").write_text(json.dumps(dataclasses.asdict(Study(name="tiny"))))
+    (places.folder / "records.json").write_text(json.dumps(["scratch1", "scratch2"]))
+    load("tiny", places.root)
+    assert not capsys.readouterr().out
+    files[0].write_bytes(files[0].read_bytes()[:50])
+    assert load("tiny", places.root).trials["record"].tolist() == ["scratch2"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning" in said and "what it holds is missing here" in said
+
+
 def test_the_ratio_that_the_search_chose_is_read_and_not_guessed(places) -> None:
     """Confirmed at two ratios, as after a search that was decided anew; the one that was chosen did not end last."""
     late = {"started": "2026-03-01T11:00:00.000+00:00", "ended": "2026-03-01T11:00:40.000+00:00"}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 
 from breakeven import atomic, provenance
 from breakeven.analysis import ensembles
@@ -225,7 +226,10 @@ def load(name: str, runs_dir: Path) -> StudyResults:
     Raises FileNotFoundError where no such study came to its trials, and InvalidStudy where its files cannot be read.
     """
     ran = folder_with_trials(name, runs_dir)
-    return StudyResults(ran.study, ran.places, Ledger(ran.places.ledger).refresh(), ran.members)
+    ledger = Ledger(ran.places.ledger).refresh()
+    for problem in ledger.problems:
+        console.print(f"[yellow]warning[/] {escape(problem)}; what it holds is missing here")
+    return StudyResults(ran.study, ran.places, ledger, ran.members)
 
 
 def _manifest(places: Places, record: dict[Any, Any]) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from tracking.studies import BASE, frame, trial
 
 from breakeven.analysis import backbones
 from breakeven.events.objects import OBJECTS
+from breakeven.feature import OBJECT
 from breakeven.ledger.ledger import Ledger
+from breakeven.models.spec import NetworkSpec
 from breakeven.registry import package
 from breakeven.registry.card import card
 from breakeven.study.spec import Study
+from breakeven.training.checkpoint import write_model
 
 MADE = {
     "identity": {
@@ -111,4 +114,22 @@ def test_a_backbone_of_a_plugin_is_not_given_away_as_one_on_whole_events(tmp_pat
     )
     (tmp_path / "p1").mkdir()
     with pytest.raises(package.NoBackbone, match=r"kind jet_sets, a plug-in's.*the weights are in .*p1"):
+        package.winner("mine", study(), dict, ledger, tmp_path)
+
+
+def test_damaged_and_other_weights_are_not_given_away(tmp_path):
+    ledger, folder = Ledger(tmp_path), tmp_path / "p1"
+    made = {**MADE, "identity": {**MADE["identity"], "network": {}}, "backbone": "0" * 16}
+    ledger.write(
+        [{"level": "pretraining", "record": "p1", "outcome": "finished", "started": 0.0, "ended": 1.0, **made}]
+    )
+    write_model(folder, NetworkSpec("event_graph").build((OBJECT,), 12), {})
+    with pytest.raises(package.NoBackbone, match=r"p1 holds weights that hash to .* the study's are 0000000000000000"):
+        package.winner("mine", study(), dict, ledger, tmp_path)
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(package.NoBackbone, match="start the study again"):
+        package.winner("mine", study(), dict, ledger, tmp_path)
+    weights.unlink()
+    with pytest.raises(package.NoBackbone, match="missing"):
         package.winner("mine", study(), dict, ledger, tmp_path)

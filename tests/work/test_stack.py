@@ -16,7 +16,7 @@ from breakeven.training.checkpoint import write_model
 from breakeven.training.content import content_hash
 from breakeven.training.pack import train_pack
 from breakeven.work import stack
-from breakeven.work import trial as trial_module
+from breakeven.work import stack as stack_module
 from breakeven.work.job import TrialJob
 from breakeven.work.stack import run_stacked
 from breakeven.work.trial import run_pack
@@ -146,6 +146,6 @@ def test_events_of_another_schema_are_trained_apart(job_for, monkeypatch):
         return train_pack(members, *others)
 
     monkeypatch.setattr(stack, "train_pack", train)
-    monkeypatch.setattr(trial_module, "schema_of", lambda job: "jets/1" if job is jobs[1] else "objects/1")
+    monkeypatch.setattr(stack_module, "schema_of", lambda job: "jets/1" if job is jobs[1] else "objects/1")
     found = records(jobs, run_stacked(jobs)[0])
     assert together == [2, 1] and [record["outcome"] for record in found] == ["finished"] * 3

@@ -18,7 +18,7 @@ from breakeven.models import EVENT_GRAPH
 from breakeven.registry.card import card
 from breakeven.registry.kinds import KINDS
 from breakeven.tracking.models import Column, Model
-from breakeven.training.content import CorruptCheckpoint, model_arguments, model_levels
+from breakeven.training.content import CorruptCheckpoint, content_hash, model_arguments, model_levels
 
 __all__ = ["NoBackbone", "Winner", "winner", "write_files"]
 
@@ -91,6 +91,15 @@ def winner(
         raise NoBackbone(
             f"{study} has backbones of the kind {kind}, a plug-in's: only those of {', '.join(KINDS)} are given away; the "
             f"weights are in {weights}, for training.checkpoint.read_model"
+        )
+    try:
+        there = content_hash(weights)
+    except (CorruptCheckpoint, FileNotFoundError) as error:
+        raise NoBackbone(f"{error}; copy {weights} again from where the study ran, or start the study again") from error
+    if there != made["backbone"]:
+        raise NoBackbone(
+            f"{weights} holds weights that hash to {there}, and the study's are {made['backbone']}: copy it again from where the "
+            "study ran, or start the study again"
         )
     tags = {
         "study": study, "objective": made["identity"]["objective"], "pretraining": best["pretraining"],
