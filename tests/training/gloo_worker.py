@@ -11,6 +11,7 @@ from conftest import synthetic_events  # the folder of a script is on its path
 from safetensors.torch import save_file
 
 from breakeven.models import build
+from breakeven.training import feeds
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import train
 from breakeven.training.nonfinite import NonFinite
@@ -30,6 +31,14 @@ def run(folder: Path, workers: Workers) -> None:
     model, captured = build(3).double(), build(3).double()
     result = train(Training(model, events, *data, RECIPE), workers=workers)
     of_captured = train(Training(captured, events, *data, RECIPE), workers=workers, form="captured")
+    streamed, of_streamed = (
+        build(3).double(),
+        EventTensors.from_arrays(events.nodes.numpy(), events.offsets.numpy(), free_bytes=1),
+    )
+    feeds.WINDOW_BYTES = 1000
+    train(Training(streamed, of_streamed, *data, RECIPE), workers=workers, form="captured")
+    for name, tensor in captured.state_dict().items():
+        assert torch.equal(tensor, streamed.state_dict()[name]), name
     broken = EventTensors(events.nodes.clone(), events.offsets)
     broken.nodes[int(events.offsets[40]), 1] = float("nan")
     try:

@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from breakeven.models import build
-from breakeven.training import checkpoint
+from breakeven.training import checkpoint, feeds
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
-from breakeven.training.captured import Batches, Captured
-from breakeven.training.loop import train
+from breakeven.training.captured import Captured
+from breakeven.training.engines import captured_networks
+from breakeven.training.feeds import Batches
+from breakeven.training.loop import Form, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.objectives import named_objective
+from breakeven.training.pack import train_pack
 from breakeven.training.plain_engine import whole_networks
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 from breakeven.training.training import Training
@@ -138,6 +141,55 @@ def test_what_is_not_finite_is_named_as_in_the_loop(data: Data) -> None:
         train(Training(network(), *data, replace(SMALL, learning_rate=1e300)), form="captured")
 
 
+def on_the_host(events: EventTensors) -> EventTensors:
+    """The same events as on a device that has no room for them."""
+    streamed = EventTensors.from_arrays(events.nodes.numpy(), events.offsets.numpy(), free_bytes=1)
+    assert streamed.onto == torch.device("cpu")
+    return streamed
+
+
+@pytest.mark.parametrize("window_bytes", [1, 40_000, 1 << 30])
+def test_events_that_do_not_fit_give_the_same_bits(
+    data: Data, window_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows of one step, of some, and all of an epoch; the pack's members end after different steps."""
+    events, training, validation = data
+    monkeypatch.setattr(feeds, "WINDOW_BYTES", window_bytes)
+    outcomes = []
+    for seen in (events, on_the_host(events)):
+        models = network(1), network(2)
+        samples = training, Sample(training.index[:20], training.target[:20])
+        recipe = replace(SMALL, epochs=2, batch_size=4, symmetries=window_bytes == 1)
+        pack = [
+            Training(model, seen, sample, validation, recipe) for model, sample in zip(models, samples, strict=True)
+        ]
+        outcomes.append((models, train_pack(pack)))
+    (models, results), (others, others_results) = outcomes
+    for model, other, result, other_result in zip(models, others, results, others_results, strict=True):
+        assert [e.validation_loss for e in result.curve] == [e.validation_loss for e in other_result.curve]
+        assert [e.train_loss for e in result.curve] == [e.train_loss for e in other_result.curve]
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("form", "strategy"), [("eager", "scratch"), (None, "frozen")])
+def test_events_that_do_not_fit_train_without_a_capture_too(data: Data, form: Form | None, strategy: str) -> None:
+    events, *samples = data
+    backbone = network(7).state_dict() if strategy == "frozen" else None
+    curves = [
+        train(Training(network(), seen, *samples, SMALL, Strategy(strategy), backbone), form=form).curve
+        for seen in (events, on_the_host(events))
+    ]
+    assert without_times(curves[0]) == without_times(curves[1])
+
+
+def test_what_goes_wrong_while_a_window_is_gathered_is_raised(data: Data) -> None:
+    events, training, validation = data
+    captured = captured_networks([Training(network(), on_the_host(events), training, validation, SMALL)])
+    with pytest.raises(IndexError):
+        captured.train(torch.full((70,), 70), torch.ones(1, 2), [True])
+
+
 def test_what_cannot_be_captured_says_so(data: Data) -> None:
     with pytest.raises(ValueError, match="GraphNetwork with the strategy frozen"):
         train(
@@ -204,5 +256,5 @@ class _Rank:
     """A worker among others that says which it is and exchanges nothing."""
 
     def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.in_graphs = rank, world, False
         self.sum_gradients, self.add_up, self.gather = ALONE.sum_gradients, ALONE.add_up, ALONE.gather

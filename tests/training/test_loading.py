@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from breakeven.training import loading
 from breakeven.training.batches import EventTensors
 from breakeven.training.loading import TooLarge, load_arrays
 
@@ -24,8 +25,26 @@ def test_pieces_make_the_whole(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused_with_the_sizes() -> None:
-    with pytest.raises(TooLarge, match=r"events are 8e-06 GB and cpu has 1.5e-05 GB free.*events-per-process"):
+    with pytest.raises(TooLarge, match=r"8e-06 GB are to lie on cpu, which has 1.5e-05 GB free.*fewer events"):
         load_arrays([np.zeros(1000)], "cpu", free_bytes=15_000)
+
+
+def test_events_that_do_not_fit_stay_where_they_are_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = np.ones((3, 7), dtype=np.float32), np.array([0, 1, 3])
+    events, fits = (EventTensors.from_arrays(*arrays, "cpu", free_bytes) for free_bytes in (100, 1000))
+    assert events.onto == torch.device("cpu") and fits.onto is None
+    assert events.nodes.data_ptr() == arrays[0].ctypes.data
+    assert "events stay in the host's memory" in capsys.readouterr().out
+    assert events.sizes(torch.tensor([1, 0])).tolist() == [[2], [1]]
+
+
+def test_progress_is_shown_of_what_takes_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for least, shown in ((3_000_001, ""), (3_000_000, "loading: 3 of 3 MB")):
+        monkeypatch.setattr(loading, "_SHOWN_BYTES", least)
+        load_arrays([np.ones(3_000_000, np.uint8)], "cpu", piece_bytes=700_000, free_bytes=1 << 30)
+        assert shown in (said := capsys.readouterr().out) and bool(shown) == bool(said)
 
 
 def test_on_cpu_nothing_is_copied() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from breakeven.feature import OBJECT, Levels
 from breakeven.fingerprint import fingerprint
-from breakeven.training.loading import load_arrays
+from breakeven.training.loading import load_or_keep
 
 if TYPE_CHECKING:
     from breakeven.events.arrays import EventArrays
@@ -26,6 +26,7 @@ class EventTensors:
     of event k are nodes[offsets[k]:offsets[k + 1]].  inner: the same two for what is inside the objects, as the
     constituents of jets: [n_constituents, n_features] and [n_jets + 1].  levels: the features of each.
     truth: [n_objects] uint8 on CPU, the label of each object where the schema has such labels; else empty.
+    onto: the device that batches are sent to where all of it has no room there, and lies in the host's memory; else None.
     """
 
     nodes: Tensor
@@ -33,21 +34,29 @@ class EventTensors:
     inner: tuple[tuple[Tensor, Tensor], ...] = ()
     levels: Levels = (OBJECT,)
     truth: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
+    onto: torch.device | None = None
 
     @classmethod
-    def from_arrays(cls, nodes: np.ndarray, offsets: np.ndarray, device: torch.device | str = "cpu") -> "EventTensors":
-        """Whole events from numpy arrays, memory-mapped ones too; on CPU without a copy. Raises TooLarge as load_arrays does."""
-        loaded_nodes, loaded_offsets = load_arrays([nodes, offsets], device)
-        return cls(loaded_nodes, loaded_offsets)
+    def from_arrays(
+        cls,
+        nodes: np.ndarray,
+        offsets: np.ndarray,
+        device: torch.device | str = "cpu",
+        free_bytes: int | None = None,
+    ) -> "EventTensors":
+        """Whole events from numpy arrays, memory-mapped ones too; on CPU without a copy. free_bytes: see load_or_keep."""
+        (loaded_nodes, loaded_offsets), onto = load_or_keep([nodes, offsets], device, free_bytes)
+        return cls(loaded_nodes, loaded_offsets, onto=onto)
 
     @classmethod
     def of(cls, arrays: "EventArrays", device: torch.device | str = "cpu") -> "EventTensors":
-        """Events of any schema; on CPU without a copy. Raises TooLarge as load_arrays does."""
+        """Events of any schema; on CPU without a copy."""
         flat = [arrays.nodes, arrays.offsets, *(part for level in arrays.inner for part in level)]
-        nodes, offsets, *inner = load_arrays(flat, device)
+        (nodes, offsets, *inner), onto = load_or_keep(flat, device)
         levels = tuple(level.features for level in arrays.schema.levels)
         truth = arrays.truth if arrays.schema.labels_of_things else np.zeros(0, np.uint8)
-        return cls(nodes, offsets, tuple(zip(inner[::2], inner[1::2], strict=True)), levels, torch.from_numpy(truth))
+        inside = tuple(zip(inner[::2], inner[1::2], strict=True))
+        return cls(nodes, offsets, inside, levels, torch.from_numpy(truth), onto)
 
     @property
     def n_events(self) -> int:
@@ -56,14 +65,31 @@ class EventTensors:
 
     @property
     def device(self) -> torch.device:
-        """Where the events lie; models that see them must lie there too."""
+        """Where batches of them are, and the models that see them."""
+        return self.onto or self.home
+
+    @property
+    def home(self) -> torch.device:
+        """Where the events lie, and the samples of them."""
         return self.nodes.device
 
     def gather(self, index: Tensor) -> tuple[Tensor, ...]:
-        """The events `index` [n] int64 in that order, as a Backbone takes them.
+        """The events `index` [n] int64 in that order, as a Backbone takes them, on `device`.
 
         nodes [n_objects, n_features] and offsets [n + 1] from 0; the same two for each inner level follow.
         """
+        return tuple(part.to(self.device) for part in self.gather_at_home(index.to(self.home)))
+
+    def sizes(self, index: Tensor) -> Tensor:
+        """Things of each level of the events `index` [n], which is at home, [n, n_levels] int64."""
+        first, end, sizes = index, index + 1, []
+        for _, bounds in ((self.nodes, self.offsets), *self.inner):
+            first, end = bounds[first], bounds[end]
+            sizes.append(end - first)
+        return torch.stack(sizes, dim=1)
+
+    def gather_at_home(self, index: Tensor) -> tuple[Tensor, ...]:
+        """As `gather`, from home to home."""
         batch: list[Tensor] = []
         for values, bounds in ((self.nodes, self.offsets), *self.inner):
             first = bounds.index_select(0, index)
@@ -71,7 +97,7 @@ class EventTensors:
             offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
             total = int(offsets[-1])
             shift = torch.repeat_interleave(first - offsets[:-1], counts, output_size=total)
-            index = shift + torch.arange(total, device=self.device)
+            index = shift + torch.arange(total, device=self.home)
             batch += [values.index_select(0, index), offsets]
         return tuple(batch)
 

@@ -47,7 +47,7 @@ class Eager:
         training.model.train()
         optimisers.set_rates(self._adam, recipe, epoch)
         parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
-        batches = epoch_order(len(sample), recipe.seed, epoch).to(device).split(recipe.batch_size)
+        batches = epoch_order(len(sample), recipe.seed, epoch).to(sample.index.device).split(recipe.batch_size)
         losses: list[Tensor] = []
         total = 0.0
         for number, batch in enumerate(batches):
@@ -56,7 +56,8 @@ class Eager:
             with products_in(recipe.precision):
                 with forward_in(recipe.precision, device):
                     outputs = self._training_outputs(rows)
-                loss = objective.loss_sum(outputs.to(training.model.head.weight.dtype), sample.target[rows])
+                target = sample.target[rows].to(device)
+                loss = objective.loss_sum(outputs.to(training.model.head.weight.dtype), target)
                 (loss / len(batch)).backward()
             workers.sum_gradients(parameters)
             self._adam.step()

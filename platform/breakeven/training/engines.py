@@ -19,6 +19,7 @@ from breakeven.models.jet_network import JetNetwork
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured import Captured
 from breakeven.training.engine import Engine
+from breakeven.training.feeds import Ring
 from breakeven.training.plain_engine import heads, jet_network, whole_networks
 from breakeven.training.precision import forward_in
 from breakeven.training.recipe import Precision, Strategy
@@ -39,7 +40,8 @@ def captured_networks(
     """Trainings of all weights: of GraphNetworks of one configuration, objective and precision, or one of a JetNetwork."""
     if isinstance(trainings[0].model, JetNetwork):
         return _captured_jets(trainings[0], workers, moments)
-    objects = trainings[0].events.offsets.diff()
+    events = trainings[0].events
+    objects, ring = events.offsets.diff(), _ring_of(events)
 
     def sizes(index: Tensor) -> Tensor:
         of_events = objects[index]
@@ -47,35 +49,52 @@ def captured_networks(
 
     def make_engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
         if not gpu.serves(_networks_of(trainings)[0], trainings[0].recipe.precision):
-            return whole_networks(trainings, batch, most_nodes, most_edges)
-        kernels = kernels_of(trainings, batch, most_nodes, most_edges)
+            return whole_networks(trainings, batch, most_nodes, most_edges, ring and ring.events)
+        kernels = kernels_of(trainings, batch, most_nodes, most_edges, ring and ring.events)
         if (kind := (trainings[0].recipe.objective, trainings[0].recipe.precision)) not in _compiled:
             kernels.compile()
             _compiled.add(kind)
         return kernels
 
-    return Captured(make_engine, trainings, sizes, workers=workers, moments=moments)
+    return Captured(make_engine, trainings, sizes, ring=ring, workers=workers, moments=moments)
+
+
+def _ring_of(events: EventTensors) -> Ring | None:
+    return None if events.onto is None else Ring(events)
 
 
 def _captured_jets(training: Training, workers: Workers, moments: Sequence[Tensor] | None) -> Captured:
     model, events = cast(JetNetwork, training.model), training.events
-    known = JetEvents(events.nodes, events.offsets, *events.inner[0], model.most_jets, model.most_constituents)
+    ring = _ring_of(events)
+
+    def jets_of(some: EventTensors) -> JetEvents:
+        return JetEvents(some.nodes, some.offsets, *some.inner[0], model.most_jets, model.most_constituents)
+
+    known = jets_of(events)
 
     def make_engine(batch: int, jets: int, constituents: int, pairs: int) -> Engine:
-        return jet_network(training, known, batch, Room(jets, constituents, pairs, known.longest))
+        seen = known if ring is None else jets_of(ring.events)
+        return jet_network(training, seen, batch, Room(jets, constituents, pairs, known.longest))
 
-    return Captured(make_engine, [training], known.sizes, workers=workers, moments=moments)
+    return Captured(make_engine, [training], known.sizes, ring=ring, workers=workers, moments=moments)
 
 
-def kernels_of(trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int) -> "Kernels":
-    """The GPU's own kernels for these trainings. Raises ValueError, and ImportError without Triton; see gpu.refusal."""
+def kernels_of(
+    trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int, events: EventTensors | None = None
+) -> "Kernels":
+    """The GPU's own kernels for these trainings. Raises ValueError, and ImportError without Triton; see gpu.refusal.
+
+    events: those that the engine's event numbers are of; None: the trainings'.
+    """
     from breakeven.models.gpu.engine import Engine as Kernels  # here, as Triton is an extra
     from breakeven.models.gpu.networks import Room
 
-    events, recipe, n = trainings[0].events, trainings[0].recipe, len(trainings)
+    all_events, recipe, n = trainings[0].events, trainings[0].recipe, len(trainings)
+    events = events or all_events
     room = Room(n, batch, n * most_nodes, n * most_edges)
     models = _networks_of(trainings)
-    return Kernels(models, events.nodes, events.offsets, room, objective=recipe.objective, precision=recipe.precision)
+    options = {"objective": recipe.objective, "precision": recipe.precision, "typical": all_events.offsets}
+    return Kernels(models, events.nodes, events.offsets, room, **options)
 
 
 def _networks_of(trainings: Sequence[Training]) -> list[EventNetwork]:
@@ -94,7 +113,7 @@ def captured_heads(trainings: Sequence[Training]) -> Captured:
         ]
     )
     places = torch.arange(len(features), device=features.device).split([len(sample) for sample in samples])
-    moved = [Sample(place, sample.target) for place, sample in zip(places, samples, strict=True)]
+    moved = [Sample(place, sample.target.to(place.device)) for place, sample in zip(places, samples, strict=True)]
     of_heads = [
         replace(one, train_sample=training, validation_sample=validation)
         for one, training, validation in zip(trainings, moved[::2], moved[1::2], strict=True)

@@ -1,14 +1,18 @@
 """Arrays from disk or memory to a GPU, piece by piece through two pinned buffers: one is filled while the other is sent.
 
-A map of a file is read once, in order, and never lies in memory as a whole. On CPU nothing is copied at all.
+A map of a file is read once, in order, and never lies in memory as a whole. On CPU nothing is copied at all. Events that have
+no room on the device stay on the host, and feeds.py sends those of some steps at a time.
 """
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from breakeven.terminal import bar, console
 
 PIECE_BYTES = 64 << 20
 """Large against what a transfer costs to begin, small against a GPU's memory."""
@@ -16,8 +20,12 @@ _SPARE = 0.5
 """Part of the free memory that is left for networks, batches and orders of events."""
 
 
+_SHOWN_BYTES = 1_000_000_000
+"""From how many on progress is shown: one waits for them."""
+
+
 class TooLarge(ValueError):
-    """Events that do not fit on the device beside what training needs; the message says the sizes and the way out."""
+    """Arrays that do not fit on the device beside what training needs; the message says the sizes and the way out."""
 
 
 def load_arrays(
@@ -31,28 +39,46 @@ def load_arrays(
     piece_bytes: sent at a time.
     free_bytes: of the device; None asks it.  Raises TooLarge where the arrays would take more than half of them.
     """
-    device = torch.device(device)
-    with warnings.catch_warnings():
-        # A read-only map makes a tensor that must not be written to; nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        sources = [torch.from_numpy(array) for array in arrays]
+    device, sources = torch.device(device), _as_they_are(arrays)
     if free_bytes is None and device.type == "cpu":
         return sources
     total = sum(source.nbytes for source in sources)
     free = torch.cuda.mem_get_info(device)[0] if free_bytes is None else free_bytes
     if total > (1.0 - _SPARE) * free:
         raise TooLarge(
-            f"the events are {total / 1e9:.3g} GB and {device} has {free / 1e9:.3g} GB free, half of which training needs: "
-            "take fewer events (--pretraining.events-per-process), or a device with more memory"
+            f"{total / 1e9:.3g} GB are to lie on {device}, which has {free / 1e9:.3g} GB free, half of which training needs: "
+            "take fewer events, or a device with more memory"
         )
     tensors = [torch.empty_like(source, device=device) for source in sources]
-    buffers = _Buffers(piece_bytes, device)
-    for source, target in zip(sources, tensors, strict=True):
-        rows = max(1, piece_bytes // max(1, source[:1].nbytes))
-        for piece, place in zip(source.split(rows), target.split(rows), strict=True):
-            buffers.send(piece, place)
+    buffers, sent = _Buffers(piece_bytes, device), 0
+    with bar("loading", total // 10**6, "MB") if total >= _SHOWN_BYTES else nullcontext() as shown:
+        for source, target in zip(sources, tensors, strict=True):
+            rows = max(1, piece_bytes // max(1, source[:1].nbytes))
+            for piece, place in zip(source.split(rows), target.split(rows), strict=True):
+                buffers.send(piece, place)
+                before, sent = sent, sent + piece.nbytes
+                if shown is not None:
+                    shown.advance(sent // 10**6 - before // 10**6)
     buffers.wait()
     return tensors
+
+
+def load_or_keep(
+    arrays: Sequence[np.ndarray], device: torch.device | str, free_bytes: int | None = None
+) -> tuple[list[Tensor], torch.device | None]:
+    """The arrays on `device`, and None; or, where they are too large, as they are on the host, and `device`."""
+    try:
+        return load_arrays(arrays, device, free_bytes=free_bytes), None
+    except TooLarge as error:
+        console.print(f"  events stay in the host's memory and are sent a window at a time: {error}", markup=False)
+        return _as_they_are(arrays), torch.device(device)
+
+
+def _as_they_are(arrays: Sequence[np.ndarray]) -> list[Tensor]:
+    with warnings.catch_warnings():
+        # A read-only map makes a tensor that must not be written to; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return [torch.from_numpy(array) for array in arrays]
 
 
 class _Buffers:

@@ -36,7 +36,7 @@ def check_batches(training: Training, losses: Tensor, epoch: int, first: int = 0
         number = first + int(bad[0])
         order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
         batch = order.split(training.recipe.batch_size)[number]
-        index = training.train_sample.index[batch.to(training.events.device)]
+        index = training.train_sample.index[batch.to(training.events.home)]
         which = f"epoch {epoch}, batch {number}: the loss is {losses[bad[0]].item()}"
         raise NonFinite(f"{which}: {what_to_look_at(training, index, epoch)}", epoch, number)
 

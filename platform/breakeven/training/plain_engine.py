@@ -13,6 +13,7 @@ from torch.func import functional_call
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.filled_jets import JetEvents, Room
 from breakeven.models.stacked import StackedNetwork, StackedWeights, linear, stack_batches
+from breakeven.training.batches import EventTensors
 from breakeven.training.engine import Engine
 from breakeven.training.precision import forward_in, products_in
 from breakeven.training.training import Training
@@ -21,10 +22,15 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 """torch.optim.Adam's own, which optimiser.make_optimiser leaves as they are."""
 
 
-def whole_networks(trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int) -> Engine:
-    """An engine that trains all weights of GraphNetworks of one configuration on whole events; targets prepared."""
+def whole_networks(
+    trainings: Sequence[Training], batch: int, most_nodes: int, most_edges: int, events: EventTensors | None = None
+) -> Engine:
+    """An engine that trains all weights of GraphNetworks of one configuration on whole events; targets prepared.
+
+    events: those that the engine's event numbers are of; None: the trainings'.
+    """
     network = StackedNetwork([cast(EventNetwork, training.model) for training in trainings])
-    events = trainings[0].events
+    events = events or trainings[0].events
 
     def outputs(index: Tensor, count: Tensor) -> Tensor:
         stacked = stack_batches(events.nodes, events.offsets, index, count, most_nodes, most_edges)
@@ -81,7 +87,7 @@ class PlainEngine:
         self._rate_of_column = (~stack.columns(head)).long()
         self._place = torch.arange(batch, device=device)
         self.index = torch.zeros(n, batch, dtype=torch.int64, device=device)
-        self.target = target.new_zeros(n, batch, *target.shape[1:])
+        self.target = torch.zeros(n, batch, *target.shape[1:], dtype=target.dtype, device=device)
         self.count, self.divisor = (torch.zeros(n, dtype=torch.int32, device=device) for _ in range(2))
         self.rates = self.weights.detach().new_zeros(n, 2)
         self.loss = self.weights.detach().new_zeros(n)

@@ -49,7 +49,7 @@ def quality_of_probe(heard: Sequence[Tensor], events: EventTensors, index: Tenso
         return {}
     logits, rows = (
         torch.cat(list(heard))[:, 0].double().cpu(),
-        children(events.offsets, index.to(events.device))[0].cpu(),
+        children(events.offsets, index.to(events.home))[0].cpu(),
     )
     truth = events.truth.index_select(0, rows)
     area = metrics.binary_metrics(logits, truth)["auc"]

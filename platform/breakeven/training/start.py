@@ -14,7 +14,7 @@ SCALING_EVENTS = 100_000
 
 
 def ready(training: Training) -> Training:
-    """The training with its samples checked and on the events' device. Raises ValueError where they make no sense."""
+    """The training with its samples checked and where the events lie. Raises ValueError where they make no sense."""
     events, objective, device = training.events, training.objective, training.model.head.weight.device
     if device != events.device:
         raise ValueError(f"the model is on {device}, the events are on {events.device}; bring them together")
@@ -26,7 +26,7 @@ def ready(training: Training) -> Training:
 
 
 def ready_sample(sample: Sample, events: EventTensors, objective: Objective, name: str) -> Sample:
-    """The sample on the events' device with its targets checked and converted.
+    """The sample where the events lie, with its targets checked and converted.
 
     name: of the sample, for errors.  Raises ValueError on an empty sample, rows that are not there, wrong targets.
     """
@@ -39,7 +39,7 @@ def ready_sample(sample: Sample, events: EventTensors, objective: Objective, nam
         target = objective.prepare(sample.target)
     except ValueError as error:
         raise ValueError(f"the {name} sample: {error}") from error
-    return replace(sample, index=sample.index.to(events.device), target=target.to(events.device))
+    return replace(sample, index=sample.index.to(events.home), target=target.to(events.home))
 
 
 def start_weights(training: Training) -> None:

@@ -61,7 +61,9 @@ def with_turns(trainings: Sequence[Training]) -> list[Training]:
     if not any(turning):
         return list(trainings)
     events = trainings[0].events
-    copies = [events.gather(one.train_sample.index) for one, asked in zip(trainings, turning, strict=True) if asked]
+    copies = [
+        events.gather_at_home(one.train_sample.index) for one, asked in zip(trainings, turning, strict=True) if asked
+    ]
     nodes = torch.cat([events.nodes, *(copied for copied, _ in copies)])
     offsets, begins, ends = [events.offsets], [], len(events.nodes)
     for copied, own in copies:
@@ -77,9 +79,9 @@ def with_turns(trainings: Sequence[Training]) -> list[Training]:
             continue
         (copied, own), (first_event, first_node) = next(of_copy)
         n = len(one.train_sample)
-        place = torch.arange(first_event, first_event + n, device=events.device)
+        place = torch.arange(first_event, first_event + n, device=events.home)
         view = extended.nodes[first_node : first_node + len(copied)]
-        event_of_node = torch.repeat_interleave(torch.arange(n, device=events.device), own.diff())
+        event_of_node = torch.repeat_interleave(torch.arange(n, device=events.home), own.diff())
         angles = copied[:, ETA : PHI + 1].clone()
         turns = Turns(view, angles, event_of_node, first_event, one.train_sample.index, one.recipe.seed)
         made.append(replace(one, events=extended, train_sample=replace(one.train_sample, index=place), turns=turns))

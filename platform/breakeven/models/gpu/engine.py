@@ -39,7 +39,8 @@ class Engine:
     of "multilabel" are regressions.
     room: for the largest batches. The loss of networks whose events find no room is NaN.
     precision: "float32", "tf32" or "bfloat16", of the matrix products in backward; weights, sums, loss and Adam are
-    float32, and so are all products without gradients.
+    float32, and so are all products without gradients; in bfloat16 those over events, which are few, are tf32.
+    typical: offsets of events that say what an average batch holds; None: `offsets`.
 
     What a step reads, to be filled on the device before it:
     index: [K, batch] int64, numbers of events.  target: [K, batch] int64 class numbers, [K, batch] float32 zeros and ones,
@@ -61,6 +62,7 @@ class Engine:
         *,
         objective: str,
         precision: str,
+        typical: Tensor | None = None,
     ) -> None:
         like, device, n, batch = models[0], nodes.device, len(models), room.slots
         if any(model.config() != like.config() for model in models):
@@ -71,7 +73,7 @@ class Engine:
         if objective not in OBJECTIVES:
             raise ValueError(f"objective is {objective!r}; choose {', '.join(OBJECTIVES)}")
         self._like = like
-        self._columns, self._average = Columns(like), _rows_per_event(offsets)
+        self._columns, self._average = Columns(like), _rows_per_event(offsets if typical is None else typical)
         self.n_parameters = self._columns.n_parameters
         rows = [torch.zeros(n, self._columns.width, device=device) for _ in range(4)]
         self.weights, self.gradient, self.first, self.second = (row[:, : self.n_parameters] for row in rows)
