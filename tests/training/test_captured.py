@@ -12,6 +12,7 @@ from breakeven.models import build
 from breakeven.training import checkpoint, feeds
 from breakeven.training.batches import EventTensors, Sample, epoch_order, share
 from breakeven.training.captured import Captured
+from breakeven.training.engine import Engine
 from breakeven.training.engines import captured_networks
 from breakeven.training.feeds import Batches
 from breakeven.training.loop import Form, train
@@ -250,6 +251,20 @@ def test_who_takes_no_part_keeps_every_bit_and_larger_batches_get_room(data: Dat
         assert torch.equal(old[1], new[1]) and not torch.equal(old[0], new[0])
     assert after[2].tolist() == [18.0, 9.0]
     assert bool(losses[:, 0].isfinite().all()) and losses[0, 0] > 0
+
+
+def test_workers_have_the_room_that_any_of_them_needs(data: Data) -> None:
+    """So that they make engines, and capture what they exchange, together."""
+    training, workers, made = Training(network(), *data, replace(SMALL, batch_size=8)), _Rank(0, 2), []
+    workers.gather = lambda rows: torch.cat([rows, rows + 1000])
+
+    def engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
+        made.append((most_nodes, most_edges))
+        return whole_networks([training], batch, most_nodes, most_edges)
+
+    captured = Captured(engine, [training], lambda index: torch.ones(len(index), 2).long(), workers=workers)
+    captured.train(torch.arange(70), torch.ones(1, 2, dtype=torch.float64), [False])
+    assert len(made) == 1 and min(made[0]) > 1000
 
 
 class _Rank:

@@ -120,10 +120,14 @@ class Captured:
         self._step.zero_()
 
     def _make_room(self, order: Tensor) -> None:
-        """An engine that has room for the largest batch of this order: the only wait for the device before an epoch's end."""
+        """An engine that has room for the largest batch of this order: the only wait for the device before an epoch's end.
+
+        All workers have the same room, as they make engines, and capture what they exchange, together.
+        """
         largest = self._training.batches.largest(self._sizes[order])
         if self._engine is None:
             largest = largest.maximum(self._validation.batches.largest(self._sizes_validated))
+        largest = self._workers.gather(largest[None]).amax(0)
         wanted = largest.tolist()
         had = self._room or (0,) * len(wanted)
         if self._engine is not None and all(most <= room for most, room in zip(wanted, had, strict=True)):
@@ -151,15 +155,17 @@ class Captured:
         """Steps as CUDA graphs. Captures run them a few times, so nobody is active meanwhile."""
         self._begin([False] * len(self._active))
         self._replay_prediction = captured([self._predict_batch], self._device)
-        if self._workers.world == 1:
-            self._replay_training = captured([self._calculate, self._learn], self._device)
+        parts = [self._calculate, self._exchange, self._learn]
+        if self._workers.in_graphs:
+            self._replay_training = captured(parts, self._device)
             return
-        calculate = captured([self._calculate], self._device)
-        learn = captured([self._learn], self._device)
+        calculate, exchange, learn = (
+            captured([part], self._device) if part != self._exchange else part for part in parts
+        )
 
         def step() -> None:
             calculate()
-            self._workers.add_up(self.engine.gradient)
+            exchange()
             learn()
 
         self._replay_training = step
@@ -171,6 +177,9 @@ class Captured:
             filled.copy_(values)
         engine.backward()
         self._losses.index_copy_(0, number, engine.loss[None].to(self._losses.dtype))
+
+    def _exchange(self) -> None:
+        self._workers.add_up(self.engine.gradient)
 
     def _learn(self) -> None:
         self.engine.update()

@@ -24,6 +24,10 @@ class Workers(Protocol):
     def world(self) -> int:
         """Number of workers."""
 
+    @property
+    def in_graphs(self) -> bool:
+        """Whether a CUDA graph can hold `add_up`."""
+
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace each gradient by its sum over workers; a missing one counts as zero."""
 
@@ -39,6 +43,7 @@ class Alone:
 
     rank = 0
     world = 1
+    in_graphs = True
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """A missing gradient counts as zero here too: Adam skips a parameter without one, and its momentum would wait."""
@@ -64,6 +69,7 @@ class TorchWorkers:
     def __init__(self) -> None:
         self.rank = distributed.get_rank()
         self.world = distributed.get_world_size()
+        self.in_graphs = "nccl" in distributed.get_backend()
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """One all-reduce of one flat bucket: the whole model is 1.5 MB, so overlap with backward gains nothing."""
