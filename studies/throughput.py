@@ -9,6 +9,7 @@ Prints a table, writes JSON with every timing and the definition of every figure
     python studies/throughput.py --gpu --json PATH                   a GPU: every form of a step, packs, ceilings, energy
     python studies/throughput.py --jets                              the Particle Transformer, against weaver-core's; generation
     python studies/throughput.py --scheduler --trials N              what a trial costs Ray's driver, nothing trained
+    python studies/throughput.py --simulate CARD                     what 1 to 512 of a measured card would do, and what bounds it
 
 Where --sample brings its events, --gpu needs no Ray, MLflow, Arrow or Pythia. What it writes is what --plan --on CARD reads,
 once it lies in platform/breakeven/estimate/cards/.
@@ -29,8 +30,9 @@ from typing import Annotated, Any
 import tyro
 
 from breakeven import atomic, provenance
+from breakeven.benchmarks.tracked import log
 from breakeven.places import Places, default_runs_dir
-from breakeven.terminal import console, show_error
+from breakeven.terminal import console
 
 NAME = "throughput"
 
@@ -51,6 +53,8 @@ class Throughput:
     """Measure in their place what the bookkeeping of a trial costs."""
     trials: int = 5000
     """Trials of the study that --scheduler measures."""
+    simulate: Annotated[str, tyro.conf.arg(metavar="CARD")] = ""
+    """Predict, from what was measured of a card, pretraining and finetuning on up to 1,000 of it; measure nothing."""
     show: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Print the tables of a JSON that --gpu wrote, as the README has them, and measure nothing."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -66,11 +70,17 @@ def main(asked: Throughput) -> None:
     if asked.show:
         from breakeven.benchmarks.gpu_rows import markdown
 
-        print(markdown(json.loads(asked.show.read_text())))
-        return
+        return print(markdown(json.loads(asked.show.read_text())))
+    if asked.simulate:
+        from breakeven.benchmarks.simulation import simulate
+
+        return simulate(asked.simulate)
     places = Places(asked.runs_dir, NAME)
-    content: dict[str, Any] = {"load_at_start": os.getloadavg()[0], "git_commit": provenance.git_commit()}
-    content |= {"host": provenance.host()}
+    content: dict[str, Any] = {
+        "load_at_start": os.getloadavg()[0],
+        "git_commit": provenance.git_commit(),
+        "host": provenance.host(),
+    }
     name = "scheduler" if asked.scheduler else "gpu" if asked.gpu else "jets" if asked.jets else NAME
     written = places.folder / f"{name}.json"
 
@@ -91,7 +101,7 @@ def main(asked: Throughput) -> None:
     content |= figures
     content.setdefault("versions", provenance.versions())
     keep()
-    log(places, written, figures)
+    log(places, NAME, written, figures)
     if content.get("failed"):
         sys.exit(1)
 
@@ -122,23 +132,6 @@ def measure_events(
     from breakeven.benchmarks import training
 
     return training.measure(events, target, asked.quick, content)
-
-
-def log(places: Places, written: Path, figures: dict[str, float]) -> None:
-    """The figures as one run of the MLflow experiment "throughput", with the JSON beside them; not where MLflow is not."""
-    try:
-        from breakeven.ledger.ledger import Ledger
-        from breakeven.tracking import Tracker, TrackingUnavailable, resolve_uri
-    except ModuleNotFoundError as error:
-        show_error(error)
-        return
-    try:
-        uri = resolve_uri(places.root.resolve() / "mlflow.db")
-        tracker = Tracker(uri, NAME, places.folder / "artifacts")
-        tracker.sync(Ledger(places.ledger).frame([]), figures, {})
-        tracker.log_artifacts([written])
-    except TrackingUnavailable as error:
-        show_error(error)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -261,3 +262,22 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OSError, match="Read-only file system"):
         store.make_shard(small_recipe("WH"), tmp_path / "there", 0)
+
+
+def test_shards_that_nobody_touched_are_not_opened_again(datasets, tmp_path):
+    recipe, folder = small_recipe("WH"), small_recipe("WH").folder(tmp_path)
+    shutil.copytree(datasets["WH"].folder, folder, ignore=shutil.ignore_patterns("arrays-*"))
+    first = store.complete(recipe, tmp_path, 2)
+    shard = first.paths()[1]
+    content, stat = shard.read_bytes(), shard.stat()
+    shard.write_bytes(b"x" * len(content))
+    os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert store.complete(recipe, tmp_path, 2) == first  # 54,000 shards of a large study are listed, not read
+    os.utime(shard)
+    with pytest.raises(store.CorruptDataset, match=shard.name):
+        store.complete(recipe, tmp_path, 2)
+    shard.write_bytes(content)
+    manifest = folder / "manifests" / f"{first.hash}.json"
+    manifest.write_text("{")
+    assert store.complete(recipe, tmp_path, 2) == first
+    assert json.loads(manifest.read_text())["hash"] == first.hash

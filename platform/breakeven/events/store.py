@@ -8,6 +8,7 @@ never generates events and never computes.
 
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 
 from breakeven import atomic, plugins
 from breakeven.events.catalogue import known_schemas
-from breakeven.events.sampling import count_hard_events
+from breakeven.events.sampling import SPLITS_VERSION, count_hard_events
 from breakeven.events.schema import VERSION_KEY, WEIGHT, EventSchema, SchemaMismatch, check_schema, content_hash
 from breakeven.events.source import Source
 from breakeven.fingerprint import fingerprint
@@ -104,7 +105,8 @@ def shard_path(folder: Path, shard: int) -> Path:
 def missing_shards(recipe: Recipe, root: Path, n_shards: int) -> list[int]:
     """Numbers of the shards, of `n_shards` in all, that are not on disk below `root` yet, ascending."""
     folder = recipe.folder(root)
-    return [shard for shard in range(n_shards) if not shard_path(folder, shard).exists()]
+    there = set(os.listdir(folder)) if folder.is_dir() else set()  # one request, where a folder may hold 50,000 shards
+    return [shard for shard in range(n_shards) if shard_path(folder, shard).name not in there]
 
 
 def make_shard(recipe: Recipe, root: Path, shard: int) -> Path:
@@ -229,7 +231,8 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         n_shards: how many shards belong to it.
 
     Returns:
-        The dataset, whose hash is that of its content.
+        The dataset, whose hash is that of its content. Where its shards have not been touched since an earlier call they are
+        not opened.
 
     Raises:
         CorruptDataset: a shard is missing or damaged.
@@ -239,9 +242,13 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
         raise CorruptDataset(
             f"{folder}: {len(missing)} of {n_shards} shards are missing, the first is {missing[0]}; run again"
         )
-    facts = [read_facts(shard_path(folder, shard)) for shard in range(n_shards)]
+    paths = [shard_path(folder, shard) for shard in range(n_shards)]
+    seen = folder / _MANIFESTS / f"{_stamp(recipe, paths)}.seen"
+    with suppress(FileNotFoundError, CorruptDataset, UnicodeDecodeError):
+        return open_dataset(folder, seen.read_text())
+    facts = [read_facts(path) for path in paths]
     mean_sigma, error_sigma = _cross_section(facts)
-    hard_event = _column([shard_path(folder, shard) for shard in range(n_shards)], "hard_event")
+    hard_event = _column(paths, "hard_event")
     manifest = {
         **_UNSAID,
         **recipe.source.about(),
@@ -264,7 +271,14 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
     }  # fmt: skip
     dataset = _dataset(folder, manifest)
     atomic.write_json(folder / _MANIFESTS / f"{dataset.hash}.json", manifest)
+    atomic.write_text(seen, dataset.hash)
     return dataset
+
+
+def _stamp(recipe: Recipe, paths: Sequence[Path]) -> str:
+    """Of the shards as they lie on disk, and of what a manifest says beside them; while it is the same, none is opened again."""
+    files = [[status.st_size, status.st_mtime_ns] for status in map(Path.stat, paths)]
+    return fingerprint([{**_UNSAID, **recipe.source.about()}, recipe.source.schema.version, SPLITS_VERSION, files])
 
 
 def open_dataset(folder: Path, content: str = "") -> Dataset:
