@@ -52,11 +52,23 @@ def source(
 
 
 def known_schemas() -> "tuple[EventSchema, ...]":
-    """Those of whole events, of jets, and of the sources of plug-ins."""
+    """Those of whole events, of jets, and of the sources of plug-ins. Raises BadPlugin where two are called by one version."""
+    known = {str(schema.version): schema for schema in own_schemas()}
+    for name, one in _of_plugins().items():
+        if known.setdefault(str(one.schema.version), one.schema) != one.schema:
+            raise plugins.BadPlugin(
+                f"{plugins.where('SOURCES', name)}: the schema of SOURCES[{name!r}] has the version {one.schema.version!r} of "
+                "another schema, for which its files would be taken; give it a version of its own, and make each schema once"
+            )
+    return tuple(known.values())
+
+
+def own_schemas() -> "tuple[EventSchema, ...]":
+    """Those of whole events and of jets."""
     from breakeven.events.jets import JETS
     from breakeven.events.objects import OBJECTS
 
-    return (OBJECTS, JETS, *(one.schema for one in _of_plugins().values()))
+    return OBJECTS, JETS
 
 
 def levels_of(features: Levels) -> "tuple[Level, ...]":
@@ -90,6 +102,7 @@ def _of_plugins() -> dict[str, Source]:
     for name, one in brought.items():
         if name in BUILT_IN or one.name != name:
             raise plugins.BadPlugin(
-                f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
+                f"{plugins.where('SOURCES', name)}: SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one "
+                "name, not taken"
             )
     return brought
