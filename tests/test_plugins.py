@@ -219,8 +219,12 @@ def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():
     ("tasks", "said"),
     [
         ('{"a": Task("b", "", "x", "y")}', "give a Task of that name"),
-        ('{"stop_vs_ttH": Task("stop_vs_ttH", "", "x", "y")}', "'stop_vs_ttH' is there already"),
-        ('{"a": Task("a", "", "WH", "ZH")}', r"'a' is there already, as Task\(name='WH_vs_ZH'"),
+        ('{"ttH_CP": Task("ttH_CP", "", "x", "y")}', r"tasks\.py: TASKS\['ttH_CP'\].*is there already"),
+        ('{"a": Task("a", "", "WH", "ZH")}', r"TASKS\['a'\].*is there already, as Task\(name='WH_vs_ZH'"),
+        ('{"ttH_vs_ttW": Task("ttH_vs_ttW", "", "WH", "tHq")}', "its name says ttH against ttW; choose a name without"),
+        ('{"a": Task("a", "", "ttH", "ttH+WH")}', "'a' is ttH against WH.ttH, with a process twice"),
+        ('{"a": Task("a", "", "../x", "ttH")}', r"a name in the task 'a' is '\.\./x': use letters"),
+        ('{"a": Task("a", "", "x+", "ttH")}', "a name in the task 'a' is '': use letters"),
     ],
 )
 def test_a_task_that_cannot_be_used_is_refused(tmp_path, tasks, said):
@@ -289,6 +293,13 @@ def test_a_plugin_with_other_labels_gives_other_trials_on_the_very_same_events(t
 
 def test_the_program_s_own_schemas_say_nothing_in_an_identity(datasets):
     assert schema_versions(datasets) == {}
+
+
+@pytest.mark.parametrize(("name", "said"), [("../x", "is '../x': use letters"), ("a_vs_b", "without '_vs_'")])
+def test_a_source_has_a_name_that_will_do(tmp_path, monkeypatch, name, said):
+    use(monkeypatch, tmp_path / "named.py", PLUGIN.read_text().replace('ToyJets("wide"', f"ToyJets({name!r}"))
+    with pytest.raises(plugins.BadPlugin, match=rf"named\.py: SOURCES\['{name}'\].*{said}"):
+        known_names()
 
 
 def test_a_schema_that_is_called_like_another_one_is_refused(tmp_path, monkeypatch):

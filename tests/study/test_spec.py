@@ -18,6 +18,7 @@ from breakeven.study.spec import (
     Pretraining,
     Search,
     Study,
+    Task,
     task,
     task_name,
 )
@@ -178,6 +179,7 @@ def test_a_class_is_the_same_in_whatever_order_its_processes_are_given():
     assert task("ttW+tHq_vs_ttH+ttt") == task("tHq+ttW_vs_ttt+ttH") and task("a1000+a600_vs_b").signal == "a600+a1000"
     of_smoke = "HH4b_1000+HH4b_2000_vs_QCD_300_470+QCD_600_800"  # its trials keep their hashes
     assert task(of_smoke).name == of_smoke
+    assert Task("a", "", "x10+x2", "y") == Task("a", "", "x2+x10", "y"), "one of a plug-in too"
     of_jets = JET_TASKS["HH4b_vs_QCD"]
     backwards = "_vs_".join("+".join(reversed(of_class)) for of_class in of_jets.classes)
     assert task(backwards) is of_jets and task_name({"task": "x", **_sides(backwards)}) == of_jets.name

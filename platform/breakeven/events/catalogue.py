@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from breakeven import plugins
 from breakeven.events.source import Source
 from breakeven.feature import OBJECT, Feature, Levels
+from breakeven.names import InvalidName, check_name
 from breakeven.physics import processes
 from breakeven.physics.jets import processes as jets
 
@@ -100,9 +101,13 @@ def has_single_jets(name: str) -> bool:
 def _of_plugins() -> dict[str, Source]:
     brought: dict[str, Source] = plugins.brought("SOURCES")
     for name, one in brought.items():
-        if name in BUILT_IN or one.name != name:
+        at = f"{plugins.where('SOURCES', name)}: SOURCES[{name!r}]"
+        if name in BUILT_IN or one.name != name or "_vs_" in name:
             raise plugins.BadPlugin(
-                f"{plugins.where('SOURCES', name)}: SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one "
-                "name, not taken"
+                f"{at} is of a source that calls itself {one.name!r}: use one name, not taken and without '_vs_'"
             )
+        try:
+            check_name(at, name)
+        except InvalidName as error:
+            raise plugins.BadPlugin(str(error)) from error
     return brought

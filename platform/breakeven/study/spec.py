@@ -40,9 +40,23 @@ class InvalidStudy(ValueError):
     """The specification cannot be run; the message names the field, the value and the way out."""
 
 
+def check_part_name(field_name: str, name: str) -> None:
+    """Raise InvalidStudy unless a name of the user's will do as one, see names.check_name."""
+    try:
+        check_name(field_name, name)
+    except InvalidName as error:
+        raise InvalidStudy(str(error)) from error
+
+
+@cache
+def _in_order(of_class: str) -> str:
+    """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
+    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
+
+
 @dataclass(frozen=True)
 class Task:
-    """Signal against background."""
+    """Signal against background. Raises InvalidStudy where a name will not do, or a process stands in it twice."""
 
     name: str
     """Short name, used in cells and on the command line."""
@@ -51,7 +65,18 @@ class Task:
     signal: str
     """Process of the signal class; several, whose events are taken together, with "+" between them."""
     background: str
-    """That of the background class, likewise."""
+    """That of the background class, likewise. The processes of a class are kept in one order, whichever they are given in."""
+
+    def __post_init__(self) -> None:
+        for side in ("signal", "background"):
+            object.__setattr__(self, side, _in_order(getattr(self, side)))
+        for name in (*self.name.split("+"), *self.processes):
+            check_part_name(f"a name in the task {self.name!r}", name)
+        if len(set(self.processes)) < len(self.processes):
+            raise InvalidStudy(
+                f"the task {self.name!r} is {self.signal} against {self.background}, with a process twice: a task is written "
+                "SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
+            )
 
     @property
     def classes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -88,14 +113,14 @@ def known_tasks() -> dict[str, Task]:
     """The tasks that have names: the five, that of jets, and those of plug-ins. Raises BadPlugin where one cannot be used."""
     known = TASKS | JET_TASKS
     for name, new in plugins.brought("TASKS").items():
-        if not isinstance(new, Task) or new.name != name or new.signal == new.background:
-            raise plugins.BadPlugin(
-                f"TASKS of a plug-in: {name!r} is {new!r}; give a Task of that name with two different processes"
-            )
-        if name in known or (same := _same(known, new.signal, new.background)):
-            taken = known.get(name) or same
-            raise plugins.BadPlugin(f"TASKS of a plug-in: {name!r} is there already, as {taken}; leave it out")
-        check_part_name("TASKS of a plug-in", name)
+        at = f"{plugins.where('TASKS', name)}: TASKS[{name!r}] is {new!r}"
+        if not isinstance(new, Task) or new.name != name:
+            raise plugins.BadPlugin(f"{at}; give a Task of that name")
+        signal, separator, background = name.partition("_vs_")
+        if separator and (_in_order(signal), _in_order(background)) != (new.signal, new.background):
+            raise plugins.BadPlugin(f"{at}, and its name says {signal} against {background}; choose a name without '_vs_'")
+        if taken := known.get(name) or _same(known, new.signal, new.background):
+            raise plugins.BadPlugin(f"{at}, which is there already, as {taken}; leave it out")
         known[name] = new
     return known
 
@@ -104,12 +129,6 @@ def _same(tasks: Mapping[str, Task], signal: str, background: str) -> Task | Non
     """The task that has these classes, whatever the order of the processes in them."""
     wanted = _in_order(signal), _in_order(background)
     return next((one for one in tasks.values() if (_in_order(one.signal), _in_order(one.background)) == wanted), None)
-
-
-@cache
-def _in_order(of_class: str) -> str:
-    """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
-    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
 
 
 def task(name: str) -> Task:
@@ -121,17 +140,19 @@ def task(name: str) -> Task:
     if name in (tasks := known_tasks()):
         return tasks[name]
     signal, separator, background = name.partition("_vs_")
-    signal, background = _in_order(signal), _in_order(background)
-    new = Task(f"{signal}_vs_{background}", f"{signal} vs {background}", signal, background)
-    if not (separator and signal and background) or len(set(new.processes)) < len(new.processes):
+    if not (separator and signal and background):
         check_part_name("finetuning.tasks", name.replace("+", ""))
         raise InvalidStudy(
             f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, tasks)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
         )
-    for process in new.processes:
-        check_part_name("finetuning.tasks", process)
-    return _same(tasks, signal, background) or new
+    signal, background = _in_order(signal), _in_order(background)
+    try:
+        return _same(tasks, signal, background) or Task(
+            f"{signal}_vs_{background}", f"{signal} vs {background}", signal, background
+        )
+    except InvalidStudy as error:
+        raise InvalidStudy(f"finetuning.tasks: {error}") from error
 
 
 def task_name(record: Mapping[Any, Any]) -> str:
@@ -430,14 +451,6 @@ def part_from_json(kind: Any, values: Mapping[str, Any]) -> Any:
     """A part of a study that `dataclasses.asdict` made JSON of, by this version or an earlier one: see `study_from_json`."""
     known = {**_AT_FIRST.get(kind, {}), **values}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
-
-
-def check_part_name(field_name: str, name: str) -> None:
-    """Raise InvalidStudy unless a name of the user's will do as one, see names.check_name."""
-    try:
-        check_name(field_name, name)
-    except InvalidName as error:
-        raise InvalidStudy(str(error)) from error
 
 
 def nearest(value: str, known: Collection[str]) -> str:
