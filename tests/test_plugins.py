@@ -22,6 +22,7 @@ from breakeven.feature import OBJECT
 from breakeven.fingerprint import file_hash
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
+from breakeven.study.identity import said
 from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
 from breakeven.training.batches import EventTensors, Sample
@@ -209,6 +210,21 @@ def test_a_network_of_the_package_is_nobodys_to_replace(monkeypatch):
     assert NetworkSpec("event_graph").build((OBJECT,), 1).config()["n_outputs"] == 1
 
 
+def test_options_of_a_plugins_network_are_checked_before_anything_runs():
+    tasks = dataclasses.replace(Study().finetuning, tasks=("width",))
+    study = Study(network=Network(kind="jet_sets", options={"widht": 8}), finetuning=tasks)
+    with pytest.raises(
+        InvalidStudy, match=r"network\.options is .*unexpected keyword.*'widht'; see jet_sets in .*jet_plugin"
+    ):
+        preview.check_study(study)
+
+
+def test_a_default_option_of_a_plugins_network_makes_no_other_one():
+    asked = [Network(kind="jet_sets", options=options) for options in ({}, {"width": 8}, {"width": 9})]
+    default, given, other = map(said, asked)
+    assert default == given != other
+
+
 def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():
     assert task("wide_vs_narrow") == task("width") and task("width").title == "wide against narrow jets"
     assert task_name({"signal": "wide", "background": "narrow", "task": "wide_vs_narrow"}) == "width"
@@ -304,7 +320,9 @@ def test_a_source_has_a_name_that_will_do(tmp_path, monkeypatch, name, said):
 
 def test_a_schema_that_is_called_like_another_one_is_refused(tmp_path, monkeypatch):
     use(monkeypatch, tmp_path / "same.py", PLUGIN.read_text().replace('"toy jets 1"', "1"))
-    with pytest.raises(plugins.BadPlugin, match=r"same\.py: the schema of SOURCES\['wide'\] has the version 1 of another"):
+    with pytest.raises(
+        plugins.BadPlugin, match=r"same\.py: the schema of SOURCES\['wide'\] has the version 1 of another"
+    ):
         known_schemas()
 
 

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -60,6 +61,16 @@ def where(kind: str, name: str) -> str:
 def version(kind: str, name: str) -> str:
     """Hash of the files of the plug-in that brings this."""
     return _hash(_brought(kind)[name][0])
+
+
+def defaults(network: str) -> dict[str, Any]:
+    """The arguments of this kind of network that have a default, with it; none of a kind that no plug-in brings."""
+    builder = brought("NETWORKS").get(network)
+    try:
+        known = inspect.signature(builder).parameters if builder else {}
+    except (TypeError, ValueError):  # of a callable that says nothing of them
+        known = {}
+    return {name: one.default for name, one in known.items() if one.default is not one.empty}
 
 
 def origin(maker: type) -> dict[str, str]:

@@ -221,7 +221,7 @@ def schema_named(version: int | str, where: str) -> EventSchema:
 
 
 def computed_by(dataset: Dataset) -> str:
-    """What decides labels and derived features of a dataset besides the program: the plug-in, by its hash, whose schema it has."""
+    """What decides labels and derived features of a dataset besides the program: the hash of the plug-in whose schema it has."""
     if str(dataset.manifest["schema"]) in {str(schema.version) for schema in own_schemas()}:
         return ""
     return plugins.version("SOURCES", dataset.process)

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 from breakeven.study.spec import (
     JET_OPTIONS,
+    SEARCH_SEED,
     SEARCHED,
     Baseline,
     Finetuning,
@@ -47,6 +49,12 @@ _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     ),
     Search: ("trials",),
 }
+_TYPES: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "True or False"),
+}
+"""What the value of a field of this type may be."""
 _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
     Network: {"engine": ("native", "dgl"), "initialisation": ("he", "torch")},
     Pretraining: {"precision": get_args(Precision), "objectives": get_args(PretrainingObjective)},
@@ -89,10 +97,11 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             f"generation.jetclass: {min(both)!r} has a file in generation.lhe too: give one of them another name"
         )
     networks, pretrainings = _networks(study), _pretrainings(study)
-    check_distinct("networks", study.networks)
+    check_distinct("networks", {name: network.settled() for name, network in study.networks.items()})
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
              "search": study.search}  # fmt: skip
     for at, part in parts.items():
+        _check_types(at, part)
         numbers = {f"{at}.{name.replace('_', '-')}": getattr(part, name) for name in _POSITIVE[type(part)]}
         if isinstance(part, Finetuning):
             numbers |= {f"{at}.sizes[{i}]": size for i, size in enumerate(part.sizes)}
@@ -116,6 +125,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         for field_name in _NO_REPEATS.get(type(part), ()):
             if len(set(values := getattr(part, field_name))) < len(values):
                 raise InvalidStudy(f"{at}.{field_name} is {values}: name each only once")
+    _check_seeds(study, pretrainings)
     if study.finetuning.gpu_share > 1:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
@@ -171,6 +181,36 @@ def _check_shards(settings: Generation) -> None:
             )
 
 
+def _check_types(at: str, part: Any) -> None:
+    """Raise InvalidStudy where a number of a part is of another type than its field, as a whole number that is none."""
+    given = {f"{at}.{one.name.replace('_', '-')}": (one.type, getattr(part, one.name)) for one in fields(part)}
+    if isinstance(part, Finetuning):
+        given |= {f"{at}.sizes[{i}]": (int, size) for i, size in enumerate(part.sizes)}
+    if isinstance(part, Generation):
+        given |= {f"{at}.fewer.{name}": (int, n) for name, n in part.fewer.items()}
+    if isinstance(part, Network):
+        given |= {f"{at}.options.{name}": (float, value) for name, value in part.options.items()}
+    for name, (kind, value) in given.items():
+        wanted, said = _TYPES.get(kind, (object, ""))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind in (int, float)):
+            raise InvalidStudy(f"{name} is {value!r}: it must be {said}")
+
+
+def _check_seeds(study: Study, pretrainings: Mapping[str, Pretraining]) -> None:
+    """Raise InvalidStudy where a seed is none that all generators of random numbers take, or seeds are too many."""
+    seeds = {"generation.seed": (study.generation.seed, 1)}
+    for at, (seed, several) in (
+        seeds | {f"{at}.seed": (one.seed, one.seeds) for at, one in pretrainings.items()}
+    ).items():
+        if not 0 <= seed <= 2**32 - several:
+            raise InvalidStudy(f"{at} is {seed}: it must be from 0 to {2**32 - several:,}")
+    for at, several in {"finetuning.seeds": study.finetuning.seeds, "search.seeds": study.search.seeds}.items():
+        if several >= SEARCH_SEED:
+            raise InvalidStudy(
+                f"{at} is {several:,}: it must be below {SEARCH_SEED:,}, where the seeds of the search begin"
+            )
+
+
 def _check_kind(at: str, network: Network) -> None:
     """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
     if network.kind == Network().kind:
@@ -183,12 +223,33 @@ def _check_kind(at: str, network: Network) -> None:
         raise InvalidStudy(
             f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"
         )
+    for name, value in network.options.items():
+        if not math.isfinite(value):
+            raise InvalidStudy(f"{at}.options.{name} is {value}: it must be a finite number")
     if network.kind == "jet_transformer":
-        _check_names(f"{at}.options", network.options, JET_OPTIONS)
+        _check_jet_options(f"{at}.options", network.options)
     elif network.representation:
         raise InvalidStudy(
             f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
         )
+
+
+def _check_jet_options(at: str, options: Mapping[str, float]) -> None:
+    """Raise InvalidStudy where a jet_transformer cannot be built with these; models/jet_network.py takes no others."""
+    _check_names(at, options, JET_OPTIONS)
+    for name, value in options.items():
+        least = 0 if name in ("dropout", "constituents") else 1
+        if value < least or (name != "dropout" and value != int(value)):
+            raise InvalidStudy(f"{at}.{name} is {value}: it must be a whole number and at least {least}")
+    known = {**JET_OPTIONS, **options}
+    if known["dropout"] >= 1:
+        raise InvalidStudy(f"{at}.dropout is {known['dropout']}: it must be below 1")
+    if known["width"] % known["heads"]:
+        raise InvalidStudy(
+            f"{at}.width is {known['width']:g} and {at}.heads {known['heads']:g}: make the width a multiple of the heads"
+        )
+    if "pair_layers" in options and "pairs" not in options:
+        raise InvalidStudy(f"{at}.pair_layers is {options['pair_layers']:g}: say of which width, with {at}.pairs")
 
 
 def _networks(study: Study) -> dict[str, Network]:

@@ -30,10 +30,13 @@ SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 Precision = Literal["float32", "tf32", "bfloat16"]
 KINDS = ("event_graph", "jet_transformer")
 """Kinds of networks that come with the package."""
-JET_OPTIONS = (
-    "width", "blocks", "class_blocks", "heads", "pairs", "pair_layers", "feed_forward", "dropout", "constituents",
-)  # fmt: skip
-"""Options of a jet_transformer."""
+JET_OPTIONS: dict[str, float] = {
+    "width": 128, "blocks": 8, "class_blocks": 2, "heads": 8, "pairs": 64, "pair_layers": 3, "feed_forward": 4,
+    "dropout": 0.0, "constituents": 0,
+}  # fmt: skip
+"""Options of a jet_transformer, with the published values that they have where they are not given."""
+_UNSAID = {"pair_layers": 1, "feed_forward": 4, "dropout": 0.0, "constituents": 0}
+"""Options of a jet_transformer that an identity leaves out at these values; it says all others."""
 
 
 class InvalidStudy(ValueError):
@@ -118,7 +121,9 @@ def known_tasks() -> dict[str, Task]:
             raise plugins.BadPlugin(f"{at}; give a Task of that name")
         signal, separator, background = name.partition("_vs_")
         if separator and (_in_order(signal), _in_order(background)) != (new.signal, new.background):
-            raise plugins.BadPlugin(f"{at}, and its name says {signal} against {background}; choose a name without '_vs_'")
+            raise plugins.BadPlugin(
+                f"{at}, and its name says {signal} against {background}; choose a name without '_vs_'"
+            )
         if taken := known.get(name) or _same(known, new.signal, new.background):
             raise plugins.BadPlugin(f"{at}, which is there already, as {taken}; leave it out")
         known[name] = new
@@ -213,10 +218,21 @@ class Network:
     kind: str = "event_graph"
     """Another kind of network: "jet_transformer" for jet events, or one of a plug-in; the fields above are event_graph's."""
     options: dict[str, float] = field(default_factory=dict)
-    """Arguments of a network of another kind, as name and number."""
+    """Arguments of a network of another kind, as name and number; where a study names several networks, of each of them."""
     representation: Literal["", "S+HLF", "V+HLF", "V"] = ""
     """What a jet_transformer gives the layers above it of each jet of an event (arXiv 2401.13536): the scalar of the tagger or
     its vector, with high-level features or alone."""
+
+    def settled(self) -> "Network":
+        """The same network as an identity says it: in one way, whichever of its options are given that are so by default."""
+        if not self.options and self.kind != "jet_transformer":
+            return self
+        given, unsaid = self.options, _UNSAID
+        if self.kind == "jet_transformer":
+            given = {**JET_OPTIONS, **({"pair_layers": 1} if "pairs" in given else {}), **given}
+        else:
+            unsaid = plugins.defaults(self.kind)
+        return replace(self, options={name: value for name, value in given.items() if value != unsaid.get(name)})
 
     @property
     def backbone(self) -> "Network":
@@ -413,6 +429,14 @@ class Study:
     def with_network(self, name: str) -> "Study":
         """The part of the study that one of its networks makes."""
         return replace(self, network=self.networks_by_name()[name], networks={})
+
+    def with_options_of_each(self) -> "Study":
+        """The same study, the options of its one network given to each of those that it names instead."""
+        if not self.networks:
+            return self
+        options = self.network.options
+        each = {name: replace(one, options={**one.options, **options}) for name, one in self.networks.items()}
+        return replace(self, network=replace(self.network, options={}), networks=each)
 
     def _starts(self, name: str) -> list[str]:
         """The pretrainings that one stands on, last first, as far as they are known and no circle."""
