@@ -1,10 +1,10 @@
 """What is wrong with a study, told before anything runs: the first field that cannot be, its value, and the way out."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from breakeven.study.spec import (
     JET_OPTIONS,
@@ -26,7 +26,7 @@ from breakeven.study.spec import (
     nearest,
 )
 
-__all__ = ["check", "check_distinct"]
+__all__ = ["check", "check_distinct", "check_types"]
 
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events", "reuse"),
@@ -49,10 +49,13 @@ _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     ),
     Search: ("trials",),
 }
-_TYPES: dict[Any, tuple[Any, str]] = {
-    int: (int, "a whole number"),
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
-    bool: (bool, "True or False"),
+    bool: ((bool,), "True or False"),
+    str: ((str,), "text"),
+    tuple: ((list, tuple), "a list"),
+    dict: ((Mapping,), "values by name"),
 }
 """What the value of a field of this type may be."""
 _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
@@ -81,6 +84,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     Raises:
         InvalidStudy: names the field, the value and the way out.
     """
+    check_types(study)
     own = {"generation.lhe": study.generation.lhe, "generation.jetclass": study.generation.jetclass}
     for field_name, given in {"name": (study.name,), **own}.items():
         for name in given:
@@ -101,7 +105,6 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
              "search": study.search}  # fmt: skip
     for at, part in parts.items():
-        _check_types(at, part)
         numbers = {f"{at}.{name.replace('_', '-')}": getattr(part, name) for name in _POSITIVE[type(part)]}
         if isinstance(part, Finetuning):
             numbers |= {f"{at}.sizes[{i}]": size for i, size in enumerate(part.sizes)}
@@ -181,19 +184,47 @@ def _check_shards(settings: Generation) -> None:
             )
 
 
-def _check_types(at: str, part: Any) -> None:
-    """Raise InvalidStudy where a number of a part is of another type than its field, as a whole number that is none."""
-    given = {f"{at}.{one.name.replace('_', '-')}": (one.type, getattr(part, one.name)) for one in fields(part)}
-    if isinstance(part, Finetuning):
-        given |= {f"{at}.sizes[{i}]": (int, size) for i, size in enumerate(part.sizes)}
-    if isinstance(part, Generation):
-        given |= {f"{at}.fewer.{name}": (int, n) for name, n in part.fewer.items()}
-    if isinstance(part, Network):
-        given |= {f"{at}.options.{name}": (float, value) for name, value in part.options.items()}
-    for name, (kind, value) in given.items():
-        wanted, said = _TYPES.get(kind, (object, ""))
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind in (int, float)):
-            raise InvalidStudy(f"{name} is {value!r}: it must be {said}")
+def check_types(study: Study) -> None:
+    """Raise InvalidStudy where a value is of another type than its field, as a whole number that is none.
+
+    Args:
+        study: what is asked, or what was read.
+
+    Raises:
+        InvalidStudy: names the field and the value.
+    """
+    parts = {one.name: getattr(study, one.name) for one in fields(study)}
+    for name in ("networks", "pretrainings"):
+        parts |= {f"{name}.{key}": part for key, part in parts.pop(name).items()}
+    for part_name, part in parts.items():
+        for at, value, said in _misfits(part_name, part, _PARTS[part_name.partition(".")[0]]):
+            raise InvalidStudy(f"{at} is {value!r}: it must be {said}")
+
+
+_PARTS: dict[str, Any] = {"name": str, "generation": Generation, "network": Network, "networks": Network,
+                          "pretraining": Pretraining, "pretrainings": Pretraining, "finetuning": Finetuning,
+                          "search": Search}  # fmt: skip
+
+
+def _misfits(at: str, value: Any, kind: Any) -> Iterator[tuple[str, Any, str]]:
+    """The field, its value and what it must be, of all in `value` that is of another type than `kind`."""
+    origin = get_origin(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, kind):  # type: ignore[arg-type]
+            yield at, value, f"a {kind.__name__}"  # type: ignore[union-attr]
+        else:
+            for one in fields(kind):
+                yield from _misfits(f"{at}.{one.name.replace('_', '-')}", getattr(value, one.name), one.type)
+    elif origin is tuple and isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _misfits(f"{at}[{place}]", one, get_args(kind)[0])
+    elif origin is dict and isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _misfits(f"{at}.{name}", one, get_args(kind)[1])
+    else:
+        wanted, said = _TYPES[str if origin is Literal else origin or kind]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            yield at, value, said
 
 
 def _check_seeds(study: Study, pretrainings: Mapping[str, Pretraining]) -> None:
