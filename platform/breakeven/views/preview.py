@@ -81,7 +81,7 @@ def price_of(study: Study, ledger: Ledger) -> Price:
     for name in study.networks_by_name():
         part = study.with_network(name)
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
-        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION, name)
         if (backbone := part.network.backbone) in pretrained:
             priced = replace(priced, pretraining=NOTHING)
         pretrained.append(backbone)
