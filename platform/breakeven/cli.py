@@ -71,12 +71,14 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
 
     def plan_or_run() -> None:
         plugins.add_files(command.plugin)
-        if (hand_over := _INSTEAD.get()) is not None:
-            preview.check_study(study)
-            hand_over(Asked(study, chosen))
-            return
         budget = budget_of(command.budget) if command.budget else None
         preview.check_study(study)  # bad input is told before the rooms that work are imported
+        if (hand_over := _INSTEAD.get()) is not None:
+            if command.plan or command.on:
+                raise InvalidStudy("--plan and --on need no cluster: give them to the study file itself")
+            preview.check_reuse(study)
+            hand_over(Asked(study, chosen))
+            return
         if command.on:
             _show_plan_on(command.plan, command.on, command.gpus, study, command.runs_dir)
             return
@@ -121,6 +123,11 @@ def _asked_of(file: Path, arguments: Sequence[str]) -> Asked:
     if not found:
         raise InvalidStudy(
             f"{file}: is no study file; it must call breakeven.cli.study_main, as studies/scaling.py does"
+        )
+    if len(found) > 1:
+        names = ", ".join(asked.study.name for asked in found)
+        raise InvalidStudy(
+            f"{file}: calls study_main {len(found)} times ({names}), and a job runs one study; give each a file of its own"
         )
     return found[0]
 

@@ -108,6 +108,12 @@ def test_the_default_study_is_valid():
         (Study(pretrainings={"a": replace(ONE, epochs=0)}), "pretrainings.a.epochs is 0"),
         (Study(pretrainings={"a": replace(ONE, start="b")}), "pretrainings.a.start: 'b' is not known; .* known: a"),
         (Study(pretrainings={"a": replace(ONE, start="b"), "b": replace(ONE, start="a")}), "a circle"),
+        (
+            Study(
+                pretrainings={"c": replace(ONE, start="a"), "a": replace(ONE, start="b"), "b": replace(ONE, start="a")}
+            ),
+            r"pretrainings\.b\.start is 'a', a circle: a starts from b starts from a; let one start from scratch",
+        ),
         (Study(finetuning=Finetuning(seeds=2.5)), r"finetuning\.seeds is 2\.5: it must be a whole number"),
         (Study(finetuning=Finetuning(seeds=True)), r"finetuning\.seeds is True: it must be a whole number"),
         (Study(finetuning=Finetuning(sizes=(100.5,))), r"finetuning\.sizes\[0\] is 100\.5: it must be a whole number"),

@@ -230,6 +230,8 @@ def hours_tables(results: Results) -> list[Table]:
                 if results.in_paper
                 else ""
             )
+            + " All: every record of the study, also those that it reuses from others; what its own drivers alone held, used or "
+            "not, is in the accounts."
             + " Energy: of the GPUs, by their own counters."
             + (" Hours on processors and on GPUs are summed apart, never together." if several else ""),
             results.cost,

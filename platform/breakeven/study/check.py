@@ -315,8 +315,10 @@ def _pretrainings(study: Study) -> dict[str, Pretraining]:
         while start := study.pretrainings[before[-1]].start:
             _check_names(f"pretrainings.{before[-1]}.start", (start,), study.pretrainings)
             if start in before:
+                circle = [*before[before.index(start) :], start]
                 raise InvalidStudy(
-                    f"pretrainings.{before[-1]}.start is {start!r}, which starts from {name!r}: a circle"
+                    f"pretrainings.{before[-1]}.start is {start!r}, a circle: {' starts from '.join(circle)}; let one start "
+                    "from scratch"
                 )
             before.append(start)
     return {f"pretrainings.{name}": one for name, one in study.pretrainings.items()} or {
