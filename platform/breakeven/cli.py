@@ -74,9 +74,7 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         budget = budget_of(command.budget) if command.budget else None
         preview.check_study(study)  # bad input is told before the rooms that work are imported
         if (hand_over := _INSTEAD.get()) is not None:
-            if command.plan or command.on:
-                raise InvalidStudy("--plan and --on need no cluster: give them to the study file itself")
-            preview.check_reuse(study)
+            _check_job(study, command.plan or bool(command.on))
             hand_over(Asked(study, chosen))
             return
         if command.on:
@@ -130,6 +128,12 @@ def _asked_of(file: Path, arguments: Sequence[str]) -> Asked:
             f"{file}: calls study_main {len(found)} times ({names}), and a job runs one study; give each a file of its own"
         )
     return found[0]
+
+
+def _check_job(study: Study, planned: bool) -> None:
+    if planned:
+        raise InvalidStudy("--plan and --on need no cluster: give them to the study file itself")
+    preview.check_reuse(study)
 
 
 def _show_plan_on(planned: bool, card: str, gpus: int, study: Study, runs_dir: Path) -> None:

@@ -80,6 +80,9 @@ def price_of(study: Study, ledger: Ledger) -> Price:
     pretrained: list[Network] = []
     for name in study.networks_by_name():
         part = study.with_network(name)
+        if prices:  # trees have no network: they are priced with the first
+            others = tuple(baseline for baseline in study.finetuning.baselines if baseline != "trees")
+            part = replace(part, finetuning=replace(part.finetuning, baselines=others))
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
         priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION, name)
         if (backbone := part.network.backbone) in pretrained:
