@@ -16,6 +16,8 @@ from jetclass_files import plain_columns, write
 from breakeven import cli, plugins
 from breakeven.errors import StageFailed
 from breakeven.events.store import CorruptDataset
+from breakeven.ledger.ledger import Ledger
+from breakeven.study.plan import cells
 from breakeven.study.spec import Finetuning, InvalidStudy, Network, Pretraining, Study
 from breakeven.views import preview
 
@@ -184,6 +186,12 @@ def test_pretrainings_that_share_a_seed_are_the_same():
     study = Study(pretrainings={"a": replace(base, seeds=2), "b": replace(base, seed=2)})
     with pytest.raises(InvalidStudy, match=r"pretrainings: 'a \(seed 2\)' and 'b' are the same"):
         preview.check_study(study)
+
+
+def test_trees_are_priced_once_however_many_networks_there_are(tmp_path):
+    networks = {"narrow": Network(hidden=32), "wide": Network()}
+    study = Study(networks=networks, finetuning=Finetuning(baselines=("trees",)))
+    assert preview.price_of(study, Ledger(tmp_path)).cells == len(cells(study))
 
 
 def test_what_is_known_of_each_jet_must_be_said():

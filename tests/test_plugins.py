@@ -16,11 +16,14 @@ import torch
 from breakeven import plugins
 from breakeven.analysis.frame import title
 from breakeven.events import arrays, schema, store
-from breakeven.events.catalogue import known_names, source
+from breakeven.events.catalogue import known_names, known_schemas, source
 from breakeven.events.sampling import Split
 from breakeven.feature import OBJECT
+from breakeven.fingerprint import file_hash
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
+from breakeven.study.identity import said
+from breakeven.study.plan import Cell, Ingredients, trial
 from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_model, write_model
@@ -31,6 +34,7 @@ from breakeven.training.recipe import Recipe, Strategy
 from breakeven.training.training import Training
 from breakeven.views import preview
 from breakeven.work.network import build_network
+from breakeven.work.versions import schema_versions
 
 PLUGIN = Path(__file__).parent / "data" / "jet_plugin.py"
 
@@ -206,6 +210,21 @@ def test_a_network_of_the_package_is_nobodys_to_replace(monkeypatch):
     assert NetworkSpec("event_graph").build((OBJECT,), 1).config()["n_outputs"] == 1
 
 
+def test_options_of_a_plugins_network_are_checked_before_anything_runs():
+    tasks = dataclasses.replace(Study().finetuning, tasks=("width",))
+    study = Study(network=Network(kind="jet_sets", options={"widht": 8}), finetuning=tasks)
+    with pytest.raises(
+        InvalidStudy, match=r"network\.options is .*unexpected keyword.*'widht'; see jet_sets in .*jet_plugin"
+    ):
+        preview.check_study(study)
+
+
+def test_a_default_option_of_a_plugins_network_makes_no_other_one():
+    asked = [Network(kind="jet_sets", options=options) for options in ({}, {"width": 8}, {"width": 9})]
+    default, given, other = map(said, asked)
+    assert default == given != other
+
+
 def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():
     assert task("wide_vs_narrow") == task("width") and task("width").title == "wide against narrow jets"
     assert task_name({"signal": "wide", "background": "narrow", "task": "wide_vs_narrow"}) == "width"
@@ -216,8 +235,12 @@ def test_a_task_of_a_plugin_has_its_name_whatever_it_is_asked_for_by():
     ("tasks", "said"),
     [
         ('{"a": Task("b", "", "x", "y")}', "give a Task of that name"),
-        ('{"stop_vs_ttH": Task("stop_vs_ttH", "", "x", "y")}', "'stop_vs_ttH' is there already"),
-        ('{"a": Task("a", "", "WH", "ZH")}', r"'a' is there already, as Task\(name='WH_vs_ZH'"),
+        ('{"ttH_CP": Task("ttH_CP", "", "x", "y")}', r"tasks\.py: TASKS\['ttH_CP'\].*is there already"),
+        ('{"a": Task("a", "", "WH", "ZH")}', r"TASKS\['a'\].*is there already, as Task\(name='WH_vs_ZH'"),
+        ('{"ttH_vs_ttW": Task("ttH_vs_ttW", "", "WH", "tHq")}', "its name says ttH against ttW; choose a name without"),
+        ('{"a": Task("a", "", "ttH", "ttH+WH")}', "'a' is ttH against WH.ttH, with a process twice"),
+        ('{"a": Task("a", "", "../x", "ttH")}', r"a name in the task 'a' is '\.\./x': use letters"),
+        ('{"a": Task("a", "", "x+", "ttH")}', "a name in the task 'a' is '': use letters"),
     ],
 )
 def test_a_task_that_cannot_be_used_is_refused(tmp_path, tasks, said):
@@ -258,6 +281,109 @@ def test_a_changed_plugin_makes_other_datasets_and_networks(tmp_path):
     plugins.os.environ[plugins.VARIABLE] = str(changed)
     after = store.Recipe(source("wide")).hash, version_of("jet_sets")
     assert before[0] != after[0] and before[1] != after[1]
+
+
+def use(monkeypatch, file: Path, text: str) -> Path:
+    """Only this plug-in."""
+    file.write_text(text)
+    monkeypatch.setenv(plugins.VARIABLE, str(file))
+    return file
+
+
+def test_a_plugin_with_other_labels_gives_other_trials_on_the_very_same_events(tmp_path, monkeypatch):
+    """Labels and derived features are not in the events' hash: the schema of a plug-in says what computes them."""
+    ending = 'prefix="constituent_")))'
+    text = PLUGIN.read_text()
+    seen = []
+    for value in (0, 1):
+        labels = f'label_names=("many",), labels=lambda table: np.full((table.num_rows, 1), {value}, np.uint8))'
+        use(monkeypatch, tmp_path / f"labels{value}.py", text.replace(ending, f"{ending[:-1]}, {labels}"))
+        made = {name: dataset(tmp_path, name) for name in ("wide", "narrow")}
+        assert arrays.open_arrays(made["wide"]).labels.tolist() == [[value]] * 200
+        made_of = Ingredients({name: one.hash for name, one in made.items()}, {}, {}, {}, schema_versions(made))
+        study = Study(networks={"": Network(kind="jet_sets")})
+        cells = [Cell(task("width"), "none", strategy, 100) for strategy in ("scratch", "trees")]
+        seen.append([made_of.datasets, *(trial(study, cell, "confirm", 1, 1.0, made_of).hash for cell in cells)])
+    assert [one == other for one, other in zip(*seen, strict=True)] == [True, False, False]
+
+
+def test_the_program_s_own_schemas_say_nothing_in_an_identity(datasets):
+    assert schema_versions(datasets) == {}
+
+
+@pytest.mark.parametrize(("name", "said"), [("../x", "is '../x': use letters"), ("a_vs_b", "without '_vs_'")])
+def test_a_source_has_a_name_that_will_do(tmp_path, monkeypatch, name, said):
+    use(monkeypatch, tmp_path / "named.py", PLUGIN.read_text().replace('ToyJets("wide"', f"ToyJets({name!r}"))
+    with pytest.raises(plugins.BadPlugin, match=rf"named\.py: SOURCES\['{name}'\].*{said}"):
+        known_names()
+
+
+def test_a_schema_that_is_called_like_another_one_is_refused(tmp_path, monkeypatch):
+    use(monkeypatch, tmp_path / "same.py", PLUGIN.read_text().replace('"toy jets 1"', "1"))
+    with pytest.raises(
+        plugins.BadPlugin, match=r"same\.py: the schema of SOURCES\['wide'\] has the version 1 of another"
+    ):
+        known_schemas()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch, installed):
+    """As a package with its network in a submodule, and as a file that imports the one beside it."""
+    name = f"toy_parts_{installed}".lower()
+    folder = tmp_path / name if installed else tmp_path
+    folder.mkdir(exist_ok=True)
+    parts = folder / "parts.py" if installed else tmp_path / f"{name}.py"
+    text = PLUGIN.read_text()
+    parts.write_text(text)
+    plugin = folder / ("__init__.py" if installed else "mine.py")
+    plugin.write_text(f"from {'.parts' if installed else name} import NETWORKS, SOURCES, TASKS\nimport torch\n")
+    (folder / "unused.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    if installed:
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{plugins.GROUP}]\nmine = {name}\n")
+    monkeypatch.setenv(plugins.VARIABLE, "" if installed else str(plugin))
+    plugins.modules.__globals__["_loaded"].cache_clear()
+
+    def hashes() -> tuple[str, ...]:
+        return (
+            version_of("jet_sets"),
+            store.Recipe(source("wide")).hash,
+            plugins.origin(type(source("wide")))["plugin"],
+        )
+
+    try:
+        before = hashes()
+        (folder / "unused.py").write_text("# another version\n")
+        assert hashes() == before
+        parts.write_text(text + "# another version\n")
+        assert all(one != other for one, other in zip(hashes(), before, strict=True))
+    finally:
+        plugins.modules.__globals__["_loaded"].cache_clear()
+        for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+            del sys.modules[module]
+
+
+def test_a_single_file_is_hashed_as_ever():
+    assert version_of("jet_sets") == file_hash(PLUGIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("NETWORKS = 3", r"bad\.py: NETWORKS is 3; write a dict"),
+        ("NETWORKS = {'a': 3}", r"bad\.py: NETWORKS\['a'\] is 3, which has no __call__"),
+        ("SOURCES = {'a': object}", r"bad\.py: SOURCES\['a'\] is <class 'object'>, which has no name, kind, schema"),
+        ("TASKS = {1: 2}", r"bad\.py: TASKS is \{1: 2\}; write a dict"),
+        ("TASKS = {'a': 'WH_vs_ZH'}", r"bad\.py: TASKS\['a'\] is 'WH_vs_ZH', which has no name, signal, background"),
+    ],
+)
+def test_what_a_plugin_brings_in_another_form_is_told_with_its_file(tmp_path, monkeypatch, text, said):
+    use(monkeypatch, tmp_path / "bad.py", text)
+    with pytest.raises(plugins.BadPlugin, match=said):
+        preview.check_study(Study())
 
 
 def test_a_source_of_a_plugin_can_be_sent_and_hashed():

@@ -98,6 +98,29 @@ def test_a_damaged_record_is_told(places, capsys) -> None:
     assert "warning" in said and "what it holds is missing here" in said
 
 
+@pytest.mark.parametrize("content", ['["a"]', '{"stop_vs_ttH/none/scratch/100": "much"}', "{"])
+def test_what_a_study_kept_in_another_form_is_told_and_left_out(places, capsys, content) -> None:
+    Ledger(places.ledger).write([record("a", 1)])
+    (places.folder / "command.txt").write_text("python studies/scaling.py")
+    files = [places.folder / name for name in ("chosen.json", "missing.json", "price.json", "similarity.json")]
+    for file in files:
+        file.write_text(content)
+    found = results(places, ["a"])
+    assert found.frame["chosen_ratio"].isna().all()
+    assert found.facts["missing"] == {} and found.facts["price"] == [] and found.similarity.empty
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"warning {file}: not what was written to it" in said for file in files[:2])
+
+
+def test_a_reservation_in_another_form_is_told(places, capsys) -> None:
+    Ledger(places.ledger).write([record("a", 1)])
+    (places.ledger / "reservations").mkdir()
+    bad = places.ledger / "reservations" / "bad.json"
+    bad.write_text("[]")
+    assert results(places, ["a"]).accounts.empty
+    assert f"warning {bad}: no reservation" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_ratio_that_the_search_chose_is_read_and_not_guessed(places) -> None:
     """Confirmed at two ratios, as after a search that was decided anew; the one that was chosen did not end last."""
     late = {"started": "2026-03-01T11:00:00.000+00:00", "ended": "2026-03-01T11:00:40.000+00:00"}

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from breakeven import cli
+from breakeven import cli, plugins
 from breakeven.cli import main
-from breakeven.study.spec import InvalidStudy
+from breakeven.study.spec import Generation, InvalidStudy, Study
+from breakeven.submit import HANDED_ON, _check_files
 
 ROOT = Path(__file__).parents[1]
 SCALING = ROOT / "studies" / "scaling.py"
+PLUGIN = ROOT / "tests" / "data" / "jet_plugin.py"
 
 
 def submit(
@@ -44,9 +46,51 @@ def test_a_file_that_is_no_study(
     assert status == 2 and "there is no such file" in said
 
 
-def test_a_bad_study_is_told_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    status, said = submit(monkeypatch, capsys, SCALING, "--finetuning.seeds", "0", "--address", "http://127.0.0.1:1")
-    assert status == 2 and "finetuning.seeds" in said
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--finetuning.seeds", "0"), "finetuning.seeds"),
+        (("--budget", "zz"), "--budget is 'zz': write a time of one device"),
+        (("--on", "h200"), "--plan and --on need no cluster"),
+        (("--plan",), "--plan and --on need no cluster"),
+        (("--preset", "paper"), "generation.reuse is 10"),
+        (
+            ("--optuna-storage", "sqlite:///ratios.db"),
+            "--optuna-storage is 'sqlite:///ratios.db': a job runs in a folder",
+        ),
+        (("--runs-dir=runs",), "--runs-dir is 'runs': a job runs in a folder"),
+        (("--plugin", str(PLUGIN), "tests/data/jet_plugin.py"), "--plugin is 'tests/data/jet_plugin.py': a job runs"),
+    ],
+)
+def test_what_would_fail_in_the_job_is_told_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    monkeypatch.chdir(ROOT)
+    status, said = submit(monkeypatch, capsys, SCALING, *words, "--address", "http://127.0.0.1:1")
+    assert status == 2 and message in " ".join(said.split())
+
+
+def test_files_of_events_are_given_by_whole_paths() -> None:
+    for field in ("lhe", "jetclass"):
+        with pytest.raises(InvalidStudy, match=rf"generation\.{field}: 'mine' is 'mine\.dat': a job runs in a folder"):
+            _check_files(Study(generation=Generation(**{field: {"mine": "mine.dat"}})))
+        _check_files(Study(generation=Generation(**{field: {"mine": "/shared/mine.dat"}})))
+
+
+def test_a_file_of_two_studies(tmp_path: Path) -> None:
+    (both := tmp_path / "both.py").write_text(
+        "from breakeven.cli import study_main\nfrom breakeven.study.spec import Study\n"
+        "for name in ('first', 'second'):\n    study_main({'only': Study(name=name)}, default='only', description='')\n"
+    )
+    with pytest.raises(InvalidStudy, match=r"both\.py: calls study_main 2 times \(first, second\)"):
+        cli._asked_of(both, [])
+
+
+def test_plugins_are_handed_on_by_whole_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    several = os.pathsep.join(["tests/data/jet_plugin.py", "/shared/mine.py"])
+    assert HANDED_ON[plugins.VARIABLE](several) == os.pathsep.join([str(PLUGIN), "/shared/mine.py"])
 
 
 def test_a_study_outside_a_checkout(

@@ -67,27 +67,28 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         """Where datasets, backbones, the ledger and the reports live; shared by all studies."""
 
     command = tyro.cli(Command, default=Command(presets[chosen]), description=description)
+    study = command.study.with_options_of_each()
 
     def plan_or_run() -> None:
         plugins.add_files(command.plugin)
-        if (hand_over := _INSTEAD.get()) is not None:
-            preview.check_study(command.study)
-            hand_over(Asked(command.study, chosen))
-            return
         budget = budget_of(command.budget) if command.budget else None
-        preview.check_study(command.study)  # bad input is told before the rooms that work are imported
+        preview.check_study(study)  # bad input is told before the rooms that work are imported
+        if (hand_over := _INSTEAD.get()) is not None:
+            _check_job(study, command.plan or bool(command.on))
+            hand_over(Asked(study, chosen))
+            return
         if command.on:
-            _show_plan_on(command.plan, command.on, command.gpus, command.study, command.runs_dir)
+            _show_plan_on(command.plan, command.on, command.gpus, study, command.runs_dir)
             return
         if not command.plan:
-            preview.check_reuse(command.study)
-            _run().run(command.study, command.runs_dir, budget, command.optuna_storage)
+            preview.check_reuse(study)
+            _run().run(study, command.runs_dir, budget, command.optuna_storage)
             return
-        folder = Places(command.runs_dir.resolve(), command.study.name).ledger
-        for part in map(command.study.with_network, command.study.networks_by_name()):
+        folder = Places(command.runs_dir.resolve(), study.name).ledger
+        for part in map(study.with_network, study.networks_by_name()):
             if command.calibrate and not preview.price_of(part, Ledger(folder).refresh()).speeds.trusted:
                 _calibrate(part, folder)
-        preview.show_plan(command.study, command.runs_dir)
+        preview.show_plan(study, command.runs_dir)
 
     _guarded(plan_or_run)
 
@@ -121,7 +122,18 @@ def _asked_of(file: Path, arguments: Sequence[str]) -> Asked:
         raise InvalidStudy(
             f"{file}: is no study file; it must call breakeven.cli.study_main, as studies/scaling.py does"
         )
+    if len(found) > 1:
+        names = ", ".join(asked.study.name for asked in found)
+        raise InvalidStudy(
+            f"{file}: calls study_main {len(found)} times ({names}), and a job runs one study; give each a file of its own"
+        )
     return found[0]
+
+
+def _check_job(study: Study, planned: bool) -> None:
+    if planned:
+        raise InvalidStudy("--plan and --on need no cluster: give them to the study file itself")
+    preview.check_reuse(study)
 
 
 def _show_plan_on(planned: bool, card: str, gpus: int, study: Study, runs_dir: Path) -> None:

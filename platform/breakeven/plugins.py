@@ -3,19 +3,22 @@
 A module names what it brings in `SOURCES` (process -> events.source.Source), `NETWORKS` (kind -> models.spec.Builder) and
 `TASKS` (name -> study.spec.Task); the room that understands a kind asks for it here. Plug-ins are installed packages with
 an entry point in the group `breakeven.plugins`, and files named by `--plugin` or in BREAKEVEN_PLUGINS, which worker
-processes inherit.
+processes inherit. What decides a result of theirs is said by the hash of their files: the module, and all that it imports of its
+own package or, for a file, from its folder.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,30 +49,133 @@ def modules() -> tuple[ModuleType, ...]:
 
 
 def brought(kind: str) -> dict[str, Any]:
-    """What all plug-ins bring of a kind ("SOURCES", "NETWORKS", "TASKS"), by name. Raises BadPlugin where a name is taken."""
-    parts: dict[str, Any] = {}
+    """What all plug-ins bring of a kind ("SOURCES", "NETWORKS", "TASKS"), by name. Raises BadPlugin where one cannot be used."""
+    return {name: one for name, (_, one) in _brought(kind).items()}
+
+
+def where(kind: str, name: str) -> str:
+    """File of the plug-in that brings this, for messages."""
+    return str(_brought(kind)[name][0].__file__)
+
+
+def version(kind: str, name: str) -> str:
+    """Hash of the files of the plug-in that brings this."""
+    return _hash(_brought(kind)[name][0])
+
+
+def defaults(network: str) -> dict[str, Any]:
+    """The arguments of this kind of network that have a default, with it; none of a kind that no plug-in brings."""
+    builder = brought("NETWORKS").get(network)
+    try:
+        known = inspect.signature(builder).parameters if builder else {}
+    except (TypeError, ValueError):  # of a callable that says nothing of them
+        known = {}
+    return {name: one.default for name, one in known.items() if one.default is not one.empty}
+
+
+def origin(maker: type) -> dict[str, str]:
+    """For the identity of what `maker` makes: the hash of the files of the plug-in that it is from; nothing for our own."""
+    file = getattr(sys.modules[maker.__module__], "__file__", None)
+    own = [module for module in modules() if file and Path(file).resolve() in map(Path.resolve, _files(module))]
+    return {"plugin": _hash(own[0])} if own else {}
+
+
+_NEEDS = {
+    "SOURCES": ("name", "kind", "schema", "identity", "about", "make"),
+    "NETWORKS": ("__call__",),
+    "TASKS": ("name", "signal", "background"),
+}
+"""What the parts of a kind have at least."""
+
+
+def _brought(kind: str) -> dict[str, tuple[ModuleType, Any]]:
+    parts: dict[str, tuple[ModuleType, Any]] = {}
     for module in modules():
-        for name, one in getattr(module, kind, {}).items():
+        given = getattr(module, kind, {})
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise BadPlugin(f"{module.__file__}: {kind} is {given!r}; write a dict from names to what is brought")
+        for name, one in given.items():
+            if missing := [need for need in _NEEDS[kind] if not hasattr(one, need)]:
+                raise BadPlugin(
+                    f"{module.__file__}: {kind}[{name!r}] is {one!r}, which has no {', '.join(missing)}; give one as "
+                    "breakeven/plugins.py says"
+                )
             if name in parts:
                 raise BadPlugin(
                     f"{module.__file__}: {kind} has {name!r}, which another plug-in has too; name it otherwise"
                 )
-            parts[name] = one
+            parts[name] = module, one
     return parts
 
 
-def origin(maker: type | Callable[..., Any]) -> dict[str, str]:
-    """For the identity of what `maker` makes: the hash of the plug-in's file that it is from; nothing for our own."""
-    module = sys.modules[maker.__module__]
-    if module not in modules() or module.__file__ is None:
-        return {}
-    return {"plugin": hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]}
+def _hash(module: ModuleType) -> str:
+    files = _files(module)
+    contents = [file.read_bytes() for file in files]
+    if len(contents) > 1:  # one file is said by its content alone, as the first plug-ins were
+        top = Path(os.path.commonpath([file.parent for file in files]))
+        contents = sorted(
+            f"{file.relative_to(top).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode()
+            for file, content in zip(files, contents, strict=True)
+        )
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
+
+
+def _files(module: ModuleType) -> list[Path]:
+    """A plug-in's file, and those that it imports: of its own package, or for a single file those in the same folder.
+
+    They are told from the import statements, and so are the same in every process.
+    """
+    own, name = Path(str(module.__file__)).absolute(), tuple(module.__name__.split("."))
+    by_path = module.__name__ == _module_name(own)
+    root = own.parent if by_path else own.parents[len(name) - (own.stem != "__init__")]
+    files = [own, *([] if by_path else _modules(root, name))]
+    for file in files:  # it grows meanwhile
+        for imported in _imported(file, file.parent.relative_to(root).parts):
+            if by_path or imported[:1] == name[:1]:
+                files += [one for one in _modules(root, imported) if one not in files]
+    return list(dict.fromkeys(files))
+
+
+def _modules(root: Path, name: tuple[str, ...]) -> list[Path]:
+    """The files below `root` of a module and of the packages around it."""
+    bases = [str(root.joinpath(*name[:end])) for end in range(1, len(name) + 1)]
+    return [file for base in bases for file in (Path(base, "__init__.py"), Path(f"{base}.py")) if file.is_file()]
+
+
+def _imported(file: Path, package: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """What the import statements in a file of a package name, in parts."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # compiled, or never imported
+        return []
+    names = [tuple(one.name.split(".")) for node in nodes if isinstance(node, ast.Import) for one in node.names]
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            around = package[: len(package) - node.level + 1] if node.level else ()
+            inside = (*around, *(node.module.split(".") if node.module else ()))
+            names += [(*inside, one.name) for one in node.names]
+    return names
 
 
 @cache
 def _loaded(files: str) -> tuple[ModuleType, ...]:
-    installed = [entry.load() for entry in entry_points(group=GROUP)]
+    installed = [_entry(entry) for entry in entry_points(group=GROUP)]
     return (*installed, *(_load(Path(part)) for part in files.split(os.pathsep) if part))
+
+
+def _entry(entry: EntryPoint) -> ModuleType:
+    try:
+        module = entry.load()
+    except Exception as error:
+        raise BadPlugin(f"{_named(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(module, ModuleType):
+        raise BadPlugin(f"{_named(entry)} is a {type(module).__name__}; let its entry point name a module")
+    return module
+
+
+def _named(entry: EntryPoint) -> str:
+    of = entry.dist.name if entry.dist else "an installed package"
+    return f"the plug-in {entry.name} = {entry.value} of {of}"
 
 
 def _load(path: Path) -> ModuleType:

@@ -58,7 +58,8 @@ class StudyResults:
     def frame(self) -> pd.DataFrame:
         """The ledger frame: one row a record of any level; chosen_ratio: what the study's search chose for its cell."""
         frame = self.ledger.frame(self.members, Names(self.study, PRETRAINING).of)
-        return frame.assign(chosen_ratio=frame["cell"].map(self._kept("chosen.json") or {}).astype(float))
+        chosen = self._kept("chosen.json", lambda kept: set(map(type, kept.values())) <= {int, float}) or {}
+        return frame.assign(chosen_ratio=frame["cell"].map(chosen).astype(float))
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -160,12 +161,12 @@ class StudyResults:
     @cached_property
     def accounts(self) -> pd.DataFrame:
         """Where the time went that this study's drivers reserved."""
-        return accounts(self.ledger.frame(), reservations(self.places.ledger, self.study.name))
+        return accounts(self.ledger.frame(), reservations(self.places.ledger, self.study.name, _warn))
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What the report says of the study besides the ledger's numbers, see report.write_report."""
-        missing = self._kept("missing.json") or {}
+        missing = self._kept("missing.json", lambda kept: set(map(type, kept.values())) <= {int}) or {}
         return {
             "study": self.study.name,
             "spec": dataclasses.asdict(self.study),
@@ -190,8 +191,8 @@ class StudyResults:
             return ensembles.NONE.assign(network="")
         named = [trained[name] for name in ("record", "representation", "cell")]
         key = fingerprint([ensembles.VERSION, sorted(zip(*named, strict=True))])
-        before = self._kept("similarity.json")
-        if isinstance(before, dict) and before.get("key") == key:
+        before = self._kept("similarity.json", lambda kept: all(isinstance(row, dict) for row in kept["rows"]))
+        if before is not None and before.get("key") == key:
             return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)
         with console.status("similarity of what the networks have learnt"):
             read, parts = Responses(self.places.ledger, "representations").read, ledger_frame.by_network(self.frame)
@@ -204,20 +205,35 @@ class StudyResults:
 
     def _price(self) -> dict[str, Any]:
         """What the study was expected to take, held against what it took; no rows where there is no price."""
-        kept = self._kept("price.json")
+        kept, names = self._kept("price.json") or {}, Names(self.study, PRETRAINING)
+        known = (record for name in self.members if (record := self.ledger.get(name)) is not None)
         # Sorted, so that a sum has the same last digit in whatever order the study found them.
-        records = [record for name in sorted(self.members) if (record := self.ledger.get(name)) is not None]
+        records = sorted(({**record, **names.of(record)} for record in known), key=lambda record: record["record"])
         try:
             return {"price": price.outcome(kept, records), "price_origin": kept["origin"]}
         except (KeyError, TypeError):
             return {"price": [], "price_origin": ""}
 
-    def _kept(self, name: str) -> Any:
-        """What a JSON file in the study's folder holds; None where it is not there or was damaged."""
+    def _kept(self, name: str, fits: Callable[[dict[str, Any]], bool] = lambda kept: True) -> dict[str, Any] | None:
+        """What a JSON file in the study's folder holds; None where it is not there, or was damaged, which is said."""
+        path = self.places.folder / name
         try:
-            return json.loads((self.places.folder / name).read_text())
-        except (OSError, ValueError):
+            kept = json.loads(path.read_text())
+            if isinstance(kept, dict) and fits(kept):
+                return kept
+            reason = "it has another form"
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = repr(error)
+        _warn(
+            f"{path}: not what was written to it ({reason}); it is left out, and written anew when the study runs again"
+        )
+        return None
+
+
+def _warn(problem: str) -> None:
+    console.print(f"[yellow]warning[/] {escape(problem)}")
 
 
 def load(name: str, runs_dir: Path) -> StudyResults:
@@ -228,7 +244,7 @@ def load(name: str, runs_dir: Path) -> StudyResults:
     ran = folder_with_trials(name, runs_dir)
     ledger = Ledger(ran.places.ledger).refresh()
     for problem in ledger.problems:
-        console.print(f"[yellow]warning[/] {escape(problem)}; what it holds is missing here")
+        _warn(f"{problem}; what it holds is missing here")
     return StudyResults(ran.study, ran.places, ledger, ran.members)
 
 

@@ -3,19 +3,24 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 
-from breakeven import provenance
+from breakeven import plugins, provenance
 from breakeven.errors import StageFailed
 from breakeven.fingerprint import fingerprint
 from breakeven.study.spec import InvalidStudy, Study
 from breakeven.terminal import console
 
-HANDED_ON: dict[str, Callable[[str], str]] = {"BREAKEVEN_RUNS": os.path.abspath, "MLFLOW_TRACKING_URI": str}
+HANDED_ON: dict[str, Callable[[str], str]] = {
+    "BREAKEVEN_RUNS": os.path.abspath,
+    "MLFLOW_TRACKING_URI": str,
+    plugins.VARIABLE: lambda files: os.pathsep.join(os.path.abspath(file) for file in files.split(os.pathsep) if file),
+}
 """Environment variables that a job has from where it is submitted, and how: a job's own folder vanishes with it."""
 
 _PATHS = ("--runs-dir", "--runs_dir", "--plugin")
+_DATABASES = ("--optuna-storage", "--optuna_storage")
+_WAY_OUT = "a job runs in a folder of its own, which vanishes with it; give a whole path that all nodes share"
 
 
 def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str, address: str, follow: bool) -> None:
@@ -29,20 +34,22 @@ def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str
         follow: show what the job says until it ends.
 
     Raises:
-        InvalidStudy: the file is in no checkout.
+        InvalidStudy: the file is in no checkout, or a path of the study means nothing in a job.
         StageFailed: the cluster does not answer, or the job has failed.
     """
     from breakeven.distributed import submission
 
     top = _checkout(file)
     _check_arguments(arguments)
-    name = f"{study.name}-{fingerprint([asdict(study), list(arguments)])[:8]}"
+    _check_files(study)
+    handed_on = {one: absolute(os.environ[one]) for one, absolute in HANDED_ON.items() if os.environ.get(one)}
+    asked = [asdict(study), list(arguments), *(handed_on[one] for one in (plugins.VARIABLE,) if one in handed_on)]
+    name = f"{study.name}-{fingerprint(asked)[:8]}"
     entry = submission.Entry(
         folder=top,
         command=("python", str(file.resolve().relative_to(top)), *arguments),
         name=name,
-        variables={**{one: absolute(os.environ[one]) for one, absolute in HANDED_ON.items() if os.environ.get(one)},
-                   "BREAKEVEN_GIT_COMMIT": provenance.commit_of(top)},
+        variables={**handed_on, "BREAKEVEN_GIT_COMMIT": provenance.commit_of(top)},
         metadata={"study": study.name, "preset": preset, "commit": provenance.commit_of(top)},
     )  # fmt: skip
     job = submission.submit(entry, address)
@@ -68,15 +75,27 @@ def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str
 
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Raise InvalidStudy where an argument would mean something else in a job."""
-    if "--plan" in arguments:
-        raise InvalidStudy("--plan needs no cluster: give it to the study file itself")
-    for flag, value in pairwise((*arguments, "")):
-        name, _, same = flag.partition("=")
-        if name in _PATHS and not os.path.isabs(same or value):
-            raise InvalidStudy(
-                f"{name} is {same or value!r}: a job runs in a folder of its own, which vanishes with it; give a whole path "
-                "that all nodes share"
-            )
+    name = ""
+    for argument in arguments:
+        value = argument
+        if argument.startswith("--"):
+            name, _, value = argument.partition("=")
+        if value and name in _PATHS and not os.path.isabs(value):
+            raise InvalidStudy(f"{name} is {value!r}: {_WAY_OUT}")
+        if (
+            name in _DATABASES
+            and value.startswith("sqlite:///")
+            and not os.path.isabs(value.removeprefix("sqlite:///"))
+        ):
+            raise InvalidStudy(f"{name} is {value!r}: {_WAY_OUT}, as sqlite:////shared/ratios.db")
+
+
+def _check_files(study: Study) -> None:
+    """Raise InvalidStudy where a job would not find a file of events of the user's."""
+    for field in ("lhe", "jetclass"):
+        for process, file in getattr(study.generation, field).items():
+            if not os.path.isabs(file):
+                raise InvalidStudy(f"generation.{field}: {process!r} is {file!r}: {_WAY_OUT}")
 
 
 def _checkout(file: Path) -> Path:

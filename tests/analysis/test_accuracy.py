@@ -5,6 +5,7 @@ import pytest
 from ledger_builder import no_copies
 
 from breakeven.analysis import accuracy
+from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.event_scores import shared_events
 from breakeven.analysis.frame import by_network
 
@@ -66,6 +67,14 @@ def test_only_the_latest_choice_of_ratio_counts(ledger) -> None:
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.90, ratio=0.1)
     ledger.trial("stop_vs_ttH", "finetune", 100, 1, 0.75, ratio=1.0)
     assert gain_of(ledger, strategy="finetune")["gain"] == pytest.approx(5.0)
+
+
+def test_the_ratio_that_a_study_chose_counts_to_the_last_digits_but_one(ledger) -> None:
+    """A rate over another rate is the chosen ratio but for its rounding."""
+    ledger.trial("stop_vs_ttH", "scratch", 100, 1, 0.7, ratio=0.3)
+    ledger.trial("stop_vs_ttH", "scratch", 100, 2, 0.7, ratio=0.5)
+    frame = ledger.frame().assign(chosen_ratio=0.1 + 0.2)
+    assert list(ledger_frame.confirmed(frame)["ratio"]) == [0.3]
 
 
 def test_a_cell_says_its_ratio_from_scratch_as_finetuned_and_none_of_what_has_none(ledger) -> None:

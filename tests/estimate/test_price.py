@@ -115,18 +115,40 @@ def test_each_process_has_its_own_speed_and_interactions_theirs():
     assert not unknown.trusted and not unknown.processes and unknown.trained == ELSEWHERE.trained
 
 
+def named(**facts):
+    """As a study calls it, begun after any price was made."""
+    return {**record(**facts), "network": "", "started": "2999-01-01T00:00:00"}
+
+
 def test_afterwards_it_says_by_how_much_it_was_wrong():
     expected = price(STUDY, DEFAULT, KNOWN, 0.6)
-    seconds = 3600 * expected.finetuning.expected / 36 * 1.5
-    records = [record(seconds=seconds) for _ in range(36)] + [record(seconds=999.0, outcome="failed")]
+    of_one = trial_hours(STUDY, Cell(task("WH_vs_ZH"), "none", "scratch", 100), "confirm", KNOWN)
+    seconds = 3600 * of_one.expected * 1.5
+    records = [named(seconds=seconds) for _ in range(3)] + [named(seconds=999.0, outcome="failed")]
+    records += [named(seconds=999.0, size=7)]
     rows = {row["stage"]: row for row in outcome(to_keep(expected), records)}
-    assert rows["finetuning"]["off"] == pytest.approx(0.5) and rows["search"]["off"] == -1.0
-    assert not rows["pretraining"]["within"]
+    assert rows["finetuning"]["off"] == pytest.approx(0.5) and rows.keys() == {"finetuning", "all trainings"}
+    assert rows["finetuning"]["expected"] == pytest.approx(3 * of_one.expected)
+    searched = [
+        named(phase="search", strategy="finetune", seconds=1.0),
+        named(phase="search", outcome="stopped", seconds=1.0),
+    ]
+    rows = {row["stage"]: row for row in outcome(to_keep(expected), [*records, *searched])}
+    assert rows["search"]["taken"] == pytest.approx(2 / 3600)
+    learnt = {"level": "pretraining", "outcome": "finished", "pretraining": "multiclass", "network": "", "device": "cpu",
+              "device_seconds": 3600 * expected.pretraining.expected, "started": "2999"}  # fmt: skip
+    rows = {row["stage"]: row for row in outcome(to_keep(expected), [*records, learnt])}
+    assert rows["pretraining"]["off"] == pytest.approx(0.0) and rows["pretraining"]["within"]
     scratch_only = replace(STUDY, pretraining=Pretraining(objectives=()))
     assert price(scratch_only, DEFAULT, KNOWN, 0.6).pretraining == NOTHING
-    assert "pretraining" not in {
-        row["stage"] for row in outcome(to_keep(price(scratch_only, DEFAULT, KNOWN, 0.6)), records)
-    }
+
+
+def test_what_was_there_before_is_not_held_against_itself():
+    """An expectation is made from the trials of before, and agrees with them whatever comes."""
+    kept = to_keep(price(STUDY, DEFAULT, KNOWN, 0.6))
+    reused = [named() | {"started": "2000-01-01T00:00:00"} for _ in range(9)]
+    assert outcome(kept, reused) == []
+    assert outcome(kept, [*reused, named()]) == outcome(kept, [named()]) != []
 
 
 def test_ranges_add_at_their_ends():

@@ -204,10 +204,12 @@ def test_a_driver_that_slept_through_a_takeover_has_lost_the_lease(tmp_path, clo
         assert not os.listdir(tmp_path / "leases")
 
 
-def test_a_lease_without_a_name_is_given_time(tmp_path, clock):
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"../../x", b"[]", b"x" * 300])
+def test_a_lease_without_a_name_or_with_nonsense_is_given_time(tmp_path, clock, content):
     with leases(tmp_path) as mine:
-        (tmp_path / "leases" / "a.1").touch()  # its driver was killed between two system calls, or will go on
-        assert taken_after_patience(mine, "a", clock)
+        # Its driver was killed between two system calls, or will go on.
+        (tmp_path / "leases" / "a.1").write_bytes(content)
+        assert mine.held() and taken_after_patience(mine, "a", clock)
 
 
 def test_waiting_ends_when_the_work_is_done_or_left(tmp_path, monkeypatch):

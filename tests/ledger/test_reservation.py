@@ -22,5 +22,9 @@ def test_what_a_full_disk_has_cut_short_is_left_out(tmp_path):
     for name in ("one", "two"):
         with Reservation(tmp_path, name, "mine", "generation", "cpu", 1):
             pass
-    (tmp_path / "reservations" / "one.json").write_text(json.dumps({"study": "mine"})[:9])
-    assert [one["reservation"] for one in reservations(tmp_path, "mine")] == ["two"]
+    file, whole, told = tmp_path / "reservations" / "one.json", tmp_path / "reservations" / "two.json", []
+    other = json.dumps({**json.loads(whole.read_text()), "idle_seconds": 3.0})
+    for content in (json.dumps({"study": "mine"})[:9], "[]", "null", '{"study": "mine"}', other, "\ud800"):
+        file.write_bytes(content.encode(errors="surrogatepass"))
+        assert [one["reservation"] for one in reservations(tmp_path, "mine", told.append)] == ["two"]
+    assert len(told) == 6 and all(problem.startswith(f"{file}: no reservation") for problem in told)

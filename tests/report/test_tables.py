@@ -62,6 +62,9 @@ def test_a_csv_reads_back_below_lines_that_say_what_it_is(pair) -> None:
     assert gains["gain"].tolist() == pytest.approx([1.5]) and gains["n"].tolist() == [2]
     failed = pd.read_csv(pd.io.common.StringIO(exports.csv_text(found["failed"], FACTS, [])), comment="#")
     assert failed["reason"].tolist() == ["see No. 12"], "a comment sign would end the row"
+    frame = pair.frame().assign(kernel="fused")
+    trials = pd.read_csv(pd.io.common.StringIO(exports.csv_text(trials_table(frame), FACTS, [])), comment="#")
+    assert set(trials["kernel"]) == {"fused"}
 
 
 def test_latex_is_a_booktabs_table_with_nothing_left_to_escape(pair) -> None:

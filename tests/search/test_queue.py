@@ -252,8 +252,17 @@ def test_the_driver_folds_the_ledger(tmp_path, monkeypatch):
     assert new_queue(tmp_path).finished
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-10], lambda data: data[:200] + b"\0" * 50 + data[250:]])
-def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, damage):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-10],
+        lambda data: data[:200] + b"\0" * 50 + data[250:],
+        lambda data: b'{"a": 1}\n',
+        lambda data: b"[]\n",
+        lambda data: data.replace(b'"op_code":0', b'"op_code":99'),
+    ],
+)
+def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, damage, capsys):
     first = new_queue(tmp_path)
     work(first)
     journal = tmp_path / "optuna.journal"
@@ -261,6 +270,7 @@ def test_a_damaged_journal_is_put_aside_and_filled_from_the_ledger(tmp_path, dam
     again = new_queue(tmp_path)
     assert again.finished and again.allocator.ratios == first.allocator.ratios
     assert (tmp_path / "optuna.journal.damaged").exists() and new_queue(tmp_path).finished
+    assert f"warning {journal}: no journal of Optuna's" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_plan_of_thousands_of_trials_is_ready_at_once(tmp_path):

@@ -115,6 +115,33 @@ def test_a_whole_number_is_the_same_number_as_a_fraction():
     assert of(FINETUNE, study=finetuning(head_rate=1)) == of(FINETUNE, study=finetuning(head_rate=1.0))
 
 
+PUBLISHED = {"width": 128, "blocks": 8, "class_blocks": 2, "heads": 8, "pairs": 64, "pair_layers": 3}
+SMALL_JETS = {"width": 32, "blocks": 2, "class_blocks": 1, "heads": 4, "pairs": 8, "constituents": 30}
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        (PUBLISHED, {}),
+        (PUBLISHED, {"feed_forward": 4, "dropout": 0, "constituents": 0.0}),
+        (SMALL_JETS, SMALL_JETS | {"pair_layers": 1, "dropout": 0.0}),
+    ],
+)
+def test_an_option_that_is_given_as_it_is_by_default_makes_no_other_network(options, same):
+    first, second = (Network(kind="jet_transformer", options=one, representation="V") for one in (options, same))
+    assert identity.said(first) == identity.said(second)
+    assert identity.said(first)["options"] == options, "as the presets have said it since they were there"
+    assert identity.said(first) != identity.said(replace(first, options={**options, "width": 64}))
+
+
+def test_networks_of_the_presets_of_the_joint_analysis_are_what_they_were():
+    hashes = [
+        fingerprint(identity.said(Network(kind="jet_transformer", options=one, representation="V")))
+        for one in (SMALL_JETS, PUBLISHED)
+    ]
+    assert hashes == ["c000046e357f2ad8", "99f7dfcadfca98bb"]
+
+
 TREES = Cell(task("WH_vs_ZH"), "none", "trees", 100)
 
 

@@ -108,6 +108,20 @@ def test_a_trial_has_the_network_of_its_cell_and_goes_with_its_like(tmp_path):
     assert {one.cell.network for one in choose(waiting, pace).values()} == {"narrow"}
 
 
+def test_a_ratio_from_scratch_is_to_the_rate_of_the_study_that_reads_it():
+    """The trial at half of 2e-4 and that at 1e-4 are one, which either study may have trained."""
+    trained, read = (Study(finetuning=Finetuning(tasks=("WH_vs_ZH",), learning_rate=rate)) for rate in (2e-4, 1e-4))
+    made_of = Ingredients({"WH": "w", "ZH": "z"}, {"multiclass": ("b",)})
+    cell = next(cell for cell in cells(trained) if cell.strategy == "scratch")
+    one, same = trial(trained, cell, "confirm", 1, 0.5, made_of), trial(read, cell, "confirm", 1, 1.0, made_of)
+    assert one.hash == same.hash
+    record = {"level": "trial", "task": "WH_vs_ZH", "signal": "WH", "background": "ZH", "pretraining": "none",
+              "strategy": "scratch", "size": cell.size, "ratio": one.ratio, "identity": one.identity}  # fmt: skip
+    assert [Names(study, ()).of(record)["ratio"] for study in (trained, read)] == [0.5, 1.0]
+    tuned = {**record, "strategy": "finetune", "ratio": 0.3}
+    assert Names(read, ()).of(tuned)["ratio"] == 0.3
+
+
 def test_every_network_has_every_cell():
     study = Study(
         finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100,), strategies=("finetune",)),

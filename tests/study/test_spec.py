@@ -18,6 +18,7 @@ from breakeven.study.spec import (
     Pretraining,
     Search,
     Study,
+    Task,
     task,
     task_name,
 )
@@ -107,6 +108,27 @@ def test_the_default_study_is_valid():
         (Study(pretrainings={"a": replace(ONE, epochs=0)}), "pretrainings.a.epochs is 0"),
         (Study(pretrainings={"a": replace(ONE, start="b")}), "pretrainings.a.start: 'b' is not known; .* known: a"),
         (Study(pretrainings={"a": replace(ONE, start="b"), "b": replace(ONE, start="a")}), "a circle"),
+        (
+            Study(
+                pretrainings={"c": replace(ONE, start="a"), "a": replace(ONE, start="b"), "b": replace(ONE, start="a")}
+            ),
+            r"pretrainings\.b\.start is 'a', a circle: a starts from b starts from a; let one start from scratch",
+        ),
+        (Study(finetuning=Finetuning(seeds=2.5)), r"finetuning\.seeds is 2\.5: it must be a whole number"),
+        (Study(finetuning=Finetuning(seeds=True)), r"finetuning\.seeds is True: it must be a whole number"),
+        (Study(finetuning=Finetuning(sizes=(100.5,))), r"finetuning\.sizes\[0\] is 100\.5: it must be a whole number"),
+        (
+            Study(generation=Generation(fewer={"ttH": 1e3})),
+            r"generation\.fewer\.ttH is 1000\.0: it must be a whole number",
+        ),
+        (Study(finetuning=Finetuning(learning_rate="1")), r"finetuning\.learning-rate is '1': it must be a number"),
+        (Study(finetuning=Finetuning(symmetries=0)), r"finetuning\.symmetries is 0: it must be True or False"),
+        (Study(generation=Generation(seed=-1)), r"generation\.seed is -1: it must be from 0 to 4,294,967,295"),
+        (
+            Study(pretraining=Pretraining(seed=2**32 - 1, seeds=2)),
+            r"pretraining\.seed is 4294967295: .* 0 to 4,294,967,294",
+        ),
+        (Study(finetuning=Finetuning(seeds=2_000_000)), r"finetuning\.seeds is 2,000,000: it must be below 1,000,001"),
         (Study(pretraining=replace(ONE, start="multiclass")), "pretraining.start is 'multiclass': only one of several"),
     ],
 )
@@ -163,6 +185,43 @@ def test_options_and_representations_are_those_of_a_jet_transformer():
         check(Study(network=Network(representation="V")), KNOWN)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"constituents": -3}, r"options\.constituents is -3: it must be a whole number and at least 0"),
+        ({"constituents": float("nan")}, r"options\.constituents is nan: it must be a finite number"),
+        ({"width": "8"}, r"options\.width is '8': it must be a number"),
+        ({"blocks": 1.5}, r"options\.blocks is 1\.5: it must be a whole number and at least 1"),
+        ({"dropout": 1.0}, r"options\.dropout is 1\.0: it must be below 1"),
+        ({"width": 12}, r"options\.width is 12 and .*heads 8: make the width a multiple"),
+        ({"pair_layers": 2}, r"options\.pair_layers is 2: say of which width, with .*options\.pairs"),
+    ],
+)
+def test_options_that_no_network_can_be_built_with_are_told_at_once(options, message):
+    mine = Network(kind="jet_transformer", options=options, representation="V")
+    with pytest.raises(InvalidStudy, match=message):
+        check(Study(networks={"mine": mine}), KNOWN)
+    check(Study(networks={"mine": replace(mine, options={"width": 8.0, "heads": 2, "dropout": 0.1})}), KNOWN)
+
+
+def test_options_of_the_one_network_are_given_to_each_named_one():
+    named = {name: Network(kind="jet_transformer", options={"width": 8}) for name in "ab"}
+    study = Study(network=Network(options={"constituents": 30}), networks=named).with_options_of_each()
+    assert [one.options for one in study.networks.values()] == [{"width": 8, "constituents": 30}] * 2
+    assert study.network == Network() and study.with_options_of_each() == study
+    alone = Study(network=named["a"])
+    assert alone.with_options_of_each() is alone
+
+
+def test_two_names_for_networks_that_are_one_by_default_are_refused():
+    networks = {"a": {}, "b": {"width": 128, "dropout": 0.0}}
+    with pytest.raises(InvalidStudy, match="networks: 'a' and 'b' are the same"):
+        check(
+            Study(networks={name: Network(kind="jet_transformer", options=one) for name, one in networks.items()}),
+            KNOWN,
+        )
+
+
 def test_two_names_of_one_task_are_one_task():
     assert task("stop_pair_vs_ttH") is TASKS["stop_vs_ttH"] and task("ttH_vs_stop_pair").name == "ttH_vs_stop_pair"
     both = Finetuning(tasks=("stop_pair_vs_ttH", "WH_vs_ZH", "stop_vs_ttH"))
@@ -178,6 +237,7 @@ def test_a_class_is_the_same_in_whatever_order_its_processes_are_given():
     assert task("ttW+tHq_vs_ttH+ttt") == task("tHq+ttW_vs_ttt+ttH") and task("a1000+a600_vs_b").signal == "a600+a1000"
     of_smoke = "HH4b_1000+HH4b_2000_vs_QCD_300_470+QCD_600_800"  # its trials keep their hashes
     assert task(of_smoke).name == of_smoke
+    assert Task("a", "", "x10+x2", "y") == Task("a", "", "x2+x10", "y"), "one of a plug-in too"
     of_jets = JET_TASKS["HH4b_vs_QCD"]
     backwards = "_vs_".join("+".join(reversed(of_class)) for of_class in of_jets.classes)
     assert task(backwards) is of_jets and task_name({"task": "x", **_sides(backwards)}) == of_jets.name

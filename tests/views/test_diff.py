@@ -46,6 +46,14 @@ def test_two_studies(two, capsys):
     assert out.count("-5.0") == 4 and "only in" not in out
 
 
+def test_records_that_cannot_be_read_are_told(two, capsys):
+    file = next((two / "shared" / "ledger" / "records").glob("*.json"))
+    file.write_text("[")
+    diff.show_diff("first", "second", two, json_path=two / "out.json")
+    assert f"warning{file}" in said(capsys).replace(" ", "")
+    assert str(file) in json.loads((two / "out.json").read_text())["problems"][0]
+
+
 def test_changes_with_a_spread_are_tested(tmp_path, capsys):
     finished(tmp_path)
     changed = replace(OTHER, finetuning=replace(OTHER.finetuning, seeds=3))

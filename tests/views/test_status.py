@@ -162,6 +162,38 @@ def test_a_specification_of_another_version(tmp_path):
         status.show_status("first", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"generation": null}',
+        lambda spec: {**spec, "finetuning": {**spec["finetuning"], "sizes": None}},
+        lambda spec: {**spec, "finetuning": {**spec["finetuning"], "seeds": None}},
+        lambda spec: {**spec, "networks": {"a": None}},
+        lambda spec: {**spec, "networks": None},
+    ],
+)
+def test_a_specification_that_is_damaged_hides_no_other_study(tmp_path, capsys, content):
+    begin(tmp_path)
+    begin(tmp_path, replace(STUDY, name="second"))
+    spec = tmp_path / "second" / "study.json"
+    spec.write_text(content if isinstance(content, str) else json.dumps(content(json.loads(spec.read_text()))))
+    status.show_status("", tmp_path)
+    out = said(capsys)
+    assert "first not begun" in out and f"warning{spec}:" in out.replace(" ", "")
+    with pytest.raises(InvalidStudy, match=r"second/study\.json: not "):
+        status.show_status("second", tmp_path)
+
+
+def test_members_in_another_form_are_told(tmp_path, capsys):
+    begin(tmp_path)
+    for content in ("[1]", "[{}]", "{}", "null"):
+        (tmp_path / "first" / "records.json").write_text(content)
+        with pytest.raises(InvalidStudy, match=r"records\.json: not what was written to it"):
+            status.show_status("first", tmp_path)
+
+
 def test_a_damaged_record_is_told(tmp_path, capsys):
     work(tmp_path, begin(tmp_path))
     file = next((tmp_path / "shared" / "ledger" / "records").glob("*.json"))

@@ -49,6 +49,11 @@ def test_kinds_and_options_of_a_study_are_those_that_models_have():
         build_network(Network(kind="nothing"), (OBJECT,), 1)
     taken = set(inspect.signature(JetNetwork).parameters) - {"levels", "n_outputs", "representation"}
     assert {*JET_OPTIONS} == {*taken, "pair_layers"}
+    bare = Network(kind="jet_transformer", representation="V")
+    levels = JET, CONSTITUENT
+    assert (
+        build_network(bare, levels, 1).config() == build_network(replace(bare, options=JET_OPTIONS), levels, 1).config()
+    )
 
 
 def test_a_network_of_a_plug_in_has_its_options_alone():

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breakeven.ledger.charge import hours_unit
@@ -77,7 +78,8 @@ def confirmed(frame: pd.DataFrame) -> pd.DataFrame:
         return selected
     latest = selected.sort_values("ended", kind="stable").groupby("cell")["ratio"].transform("last")
     chosen = selected["chosen_ratio"].fillna(latest) if "chosen_ratio" in selected else latest.reindex(selected.index)
-    return selected[(selected["ratio"] == chosen) | (selected["ratio"].isna() & chosen.isna())]
+    same = np.isclose(selected["ratio"].astype(float), chosen.astype(float), rtol=1e-9, atol=0.0, equal_nan=True)
+    return selected[same]
 
 
 def ratio_of(done: pd.DataFrame) -> float:

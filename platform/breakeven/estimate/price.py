@@ -9,12 +9,15 @@ from typing import Any
 
 from breakeven.estimate.speeds import MACHINE_NOISE, Speed, Speeds
 from breakeven.ledger.charge import charge_of
+from breakeven.ledger.ledger import now
 from breakeven.study import plan
 from breakeven.study.plan import Cell, Phase
 from breakeven.study.spec import Pretraining, Study
 
 STEPS = 600.0
 """Gradient steps to the plateau where no trial has shown it: at batch 32 a network takes 200 to 2,000."""
+STAGES = ("generation", "pretraining", "finetuning", "search", "all trainings")
+"""What is expected and taken together; trials are of finetuning or of its search."""
 BYTES_AN_EVENT = 150 + 340
 """Parquet shard plus the flat arrays beside it."""
 
@@ -57,6 +60,8 @@ class Price:
     search: Range
     """Device-hours of the search trials."""
     speeds: Speeds
+    each: Mapping[str, Range]
+    """Device-hours of one piece of work of each kind, see `_piece`."""
 
     def __add__(self, other: "Price") -> "Price":
         """Of two networks in one study: the events are the same."""
@@ -68,6 +73,7 @@ class Price:
             pretraining=self.pretraining + other.pretraining,
             finetuning=self.finetuning + other.finetuning,
             search=self.search + other.search,
+            each={**self.each, **other.each},
         )
 
     @property
@@ -76,8 +82,10 @@ class Price:
         return self.pretraining + self.finetuning + self.search
 
 
-def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Price:
-    """Cells, trials, disk and hours of a study of one network that has nothing yet.
+def price(
+    study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float, network: str = ""
+) -> Price:
+    """Cells, trials, disk and hours of a study of one network that has nothing yet. network: its name where it is one of several.
 
     Evaluation costs a third of training per event.
     """
@@ -85,15 +93,25 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
     events = sum(study.generation.events(name) for name in names)
     trials: dict[Phase, int] = {"search": 0, "confirm": 0}
     hours: dict[Phase, Range] = {"search": NOTHING, "confirm": NOTHING}
+    each = {
+        _piece({"level": "generation", "process": name}): generation_hours(
+            {name: study.generation.events(name)}, speeds
+        )
+        for name in names
+    }
     cells = plan.cells(study)
     for cell in cells:
         for phase, number in plan.trials_of(study, cell).items():
+            of_one = trial_hours(study, cell, phase, speeds)
             trials[phase] += number
-            hours[phase] += trial_hours(study, cell, phase, speeds) * number
-    pretrainings = [
-        pretraining_hours(study, settings, pretraining_default, speeds, train_fraction) * settings.seeds
-        for settings in study.pretrainings_by_name().values()
-    ]
+            hours[phase] += of_one * number
+            about = {"level": "trial", "strategy": cell.strategy, "size": cell.size, "phase": phase, "network": network}
+            each[_piece(about)] = of_one
+    pretrainings = []
+    for name, settings in study.pretrainings_by_name().items():
+        of_one = pretraining_hours(study, settings, pretraining_default, speeds, train_fraction)
+        pretrainings.append(of_one * settings.seeds)
+        each[_piece({"level": "pretraining", "pretraining": name, "network": network})] = of_one
     return Price(
         cells=len(cells),
         trials=trials["confirm"],
@@ -106,7 +124,18 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
         finetuning=hours["confirm"],
         search=hours["search"],
         speeds=speeds,
+        each=each,
     )
+
+
+def _piece(record: Mapping[str, Any]) -> str:
+    """What the pieces of work that take as long as that of a record have in common, by the names of the study."""
+    if record["level"] == "generation":
+        return f"generation/{record['process']}"
+    network = "" if record.get("strategy") == "trees" else record["network"]
+    if record["level"] == "pretraining":
+        return f"pretraining/{network}/{record['pretraining']}"
+    return f"{record['phase']}/{network}/{record['strategy']}/{record['size']}"
 
 
 def generation_hours(events: Mapping[str, int], speeds: Speeds) -> Range:
@@ -153,34 +182,36 @@ def trial_hours(study: Study, cell: Cell, phase: Phase, speeds: Speeds) -> Range
 
 
 def to_keep(price: Price) -> dict[str, Any]:
-    """What is kept of a price beside a study, in plain values, to be held against what came."""
-    stages = ("generation", "pretraining", "finetuning", "search")
-    hours = {stage: vars(getattr(price, stage)) for stage in stages}
-    return {**hours, "origin": price.speeds.origin}
+    """What is kept of a price beside a study, in plain values, to be held against what comes from now on."""
+    return {"each": {name: vars(one) for name, one in price.each.items()}, "origin": price.speeds.origin, "made": now()}
 
 
 def outcome(kept: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Expected against taken, in device-hours: one row a stage and one for all trainings.
+    """Expected against taken, in device-hours: one row a stage and one for all trainings, of the work since the price was made.
 
-    Rows: stage, expected, low, high, taken (of the study's own records, whichever run made them; without failed and
-    interrupted tries), off (taken / expected - 1), within (whether low <= taken <= high). Stages not expected are left out.
+    records: of the study, by its names. Those of before are what the price was told from, and say nothing of it; nor do failed
+    and interrupted tries.
+    Rows: stage, expected, low, high, taken, off (taken / expected - 1), within (whether low <= taken <= high). Stages without
+    such work are left out.
     """
-    taken = {"generation": 0.0, "pretraining": 0.0, "finetuning": 0.0, "search": 0.0}
+    expected: dict[str, Range] = {}
+    taken: dict[str, float] = {}
     for record in records:
+        piece = kept["each"].get(_piece(record))
+        if piece is None or record["started"] < kept["made"] or record["outcome"] == "failed":
+            continue
         charge = charge_of(record)
-        taken["finetuning" if record["level"] == "trial" else record["level"]] += charge.useful / 3600
-        taken["search"] += charge.searched / 3600
-    rows = []
-    ranges = {stage: Range(**kept[stage]) for stage in taken}
-    every = {stage: ranges[stage] for stage in ("pretraining", "finetuning", "search")}
-    ranges["all trainings"] = sum(every.values(), NOTHING)
-    taken["all trainings"] = sum(taken[stage] for stage in every)
-    for stage, expected in ranges.items():
-        if expected.expected > 0:
-            hours = taken[stage]
-            rows.append({"stage": stage, **vars(expected), "taken": hours, "off": hours / expected.expected - 1,
-                         "within": expected.low <= hours <= expected.high})  # fmt: skip
-    return rows
+        stage = record["level"]
+        if stage == "trial":
+            stage = "search" if record["phase"] == "search" else "finetuning"
+        for name in (stage, *(["all trainings"] if stage != "generation" else [])):
+            expected[name] = expected.get(name, NOTHING) + Range(**piece)
+            taken[name] = taken.get(name, 0.0) + charge.worked / 3600
+    return [
+        {"stage": stage, **vars(of_stage), "taken": taken[stage], "off": taken[stage] / of_stage.expected - 1,
+         "within": of_stage.low <= taken[stage] <= of_stage.high}
+        for stage in STAGES if (of_stage := expected.get(stage, NOTHING)).expected > 0
+    ]  # fmt: skip
 
 
 def _time(work: float, speed: Speed) -> Range:

@@ -173,7 +173,8 @@ def things_of(table: pa.Table, schema: EventSchema, where: str) -> list[tuple[np
 
 def _cache(dataset: store.Dataset) -> Path:
     """Named by all that its content follows from; versions that are 1 are left out, as in identities."""
-    versions = {"features": FEATURES_VERSION, "splits": SPLITS_VERSION, "labels": truth.LABELS_VERSION}
+    versions = {"features": FEATURES_VERSION, "splits": SPLITS_VERSION, "labels": truth.LABELS_VERSION,
+                "schema": store.computed_by(dataset) or 1}  # fmt: skip
     others = (f"-{name}{version}" for name, version in versions.items() if version != 1)
     return dataset.folder / "".join((f"arrays-{dataset.hash}", *others))
 

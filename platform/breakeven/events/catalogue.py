@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from breakeven import plugins
 from breakeven.events.source import Source
 from breakeven.feature import OBJECT, Feature, Levels
+from breakeven.names import InvalidName, check_name
 from breakeven.physics import processes
 from breakeven.physics.jets import processes as jets
 
@@ -52,11 +53,23 @@ def source(
 
 
 def known_schemas() -> "tuple[EventSchema, ...]":
-    """Those of whole events, of jets, and of the sources of plug-ins."""
+    """Those of whole events, of jets, and of the sources of plug-ins. Raises BadPlugin where two are called by one version."""
+    known = {str(schema.version): schema for schema in own_schemas()}
+    for name, one in _of_plugins().items():
+        if known.setdefault(str(one.schema.version), one.schema) != one.schema:
+            raise plugins.BadPlugin(
+                f"{plugins.where('SOURCES', name)}: the schema of SOURCES[{name!r}] has the version {one.schema.version!r} of "
+                "another schema, for which its files would be taken; give it a version of its own, and make each schema once"
+            )
+    return tuple(known.values())
+
+
+def own_schemas() -> "tuple[EventSchema, ...]":
+    """Those of whole events and of jets."""
     from breakeven.events.jets import JETS
     from breakeven.events.objects import OBJECTS
 
-    return (OBJECTS, JETS, *(one.schema for one in _of_plugins().values()))
+    return OBJECTS, JETS
 
 
 def levels_of(features: Levels) -> "tuple[Level, ...]":
@@ -88,8 +101,13 @@ def has_single_jets(name: str) -> bool:
 def _of_plugins() -> dict[str, Source]:
     brought: dict[str, Source] = plugins.brought("SOURCES")
     for name, one in brought.items():
-        if name in BUILT_IN or one.name != name:
+        at = f"{plugins.where('SOURCES', name)}: SOURCES[{name!r}]"
+        if name in BUILT_IN or one.name != name or "_vs_" in name:
             raise plugins.BadPlugin(
-                f"SOURCES has {name!r}, of a source that calls itself {one.name!r}: use one name, not taken"
+                f"{at} is of a source that calls itself {one.name!r}: use one name, not taken and without '_vs_'"
             )
+        try:
+            check_name(at, name)
+        except InvalidName as error:
+            raise plugins.BadPlugin(str(error)) from error
     return brought

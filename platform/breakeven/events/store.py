@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from breakeven import atomic, plugins
-from breakeven.events.catalogue import known_schemas
+from breakeven.events.catalogue import known_schemas, own_schemas
 from breakeven.events.sampling import SPLITS_VERSION, count_hard_events
 from breakeven.events.schema import VERSION_KEY, WEIGHT, EventSchema, SchemaMismatch, check_schema, content_hash
 from breakeven.events.source import Source
@@ -220,6 +220,13 @@ def schema_named(version: int | str, where: str) -> EventSchema:
             f"version {', '.join(known)}; generate the dataset again, or read it with the version or the plug-in that wrote it"
         )
     return known[str(version)]
+
+
+def computed_by(dataset: Dataset) -> str:
+    """What decides labels and derived features of a dataset besides the program: the hash of the plug-in whose schema it has."""
+    if str(dataset.manifest["schema"]) in {str(schema.version) for schema in own_schemas()}:
+        return ""
+    return plugins.version("SOURCES", dataset.process)
 
 
 def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:

@@ -13,6 +13,7 @@ is freed before the work is done, so that a driver that slept through a takeover
 import json
 import math
 import os
+import re
 import socket
 import time
 import uuid
@@ -32,6 +33,7 @@ PATIENCE_SECONDS = 60.0
 
 _LOOK_SECONDS = 1.0
 _NAMELESS = "?"
+_OWNER = re.compile(rb"[\w.-]{1,255}")
 _HEARTBEAT_BYTES = 1024
 """Length of every heartbeat: written over the last one, it must cover it."""
 
@@ -216,7 +218,7 @@ class Leases:
 
     def _owns(self, name: str, number: int) -> bool:
         try:
-            return self._path(name, number).read_text() == self.owner
+            return self._path(name, number).read_bytes() == self.owner.encode()
         except FileNotFoundError:
             return False
 
@@ -225,12 +227,13 @@ class Leases:
         number, owner = 0, ""
         while True:
             try:
-                text = self._path(name, number + 1).read_text()
+                text = self._path(name, number + 1).read_bytes()
             except FileNotFoundError:
                 return number, owner
             number += 1
-            # A lease without a name is about to get one, or its driver was killed before: it is watched by itself.
-            owner = text or f"{_NAMELESS}{name}.{number}"
+            # A lease without a name is about to get one, or its driver was killed before, or it is damaged: it is watched by
+            # itself, and taken over.
+            owner = text.decode() if _OWNER.fullmatch(text) else f"{_NAMELESS}{name}.{number}"
 
     def _look(self, owner: str) -> bool:
         if not owner:

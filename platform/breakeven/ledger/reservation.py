@@ -62,14 +62,27 @@ class Reservation:
             atomic.write_json(self._path, {**self._about, **times, "ended": now()})
 
 
-def reservations(ledger: Path, study: str) -> list[dict[str, Any]]:
-    """All reservations of a study, oldest first; files that cannot be read are left out, as an estimate less."""
+def reservations(
+    ledger: Path, study: str, tell: Callable[[str], object] = lambda problem: None
+) -> list[dict[str, Any]]:
+    """All reservations of a study, oldest first; files that cannot be read are told and left out, as an estimate less."""
     of_study = []
-    for path in (ledger / "reservations").glob("*.json"):
+    for path in sorted((ledger / "reservations").glob("*.json")):
         try:
             one = json.loads(path.read_text())
-        except (OSError, ValueError):
+            if wrong := [name for name, kind in _HELD.items() if not isinstance(one[name], kind)]:
+                raise ValueError(f"its {wrong[0]} is {one[wrong[0]]!r}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            tell(f"{path}: no reservation ({error!r}); delete it: the hours that it held are missing in the accounts")
             continue
-        if one.get("study") == study:
+        if one["study"] == study:
             of_study.append(one)
     return sorted(of_study, key=lambda one: one["started"])
+
+
+_HELD: dict[str, Any] = {
+    **dict.fromkeys(("reservation", "study", "stage", "device", "started", "ended"), str),
+    **dict.fromkeys(("devices", "reserved_seconds", "used_seconds"), (int, float)),
+    "idle_seconds": (dict, type(None)),
+}
+"""What a reservation says, and in which form."""

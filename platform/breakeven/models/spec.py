@@ -37,11 +37,12 @@ class NetworkSpec:
 
 
 def version_of(kind: str) -> str:
-    """What decides, besides its arguments, which function a network computes: our version, or the plug-in's file."""
+    """What decides, besides its arguments, which function a network computes: our version, or the plug-in's files."""
     own = {EVENT_GRAPH: NETWORK_VERSION, JET_TRANSFORMER: JET_NETWORK_VERSION}
     if kind in own:
         return str(own[kind])
-    return plugins.origin(_builder(kind))["plugin"]
+    _builder(kind)  # it is known
+    return plugins.version("NETWORKS", kind)
 
 
 def event_graph(levels: Levels, n_outputs: int, *, seed: int, **arguments: Any) -> "Backbone":

@@ -230,6 +230,8 @@ def hours_tables(results: Results) -> list[Table]:
                 if results.in_paper
                 else ""
             )
+            + " All: every record of the study, also those that it reuses from others; what its own drivers alone held, used or "
+            "not, is in the accounts."
             + " Energy: of the GPUs, by their own counters."
             + (" Hours on processors and on GPUs are summed apart, never together." if several else ""),
             results.cost,
@@ -278,7 +280,8 @@ def account_tables(results: Results) -> list[Table]:
             "Price and outcome",
             "Device-hours expected before the study began"
             + (f" ({facts['price_origin']})" if facts.get("price_origin") else "")
-            + ", with the range that was thought likely, beside what its records were charged.",
+            + ", with the range that was thought likely, beside what its records were charged: of the work that was done since. "
+            "What there was before, which the expectation is made from, is on neither side.",
             pd.DataFrame(facts.get("price") or [], columns=list(_PRICE)),
             (
                 plain("stage"),
@@ -287,7 +290,7 @@ def account_tables(results: Results) -> list[Table]:
                 written("taken", "taken", wording.hours),
                 Column("off by", lambda row: f"{row['off']:+.0%}" + ("" if row["within"] else ", outside"), "off"),
             ),
-            "No price was made before the study.",
+            "No price was made before the study, or nothing was done since.",
             meanings=_PRICE,
         ),
     ]

@@ -52,7 +52,9 @@ def trials_table(frame: pd.DataFrame, merit: Metric = MERIT) -> Table:
         phase: search | confirm; only confirming trials are reported
         cell seed ratio
         {figures}
-        device device_seconds plateau_seconds dataset backbone git_commit
+        device
+        kernel: code that the network was trained with; empty where an older version made the record
+        device_seconds plateau_seconds dataset backbone git_commit
         ended: when the record was made
         reason
     """)

@@ -15,10 +15,12 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from rich.markup import escape
 from scipy.stats import qmc
 
 from breakeven.fingerprint import fingerprint
 from breakeven.study.spec import Search
+from breakeven.terminal import console
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -57,32 +59,40 @@ def open_storage(path: Path | None) -> optuna.storages.BaseStorage:
     """Memory for the proposals of a study: a journal at `path`, safe on network file systems; None: this process only.
 
     One driver alone may write a journal. Others, on the same ledger, need none: proposals are a function of what was told
-    before, and that is in the ledger. A journal that a kill or a full disk has damaged is put aside, and begun anew.
+    before, and that is in the ledger. A journal that a kill or a full disk has damaged, or that is none, is put aside, which
+    is said, and begun anew.
     """
     if path is None:
         return optuna.storages.InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return JournalStorage(_Journal(path))
+        try:
+            return JournalStorage(_Journal(path))
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays what it holds, and fails in as many ways as it can be damaged
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            console.print(
+                f"[yellow]warning[/] {escape(str(path))}: no journal of Optuna's ({escape(repr(error))}); it is kept as "
+                f"{escape(aside.name)}, and its proposals are made again: what they gave is in the ledger"
+            )
+            return JournalStorage(_Journal(path))
 
 
 class _Journal(BaseJournalBackend):
-    """A file as Optuna's JournalFileBackend writes it. It has one writer, so it takes no lock; the ledger knows what it holds, so
-    nothing waits for the disk.
+    """A file as Optuna's JournalFileBackend writes it; raises ValueError where it is none.
+
+    It has one writer, so it takes no lock; the ledger knows what it holds, so nothing waits for the disk.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        try:
-            self._logs: list[dict[str, Any]] = [json.loads(line) for line in lines]
-            whole = not lines or lines[-1].endswith(b"\n")
-        except ValueError:
-            whole = False
-        if not whole:
-            path.replace(path.with_name(f"{path.name}.damaged"))
-            self._logs = []
+        self._logs: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        if lines and not lines[-1].endswith(b"\n"):
+            raise ValueError("its last line is cut short")
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
         return self._logs[log_number_from:]

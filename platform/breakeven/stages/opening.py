@@ -75,7 +75,7 @@ def _set_other_study_aside(study: Study, places: Places) -> None:
     try:
         before = json.loads(path.read_text())
         changed = changes(before, study)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return  # nothing ran, or its file was damaged: it is written anew
     if not changed:
         return

@@ -19,7 +19,7 @@ from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import console
 from breakeven.training.content import content_hash
 from breakeven.work.job import PretrainingJob
-from breakeven.work.versions import result_versions, trees_versions, variables_versions
+from breakeven.work.versions import result_versions, schema_versions, trees_versions, variables_versions
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,17 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
     folders: dict[str, Path] = {}
     twins: dict[str, PretrainingJob] = {}
     versions = {name: result_versions(network.kind) for name, network in study.networks_by_name().items()}
+    schemas = schema_versions(datasets)
     for network_name, network in study.networks_by_name().items():
         for name, settings in study.pretrainings_by_name().items():
             backbone = plan.backbone_name(network_name, name)
             classes = [datasets[one] for one in plan.pretraining_processes(settings, processes.PRETRAINING)]
             content = [dataset.hash for dataset in classes]
+            known = versions[network_name] | plan.schema_version(schemas, [dataset.process for dataset in classes])
             starts = hashes[plan.backbone_name(network_name, settings.start)] if settings.start else ("",)
             for place, of_seed in enumerate(settings.by_seed()):
                 start = starts[place % len(starts)]
-                identity = pretraining_identity(of_seed, network, content, versions[network_name], start)
+                identity = pretraining_identity(of_seed, network, content, known, start)
                 job = PretrainingJob(
                     name=backbone if settings.seeds == 1 else f"{backbone} (seed {of_seed.seed})",
                     identity=identity,
@@ -76,7 +78,7 @@ def pretrain_backbones(driver: Driver, datasets: Mapping[str, store.Dataset]) ->
                 records.append(job.hash)
     versions["trees"] = trees_versions()
     data = {name: dataset.hash for name, dataset in datasets.items()}
-    ingredients = plan.Ingredients(data, hashes, versions, variables_versions(datasets))
+    ingredients = plan.Ingredients(data, hashes, versions, variables_versions(datasets), schemas)
     return Inputs(datasets, ingredients, folders, tuple(records))
 
 

@@ -1,12 +1,14 @@
 """What is wrong with a study, told before anything runs: the first field that cannot be, its value, and the way out."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from breakeven.study.spec import (
     JET_OPTIONS,
+    SEARCH_SEED,
     SEARCHED,
     Baseline,
     Finetuning,
@@ -24,7 +26,7 @@ from breakeven.study.spec import (
     nearest,
 )
 
-__all__ = ["check", "check_distinct"]
+__all__ = ["check", "check_distinct", "check_types"]
 
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events", "reuse"),
@@ -47,6 +49,15 @@ _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
     ),
     Search: ("trials",),
 }
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "True or False"),
+    str: ((str,), "text"),
+    tuple: ((list, tuple), "a list"),
+    dict: ((Mapping,), "values by name"),
+}
+"""What the value of a field of this type may be."""
 _CHOICES: dict[type, dict[str, tuple[str, ...]]] = {
     Network: {"engine": ("native", "dgl"), "initialisation": ("he", "torch")},
     Pretraining: {"precision": get_args(Precision), "objectives": get_args(PretrainingObjective)},
@@ -73,6 +84,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     Raises:
         InvalidStudy: names the field, the value and the way out.
     """
+    check_types(study)
     own = {"generation.lhe": study.generation.lhe, "generation.jetclass": study.generation.jetclass}
     for field_name, given in {"name": (study.name,), **own}.items():
         for name in given:
@@ -89,7 +101,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
             f"generation.jetclass: {min(both)!r} has a file in generation.lhe too: give one of them another name"
         )
     networks, pretrainings = _networks(study), _pretrainings(study)
-    check_distinct("networks", study.networks)
+    check_distinct("networks", {name: network.settled() for name, network in study.networks.items()})
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
              "search": study.search}  # fmt: skip
     for at, part in parts.items():
@@ -116,6 +128,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         for field_name in _NO_REPEATS.get(type(part), ()):
             if len(set(values := getattr(part, field_name))) < len(values):
                 raise InvalidStudy(f"{at}.{field_name} is {values}: name each only once")
+    _check_seeds(study, pretrainings)
     if study.finetuning.gpu_share > 1:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
@@ -171,6 +184,64 @@ def _check_shards(settings: Generation) -> None:
             )
 
 
+def check_types(study: Study) -> None:
+    """Raise InvalidStudy where a value is of another type than its field, as a whole number that is none.
+
+    Args:
+        study: what is asked, or what was read.
+
+    Raises:
+        InvalidStudy: names the field and the value.
+    """
+    parts = {one.name: getattr(study, one.name) for one in fields(study)}
+    for name in ("networks", "pretrainings"):
+        parts |= {f"{name}.{key}": part for key, part in parts.pop(name).items()}
+    for part_name, part in parts.items():
+        for at, value, said in _misfits(part_name, part, _PARTS[part_name.partition(".")[0]]):
+            raise InvalidStudy(f"{at} is {value!r}: it must be {said}")
+
+
+_PARTS: dict[str, Any] = {"name": str, "generation": Generation, "network": Network, "networks": Network,
+                          "pretraining": Pretraining, "pretrainings": Pretraining, "finetuning": Finetuning,
+                          "search": Search}  # fmt: skip
+
+
+def _misfits(at: str, value: Any, kind: Any) -> Iterator[tuple[str, Any, str]]:
+    """The field, its value and what it must be, of all in `value` that is of another type than `kind`."""
+    origin = get_origin(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, kind):  # type: ignore[arg-type]
+            yield at, value, f"a {kind.__name__}"  # type: ignore[union-attr]
+        else:
+            for one in fields(kind):
+                yield from _misfits(f"{at}.{one.name.replace('_', '-')}", getattr(value, one.name), one.type)
+    elif origin is tuple and isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _misfits(f"{at}[{place}]", one, get_args(kind)[0])
+    elif origin is dict and isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _misfits(f"{at}.{name}", one, get_args(kind)[1])
+    else:
+        wanted, said = _TYPES[str if origin is Literal else origin or kind]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            yield at, value, said
+
+
+def _check_seeds(study: Study, pretrainings: Mapping[str, Pretraining]) -> None:
+    """Raise InvalidStudy where a seed is none that all generators of random numbers take, or seeds are too many."""
+    seeds = {"generation.seed": (study.generation.seed, 1)}
+    for at, (seed, several) in (
+        seeds | {f"{at}.seed": (one.seed, one.seeds) for at, one in pretrainings.items()}
+    ).items():
+        if not 0 <= seed <= 2**32 - several:
+            raise InvalidStudy(f"{at} is {seed}: it must be from 0 to {2**32 - several:,}")
+    for at, several in {"finetuning.seeds": study.finetuning.seeds, "search.seeds": study.search.seeds}.items():
+        if several >= SEARCH_SEED:
+            raise InvalidStudy(
+                f"{at} is {several:,}: it must be below {SEARCH_SEED:,}, where the seeds of the search begin"
+            )
+
+
 def _check_kind(at: str, network: Network) -> None:
     """Raise InvalidStudy where a field is given that this kind of network has not: its identity would be another one."""
     if network.kind == Network().kind:
@@ -183,12 +254,33 @@ def _check_kind(at: str, network: Network) -> None:
         raise InvalidStudy(
             f"{at}.{name} is {getattr(network, name)!r}: a {network.kind} has it not; give it as an option"
         )
+    for name, value in network.options.items():
+        if not math.isfinite(value):
+            raise InvalidStudy(f"{at}.options.{name} is {value}: it must be a finite number")
     if network.kind == "jet_transformer":
-        _check_names(f"{at}.options", network.options, JET_OPTIONS)
+        _check_jet_options(f"{at}.options", network.options)
     elif network.representation:
         raise InvalidStudy(
             f"{at}.representation is {network.representation!r}: {network.kind} has none; it is that of a jet_transformer"
         )
+
+
+def _check_jet_options(at: str, options: Mapping[str, float]) -> None:
+    """Raise InvalidStudy where a jet_transformer cannot be built with these; models/jet_network.py takes no others."""
+    _check_names(at, options, JET_OPTIONS)
+    for name, value in options.items():
+        least = 0 if name in ("dropout", "constituents") else 1
+        if value < least or (name != "dropout" and value != int(value)):
+            raise InvalidStudy(f"{at}.{name} is {value}: it must be a whole number and at least {least}")
+    known = {**JET_OPTIONS, **options}
+    if known["dropout"] >= 1:
+        raise InvalidStudy(f"{at}.dropout is {known['dropout']}: it must be below 1")
+    if known["width"] % known["heads"]:
+        raise InvalidStudy(
+            f"{at}.width is {known['width']:g} and {at}.heads {known['heads']:g}: make the width a multiple of the heads"
+        )
+    if "pair_layers" in options and "pairs" not in options:
+        raise InvalidStudy(f"{at}.pair_layers is {options['pair_layers']:g}: say of which width, with {at}.pairs")
 
 
 def _networks(study: Study) -> dict[str, Network]:
@@ -223,8 +315,10 @@ def _pretrainings(study: Study) -> dict[str, Pretraining]:
         while start := study.pretrainings[before[-1]].start:
             _check_names(f"pretrainings.{before[-1]}.start", (start,), study.pretrainings)
             if start in before:
+                circle = [*before[before.index(start) :], start]
                 raise InvalidStudy(
-                    f"pretrainings.{before[-1]}.start is {start!r}, which starts from {name!r}: a circle"
+                    f"pretrainings.{before[-1]}.start is {start!r}, a circle: {' starts from '.join(circle)}; let one start "
+                    "from scratch"
                 )
             before.append(start)
     return {f"pretrainings.{name}": one for name, one in study.pretrainings.items()} or {

@@ -5,13 +5,14 @@ The two are JSON files beside the report. It never looks into the ledger.
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from breakeven import atomic
 from breakeven.places import Places
+from breakeven.study.check import check_types
 from breakeven.study.spec import InvalidStudy, Study, study_from_json
 
 KEEP_SECONDS = 5.0
@@ -30,10 +31,12 @@ class StudyFolder:
 
     @property
     def study(self) -> Study:
-        """Its specification. Raises InvalidStudy where another version of this program wrote it."""
+        """Its specification. Raises InvalidStudy where another version of this program wrote it, or it is damaged."""
         try:
-            return study_from_json(self.spec)
-        except (TypeError, KeyError, AttributeError) as error:
+            study = study_from_json(self.spec)
+            check_types(study)
+            return study
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise InvalidStudy(
                 f"{self.places.folder / 'study.json'}: not a specification of this version ({error}); use the version "
                 "that wrote it, or start the study again"
@@ -52,10 +55,11 @@ def read_folder(name: str, runs_dir: Path) -> StudyFolder:
         places = Places(folder.parent, folder.name)
     spec = places.folder / "study.json"
     if not spec.is_file():
-        known = ", ".join(study_names(places.root)) or "none"
-        raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {known}")
+        others = ", ".join(study_names(places.root)) or "none"
+        raise FileNotFoundError(f"{places.folder}: no study that ran; those here: {others}")
     members = _members_file(places)
-    return StudyFolder(places, _read(spec, dict), tuple(_read(members, list)) if members.exists() else ())
+    known = _read(members, list, lambda names: all(isinstance(name, str) for name in names)) if members.exists() else ()
+    return StudyFolder(places, _read(spec, dict), tuple(known))
 
 
 def folder_with_trials(name: str, runs_dir: Path) -> StudyFolder:
@@ -95,12 +99,12 @@ def _members_file(places: Places) -> Path:
     return places.folder / "records.json"
 
 
-def _read(path: Path, kind: type) -> Any:
+def _read(path: Path, kind: type, fits: Callable[[Any], bool] = lambda content: True) -> Any:
     try:
         content = json.loads(path.read_text())
-        if isinstance(content, kind):
+        if isinstance(content, kind) and fits(content):
             return content
-        reason = f"it holds no {kind.__name__}"
+        reason = f"it holds no {kind.__name__}" if not isinstance(content, kind) else "it holds what are no names"
     except ValueError as error:
         reason = str(error)
     raise InvalidStudy(

@@ -148,6 +148,7 @@ def pretraining_identity(
 def said(part: Network | Pretraining | Finetuning | Search) -> dict[str, Any]:
     """What an identity says of a part of the specification."""
     kind = type(part)
+    part = part.settled() if isinstance(part, Network) else part
     later = {
         name: getattr(part, name) for name, silent in SILENT.get(kind, {}).items() if getattr(part, name) != silent
     }

@@ -1,7 +1,7 @@
 """What a study calls the parts of the records that are its: the ledger is shared, and names are a study's own.
 
-A record keeps the names that the study had for it that made it. Reading, task, network and pretraining are told from what
-the record's identity says. It opens no file.
+A record keeps the names that the study had for it that made it. Reading, task, network, pretraining and ratio are told from
+what the record's identity says. It opens no file.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Names:
         self._backbones: dict[str, str] = {}
         """Names of pretrainings, by the hash of the backbone."""
 
-    def of(self, record: Mapping[str, Any]) -> dict[str, str]:
+    def of(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """What the study calls the parts of a record; those that are not of its making keep the name that they have."""
         if record["level"] == "generation":
             self._processes[record["dataset"]] = record["process"]
@@ -42,7 +42,15 @@ class Names:
         if pretraining != "none":
             pretraining = self._backbones.get(record.get("backbone", ""), pretraining)
         names = {"task": task_name(record), "network": network, "pretraining": pretraining}
-        return names | {"cell": cell_name(**names, strategy=record["strategy"], size=int(record["size"]))}
+        cell = cell_name(**names, strategy=record["strategy"], size=int(record["size"]))
+        return {**names, "cell": cell, "ratio": self._ratio(record)}
+
+    def _ratio(self, record: Mapping[str, Any]) -> float | None:
+        """The ratio of a trial; from scratch its rate to the published one of this study: another has it as another ratio."""
+        rate = (record.get("identity") or {}).get("rate")
+        if record["strategy"] != "scratch" or rate is None:
+            return record.get("ratio")
+        return float(f"{rate / self._study.finetuning.learning_rate:.12g}")
 
     def _network(self, record: Mapping[str, Any]) -> str:
         asked = (record.get("identity") or {}).get("network")

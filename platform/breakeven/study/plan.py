@@ -4,7 +4,7 @@ Pure functions of the specification: needs neither Ray nor a GPU nor events. It 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -70,6 +70,12 @@ class Ingredients:
     """By network, and for "trees", the versions of all that decides a result besides: training, torch's major ..."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """By process, the version of the high-level variables that trees take of its events."""
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """By process, the version of what computes labels and derived features, where the schema of its events is a plug-in's."""
+
+    def network(self, cell: Cell) -> dict[str, str]:
+        """The versions of all that decides a trial with a network."""
+        return {**self.versions.get(cell.network, {}), **schema_version(self.schemas, cell.task.processes)}
 
     def trees(self, cell: Cell) -> dict[str, str]:
         """The versions of all that decides a trial with trees."""
@@ -77,7 +83,8 @@ class Ingredients:
         variables = self.variables.get(cell.task.processes[0])
         of_network = self.versions.get(cell.network, {}) if cell.backbone else {}
         scored = {name: of_network[name] for name in ("network", "features") if name in of_network}
-        return {**known, **({"variables": variables} if variables else {}), **scored}
+        computed = schema_version(self.schemas, cell.task.processes)
+        return {**known, **({"variables": variables} if variables else {}), **scored, **computed}
 
     def backbone(self, cell: Cell, seed: int) -> str:
         """Checkpoint hash of the backbone of a trial, empty from scratch: seeds of trials take those there are in turns."""
@@ -85,6 +92,12 @@ class Ingredients:
             return ""
         taken = self.backbones[cell.backbone]
         return taken[(seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % len(taken)]
+
+
+def schema_version(schemas: Mapping[str, str], processes: Iterable[str]) -> dict[str, str]:
+    """What an identity says of the schema of the events of these processes: nothing of our own."""
+    computed_by = sorted({schemas[process] for process in processes if process in schemas})
+    return {"schema": "+".join(computed_by)} if computed_by else {}
 
 
 @dataclass(frozen=True)
@@ -230,7 +243,7 @@ def trial(study: Study, cell: Cell, phase: Phase, seed: int, ratio: float, made_
         warmup=warmup(study.finetuning, cell.strategy, cell.size),
     )
     network = study.networks_by_name()[cell.network]
-    said = identity.trial_identity(study.finetuning, network, asked, made_of.versions.get(cell.network, {}))
+    said = identity.trial_identity(study.finetuning, network, asked, made_of.network(cell))
     return Trial(cell, phase, seed, ratio if cell.strategy == "scratch" else said["ratio"], said)
 
 

@@ -30,19 +30,36 @@ SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
 Precision = Literal["float32", "tf32", "bfloat16"]
 KINDS = ("event_graph", "jet_transformer")
 """Kinds of networks that come with the package."""
-JET_OPTIONS = (
-    "width", "blocks", "class_blocks", "heads", "pairs", "pair_layers", "feed_forward", "dropout", "constituents",
-)  # fmt: skip
-"""Options of a jet_transformer."""
+JET_OPTIONS: dict[str, float] = {
+    "width": 128, "blocks": 8, "class_blocks": 2, "heads": 8, "pairs": 64, "pair_layers": 3, "feed_forward": 4,
+    "dropout": 0.0, "constituents": 0,
+}  # fmt: skip
+"""Options of a jet_transformer, with the published values that they have where they are not given."""
+_UNSAID = {"pair_layers": 1, "feed_forward": 4, "dropout": 0.0, "constituents": 0}
+"""Options of a jet_transformer that an identity leaves out at these values; it says all others."""
 
 
 class InvalidStudy(ValueError):
     """The specification cannot be run; the message names the field, the value and the way out."""
 
 
+def check_part_name(field_name: str, name: str) -> None:
+    """Raise InvalidStudy unless a name of the user's will do as one, see names.check_name."""
+    try:
+        check_name(field_name, name)
+    except InvalidName as error:
+        raise InvalidStudy(str(error)) from error
+
+
+@cache
+def _in_order(of_class: str) -> str:
+    """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
+    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
+
+
 @dataclass(frozen=True)
 class Task:
-    """Signal against background."""
+    """Signal against background. Raises InvalidStudy where a name will not do, or a process stands in it twice."""
 
     name: str
     """Short name, used in cells and on the command line."""
@@ -51,7 +68,18 @@ class Task:
     signal: str
     """Process of the signal class; several, whose events are taken together, with "+" between them."""
     background: str
-    """That of the background class, likewise."""
+    """That of the background class, likewise. The processes of a class are kept in one order, whichever they are given in."""
+
+    def __post_init__(self) -> None:
+        for side in ("signal", "background"):
+            object.__setattr__(self, side, _in_order(getattr(self, side)))
+        for name in (*self.name.split("+"), *self.processes):
+            check_part_name(f"a name in the task {self.name!r}", name)
+        if len(set(self.processes)) < len(self.processes):
+            raise InvalidStudy(
+                f"the task {self.name!r} is {self.signal} against {self.background}, with a process twice: a task is written "
+                "SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
+            )
 
     @property
     def classes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -88,14 +116,16 @@ def known_tasks() -> dict[str, Task]:
     """The tasks that have names: the five, that of jets, and those of plug-ins. Raises BadPlugin where one cannot be used."""
     known = TASKS | JET_TASKS
     for name, new in plugins.brought("TASKS").items():
-        if not isinstance(new, Task) or new.name != name or new.signal == new.background:
+        at = f"{plugins.where('TASKS', name)}: TASKS[{name!r}] is {new!r}"
+        if not isinstance(new, Task) or new.name != name:
+            raise plugins.BadPlugin(f"{at}; give a Task of that name")
+        signal, separator, background = name.partition("_vs_")
+        if separator and (_in_order(signal), _in_order(background)) != (new.signal, new.background):
             raise plugins.BadPlugin(
-                f"TASKS of a plug-in: {name!r} is {new!r}; give a Task of that name with two different processes"
+                f"{at}, and its name says {signal} against {background}; choose a name without '_vs_'"
             )
-        if name in known or (same := _same(known, new.signal, new.background)):
-            taken = known.get(name) or same
-            raise plugins.BadPlugin(f"TASKS of a plug-in: {name!r} is there already, as {taken}; leave it out")
-        check_part_name("TASKS of a plug-in", name)
+        if taken := known.get(name) or _same(known, new.signal, new.background):
+            raise plugins.BadPlugin(f"{at}, which is there already, as {taken}; leave it out")
         known[name] = new
     return known
 
@@ -104,12 +134,6 @@ def _same(tasks: Mapping[str, Task], signal: str, background: str) -> Task | Non
     """The task that has these classes, whatever the order of the processes in them."""
     wanted = _in_order(signal), _in_order(background)
     return next((one for one in tasks.values() if (_in_order(one.signal), _in_order(one.background)) == wanted), None)
-
-
-@cache
-def _in_order(of_class: str) -> str:
-    """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
-    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
 
 
 def task(name: str) -> Task:
@@ -121,17 +145,19 @@ def task(name: str) -> Task:
     if name in (tasks := known_tasks()):
         return tasks[name]
     signal, separator, background = name.partition("_vs_")
-    signal, background = _in_order(signal), _in_order(background)
-    new = Task(f"{signal}_vs_{background}", f"{signal} vs {background}", signal, background)
-    if not (separator and signal and background) or len(set(new.processes)) < len(new.processes):
+    if not (separator and signal and background):
         check_part_name("finetuning.tasks", name.replace("+", ""))
         raise InvalidStudy(
             f"finetuning.tasks: {name!r} is not known; the nearest known: {nearest(name, tasks)}; "
             "a task of your own is written SIGNAL_vs_BACKGROUND with different processes, several of a class as A+B_vs_C+D"
         )
-    for process in new.processes:
-        check_part_name("finetuning.tasks", process)
-    return _same(tasks, signal, background) or new
+    signal, background = _in_order(signal), _in_order(background)
+    try:
+        return _same(tasks, signal, background) or Task(
+            f"{signal}_vs_{background}", f"{signal} vs {background}", signal, background
+        )
+    except InvalidStudy as error:
+        raise InvalidStudy(f"finetuning.tasks: {error}") from error
 
 
 def task_name(record: Mapping[Any, Any]) -> str:
@@ -192,10 +218,21 @@ class Network:
     kind: str = "event_graph"
     """Another kind of network: "jet_transformer" for jet events, or one of a plug-in; the fields above are event_graph's."""
     options: dict[str, float] = field(default_factory=dict)
-    """Arguments of a network of another kind, as name and number."""
+    """Arguments of a network of another kind, as name and number; where a study names several networks, of each of them."""
     representation: Literal["", "S+HLF", "V+HLF", "V"] = ""
     """What a jet_transformer gives the layers above it of each jet of an event (arXiv 2401.13536): the scalar of the tagger or
     its vector, with high-level features or alone."""
+
+    def settled(self) -> "Network":
+        """The same network as an identity says it: in one way, whichever of its options are given that are so by default."""
+        if not self.options and self.kind != "jet_transformer":
+            return self
+        given, unsaid = self.options, _UNSAID
+        if self.kind == "jet_transformer":
+            given = {**JET_OPTIONS, **({"pair_layers": 1} if "pairs" in given else {}), **given}
+        else:
+            unsaid = plugins.defaults(self.kind)
+        return replace(self, options={name: value for name, value in given.items() if value != unsaid.get(name)})
 
     @property
     def backbone(self) -> "Network":
@@ -393,6 +430,14 @@ class Study:
         """The part of the study that one of its networks makes."""
         return replace(self, network=self.networks_by_name()[name], networks={})
 
+    def with_options_of_each(self) -> "Study":
+        """The same study, the options of its one network given to each of those that it names instead."""
+        if not self.networks:
+            return self
+        options = self.network.options
+        each = {name: replace(one, options={**one.options, **options}) for name, one in self.networks.items()}
+        return replace(self, network=replace(self.network, options={}), networks=each)
+
     def _starts(self, name: str) -> list[str]:
         """The pretrainings that one stands on, last first, as far as they are known and no circle."""
         before: list[str] = []
@@ -430,14 +475,6 @@ def part_from_json(kind: Any, values: Mapping[str, Any]) -> Any:
     """A part of a study that `dataclasses.asdict` made JSON of, by this version or an earlier one: see `study_from_json`."""
     known = {**_AT_FIRST.get(kind, {}), **values}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
-
-
-def check_part_name(field_name: str, name: str) -> None:
-    """Raise InvalidStudy unless a name of the user's will do as one, see names.check_name."""
-    try:
-        check_name(field_name, name)
-    except InvalidName as error:
-        raise InvalidStudy(str(error)) from error
 
 
 def nearest(value: str, known: Collection[str]) -> str:

@@ -45,6 +45,8 @@ class Comparison:
     only_a: pd.DataFrame
     only_b: pd.DataFrame
     costs: pd.DataFrame
+    problems: tuple[str, ...] = ()
+    """Records that could not be read: what they hold is in neither study."""
 
 
 def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, csv_path: Path | None = None) -> None:
@@ -77,6 +79,7 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
         only_a=comparison.only_in(one, other),
         only_b=comparison.only_in(other, one),
         costs=comparison.costs(one, other),
+        problems=tuple(problem for ledger in ledgers.values() for problem in ledger.problems),
     )
 
 
@@ -93,6 +96,7 @@ def as_json(both: Comparison) -> dict[str, Any]:
         "only_in_a": _rows(both.only_a),
         "only_in_b": _rows(both.only_b),
         "costs": _rows(both.costs),
+        "problems": list(both.problems),
     }
 
 
@@ -128,7 +132,11 @@ def _pages(both: Comparison) -> list[RenderableType]:
     pages += [Text(), _differences("where it comes from", both.provenance, "the same commit, hardware and data")]
     pages += [Text(), *_cells(both.cells)]
     pages += [page for side, table in (("A", both.only_a), ("B", both.only_b)) for page in _only_in(side, table)]
-    return [*pages, Text(), _costs(both.costs)]
+    warnings = [
+        Text(f"warning  {problem}; what it holds is missing here", style="yellow", overflow="fold")
+        for problem in both.problems
+    ]
+    return [*pages, Text(), _costs(both.costs), *warnings]
 
 
 def _differences(title: str, differences: Sequence[Difference], none: str) -> RenderableType:

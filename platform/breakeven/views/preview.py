@@ -3,12 +3,14 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing.
 """
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -78,13 +80,30 @@ def price_of(study: Study, ledger: Ledger) -> Price:
     pretrained: list[Network] = []
     for name in study.networks_by_name():
         part = study.with_network(name)
+        if prices:  # trees have no network: they are priced with the first
+            others = tuple(baseline for baseline in study.finetuning.baselines if baseline != "trees")
+            part = replace(part, finetuning=replace(part.finetuning, baselines=others))
         known = speeds(part, ledger.records(), read_calibration(ledger.folder, part))
-        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION)
+        priced = price(part, processes.PRETRAINING, known, sampling.TRAIN_FRACTION, name)
         if (backbone := part.network.backbone) in pretrained:
             priced = replace(priced, pretraining=NOTHING)
         pretrained.append(backbone)
         prices.append(priced)
     return reduce(add, prices)
+
+
+def _check_options(at: str, network: Network, builder: Callable[..., Any]) -> None:
+    """Raise InvalidStudy where a plug-in's network does not take these options, or wants others."""
+    try:
+        known = inspect.signature(builder)
+    except (TypeError, ValueError):  # of a callable that says nothing of its arguments
+        return
+    try:
+        known.bind((), 1, seed=0, **network.options)
+    except TypeError as error:
+        raise InvalidStudy(
+            f"{at}.options is {network.options}: {error}; see {network.kind} in {plugins.where('NETWORKS', network.kind)}"
+        ) from error
 
 
 def check_study(study: Study) -> None:
@@ -102,6 +121,8 @@ def check_study(study: Study) -> None:
             raise InvalidStudy(
                 f"{at}.kind is {kind!r}; known are {', '.join(sorted(kinds))}; name a plug-in with --plugin"
             )
+        if kind in brought:
+            _check_options(at, network, brought[kind])
         if network.kind == Network().kind and (others := _without_whole_events(study)):
             raise InvalidStudy(
                 f"network.kind: {network.kind} takes whole events, not those of {', '.join(others)}: leave these out of "

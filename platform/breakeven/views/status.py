@@ -19,6 +19,7 @@ from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
 from breakeven.study.folder import StudyFolder, read_folder, study_names
+from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import live, show
 from breakeven.views import board
 from breakeven.views.progress import FACTS, Progress, Standing
@@ -119,11 +120,19 @@ def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, st
     names = [name] if name else study_names(runs_dir)
     if not names:
         raise FileNotFoundError(f"{runs_dir.resolve()}: no study began here; name another folder with --runs-dir")
-    views = [viewer.view(read_folder(one, runs_dir)) for one in names]
+    views, unreadable = [], []
+    for one in names:
+        try:
+            views.append(viewer.view(read_folder(one, runs_dir)))
+        except InvalidStudy as error:
+            if name:
+                raise
+            unreadable.append(str(error))
     shown = _study_page(views[0]) if name else _studies_table(views)
-    if problems := viewer.ledger.problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        shown = Group(shown, Text(f"  warning  {problems[0]}{more}", style="yellow"))
+    problems = viewer.ledger.problems
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    warnings = [*unreadable, *(f"{problem}{more}" for problem in problems[:1])]
+    shown = Group(shown, *(Text(f"  warning  {warning}", style="yellow") for warning in warnings))
     told = "; ".join(f"{view.folder.places.study} {view.state}: {board.line(view.standing)}" for view in views)
     return shown, told, any(view.state == "running" for view in views)
 

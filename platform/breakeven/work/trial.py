@@ -181,6 +181,7 @@ def _keep(job: TrialJob) -> Keep:
         "backbone": identity["backbone"],
         "network": said(job.network.backbone),
         "versions": {name: identity["versions"].get(name, "1") for name in _EMBEDDING_VERSIONS},
+        **({"schema": schema} if (schema := identity["versions"].get("schema")) else {}),
     }
     embeddings = Embeddings(job.ledger)
 

@@ -15,6 +15,11 @@ def variables_versions(datasets: Mapping[str, store.Dataset]) -> dict[str, str]:
     return {name: schema.high_level.version for name, schema in schemas.items() if schema.high_level is not None}
 
 
+def schema_versions(datasets: Mapping[str, store.Dataset]) -> dict[str, str]:
+    """By process, of what computes labels and derived features, where the schema of its events is a plug-in's."""
+    return {name: version for name, one in datasets.items() if (version := store.computed_by(one))}
+
+
 def trees_versions() -> dict[str, str]:
     """By name, of all that decides a trial with trees but the variables; each is part of its identity."""
     return {
