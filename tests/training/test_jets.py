@@ -12,7 +12,7 @@ from models.jet_batches import LEVELS, SMALL, random_batch
 
 from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
-from breakeven.training import checkpoint
+from breakeven.training import checkpoint, feeds
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.loop import evaluate, train
 from breakeven.training.recipe import Epoch, Recipe, Strategy
@@ -99,6 +99,20 @@ def test_a_captured_training_is_that_of_the_loop(
         assert captured == pytest.approx(expected, rel=1e-9)
     for name, tensor in models[0].state_dict().items():
         torch.testing.assert_close(tensor, models[1].state_dict()[name], rtol=1e-8, atol=1e-9, msg=name)
+
+
+def test_jets_that_do_not_fit_on_the_device_give_the_same_bits(
+    events: tuple[EventTensors, Sample, Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "WINDOW_BYTES", 8_000)  # two batches
+    recipe = replace(RECIPE, epochs=2, batch_size=5)
+    ours, theirs = (NetworkSpec("jet_transformer", {**SMALL, "representation": "V"}).build(LEVELS, 1, 1) for _ in "ab")
+    curves = [
+        train(Training(model, replace(events[0], onto=onto), *events[1:], recipe), form="captured").curve
+        for model, onto in ((ours, None), (theirs, torch.device("cpu")))
+    ]
+    assert losses(curves[0]) == losses(curves[1])
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
 
 def test_dropout_is_not_captured(events: tuple[EventTensors, Sample, Sample]) -> None:

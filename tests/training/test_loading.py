@@ -27,6 +27,8 @@ def test_pieces_make_the_whole(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_with_the_sizes() -> None:
     with pytest.raises(TooLarge, match=r"8e-06 GB are to lie on cpu, which has 1.5e-05 GB free.*fewer events"):
         load_arrays([np.zeros(1000)], "cpu", free_bytes=15_000)
+    with pytest.raises(TooLarge, match="8e-06 GB are"):
+        load_arrays([np.zeros(500)], "cpu", free_bytes=15_000, beside=4_000)
 
 
 def test_events_that_do_not_fit_stay_where_they_are_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:

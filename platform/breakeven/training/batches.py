@@ -49,10 +49,10 @@ class EventTensors:
         return cls(loaded_nodes, loaded_offsets, onto=onto)
 
     @classmethod
-    def of(cls, arrays: "EventArrays", device: torch.device | str = "cpu") -> "EventTensors":
-        """Events of any schema; on CPU without a copy."""
+    def of(cls, arrays: "EventArrays", device: torch.device | str = "cpu", beside: int = 0) -> "EventTensors":
+        """Events of any schema; on CPU without a copy. beside: bytes of targets that will lie on the device with them."""
         flat = [arrays.nodes, arrays.offsets, *(part for level in arrays.inner for part in level)]
-        (nodes, offsets, *inner), onto = load_or_keep(flat, device)
+        (nodes, offsets, *inner), onto = load_or_keep(flat, device, beside=beside)
         levels = tuple(level.features for level in arrays.schema.levels)
         truth = arrays.truth if arrays.schema.labels_of_things else np.zeros(0, np.uint8)
         inside = tuple(zip(inner[::2], inner[1::2], strict=True))

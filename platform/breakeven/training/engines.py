@@ -48,9 +48,10 @@ def captured_networks(
         return torch.stack([of_events, of_events * (of_events - 1)], dim=1)
 
     def make_engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
+        seen = events if ring is None else ring.events
         if not gpu.serves(_networks_of(trainings)[0], trainings[0].recipe.precision):
-            return whole_networks(trainings, batch, most_nodes, most_edges, ring and ring.events)
-        kernels = kernels_of(trainings, batch, most_nodes, most_edges, ring and ring.events)
+            return whole_networks(trainings, batch, most_nodes, most_edges, seen)
+        kernels = kernels_of(trainings, batch, most_nodes, most_edges, seen)
         if (kind := (trainings[0].recipe.objective, trainings[0].recipe.precision)) not in _compiled:
             kernels.compile()
             _compiled.add(kind)
@@ -93,8 +94,10 @@ def kernels_of(
     events = events or all_events
     room = Room(n, batch, n * most_nodes, n * most_edges)
     models = _networks_of(trainings)
-    options = {"objective": recipe.objective, "precision": recipe.precision, "typical": all_events.offsets}
-    return Kernels(models, events.nodes, events.offsets, room, **options)
+    return Kernels(
+        models, events.nodes, events.offsets, room,
+        objective=recipe.objective, precision=recipe.precision, typical=all_events.offsets,
+    )  # fmt: skip
 
 
 def _networks_of(trainings: Sequence[Training]) -> list[EventNetwork]:

@@ -33,21 +33,22 @@ def load_arrays(
     device: torch.device | str,
     piece_bytes: int = PIECE_BYTES,
     free_bytes: int | None = None,
+    beside: int = 0,
 ) -> list[Tensor]:
     """The arrays as tensors on `device`.
 
-    piece_bytes: sent at a time.
-    free_bytes: of the device; None asks it.  Raises TooLarge where the arrays would take more than half of them.
+    piece_bytes: sent at a time.  beside: bytes of what else will lie there, such as targets.
+    free_bytes: of the device; None asks it.  Raises TooLarge where all that would take more than half of them.
     """
     device, sources = torch.device(device), _as_they_are(arrays)
     if free_bytes is None and device.type == "cpu":
         return sources
     total = sum(source.nbytes for source in sources)
     free = torch.cuda.mem_get_info(device)[0] if free_bytes is None else free_bytes
-    if total > (1.0 - _SPARE) * free:
+    if total + beside > (1.0 - _SPARE) * free:
         raise TooLarge(
-            f"{total / 1e9:.3g} GB are to lie on {device}, which has {free / 1e9:.3g} GB free, half of which training needs: "
-            "take fewer events, or a device with more memory"
+            f"{(total + beside) / 1e9:.3g} GB are to lie on {device}, which has {free / 1e9:.3g} GB free, half of which "
+            "training needs: take fewer events, or a device with more memory"
         )
     tensors = [torch.empty_like(source, device=device) for source in sources]
     buffers, sent = _Buffers(piece_bytes, device), 0
@@ -64,14 +65,14 @@ def load_arrays(
 
 
 def load_or_keep(
-    arrays: Sequence[np.ndarray], device: torch.device | str, free_bytes: int | None = None
+    arrays: Sequence[np.ndarray], device: torch.device | str, free_bytes: int | None = None, beside: int = 0
 ) -> tuple[list[Tensor], torch.device | None]:
     """The arrays on `device`, and None; or, where they are too large, as they are on the host, and `device`."""
     try:
-        return load_arrays(arrays, device, free_bytes=free_bytes), None
+        return load_arrays(arrays, device, free_bytes=free_bytes, beside=beside), None
     except TooLarge as error:
         console.print(f"  events stay in the host's memory and are sent a window at a time: {error}", markup=False)
-        return _as_they_are(arrays), torch.device(device)
+        return _as_they_are(arrays), torch.empty(0, device=device).device  # cuda:0, as tensors say, and not cuda
 
 
 def _as_they_are(arrays: Sequence[np.ndarray]) -> list[Tensor]:

@@ -141,8 +141,8 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     objective = job.settings.objective
     if objective == "xbb":
         chosen = single_jets(chosen)
-    events = EventTensors.of(chosen, device)
     multiclass = objective == "multiclass"
+    events = EventTensors.of(chosen, device, beside=8 * chosen.n_events if multiclass else 4 * chosen.labels.size)
     labels = chosen.labels[:, 0] if objective == "xbb" else chosen.labels
     target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else labels)
     samples = []
