@@ -70,15 +70,16 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
         for split in next(iter(of_job.values())):
             parts = [before[one] + np.searchsorted(place[one], rows_of[split]) for one, rows_of in of_job.items()]
             signal = np.repeat(is_signal(job), [len(part) for part in parts])
-            events_of = [[one.hash, _hash_of(rows_of[split])] for one, rows_of in of_job.items()]
-            sample = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal), fingerprint(events_of))
-            of_split[split] = sample
+            index = torch.from_numpy(np.concatenate(parts))
+            of_split[split] = Sample(index, torch.from_numpy(signal), hash_of(of_job, split))
         samples.append(of_split)
     return events, samples
 
 
-def _hash_of(rows: np.ndarray) -> str:
-    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
+def hash_of(seen: Seen, split: Split) -> str:
+    """Of the events of a split in their order."""
+    rows = {one.hash: rows_of[split].astype("<i8").tobytes() for one, rows_of in seen.items()}
+    return fingerprint([[name, hashlib.sha256(numbers).hexdigest()] for name, numbers in rows.items()])
 
 
 @lru_cache(maxsize=64)
