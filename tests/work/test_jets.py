@@ -21,12 +21,13 @@ from breakeven.models.jet_network import JetNetwork
 from breakeven.models.weights import load_weights
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.plan import Cell, Ingredients, cells, trial
-from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study, task
 from breakeven.training.batches import EventTensors
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.content import content_hash
 from breakeven.training.engines import in_batches
 from breakeven.training.workers import ALONE
+from breakeven.views.disk import events_bytes, kept_bytes
 from breakeven.work import trees as work_trees
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.network import build_network
@@ -48,6 +49,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Dataset]:
         store.make_shard(recipe, root, 0)
         found[name] = store.complete(recipe, root, 1)
     return found
+
+
+def test_a_plan_knows_what_jets_take_on_disk(made: dict[str, store.Dataset]) -> None:
+    folders = [open_arrays(one) and one.folder for one in made.values()]
+    there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.*"))
+    asked = Study("", Generation(events_per_process=250), pretraining=XBB, finetuning=SETTINGS)
+    assert events_bytes(asked) == pytest.approx(there, rel=0.1)
 
 
 def test_trees_on_jets_tell_two_higgs_bosons_from_qcd(made: dict[str, store.Dataset], tmp_path: Path) -> None:
@@ -284,6 +292,17 @@ def test_what_a_frozen_backbone_says_is_computed_once_for_all_that_stand_on_it(
     once, files = list(asked), sorted((tmp_path / "kept" / "embeddings").glob("*.npy"))
     assert len(once) == len(files) == 3, "three samples, of fewer events than a batch"
     assert sorted(once) == sorted(len(np.load(file, mmap_mode="r")) for file in files)
+    settings = replace(SETTINGS, sizes=(60,), seeds=1, strategies=("finetune", "frozen"), head_steps=8)
+    networks = {name: replace(NETWORK, representation=name) for name, _ in trials}
+    asked_for = Study(
+        "",
+        Generation(events_per_process=250),
+        networks=networks,
+        pretraining=XBB,
+        finetuning=settings,
+        search=Search(trials=0),
+    )
+    assert kept_bytes(asked_for) == pytest.approx(sum(file.stat().st_size for file in files), rel=0.25)
     asked.clear()
     monkeypatch.setattr(Embeddings, "get", lambda self, name, compute: compute())
     assert run(tmp_path / "alone") == kept and len(asked) > 6

@@ -15,8 +15,6 @@ from breakeven.study.spec import Pretraining, Study
 
 STEPS = 600.0
 """Gradient steps to the plateau where no trial has shown it: at batch 32 a network takes 200 to 2,000."""
-BYTES_AN_EVENT = 150 + 340
-"""Parquet shard plus the flat arrays beside it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class Price:
     search_trials: int
     processes: int
     events: int
-    disk_bytes: int
     generation: Range
     """Core-hours."""
     pretraining: Range
@@ -77,7 +74,7 @@ class Price:
 
 
 def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float) -> Price:
-    """Cells, trials, disk and hours of a study of one network that has nothing yet.
+    """Cells, trials and hours of a study of one network that has nothing yet.
 
     Evaluation costs a third of training per event.
     """
@@ -100,7 +97,6 @@ def price(study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, tr
         search_trials=trials["search"],
         processes=len(names),
         events=events,
-        disk_bytes=events * BYTES_AN_EVENT,
         generation=generation_hours({name: study.generation.events(name) for name in names}, speeds),
         pretraining=sum(pretrainings, NOTHING),
         finetuning=hours["confirm"],

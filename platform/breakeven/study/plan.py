@@ -84,7 +84,12 @@ class Ingredients:
         if not cell.backbone:
             return ""
         taken = self.backbones[cell.backbone]
-        return taken[(seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % len(taken)]
+        return taken[in_turns(seed, len(taken))]
+
+
+def in_turns(seed: int, n: int) -> int:
+    """Which of `n` backbones a trial with this seed stands on."""
+    return (seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % n
 
 
 @dataclass(frozen=True)
