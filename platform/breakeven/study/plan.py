@@ -245,6 +245,12 @@ def search_name(study: Study, cell: Cell, made_of: Ingredients) -> str:
     return fingerprint(identity.search_identity(first.identity, space(study, cell)))
 
 
+def of_classes(finetuning: Finetuning, size: int) -> tuple[int, int]:
+    """Training events of signal and of background at `size` events a class."""
+    signal = round(2 * size * finetuning.signal_fraction)
+    return signal, 2 * size - signal
+
+
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:
     """Event passes (forward, backward, step) of one trial that makes `part` of its epochs; evaluation costs a third of one.
 

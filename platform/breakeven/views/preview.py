@@ -144,9 +144,10 @@ def check_study(study: Study) -> None:
                 raise InvalidStudy(f"{field_name}: {path} (for {name!r}) is no file; name {wanted}")
             _check_file(study, field_name, name, path)
     _check_pythia(study)
-    largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
-        for of_class in task.classes:
+        for of_class, largest in zip(
+            task.classes, plan.of_classes(study.finetuning, max(study.finetuning.sizes)), strict=True
+        ):
             events = sum(map(study.generation.events, of_class))
             if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(

@@ -8,6 +8,7 @@ import torch
 
 from breakeven.events.arrays import EventArrays, select
 from breakeven.events.sampling import Split
+from breakeven.study.spec import EVEN
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.eager import outputs_of
 from breakeven.training.optimiser import apply_strategy
@@ -29,7 +30,8 @@ def trees_facts(job: TrialJob, check: Callable[[Epoch], None]) -> dict[str, Any]
     samples = {split: _variables(job, seen, split) for split in next(iter(seen.values()))}
     settings, identity = job.settings, job.trial.identity
     recipe = Recipe(epochs=identity["epochs"], patience=settings.patience, seed=job.trial.seed)
-    model, result = train_trees(samples[Split.TRAIN], samples[Split.VALIDATION], recipe, check)
+    balance = settings.signal_fraction != EVEN
+    model, result = train_trees(samples[Split.TRAIN], samples[Split.VALIDATION], recipe, check, balance=balance)
     facts = training_facts(result) | {"kernel": "scikit-learn", "validation_events": len(samples[Split.VALIDATION][1])}
     if job.trial.phase == "confirm":
         values, target = samples[Split.TEST]

@@ -15,6 +15,7 @@ import torch
 from breakeven.events.sampling import Split
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.study import plan
+from breakeven.study.spec import EVEN
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import kernel_of
@@ -132,7 +133,7 @@ def training_of(
     levels = tuple(level.features for level in arrays_of(next(iter(job.datasets.values()))).schema.levels)
     model = build_network(job.network, levels, 1).to(job.device)
     recipe = Recipe(
-        objective="binary",
+        objective="binary" if settings.signal_fraction == EVEN else "weighted",
         epochs=trial.identity["epochs"],
         batch_size=settings.batch_size,
         learning_rate=trial.identity["rate"],
@@ -169,7 +170,7 @@ def training_of(
 
 def evaluated(job: TrialJob, training: Training, samples: Mapping[Split, Sample], result: Result) -> dict[str, Any]:
     """What the ledger keeps of a trained trial: a confirming one is evaluated on its test events."""
-    kernel = kernel_of(training.model, job.settings.precision, training.strategy)
+    kernel = kernel_of(training)
     facts = training_facts(result, share(job)) | {"kernel": kernel}
     if result.stopped == "asked":
         last = len(result.curve) - 1
