@@ -103,8 +103,8 @@ ADAPTATION = replace(
     },
     finetuning=replace(LAPTOP.finetuning, strategies=("frozen",), baselines=(), sizes=(100,)),
 )
-"""A tagger taught 1,450 jets, from scratch and from a backbone of ten classes of jets, and that backbone itself, each frozen in the
-analysis; `--finetuning.strategies finetune frozen --finetuning.sizes 100 300` takes 2.5 times as long."""
+"""A tagger taught 1,450 jets, from scratch and from a backbone of ten classes of jets, and that backbone itself, each frozen in
+the analysis; `--finetuning.strategies finetune frozen --finetuning.sizes 100 300` takes 2.5 times as long."""
 
 PRESETS = {"smoke": SMOKE, "laptop": LAPTOP, "workstation": WORKSTATION, "adaptation": ADAPTATION, "paper": PAPER}
 
