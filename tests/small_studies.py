@@ -57,7 +57,7 @@ class Small:
 
     def cell(self, strategy: str = "scratch", size: int = 20) -> Cell:
         """A cell of its task."""
-        pretraining = self.objective if strategy in ("finetune", "frozen") else "none"
+        pretraining = "none" if strategy in ("scratch", "trees") else self.objective
         return Cell(self.task, pretraining, strategy, size)
 
     def network(self, arrays: EventArrays, n_outputs: int = 1, seed: int = 0, *, backbone: bool = False) -> "Backbone":

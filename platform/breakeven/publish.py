@@ -21,6 +21,7 @@ from breakeven import atomic
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger
+from breakeven.metric import METRICS
 from breakeven.observer import Observer
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
@@ -176,7 +177,8 @@ def _sync(results: StudyResults, tracker: Tracker, figures: _Figures) -> int:
 
 
 def _winner(results: StudyResults) -> Winner:
-    return winner(results.study.name, results.frame, lambda: results.facts, results.ledger, results.places.backbones)
+    study, places, merit = results.study, results.places, METRICS[results.study.finetuning.merit]
+    return winner(study.name, results.frame, lambda: results.facts, results.ledger, places.backbones, merit=merit)
 
 
 def _links(tracker: Tracker) -> dict[str, str]:

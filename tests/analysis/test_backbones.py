@@ -3,6 +3,8 @@ import math
 import pytest
 
 from breakeven.analysis.backbones import ranking
+from breakeven.metric import METRICS
+from breakeven.report.results import Results
 
 
 def study(ledger, validation, test):
@@ -25,6 +27,20 @@ def test_the_winner_is_chosen_on_validation_and_reported_on_test(ledger):
     assert best["validation_gain"] == pytest.approx(5.0) and best["gain"] == pytest.approx(4.0)
     assert best["backbone"] == "weights of multilabel" and best["record"] == "record of multilabel"
     assert best["n_tasks"] == best["n_cells"] == 2
+
+
+def test_what_is_not_measured_on_validation_events_leaves_the_choice_to_their_auc(ledger):
+    study(ledger, {"multiclass": 0.05, "multilabel": 0.03}, {"multiclass": 0.0, "multilabel": 0.0})  # by accuracy
+    auc, rejections = {"none": 0.7, "multiclass": 0.74, "multilabel": 0.76}, {"none": 10.0, "multiclass": 30.0}
+    for row in ledger.rows:
+        kind = row["pretraining"]
+        row.update(validation_auc=auc[kind], test_rejection_90=rejections.get(kind, 20.0))
+    found = ranking(ledger.frame(), merit=METRICS["rejection_90"])
+    assert found["pretraining"].tolist() == ["multilabel", "multiclass"] and set(found["chosen_by"]) == {"auc"}
+    assert found["validation_gain"].tolist() == pytest.approx([6.0, 4.0])
+    assert found["gain"].tolist() == pytest.approx([10.0, 20.0]), "the study's figure of merit"
+    assert Results(ledger.frame(), {}, merit=METRICS["rejection_90"]).leading == "multilabel"
+    assert Results(ledger.frame(), {}).leading == "multiclass" == ranking(ledger.frame()).at[0, "pretraining"]
 
 
 def test_only_cells_that_all_backbones_have_count(ledger):

@@ -22,13 +22,14 @@ from breakeven.events.arrays import open_arrays
 from breakeven.events.catalogue import levels_of, source
 from breakeven.events.jets import CONSTITUENT, JET, JETS
 from breakeven.events.single_jets import single_jets
+from breakeven.metric import METRICS
 from breakeven.models.jet_network import JetNetwork
 from breakeven.models.jet_onnx import INPUTS, OUTPUTS, export_onnx
 from breakeven.models.spec import NetworkSpec
 from breakeven.registry import package
 from breakeven.registry.card import card
 from breakeven.registry.served import Backbone, BadEvents, tensors_of
-from breakeven.study.spec import Study
+from breakeven.study.spec import Finetuning, Study
 from breakeven.tracking import Tracker
 from breakeven.training.batches import EventTensors
 from breakeven.training.checkpoint import write_model
@@ -169,15 +170,19 @@ def test_the_card_says_what_a_jet_is_and_what_its_score_means() -> None:
     identity = {**MADE["identity"], "objective": "xbb", "training": training,
                 "network": {"kind": "jet_transformer", "options": {"width": 16.0, "blocks": 2.0}}}  # fmt: skip
     datasets = {name: {"events": 400, "source": "jets", "hash": f"hash_{name}"} for name in ("ttH", "WH")}
-    facts = {"study": "joint", "spec": dataclasses.asdict(Study()), "datasets": datasets}
-    records = study()
-    best = backbones.ranking(records).iloc[0].to_dict()
+    asked = Study(finetuning=Finetuning(merit="rejection_90"))
+    facts = {"study": "joint", "spec": dataclasses.asdict(asked), "datasets": datasets}
+    tuned = (records := study())["strategy"] == "finetune"
+    records = records.assign(validation_auc=0.8 + 0.05 * tuned, test_rejection_90=10.0 + 20.0 * tuned)
+    best = backbones.ranking(records, merit=METRICS["rejection_90"]).iloc[0].to_dict()
     text = card("joint-backbone", best, {**MADE, "identity": identity}, records, facts, JETS.levels, 16)
     for words in (
         "a Particle Transformer on the constituents of large-radius jets", "(xbb head)", "one row per jet",
         "| soft_drop_mass | GeV |", "| constituent_d0 | mm |", "| constituent_kind | 0 to 4 |", "impact parameters are in mm",
         "predict(jets)     # [n_jets, 16]", "one logit, above 0 for a Higgs boson to two bottom quarks", "width 16, blocks 2",
         "a CMS-like fast detector response", "Trained on 4,800 of their jets.",
+        "+5.00 percentage points on validation events, by which it was chosen, and +20.00 background rejection at 90 % signal "
+        "efficiency on test events", "by the same networks' validation AUC, so", "| +20.0 ± 0 (n=2) |",
     ):  # fmt: skip
         assert words in text, words
     assert "ATLAS" not in text and "message-passing" not in text and "whole collision events" not in text

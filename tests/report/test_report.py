@@ -324,5 +324,8 @@ def test_the_method_says_until_when_on_how_many_backbones_and_with_which_search(
     assert f"up to {tuning['validation_events']} labelled validation events of each class" in text
     assert "Backbones: 2 of " in text and "no interval contains the scatter of pretraining seeds" not in text
     assert "From scratch the rate was searched with as many trials, seeds and validation events." in text
+    assert "are signal, with weights" not in text
+    several["finetuning"] = {**tuning, "signal_fraction": 0.068}
+    assert "Of training events 6.8 % are signal, with weights" in " ".join(sentences.method(several))
     several["search"]["trials"] = 0
     assert "From scratch the rate was searched" not in " ".join(sentences.method(several))

@@ -271,9 +271,10 @@ def test_trees_with_scores_know_backbone_and_network_and_nothing_of_its_training
     assert plain["backbone"] == "" and "network" not in plain and trials_of(SCORING, cell)["search"] == 0
 
 
-def test_the_same_events_for_every_seed_are_told_by_all_trials_and_their_own_by_none():
-    shared = finetuning(same_events=True)
+@pytest.mark.parametrize(("name", "value"), [("same_events", True), ("signal_fraction", 0.068)])
+def test_how_events_are_drawn_is_told_by_all_trials_where_it_is_not_as_it_was(name, value):
+    drawn = finetuning(**{name: value})
     for cell in (SCRATCH, FINETUNE, TREES):
-        assert of(cell, study=shared) != of(cell)
-        assert "same_events" not in trial(STUDY, cell, "confirm", 1, 1.0, MADE_OF).identity["training"]
-        assert trial(shared, cell, "confirm", 1, 1.0, MADE_OF).identity["training"]["same_events"] is True
+        assert of(cell, study=drawn) != of(cell)
+        assert name not in trial(STUDY, cell, "confirm", 1, 1.0, MADE_OF).identity["training"]
+        assert trial(drawn, cell, "confirm", 1, 1.0, MADE_OF).identity["training"][name] == value

@@ -61,6 +61,12 @@ def test_the_default_study_is_valid():
         (Study(finetuning=Finetuning(trial_seconds=float("nan"))), "finetuning.trial-seconds is nan"),
         (Study(finetuning=Finetuning(gpu_share=0.0)), "finetuning.gpu-share is 0.0: it must be above zero"),
         (Study(finetuning=Finetuning(gpu_share=2.0)), "use at most 1"),
+        (Study(finetuning=Finetuning(signal_fraction=0.0)), "finetuning.signal-fraction is 0.0: it must be above zero"),
+        (Study(finetuning=Finetuning(signal_fraction=1.0)), "finetuning.signal-fraction is 1.0: it must be below one"),
+        (
+            Study(finetuning=Finetuning(signal_fraction=0.068, sizes=(1000, 3))),
+            "3 events a class with finetuning.signal-fraction 0.068 are 0 of signal and 6 of background: raise the size",
+        ),
         (Study(pretraining=Pretraining(processes=("ttH", "WHH"))), "'WHH' is not known; the nearest known: WH"),
         (Study(pretraining=Pretraining(processes=("ttH",))), "at least two"),
         (

@@ -17,7 +17,7 @@ from breakeven.training.engines import captured_networks
 from breakeven.training.feeds import Batches
 from breakeven.training.loop import Form, train
 from breakeven.training.nonfinite import NonFinite
-from breakeven.training.objectives import named_objective
+from breakeven.training.objectives import balanced, named_objective
 from breakeven.training.pack import train_pack
 from breakeven.training.plain_engine import whole_networks
 from breakeven.training.recipe import Epoch, Recipe, Strategy
@@ -70,19 +70,20 @@ def test_a_captured_training_is_that_of_the_loop(data: Data, n_train: int, batch
         torch.testing.assert_close(tensor, models[1].state_dict()[name], rtol=1e-9, atol=1e-9, msg=name)
 
 
-@pytest.mark.parametrize("objective", ["binary", "multilabel"])
+@pytest.mark.parametrize("objective", ["binary", "weighted", "multilabel"])
 def test_all_objectives_are_those_of_the_loop(data: Data, objective: str) -> None:
     events, *samples = data
     flags = [torch.stack([s.target.float() * scale for scale in (1, 0.5, 2, 1, 1)], 1) for s in samples]
     targets = {
         "binary": [(sample.target == 1).float() for sample in samples],
+        "weighted": [balanced((samples[0].target == 1).float()), (samples[1].target == 1).float()],
         "multilabel": [
             torch.cat([f, torch.nn.functional.one_hot(s.target, 3)], 1) for f, s in zip(flags, samples, strict=True)
         ],
     }[objective]
     prepared = [Sample(sample.index, target) for sample, target in zip(samples, targets, strict=True)]
     recipe = replace(SMALL, objective=objective, epochs=2)
-    n_outputs = 1 if objective == "binary" else 8
+    n_outputs = 8 if objective == "multilabel" else 1
     curves = [
         train(Training(network(0, n_outputs), events, *prepared, recipe), form=form).curve
         for form in ("captured", "eager")

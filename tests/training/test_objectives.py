@@ -7,7 +7,16 @@ import torch
 
 from breakeven.physics.truth import LABEL_NAMES, N_MULTIPLICITIES
 from breakeven.training import objectives
-from breakeven.training.objectives import N_REGRESSION_LABELS, binary, multiclass, multilabel, named_objective
+from breakeven.training.metrics import area_of_curve
+from breakeven.training.objectives import (
+    N_REGRESSION_LABELS,
+    balanced,
+    binary,
+    multiclass,
+    multilabel,
+    named_objective,
+    weighted,
+)
 
 
 def test_binary_loss_and_scores() -> None:
@@ -15,6 +24,24 @@ def test_binary_loss_and_scores() -> None:
     expected = math.log(2.0) + math.log1p(math.exp(2.0)) + math.log1p(math.exp(-1.0))
     assert float(binary().loss_sum(outputs, target)) == pytest.approx(expected, rel=1e-6)
     torch.testing.assert_close(binary().scores(outputs), torch.tensor([0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.e)]))
+
+
+def test_weights_are_the_published_ones_of_a_natural_mixture_but_for_a_factor() -> None:
+    """BCEWithLogitsLoss(pos_weight=background / signal), as the code of arXiv 2401.13536 has it."""
+    target, outputs = (torch.arange(50) < 4).float(), torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+    objective, counted = weighted(), balanced(target)
+    published = torch.nn.functional.binary_cross_entropy_with_logits(
+        outputs[:, 0], target, pos_weight=torch.tensor(46 / 4), reduction="sum"
+    )
+    found = objective.loss_sum(outputs, objective.prepare(counted))
+    torch.testing.assert_close(found * 2 * 46 / 50, published)
+    assert float(counted[:, 1].mean()) == pytest.approx(1.0) and objective.constant_loss(counted) == pytest.approx(
+        math.log(2)
+    )
+    plain = objective.prepare(target)
+    torch.testing.assert_close(objective.loss_sum(outputs, plain), binary().loss_sum(outputs, target))
+    scores = objective.scores(outputs)
+    assert objective.metrics(scores, counted, area=area_of_curve) == binary().metrics(scores, target)
 
 
 def test_multiclass_loss_is_minus_the_log_of_the_score() -> None:
@@ -44,7 +71,9 @@ def test_the_regressions_are_the_multiplicities_of_the_truth() -> None:
     assert multilabel(len(LABEL_NAMES)).n_outputs == 41
 
 
-@pytest.mark.parametrize("objective", [binary(), multiclass(4), multilabel(7)], ids=lambda objective: objective.name)
+@pytest.mark.parametrize(
+    "objective", [binary(), weighted(), multiclass(4), multilabel(7)], ids=lambda objective: objective.name
+)
 def test_a_share_without_events_has_no_loss_but_gradients(objective) -> None:  # type: ignore[no-untyped-def]
     outputs = torch.zeros(0, objective.n_outputs, requires_grad=True)
     empty = torch.zeros(0, 7) if objective.name == "multilabel" else torch.zeros(0, dtype=torch.int64)
@@ -59,6 +88,10 @@ def test_a_share_without_events_has_no_loss_but_gradients(objective) -> None:  #
     [
         ("binary", 1, torch.tensor([0, 2]), "zeros and ones"),
         ("binary", 1, torch.tensor([[0], [1]]), "zeros and ones"),
+        ("weighted", 1, torch.tensor([[1.0, 0.0]]), "weights above zero"),
+        ("weighted", 1, torch.tensor([[1.0, math.inf]]), "weights above zero"),
+        ("weighted", 1, torch.tensor([[0.5, 1.0]]), "zeros and ones"),
+        ("weighted", 1, torch.zeros(2, 3), r"\[n, 2\]"),
         ("multiclass", 3, torch.tensor([0, 3]), "from 0 to 2"),
         ("multiclass", 3, torch.tensor([0.0, 1.0]), "whole numbers"),
         ("multilabel", 7, torch.zeros(2, 6), r"\[n, 7\]"),
@@ -79,12 +112,13 @@ def test_objectives_that_do_not_fit_the_model_are_refused(name: str, n_outputs: 
         named_objective(name, n_outputs)
 
 
-@pytest.mark.parametrize("name", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("name", ["binary", "weighted", "multiclass", "multilabel"])
 def test_no_constant_output_is_better_than_the_best(name: str) -> None:
     generator = torch.Generator().manual_seed(3)
-    objective = named_objective(name, {"binary": 1, "multiclass": 3, "multilabel": 9}[name])
+    objective = named_objective(name, {"multiclass": 3, "multilabel": 9}.get(name, 1))
     target = {
         "binary": (torch.rand(50, generator=generator) < 0.3).float(),
+        "weighted": torch.stack([(torch.arange(50) < 9).float(), 0.1 + torch.rand(50, generator=generator)], 1),
         "multiclass": torch.randint(0, 3, (50,), generator=generator),
         "multilabel": torch.randn(50, 9, generator=generator),
     }[name]

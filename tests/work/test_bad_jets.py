@@ -95,13 +95,14 @@ def assert_finite(record: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "representation"), [("scratch", "V"), ("frozen", "S+HLF"), ("finetune", "V+HLF"), ("trees", "V")]
+    ("strategy", "representation"),
+    [("scratch", "V"), ("frozen", "S+HLF"), ("finetune", "V+HLF"), ("trees", "V"), ("trees+score", "S+HLF")],
 )
 def test_jets_of_any_size_events_of_no_jets_and_infinite_significances_are_learnt(
     bad: dict[str, store.Dataset], backbone: Path, tmp_path: Path, strategy: str, representation: str
 ) -> None:
-    start = backbone if strategy in ("frozen", "finetune") else None
-    assert_finite(trained(bad, tmp_path, JETS.cell(strategy), representation, start))
+    cell = JETS.cell(strategy)
+    assert_finite(trained(bad, tmp_path, cell, representation, backbone if cell.backbone else None))
 
 
 def test_weights_over_six_orders_of_magnitude_change_no_figure_of_events_that_count_one_each(

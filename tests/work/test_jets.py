@@ -15,17 +15,19 @@ from breakeven.events.arrays import open_arrays, select
 from breakeven.events.catalogue import source
 from breakeven.events.sampling import Split
 from breakeven.events.single_jets import single_jets
+from breakeven.ledger.embeddings import Embeddings
 from breakeven.ledger.ledger import Ledger
 from breakeven.models.jet_network import JetNetwork
 from breakeven.models.weights import load_weights
 from breakeven.study.identity import pretraining_identity
 from breakeven.study.plan import Cell, Ingredients, cells, trial
-from breakeven.study.spec import Finetuning, Network, Pretraining, Study, task
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study, task
 from breakeven.training.batches import EventTensors
 from breakeven.training.checkpoint import read_weights
 from breakeven.training.content import content_hash
 from breakeven.training.engines import in_batches
 from breakeven.training.workers import ALONE
+from breakeven.views.disk import events_bytes, kept_bytes
 from breakeven.work import trees as work_trees
 from breakeven.work.job import PretrainingJob, TrialJob
 from breakeven.work.network import build_network
@@ -47,6 +49,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, store.Dataset]:
         store.make_shard(recipe, root, 0)
         found[name] = store.complete(recipe, root, 1)
     return found
+
+
+def test_a_plan_knows_what_jets_take_on_disk(made: dict[str, store.Dataset]) -> None:
+    folders = [open_arrays(one) and one.folder for one in made.values()]
+    there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.*"))
+    asked = Study("", Generation(events_per_process=250), pretraining=XBB, finetuning=SETTINGS)
+    assert events_bytes(asked) == pytest.approx(there, rel=0.1)
 
 
 def test_trees_on_jets_tell_two_higgs_bosons_from_qcd(made: dict[str, store.Dataset], tmp_path: Path) -> None:
@@ -149,9 +158,12 @@ def test_one_backbone_serves_all_representations() -> None:
     assert said[0] == said[1] == said[2]
 
 
-def trees_job(made: dict[str, store.Dataset], backbone: PretrainingJob, folder: Path, strategy: str) -> TrialJob:
+def trees_job(
+    made: dict[str, store.Dataset], backbone: PretrainingJob, folder: Path, strategy: str, size: int = 100, **asked: Any
+) -> TrialJob:
     network = replace(NETWORK, representation="S+HLF")
-    study = Study(network=network, pretraining=XBB, finetuning=replace(SETTINGS, baselines=("trees", "trees+score")))
+    finetuning = replace(SETTINGS, sizes=(size,), baselines=("trees", "trees+score"), **asked)
+    study = Study(network=network, pretraining=XBB, finetuning=finetuning)
     made_of = Ingredients(
         {name: one.hash for name, one in made.items()},
         {"xbb": (content_hash(backbone.backbone),)},
@@ -181,7 +193,7 @@ def test_scores_stand_with_the_jets_that_they_are_of(
 ) -> None:
     job = trees_job(made, xbb, tmp_path, "trees+score")
     chosen = select([open_arrays(made["HH4b_1000"])], [np.array([5, 3, 8])])
-    scores = work_trees._scores(job, chosen)
+    scores = work_trees._scores(job, chosen, "three events")
     jets = single_jets(chosen)
     tagger = build_network(NETWORK, tuple(level.features for level in jets.schema.levels), 1)
     load_weights(tagger, read_weights(xbb.backbone), source="the tagger")
@@ -201,13 +213,16 @@ def test_a_backbone_that_says_nothing_of_jets_gives_trees_no_scores(
 
 
 def test_all_seeds_may_have_the_same_events_and_larger_sizes_hold_the_smaller(made: dict[str, store.Dataset]) -> None:
-    def training(size: int, seed: int, **asked: bool) -> list[set[int]]:
+    def training(size: int, seed: int, **asked: Any) -> list[set[int]]:
         study = Study(finetuning=replace(SETTINGS, **asked))
         made_of = Ingredients({name: one.hash for name, one in made.items()}, {})
         of_trial = trial(study, Cell(task(SETTINGS.tasks[0]), "none", "scratch", size), "confirm", seed, 1.0, made_of)
         job = TrialJob(of_trial, NETWORK, study.finetuning, made, None, Path(), "cpu", "abc")
         return [set(rows[Split.TRAIN]) for rows in seen_by(job).values()]
 
+    natural = [training(size, 1, same_events=True, signal_fraction=0.068) for size in (40, 70)]
+    assert [list(map(len, rows)) for rows in natural] == [[5, 75], [10, 130]], "6.8 % of 80 and 140"
+    assert all(few < many for few, many in zip(*natural, strict=True))
     for seed in (1, 2):
         assert training(40, seed, same_events=True) == training(40, 1, same_events=True)
         assert all(few < many for few, many in zip(training(40, seed), training(90, seed), strict=True))
@@ -234,11 +249,32 @@ def test_an_event_is_told_by_its_jets(
         assert again["metrics"] == record["metrics"]
 
 
+@pytest.mark.parametrize("strategy", ["scratch", "frozen", "finetune", "trees+score"])
+def test_the_published_recipe_has_a_natural_mixture_and_weights(
+    made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path, strategy: str
+) -> None:
+    """What the preset paper asks for, 8 events of signal among 112; a loss without weights would begin far below a coin's."""
+    published: dict[str, Any] = {"signal_fraction": 0.068, "same_events": True, "head_steps": 0}
+    if strategy == "trees+score":
+        job = trees_job(made, xbb, tmp_path, strategy, 60, **published)
+    else:
+        job = job_of(made, xbb, tmp_path, "V", strategy, **published)
+    assert [len(rows[Split.TRAIN]) for rows in seen_by(job).values()] == [8, 112]
+    record = run_alone(job)
+    assert record["outcome"] == "finished", record.get("reason")
+    assert record["curve"][0]["train_loss"] > 0.3 and job.trial.identity["training"]["signal_fraction"] == 0.068
+
+
 def job_of(
-    made: dict[str, store.Dataset], xbb: PretrainingJob, ledger: Path, representation: str, strategy: str
+    made: dict[str, store.Dataset],
+    xbb: PretrainingJob,
+    ledger: Path,
+    representation: str,
+    strategy: str,
+    **asked: Any,
 ) -> TrialJob:
     """A trial of two epochs that is evaluated on test events."""
-    settings = replace(SETTINGS, sizes=(60,), epochs=2, steps=0, head_steps=8, represented_events=5)
+    settings = replace(SETTINGS, sizes=(60,), epochs=2, steps=0, represented_events=5, **{"head_steps": 8, **asked})
     network = replace(NETWORK, representation=representation)
     start = None if strategy == "scratch" else xbb.backbone
     made_of = Ingredients(
@@ -260,9 +296,10 @@ def test_what_a_frozen_backbone_says_is_computed_once_for_all_that_stand_on_it(
 
     def run(ledger: Path) -> list[dict[str, Any]]:
         records = [run_alone(job_of(made, xbb, ledger, *one)) for one in trials]
+        records += [run_alone(trees_job(made, xbb, ledger, "trees+score", size=60))]
         assert all(record is not None and record["outcome"] == "finished" for record in records)
         return [
-            {name: record[name] for name in ("metrics", "validation_loss", "scores", "representation")}
+            {name: record.get(name) for name in ("metrics", "validation_loss", "scores", "representation")}
             | {"curve": [epoch["train_loss"] for epoch in record["curve"]]}
             for record in records
         ]
@@ -279,8 +316,17 @@ def test_what_a_frozen_backbone_says_is_computed_once_for_all_that_stand_on_it(
     once, files = list(asked), sorted((tmp_path / "kept" / "embeddings").glob("*.npy"))
     assert len(once) == len(files) == 3, "three samples, of fewer events than a batch"
     assert sorted(once) == sorted(len(np.load(file, mmap_mode="r")) for file in files)
+    settings = replace(SETTINGS, sizes=(60,), seeds=1, strategies=("finetune", "frozen"), head_steps=8)
+    networks = {name: replace(NETWORK, representation=name) for name, _ in trials}
+    asked_for = Study(
+        "",
+        Generation(events_per_process=250),
+        networks=networks,
+        pretraining=XBB,
+        finetuning=settings,
+        search=Search(trials=0),
+    )
+    assert kept_bytes(asked_for) == pytest.approx(sum(file.stat().st_size for file in files), rel=0.25)
     asked.clear()
-    assert run(tmp_path / "kept-again") == kept and len(asked) == 3
-    asked.clear()
-    monkeypatch.setattr("breakeven.work.trial._keep", lambda job: None)
+    monkeypatch.setattr(Embeddings, "get", lambda self, name, compute: compute())
     assert run(tmp_path / "alone") == kept and len(asked) > 6

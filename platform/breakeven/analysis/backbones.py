@@ -9,27 +9,27 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import estimate
 from breakeven.metric import MERIT, Metric
 
-COLUMNS = ["pretraining", "record", "backbone", "n_tasks", "n_cells", "validation_gain", "validation_gain_low",
+COLUMNS = ["pretraining", "record", "backbone", "n_tasks", "n_cells", "chosen_by", "validation_gain", "validation_gain_low",
            "validation_gain_high", "gain", "gain_low", "gain_high"]  # fmt: skip
 
 
 def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """The backbones of a study, the best first.
 
-    One row each, none where nothing was finetuned. validation_gain: the figure of merit on validation events less that of
-    scratch with the same seed and size, mean over tasks, and in each over the sizes that every backbone has; the order is by
-    this.  gain: the same on test events, which chose nothing. Intervals: 90 % Student's t over the same means of the
+    One row each, none where nothing was finetuned. chosen_by: name of the metric that validation events choose by: the
+    figure of merit, or AUC where that is not measured on them.  validation_gain: that metric less that of scratch with the
+    same seed and size, mean over tasks, and in each over the sizes that every backbone has; the order is by this.  gain: the
+    same of the figure of merit on test events, which chose nothing. Intervals: 90 % Student's t over the same means of the
     n_tasks tasks; NaN for one task.
     """
-    splits = {"validation_gain": "validation", "gain": "test"}
     confirmed = ledger_frame.confirmed(frame)
-    confirmed = confirmed.assign(
-        **{name: ledger_frame.measured(confirmed, merit, split) for name, split in splits.items()}
-    )
+    chooses = ledger_frame.choosing(confirmed, merit)
+    splits = {"validation_gain": (chooses, "validation"), "gain": (merit, "test")}
+    confirmed = confirmed.assign(**{name: ledger_frame.measured(confirmed, *what) for name, what in splits.items()})
     tuned, scratch = (confirmed[confirmed["strategy"] == name] for name in ("finetune", "scratch"))
     both = tuned.merge(scratch, on=["task", "size", "seed"], suffixes=("", "_scratch"))
-    for name in splits:
-        both[name] = merit.sign * merit.scale * (both[name] - both[f"{name}_scratch"])
+    for name, (metric, _) in splits.items():
+        both[name] = metric.sign * metric.scale * (both[name] - both[f"{name}_scratch"])
     cells = both.groupby(["pretraining", "task", "size"], as_index=False)[list(splits)].mean()
     shared = cells.groupby(["task", "size"])["pretraining"].transform("nunique") == cells["pretraining"].nunique()
     finished = frame[(frame["level"] == "pretraining") & (frame["outcome"] == "finished")]
@@ -42,6 +42,7 @@ def ranking(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
             {
                 "pretraining": pretraining, "record": backbones.at[pretraining, "record"],
                 "backbone": backbones.at[pretraining, "backbone"], "n_tasks": len(of_tasks), "n_cells": len(of_backbone),
+                "chosen_by": chooses.name,
                 **estimate(of_tasks["validation_gain"]).figures("validation_gain"),
                 **estimate(of_tasks["gain"]).figures("gain"),
             }

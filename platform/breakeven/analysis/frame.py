@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from breakeven.ledger.charge import hours_unit
-from breakeven.metric import MERIT, SPLITS, Metric
+from breakeven.metric import MERIT, METRICS, SPLITS, Metric
 from breakeven.study.plan import backbone_name
 from breakeven.study.spec import SEARCHED, known_tasks
 
@@ -102,6 +102,11 @@ def once(rows: pd.DataFrame) -> pd.DataFrame:
 def measured(rows: pd.DataFrame, metric: Metric, split: str = "test") -> pd.Series:
     """A metric of the events of a split as it was recorded, a fraction where it is shown in percent; NaN where it was not."""
     return rows.get(metric.column(split), pd.Series(math.nan, rows.index)).astype(float)
+
+
+def choosing(rows: pd.DataFrame, merit: Metric) -> Metric:
+    """What validation events choose by: the figure of merit, or AUC where that is not measured on them, as no rejection is."""
+    return METRICS["auc"] if measured(rows, merit, "validation").isna().all() else merit
 
 
 def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:

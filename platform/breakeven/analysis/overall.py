@@ -21,7 +21,7 @@ def overall_columns(merit: Metric = MERIT) -> dict[str, str]:
     return columns(f"""
         pretraining strategy size
         {merit.name} {merit.name}_sd {merit.name}_low {merit.name}_high: test {merit.title}, mean over tasks, {merit.measure}
-        validation: the same on validation events, by which a backbone may be chosen, {merit.measure}
+        validation: the same on validation events, or AUC where it is not measured on them, by which a backbone is chosen
         n: seeds that have every task
         n_tasks
     """)
@@ -41,9 +41,10 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
     """
     trials = ledger_frame.confirmed(frame)
     trials = trials[trials["strategy"].isin(ARMS)]
+    chooses = ledger_frame.choosing(trials, merit)
     trials = trials.assign(
         test=merit.averaged(merit.scale * ledger_frame.measured(trials, merit)),
-        held=merit.averaged(merit.scale * ledger_frame.measured(trials, merit, "validation")),
+        held=chooses.averaged(chooses.scale * ledger_frame.measured(trials, chooses, "validation")),
     )
     trials = trials[trials["test"].notna()]
     rows = []
@@ -54,13 +55,13 @@ def overall(frame: pd.DataFrame, *, merit: Metric = MERIT) -> pd.DataFrame:
             some = at_size[_of(at_size, (pretraining, strategy)) & at_size["task"].isin(tasks)]
             by_seed = some.pivot_table(index="seed", columns="task", values="test", aggfunc="mean")
             seeds = estimate(by_seed.dropna().mean(axis=1))
-            of_tasks = merit.of_averaged(some.groupby("task")[["test", "held"]].mean().mean())
+            of_tasks = some.groupby("task")[["test", "held"]].mean().mean()
             if merit.by_factors:
                 seeds = seeds.exponential()
             rows.append(
                 {
                     "pretraining": pretraining, "strategy": strategy, "size": size, **seeds.figures(merit.name),
-                    merit.name: of_tasks["test"], "validation": of_tasks["held"],
+                    merit.name: merit.of_averaged(of_tasks["test"]), "validation": chooses.of_averaged(of_tasks["held"]),
                     "n": seeds.n, "n_tasks": len(tasks),
                 }
             )  # fmt: skip

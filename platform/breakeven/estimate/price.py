@@ -18,8 +18,6 @@ STEPS = 600.0
 """Gradient steps to the plateau where no trial has shown it: at batch 32 a network takes 200 to 2,000."""
 STAGES = ("generation", "pretraining", "finetuning", "search", "all trainings")
 """What is expected and taken together; trials are of finetuning or of its search."""
-BYTES_AN_EVENT = 150 + 340
-"""Parquet shard plus the flat arrays beside it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,6 @@ class Price:
     search_trials: int
     processes: int
     events: int
-    disk_bytes: int
     generation: Range
     """Core-hours."""
     pretraining: Range
@@ -85,7 +82,7 @@ class Price:
 def price(
     study: Study, pretraining_default: tuple[str, ...], speeds: Speeds, train_fraction: float, network: str = ""
 ) -> Price:
-    """Cells, trials, disk and hours of a study of one network that has nothing yet. network: its name where it is one of several.
+    """Cells, trials and hours of a study of one network that has nothing yet. network: its name where it is one of several.
 
     Evaluation costs a third of training per event.
     """
@@ -118,7 +115,6 @@ def price(
         search_trials=trials["search"],
         processes=len(names),
         events=events,
-        disk_bytes=events * BYTES_AN_EVENT,
         generation=generation_hours({name: study.generation.events(name) for name in names}, speeds),
         pretraining=sum(pretrainings, NOTHING),
         finetuning=hours["confirm"],

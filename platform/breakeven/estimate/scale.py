@@ -63,7 +63,7 @@ class Parts:
     @property
     def seconds(self) -> float:
         """All of it."""
-        return sum(getattr(self, part.name) for part in fields(self))
+        return math.fsum(getattr(self, part.name) for part in fields(self))
 
     @property
     def efficiency(self) -> float:

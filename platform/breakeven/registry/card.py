@@ -13,6 +13,7 @@ from breakeven.analysis import accuracy
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.statistics import Estimate
 from breakeven.events.schema import Level
+from breakeven.metric import METRICS, Metric
 from breakeven.registry.kinds import KINDS
 from breakeven.report.wording import events_in_words
 from breakeven.study.spec import Network
@@ -32,6 +33,7 @@ def card(
     frame, facts: of the study, as the report has them.  levels: of the events that it takes.  width: numbers that it gives.
     """
     spec, training = facts["spec"], made["identity"]["training"]
+    merit, chooses = METRICS[spec["finetuning"]["merit"]], METRICS[best["chosen_by"]]
     pretraining = spec.get("pretrainings", {}).get(best["pretraining"]) or spec["pretraining"]
     network = Network(**made["identity"]["network"])
     kind = KINDS[network.kind]
@@ -97,11 +99,12 @@ def card(
         "## What it is worth",
         "",
         f"Finetuned against training from scratch, same seeds and events, mean over {best['n_tasks']} task(s), in all "
-        f"{best['n_cells']} cells: {_points(best, 'validation_gain')} on validation events, by which it was chosen, and "
-        f"{_points(best, 'gain')} on test events, which chose nothing. It was chosen by the same networks' validation accuracy, "
+        f"{best['n_cells']} cells: {_points(best, 'validation_gain', chooses)} on validation events, by which it was chosen, and "
+        f"{_points(best, 'gain', merit)} on test events, which chose nothing. It was chosen by the same networks' validation "
+        f"{chooses.title}, "
         f"so a little of its luck may remain in the test gain. {_backbones(pretraining.get('seeds', 1))}",
         "",
-        *_gains(frame, best["pretraining"]),
+        *_gains(frame, best["pretraining"], merit),
         "",
         "## What it is not",
         "",
@@ -169,15 +172,17 @@ def _order(read: Mapping[str, Mapping[str, Any]]) -> str:
     return f"at leading order (not {files}) " if (files := _of_files(read)) else "at leading order "
 
 
-def _points(row: Mapping[str, Any], name: str) -> str:
-    text = f"{row[name]:+.2f} percentage points"
+def _points(row: Mapping[str, Any], name: str, metric: Metric) -> str:
+    if pd.isna(row[name]):
+        return f"no figure of {metric.title}"
+    text = f"{row[name]:+.2f} {metric.points if metric.unit else metric.title}"
     known = pd.notna(row[f"{name}_low"])
     return text + (f" (90 % over tasks: {row[f'{name}_low']:+.2f} to {row[f'{name}_high']:+.2f})" if known else "")
 
 
-def _gains(frame: pd.DataFrame, pretraining: str) -> list[str]:
-    """Test accuracy gained, a row a task, a column a size."""
-    gains = accuracy.gains(frame)
+def _gains(frame: pd.DataFrame, pretraining: str, merit: Metric) -> list[str]:
+    """What is gained of the figure of merit, a row a task, a column a size."""
+    gains = accuracy.gains(frame, merit=merit)
     ours = gains[(gains["pretraining"] == pretraining) & (gains["strategy"] == "finetune") & (gains["n"] > 0)]
     sizes = sorted(set(ours["size"]))
     rows = ["| task | " + " | ".join(f"{size:,}" for size in sizes) + " |", "| --- |" + " --- |" * len(sizes)]
@@ -185,7 +190,7 @@ def _gains(frame: pd.DataFrame, pretraining: str) -> list[str]:
         of_size = {row["size"]: row for row in ours[ours["task"] == task].to_dict("records")}
         cells = [_gain(of_size[size]) if size in of_size else "" for size in sizes]
         rows.append(f"| {ledger_frame.title(task)} | " + " | ".join(cells) + " |")
-    return ["Gain in test accuracy, percentage points, by training events per class (± standard deviation over n seeds):",
+    return [f"Gain in test {merit.title}, {merit.points}, by training events per class (± standard deviation over n seeds):",
             "", *rows]  # fmt: skip
 
 

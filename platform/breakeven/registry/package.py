@@ -14,6 +14,7 @@ from breakeven.analysis import frame as ledger_frame
 from breakeven.events.catalogue import levels_of
 from breakeven.events.schema import Level
 from breakeven.ledger.ledger import Ledger
+from breakeven.metric import MERIT, Metric
 from breakeven.models import EVENT_GRAPH
 from breakeven.registry.card import card
 from breakeven.registry.kinds import KINDS
@@ -57,7 +58,13 @@ class Winner:
 
 
 def winner(
-    study: str, frame: pd.DataFrame, facts: Callable[[], Mapping[str, Any]], ledger: Ledger, folder: Path
+    study: str,
+    frame: pd.DataFrame,
+    facts: Callable[[], Mapping[str, Any]],
+    ledger: Ledger,
+    folder: Path,
+    *,
+    merit: Metric = MERIT,
 ) -> Winner:
     """The backbone of a study that helped most on validation events, over training its own network from scratch.
 
@@ -67,6 +74,7 @@ def winner(
         facts: gives what its report knows of it; asked for its card.
         ledger: where its pretraining is recorded.
         folder: of all backbones.
+        merit: the study's figure of merit.
 
     Returns:
         The winner, with all that its card says.
@@ -75,7 +83,9 @@ def winner(
         NoBackbone: nothing was finetuned, or the weights are elsewhere.
     """
     parts = ledger_frame.by_network(frame)
-    ranked = pd.concat([backbones.ranking(part).assign(network=network) for network, part in parts.items()])
+    ranked = pd.concat(
+        [backbones.ranking(part, merit=merit).assign(network=network) for network, part in parts.items()]
+    )
     ranked = ranked.sort_values("validation_gain", ascending=False, kind="stable")
     if ranked.empty:
         raise NoBackbone(
@@ -105,6 +115,7 @@ def winner(
         "study": study, "objective": made["identity"]["objective"], "pretraining": best["pretraining"],
         "backbone": best["backbone"], "record": best["record"],
         "dataset": made["dataset"], "git_commit": made["git_commit"],
+        "merit": merit.name, "chosen_by": best["chosen_by"],
         "validation_gain": f"{best['validation_gain']:.3f}", "test_gain": f"{best['gain']:.3f}",
         "n_cells": str(best["n_cells"]), "n_tasks": str(best["n_tasks"]),
     }  # fmt: skip

@@ -56,8 +56,8 @@ def break_even_tables(results: Results) -> list[Table]:
             "time of one kind of device (wasted time carries that of its record); each task counts the same, and T_pre is the "
             "mean over the backbones of a name. Until the end: all that was paid, patience included; until the plateau: the "
             "paper's way, where a training without one counts until its end. Against the better of scratch and trees: of each "
-            "task and size trees, with their time as T_scratch, unless scratch is ahead of them on validation events by more "
-            "than one standard error. 90 %, tasks like these: "
+            "task and size trees, with their time as T_scratch, unless scratch is ahead of them in "
+            f"{results.chooses.title} of validation events by more than one standard error. 90 %, tasks like these: "
             "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
             "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone."
             + (" The paper's reading divides by T_finetune instead." if results.in_paper else "")
@@ -87,8 +87,8 @@ def break_even_tables(results: Results) -> list[Table]:
             "What each task saves",
             "Device time of one training, charged until it stopped, mean over seeds; saved: from scratch less finetuned, with "
             "its 90 % Welch interval over seeds: negative is lost. Gains in test "
-            f"{results.merit.title}, {results.merit.points}. Where finetuning is not ahead of trees on validation events, by "
-            "more than one standard error, no number of tasks makes up for a pretraining.",
+            f"{results.merit.title}, {results.merit.points}. Where finetuning is not ahead of trees in {results.chooses.title} "
+            "of validation events, by more than one standard error, no number of tasks makes up for a pretraining.",
             results.savings.merge(results.exposures, how="left"),
             (
                 TASK,

@@ -189,10 +189,15 @@ class Results:
         return self.break_even[self.break_even["charged"] == HEADLINE.text]
 
     @cached_property
+    def chooses(self) -> Metric:
+        """What validation events choose by, see analysis/frame.py."""
+        return ledger_frame.choosing(ledger_frame.confirmed(self.frame), self.merit)
+
+    @cached_property
     def leading(self) -> str:
         """The pretraining that the answer speaks of, the best finetuned on validation events, mean over tasks and sizes."""
         tuned = self.overall[self.overall["strategy"] == "finetune"]
-        held = self.merit.sign * tuned.groupby("pretraining", sort=False)["validation"].mean()
+        held = self.chooses.sign * tuned.groupby("pretraining", sort=False)["validation"].mean()
         return str(held.fillna(-math.inf).idxmax()) if len(held) else ""
 
     @cached_property

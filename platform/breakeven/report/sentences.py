@@ -65,6 +65,7 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         f"a backbone, x {tuning['decay']}^epoch; the weights of the epoch with the lowest validation loss are kept. "
         f"Plateau: {tuning['patience']} epochs{_and_steps(tuning)} without a relative improvement of 0.1 % of the validation "
         "loss, counted from the end of a warm-up; the time to plateau ends with the last improving epoch.",
+        *_mixture(tuning),
         *_care(tuning),
         f"Besides its training events every training sees up to {tuning['validation_events']:,} labelled validation events of "
         "each class, which choose its epoch and its rate: sizes count training events alone.",
@@ -113,6 +114,16 @@ def _and_steps(tuning: Mapping[str, Any]) -> str:
     """`, and 200 steps,` where patience counts in steps too."""
     steps = tuning.get("patience_steps", 0)
     return f", and {steps:,} steps," if steps else ""
+
+
+def _mixture(tuning: Mapping[str, Any]) -> list[str]:
+    """Where training events are not as many of each class."""
+    if (part := tuning.get("signal_fraction", 0.5)) == 0.5:
+        return []
+    return [
+        f"Of training events {100 * part:.3g} % are signal, with weights by which both classes count alike: a size of N events "
+        "per class is 2 N in all. Validation and test events are as many of each class."
+    ]
 
 
 def _care(tuning: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from breakeven.study.plan import of_classes
 from breakeven.study.spec import (
+    EVEN,
     JET_OPTIONS,
     SEARCH_SEED,
     SEARCHED,
@@ -33,7 +35,7 @@ _POSITIVE: dict[type, tuple[str, ...]] = {
     Network: ("iterations", "hidden"),
     Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "slow_start",
-                 "validation_events", "test_events", "gpu_share"),
+                 "validation_events", "test_events", "gpu_share", "signal_fraction"),
     Search: ("low", "high", "published", "seeds", "scratch_low", "scratch_high"),
 }  # fmt: skip
 _NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
@@ -133,6 +135,16 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         raise InvalidStudy(
             f"finetuning.gpu-share is {study.finetuning.gpu_share}: a trial trains on one GPU, use at most 1"
         )
+    if (fraction := study.finetuning.signal_fraction) >= 1:
+        raise InvalidStudy(
+            f"finetuning.signal-fraction is {fraction}: it must be below one, as there is background too"
+        )
+    for size in study.finetuning.sizes:
+        if not all(events := of_classes(study.finetuning, size)):
+            raise InvalidStudy(
+                f"finetuning.sizes: {size:,} events a class with finetuning.signal-fraction {fraction} are {events[0]:,} of "
+                f"signal and {events[1]:,} of background: raise the size, or bring the fraction nearer to {EVEN}"
+            )
     for low, high in (("low", "high"), ("scratch-low", "scratch-high")):
         least, most = (getattr(study.search, name.replace("-", "_")) for name in (low, high))
         if most < least:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from breakeven.study.spec import Finetuning, Network, Pretraining, Search
+from breakeven.study.spec import EVEN, Finetuning, Network, Pretraining, Search
 
 IDLE_RATIOS = {"scratch": 1.0, "frozen": 0.1, "trees": 1.0, "trees+score": 1.0}
 """Learning-rate ratio of the strategies that use none: a constant, as the first records have it."""
@@ -24,7 +24,14 @@ DECIDING: dict[type, tuple[str, ...]] = {
 SILENT: dict[type, dict[str, Any]] = {
     Network: {"hidden": 64, "kind": "event_graph", "options": {}, "representation": ""},
     Pretraining: {"precision": "float32", "patience": 0, "symmetries": False},
-    Finetuning: {"precision": "float32", "symmetries": False, "slow_start": 1, "head_steps": 0, "same_events": False},
+    Finetuning: {
+        "precision": "float32",
+        "symmetries": False,
+        "slow_start": 1,
+        "head_steps": 0,
+        "same_events": False,
+        "signal_fraction": EVEN,
+    },
 }
 """Fields that came later, each with the value at which it is left out: the one that all records before it had."""
 _DEFAULTS = {kind: kind() for kind in DECIDING}
@@ -111,10 +118,16 @@ def trees_identity(
         "seed": seed,
         "ratio": 1.0,
         "epochs": epochs,
-        "training": training | ({"same_events": True} if settings.same_events else {}),
+        "training": training | _told(settings, "same_events", "signal_fraction"),
         "versions": dict(versions),
         **({"network": said(network)} if network else {}),
     }
+
+
+def _told(settings: Finetuning, *names: str) -> dict[str, Any]:
+    """Of fields that came later those that have another value than before they were there."""
+    silent = SILENT[Finetuning]
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) != silent[name]}
 
 
 def search_identity(first: Mapping[str, Any], space: Search) -> dict[str, Any]:

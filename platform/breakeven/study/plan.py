@@ -91,7 +91,12 @@ class Ingredients:
         if not cell.backbone:
             return ""
         taken = self.backbones[cell.backbone]
-        return taken[(seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % len(taken)]
+        return taken[in_turns(seed, len(taken))]
+
+
+def in_turns(seed: int, n: int) -> int:
+    """Which of `n` backbones a trial with this seed stands on."""
+    return (seed - (SEARCH_SEED if seed >= SEARCH_SEED else 1)) % n
 
 
 def schema_version(schemas: Mapping[str, str], processes: Iterable[str]) -> dict[str, str]:
@@ -251,6 +256,12 @@ def search_name(study: Study, cell: Cell, made_of: Ingredients) -> str:
     """Hash of all that defines the search in a cell."""
     first = trial(study, cell, "search", search_seeds(study)[0], 1.0, made_of)
     return fingerprint(identity.search_identity(first.identity, space(study, cell)))
+
+
+def of_classes(finetuning: Finetuning, size: int) -> tuple[int, int]:
+    """Training events of signal and of background at `size` events a class."""
+    signal = round(2 * size * finetuning.signal_fraction)
+    return signal, 2 * size - signal
 
 
 def event_passes(study: Study, cell: Cell, phase: Phase, part: float = 1.0) -> float:

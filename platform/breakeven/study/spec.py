@@ -23,6 +23,8 @@ PretrainingObjective = Literal["multiclass", "multilabel", "xbb"]
 Strategy = Literal["finetune", "frozen"]
 Baseline = Literal["trees", "trees+score"]
 Merit = Literal["accuracy", "auc", "rejection_50", "rejection_70", "rejection_90", "significance_improvement"]
+EVEN = 0.5
+"""Part of signal in training events that are as many of each class, all of which count the same."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 SearchedStrategy = Literal["scratch", "finetune"]
 SEARCHED: tuple[SearchedStrategy, ...] = get_args(SearchedStrategy)
@@ -354,6 +356,9 @@ class Finetuning:
     hold the test sample's own error; 0: none."""
     trial_seconds: float = 0.0
     """Most seconds that a trial may take: one that takes longer is recorded as failed; 0: no limit."""
+    signal_fraction: float = EVEN
+    """Part of the training events that is signal: of a sample of twice `sizes` events, with weights by which both classes count
+    alike. 0.068 is the natural mixture of arXiv 2401.13536; validation and test events stay as many of each class."""
     same_events: bool = False
     """Draw the same training events for every seed, so that seeds differ by their initialisation alone, as in arXiv 2401.13536;
     else each has a random subset of its own. Either way larger sizes contain the smaller ones."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from breakeven.models import gpu
-from breakeven.models.backbone import Backbone
 from breakeven.models.event_network import EventNetwork
 from breakeven.models.filled_jets import JetEvents, Room
 from breakeven.models.graph_network import GraphNetwork
@@ -22,7 +21,6 @@ from breakeven.training.engine import Engine
 from breakeven.training.feeds import Ring
 from breakeven.training.plain_engine import heads, jet_network, whole_networks
 from breakeven.training.precision import forward_in
-from breakeven.training.recipe import Precision, Strategy
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
@@ -49,7 +47,7 @@ def captured_networks(
 
     def make_engine(batch: int, most_nodes: int, most_edges: int) -> Engine:
         seen = events if ring is None else ring.events
-        if not gpu.serves(_networks_of(trainings)[0], trainings[0].recipe.precision):
+        if not _have_kernels(trainings[0]):
             return whole_networks(trainings, batch, most_nodes, most_edges, seen)
         kernels = kernels_of(trainings, batch, most_nodes, most_edges, seen)
         if (kind := (trainings[0].recipe.objective, trainings[0].recipe.precision)) not in _compiled:
@@ -128,11 +126,19 @@ def captured_heads(trainings: Sequence[Training]) -> Captured:
     return Captured(make_engine, of_heads, lambda index: index.new_zeros(len(index), 0))
 
 
-def kernel_of(model: Backbone, precision: Precision, strategy: Strategy) -> str:
-    """What trains `model` where it lies: "triton", "captured", or on CPU and for other networks what the model says."""
-    on_gpu, frozen = model.head.weight.device.type == "cuda", strategy.name == "frozen"
+def _have_kernels(training: Training) -> bool:
+    """Whether the GPU's own kernels train a GraphNetwork so: they know no weights."""
+    return training.recipe.objective != "weighted" and gpu.serves(
+        _networks_of([training])[0], training.recipe.precision
+    )
+
+
+def kernel_of(training: Training) -> str:
+    """What trains a model where it lies: "triton", "captured", or on CPU and for other networks what the model says."""
+    model, precision = training.model, training.recipe.precision
+    on_gpu, frozen = model.head.weight.device.type == "cuda", training.strategy.name == "frozen"
     if on_gpu and isinstance(model, GraphNetwork):
-        return "triton" if not frozen and gpu.serves(model, precision) else "captured"
+        return "triton" if not frozen and _have_kernels(training) else "captured"
     captured = on_gpu and isinstance(model, JetNetwork) and not (frozen or model.dropout)
     with forward_in(precision, model.head.weight.device):
         return "captured" if captured else model.kernel()

@@ -1,10 +1,10 @@
-"""What a training minimises, and how outputs are read: multiclass, multilabel, binary.
+"""What a training minimises, and how outputs are read: multiclass, multilabel, binary, and that with weights.
 
 Losses are sums over events, so that workers can add theirs; the loop divides by the number of events.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -58,7 +58,9 @@ def named_objective(name: str, n_outputs: int) -> Objective:
         return multiclass(n_outputs)
     if name == "multilabel":
         return multilabel(n_outputs)
-    raise ValueError(f"objective is {name!r}; choose multiclass, multilabel or binary")
+    if name == "weighted":
+        return weighted(n_outputs)
+    raise ValueError(f"objective is {name!r}; choose multiclass, multilabel, binary or weighted")
 
 
 def quality(
@@ -77,6 +79,25 @@ def binary(n_outputs: int = 1) -> Objective:
     return Objective(
         "binary", 1, _zeros_and_ones, _binary_loss, _binary_scores, _share_of_signal, metrics.binary_metrics
     )
+
+
+def weighted(n_outputs: int = 1) -> Objective:
+    """As binary, each event's loss times its weight: targets [n, 2], label and weight, or labels [n], which weigh one each."""
+    like = binary(n_outputs)
+    return replace(
+        like,
+        name="weighted",
+        prepare=_labels_and_weights,
+        loss=_weighted_loss,
+        constant=_weighted_share,
+        metrics=_of_labels,
+    )
+
+
+def balanced(signal: Tensor) -> Tensor:
+    """Labels [n], 1 for signal, with weights by which both classes count alike and an event one on average: [n, 2]."""
+    share = signal.mean()
+    return torch.stack([signal, 0.5 / torch.where(signal > 0.5, share, 1.0 - share)], dim=1)
 
 
 def multiclass(n_outputs: int) -> Objective:
@@ -117,6 +138,15 @@ def _binary_scores(outputs: Tensor) -> Tensor:
     return torch.sigmoid(outputs[:, 0])
 
 
+def _weighted_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    each = _binary_loss(outputs, target[:, 0], "none") * target[:, 1].to(outputs.dtype)
+    return each.sum() if reduction == "sum" else each
+
+
+def _of_labels(scores: Tensor, target: Tensor, area: metrics.Area) -> dict[str, float]:
+    return metrics.binary_metrics(scores, target[:, 0], area=area)
+
+
 def _multiclass_loss(outputs: Tensor, target: Tensor, reduction: str) -> Tensor:
     return functional.cross_entropy(outputs, target, reduction=reduction)
 
@@ -143,6 +173,11 @@ def _share_of_signal(target: Tensor) -> Tensor:
     return target.double().mean().logit(_LEAST)[None]
 
 
+def _weighted_share(target: Tensor) -> Tensor:
+    label, weight = target.double().unbind(1)
+    return ((label * weight).sum() / weight.sum()).logit(_LEAST)[None]
+
+
 def _shares_of_classes(target: Tensor, n_classes: int) -> Tensor:
     return (torch.bincount(target, minlength=n_classes).double() / len(target)).clamp(min=_LEAST).log()
 
@@ -156,6 +191,14 @@ def _zeros_and_ones(target: Tensor) -> Tensor:
     if target.ndim != 1 or not bool(((target == 0) | (target == 1)).all()):
         raise ValueError(f"binary targets are zeros and ones [n]; these are {_describe(target)}")
     return target.to(torch.float32)
+
+
+def _labels_and_weights(target: Tensor) -> Tensor:
+    if target.ndim == 1:
+        return torch.stack([_zeros_and_ones(target), torch.ones_like(target, dtype=torch.float32)], dim=1)
+    if target.ndim != 2 or target.shape[1] != 2 or not bool(((target[:, 1] > 0) & target[:, 1].isfinite()).all()):
+        raise ValueError(f"weighted targets are [n, 2], labels and weights above zero; these are {_describe(target)}")
+    return torch.stack([_zeros_and_ones(target[:, 0]), target[:, 1].to(torch.float32)], dim=1)
 
 
 def _class_numbers(target: Tensor, n_classes: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 __all__ = ["Epoch", "Recipe", "Result", "Strategy"]
 
-ObjectiveName = Literal["multiclass", "multilabel", "binary"]
+ObjectiveName = Literal["multiclass", "multilabel", "binary", "weighted"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -48,8 +48,8 @@ class Recipe:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        if self.objective not in ("multiclass", "multilabel", "binary"):
-            raise ValueError(f"objective is {self.objective!r}; choose multiclass, multilabel or binary")
+        if self.objective not in get_args(ObjectiveName):
+            raise ValueError(f"objective is {self.objective!r}; choose {', '.join(get_args(ObjectiveName))}")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision is {self.precision!r}; choose float32, tf32 or bfloat16")
         for name in ("epochs", "batch_size", "evaluation_batch_size", "slow_start"):

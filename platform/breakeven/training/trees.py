@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from breakeven.training.objectives import binary, quality
+from breakeven.training.objectives import balanced, binary, quality, weighted
 from breakeven.training.plateau import find_plateau
 from breakeven.training.recipe import Epoch, Recipe, Result
 
@@ -52,6 +52,8 @@ def train_trees(
     validation_sample: tuple[np.ndarray, np.ndarray],
     recipe: Recipe,
     on_epoch: Callable[[Epoch], bool | None] | None = None,
+    *,
+    balance: bool = False,
 ) -> tuple[Trees, Result]:
     """Train trees until their plateau.
 
@@ -60,6 +62,7 @@ def train_trees(
         validation_sample: likewise.
         recipe: epochs, patience, min_delta and seed are used.
         on_epoch: called after every epoch; True ends the training.
+        balance: training events have weights by which both classes count alike.
 
     Returns:
         The trees of the best epoch, and the curve.
@@ -79,15 +82,15 @@ def train_trees(
     model = HistGradientBoostingClassifier(
         warm_start=True, early_stopping=False, max_iter=0, random_state=recipe.seed, **_SETTINGS
     )
-    chosen, expected = values[:, columns], torch.from_numpy(validation_sample[1].astype(np.float32))
+    chosen, expected = values[:, columns], _floats(validation_sample[1])
     objective, curve, best, asked = binary(), list[Epoch](), 0, False
+    learns, truth = (weighted(), balanced(_floats(target))) if balance else (objective, _floats(target))
+    weights = truth[:, 1].numpy() if balance else None
     plateau = find_plateau([], recipe)
     while len(curve) < recipe.epochs and not plateau.reached and not asked:
-        model.set_params(max_iter=model.max_iter + ITERATIONS).fit(chosen, target)
+        model.set_params(max_iter=model.max_iter + ITERATIONS).fit(chosen, target, weights)
         measured = quality(objective, _logits(model.decision_function(validation_sample[0][:, columns])), expected)
-        learnt = quality(
-            objective, _logits(model.decision_function(chosen)), torch.from_numpy(target.astype(np.float32))
-        )
+        learnt = quality(learns, _logits(model.decision_function(chosen)), truth)
         curve.append(
             Epoch(
                 epoch=len(curve),
@@ -111,6 +114,10 @@ def train_trees(
         stopped="plateau" if plateau.reached else "asked" if asked else "epochs",
     )
     return Trees(model, columns, (best + 1) * ITERATIONS), result
+
+
+def _floats(target: np.ndarray) -> Tensor:
+    return torch.from_numpy(target.astype(np.float32))
 
 
 def _logits(scores: np.ndarray) -> Tensor:

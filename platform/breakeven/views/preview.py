@@ -27,6 +27,7 @@ from breakeven.study import plan
 from breakeven.study.check import check, check_distinct
 from breakeven.study.spec import KINDS, InvalidStudy, Network, Study
 from breakeven.terminal import console
+from breakeven.views.disk import events_bytes, kept_bytes
 
 EXPECTED = (InvalidStudy, OverBudget, processes.UnknownProcess, plugins.BadPlugin, LedgerError, OSError)
 """Errors that name what to do about them; run.py knows some more."""
@@ -47,8 +48,10 @@ def show_plan(study: Study, runs_dir: Path) -> None:
     if settings.baselines:
         each = f"({each} + {len(plan.baselines(study))} ({', '.join(settings.baselines)}))"
     trained, pretrained, generated = price.speeds.trained, price.speeds.pretrained, price.speeds.generated
+    on_disk, kept = events_bytes(study), kept_bytes(study)
     lines = [
-        ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(price.disk_bytes)} on disk"),
+        ("processes", f"{price.processes}, {price.events:,} events{_hard(study)}, {_bytes(on_disk)} on disk"),
+        *([("embeddings", f"{_bytes(kept)} more: what backbones say of jets, beside the ledger")] if kept else []),
         ("generation", f"{hours(price.generation)} of one core"),
         ("pretraining", f"{', '.join(pretrainings) or 'none'}: {hours(price.pretraining)} of one device"),
         ("cells", f"{price.cells}: {len(settings.resolved())} tasks x {len(settings.sizes)} sizes x {each}"),
@@ -162,9 +165,10 @@ def check_study(study: Study) -> None:
                 raise InvalidStudy(f"{field_name}: {path} (for {name!r}) is no file; name {wanted}")
             _check_file(study, field_name, name, path)
     _check_pythia(study)
-    largest = max(study.finetuning.sizes)
     for task in study.finetuning.resolved():
-        for of_class in task.classes:
+        for of_class, largest in zip(
+            task.classes, plan.of_classes(study.finetuning, max(study.finetuning.sizes)), strict=True
+        ):
             events = sum(map(study.generation.events, of_class))
             if largest > events * sampling.TRAIN_FRACTION:
                 raise InvalidStudy(

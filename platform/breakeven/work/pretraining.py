@@ -81,7 +81,7 @@ def train_share(
         facts = training_facts(result) | {
             "pretraining": job.name,
             "device": job.device,
-            "kernel": kernel_of(model, job.settings.precision, strategy),
+            "kernel": kernel_of(training),
             "workers": workers.world,
             "wall_seconds": result.curve[-1].wall_seconds,
             "device_seconds": result.curve[-1].device_seconds,

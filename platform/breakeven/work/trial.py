@@ -13,23 +13,21 @@ from typing import Any
 import torch
 
 from breakeven.events.sampling import Split
-from breakeven.fingerprint import fingerprint
-from breakeven.ledger.embeddings import Embeddings
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.study import plan
-from breakeven.study.identity import said
+from breakeven.study.spec import EVEN
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.energy import energy_meter
 from breakeven.training.engines import kernel_of
-from breakeven.training.loading import load_arrays
 from breakeven.training.loop import outputs, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.probe import listening, quality_of_probe
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
-from breakeven.training.training import Keep, Training
+from breakeven.training.training import Training
 from breakeven.work.deadline import Check, OutOfTime, deadline
 from breakeven.work.facts import evaluation, kept_representation, measured, training_facts
 from breakeven.work.job import Train, TrialJob, about
+from breakeven.work.kept import kept
 from breakeven.work.network import build_network, pretrained
 from breakeven.work.trees import trees_facts
 from breakeven.work.trial_events import arrays_of, load_events, seen_by
@@ -127,10 +125,6 @@ def train_and_evaluate(job: TrialJob, check: Check = lambda: None) -> dict[str, 
     return facts
 
 
-_EMBEDDING_VERSIONS = ("network", "torch", "features")
-"""Versions that decide what a backbone says of an event; identities leave out those that are "1"."""
-
-
 def training_of(
     job: TrialJob, events: EventTensors, samples: Mapping[Split, Sample], check: Callable[[Epoch], None]
 ) -> Training:
@@ -139,7 +133,7 @@ def training_of(
     levels = tuple(level.features for level in arrays_of(next(iter(job.datasets.values()))).schema.levels)
     model = build_network(job.network, levels, 1).to(job.device)
     recipe = Recipe(
-        objective="binary",
+        objective="binary" if settings.signal_fraction == EVEN else "weighted",
         epochs=trial.identity["epochs"],
         batch_size=settings.batch_size,
         learning_rate=trial.identity["rate"],
@@ -170,32 +164,13 @@ def training_of(
         Strategy(trial.cell.strategy),  # type: ignore[arg-type]
         pretrained(job),
         prune,
-        _keep(job) if job.backbone is not None and job.network.representation else None,
+        kept(job),
     )
-
-
-def _keep(job: TrialJob) -> Keep:
-    """Keeps what the backbone says, which all representations, strategies and ratios of a study begin with."""
-    identity = job.trial.identity
-    about = {
-        "backbone": identity["backbone"],
-        "network": said(job.network.backbone),
-        "versions": {name: identity["versions"].get(name, "1") for name in _EMBEDDING_VERSIONS},
-        **({"schema": schema} if (schema := identity["versions"].get("schema")) else {}),
-    }
-    embeddings = Embeddings(job.ledger)
-
-    def keep(events: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-        name = fingerprint([about, events])
-        (tensor,) = load_arrays([embeddings.get(name, lambda: compute().cpu().numpy())], job.device)
-        return tensor
-
-    return keep
 
 
 def evaluated(job: TrialJob, training: Training, samples: Mapping[Split, Sample], result: Result) -> dict[str, Any]:
     """What the ledger keeps of a trained trial: a confirming one is evaluated on its test events."""
-    kernel = kernel_of(training.model, job.settings.precision, training.strategy)
+    kernel = kernel_of(training)
     facts = training_facts(result, share(job)) | {"kernel": kernel}
     if result.stopped == "asked":
         last = len(result.curve) - 1

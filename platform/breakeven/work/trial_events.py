@@ -11,7 +11,10 @@ from breakeven.events.arrays import EventArrays, open_arrays, select
 from breakeven.events.sampling import SHARED_SEED, Split, by_process, capped_of_class, subset
 from breakeven.events.store import Dataset
 from breakeven.fingerprint import fingerprint
+from breakeven.study.plan import of_classes
+from breakeven.study.spec import EVEN
 from breakeven.training.batches import EventTensors, Sample
+from breakeven.training.objectives import balanced
 from breakeven.work.job import TrialJob
 
 Seen = dict[Dataset, dict[Split, np.ndarray]]
@@ -24,11 +27,12 @@ def seen_by(job: TrialJob) -> Seen:
     Of a class of several processes they are drawn from the events of all, so that each has its share of what there is.
     """
     settings, seen = job.settings, {}
-    for of_class in job.trial.cell.task.classes:
+    sizes = of_classes(settings, job.trial.cell.size)
+    for of_class, size in zip(job.trial.cell.task.classes, sizes, strict=True):
         datasets, name = [job.datasets[process] for process in of_class], "+".join(of_class)
         splits = [arrays_of(dataset).split for dataset in datasets]
         seed = SHARED_SEED if settings.same_events else job.trial.seed
-        training = subset(np.flatnonzero(np.concatenate(splits) == Split.TRAIN), job.trial.cell.size, seed, name)
+        training = subset(np.flatnonzero(np.concatenate(splits) == Split.TRAIN), size, seed, name)
         rows = {
             Split.TRAIN: by_process(training, list(map(len, splits))),
             Split.VALIDATION: capped_of_class(splits, Split.VALIDATION, settings.validation_events, name),
@@ -70,15 +74,18 @@ def load_events(jobs: Sequence[TrialJob], seen: Sequence[Seen]) -> tuple[EventTe
         for split in next(iter(of_job.values())):
             parts = [before[one] + np.searchsorted(place[one], rows_of[split]) for one, rows_of in of_job.items()]
             signal = np.repeat(is_signal(job), [len(part) for part in parts])
-            events_of = [[one.hash, _hash_of(rows_of[split])] for one, rows_of in of_job.items()]
-            sample = Sample(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal), fingerprint(events_of))
-            of_split[split] = sample
+            index, target = torch.from_numpy(np.concatenate(parts)), torch.from_numpy(signal)
+            if split is Split.TRAIN and job.settings.signal_fraction != EVEN:
+                target = balanced(target)
+            of_split[split] = Sample(index, target, hash_of(of_job, split))
         samples.append(of_split)
     return events, samples
 
 
-def _hash_of(rows: np.ndarray) -> str:
-    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
+def hash_of(seen: Seen, split: Split) -> str:
+    """Of the events of a split in their order."""
+    rows = {one.hash: rows_of[split].astype("<i8").tobytes() for one, rows_of in seen.items()}
+    return fingerprint([[name, hashlib.sha256(numbers).hexdigest()] for name, numbers in rows.items()])
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.event_scores import SharedEvents
 from breakeven.analysis.uncertainty import uncertain
-from breakeven.metric import METRICS, Metric
+from breakeven.metric import Metric
 
 __all__ = ["BETTER", "SCRATCH", "better_baseline", "network_ahead"]
 
@@ -38,9 +38,7 @@ def network_ahead(network: pd.DataFrame, trees: pd.DataFrame, merit: Metric, sha
         -1 where it is below minus that, 0 between. Without seeds in common the sign of the difference of the means; one that
         has no figure is behind.
     """
-    both = pd.concat([network, trees])
-    if ledger_frame.measured(both, merit, "validation").isna().all():
-        merit = METRICS["auc"]
+    merit = ledger_frame.choosing(pd.concat([network, trees]), merit)
     held = [
         rows.assign(held=merit.sign * merit.scale * ledger_frame.measured(rows, merit, "validation"))
         .dropna(subset="held")
