@@ -106,6 +106,10 @@ class Captured:
             parts = tuple(self._workers.gather(part) for part in parts)
         return list(torch.cat(parts).cpu().split([len(part) for part in parts]))
 
+    def close(self) -> None:
+        """Let go of the graphs: what NCCL holds for them would keep its group from ending."""
+        self._replay_training = self._replay_prediction = _nothing
+
     def _feed(self, samples: Sequence[Sample], batches: Batches) -> Feed:
         if self._ring is None:
             return OnDevice(samples, batches, self._device)
@@ -134,7 +138,7 @@ class Captured:
             return
         self._room = tuple(max(room, math.ceil(self._margin * most)) for room, most in zip(had, wanted, strict=True))
         before, self._engine = self._engine, None
-        self._replay_training = self._replay_prediction = _nothing  # their memory is free before the next is taken
+        self.close()  # their memory is free before the next is taken
         n_own = len(self._room)
         if self._ring is not None:
             n_own -= 1 + len(self._ring.source.inner)

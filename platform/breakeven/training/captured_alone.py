@@ -58,6 +58,10 @@ class CapturedAlone:
                 moments |= {f"step.{name}": step.clone(), f"{kind}.{name}": part[0].detach().clone()}
         return moments
 
+    def close(self) -> None:
+        """Let go of the graphs, which must be gone before the group of workers is."""
+        self._captured.close()
+
     def _rows(self, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The saved state of Adam in the engine's form. Raises WeightsDoNotFit with all misfits."""
         optimisers.check_moments(self._training.model, moments)

@@ -81,6 +81,9 @@ class Eager:
         """Copies of Adam's state by name."""
         return optimisers.moments(self._adam, self._training.model)
 
+    def close(self) -> None:
+        """It holds nothing of its own."""
+
 
 def outputs_of(training: Training, sample: Sample, workers: Workers) -> Outputs:
     """The model on rows of `sample`. What a frozen backbone says about an event is computed once, or read where it is kept."""

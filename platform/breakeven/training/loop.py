@@ -5,6 +5,7 @@ files (a hook saves), clusters or tracking.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -52,6 +53,9 @@ class Learner(Protocol):
     def moments(self) -> dict[str, Tensor]:
         """Copies of Adam's state under names such as "exp_avg.head.weight"."""
 
+    def close(self) -> None:
+        """Give back what the device holds for it."""
+
 
 def train(
     training: Training,
@@ -89,20 +93,21 @@ def train(
     # Graphs are replayed, and a worker hears its share alone.
     heard_of = model if kind is Eager and workers.world == 1 else None
     asked = False
-    while not asked and progress.goes_on:
-        number = len(progress.curve)
-        train_loss = learner.train_epoch(number)
-        with listening(heard_of) as heard:
-            outputs = learner.predict()
-        values = quality(training.objective, outputs, validation.target.to(outputs.device))
-        values |= quality_of_probe(heard, training.events, validation.index)
-        check_validation(training, values["loss"], number)
-        epoch = progress.add(train_loss, values, clock.read())
-        if progress.is_best:
-            progress.best_weights = copy_of_weights(model)
-        if save is not None:
-            save(_state(training, learner, progress))
-        asked = training.on_epoch is not None and bool(training.on_epoch(epoch))
+    with closing(learner):
+        while not asked and progress.goes_on:
+            number = len(progress.curve)
+            train_loss = learner.train_epoch(number)
+            with listening(heard_of) as heard:
+                outputs = learner.predict()
+            values = quality(training.objective, outputs, validation.target.to(outputs.device))
+            values |= quality_of_probe(heard, training.events, validation.index)
+            check_validation(training, values["loss"], number)
+            epoch = progress.add(train_loss, values, clock.read())
+            if progress.is_best:
+                progress.best_weights = copy_of_weights(model)
+            if save is not None:
+                save(_state(training, learner, progress))
+            asked = training.on_epoch is not None and bool(training.on_epoch(epoch))
     load_weights(model, progress.best_weights, source="the best epoch")
     return progress.result(asked)
 
