@@ -51,7 +51,7 @@ def study_main(presets: Mapping[str, Study], default: str, description: str | No
         plan: tyro.conf.FlagCreatePairsOff[bool] = False
         """Print cells, trials, disk and expected hours, and stop: needs neither Ray nor a GPU."""
         on: Annotated[str, tyro.conf.arg(metavar="CARD")] = ""
-        """With --plan: price the trainings on this card, such as h200, which need not be here, from its measured speeds."""
+        """With --plan: price the trainings on this card (h100, h200), which need not be here, from its measured speeds."""
         gpus: int = 1
         """With --plan --on: how many of that card."""
         calibrate: bool = True
