@@ -17,6 +17,8 @@ from breakeven.training.engine import Engine
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
+STEPS_BETWEEN_PAUSES = 256
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -99,21 +101,36 @@ class Captured:
             raise ValueError("there are no weights before the first epoch; train one")
         return self._engine
 
-    def train(self, order: Tensor, rates: Tensor, active: Sequence[bool]) -> Tensor:
+    def train(
+        self,
+        order: Tensor,
+        rates: Tensor,
+        active: Sequence[bool],
+        done: int = 0,
+        between: Callable[[int, Callable[[], Tensor]], None] | None = None,
+    ) -> Tensor:
         """One epoch of the `active` members; the sum of the losses of each of their batches, [n_steps, K] float64 on CPU.
 
         order: [n] int64 on CPU, places in the list of all members' training events: each member's own, shuffled.
         rates: [K, 2], of head and backbone.  A member that is not active keeps its weights to the last bit; its column, and
         what lies beyond its last batch, mean nothing.
+        done: batches that were trained before, whose losses mean nothing either.  between: called now and then between batches,
+        on all workers alike, with the number of those done and a function that gives the losses so far, a sum over workers.
         """
         self._order.copy_(_pinned(order, self._device), non_blocking=True)
         self._make_room()
         self.engine.rates.copy_(rates)
         self._begin(active)
-        for _ in range(_longest(self._n_steps, active)):
+        self._step.fill_(done)
+        n_steps = _longest(self._n_steps, active)
+        for number in range(done + 1, n_steps + 1):
             self._replay_training()
-        losses = self._workers.add_up(self._losses * self._batches.whole * self._active)
-        return losses.cpu()
+            if between is not None and number % STEPS_BETWEEN_PAUSES == 0 and number < n_steps:
+                between(number, self._summed_losses)
+        return self._summed_losses()
+
+    def _summed_losses(self) -> Tensor:
+        return self._workers.add_up(self._losses * self._batches.whole * self._active).cpu()
 
     def predict(self, active: Sequence[bool]) -> list[Tensor]:
         """The outputs [n, n_outputs] float64 of each member for its validation events, on CPU."""
