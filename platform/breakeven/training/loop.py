@@ -219,9 +219,7 @@ def _train_new_layers(training: Training) -> None:
     optimisers.mark_learning(training.model, training.strategy)
 
 
-def _state(
-    training: Training, learner: Learner, progress: Progress, partial: dict[str, Tensor]
-) -> TrainingState:
+def _state(training: Training, learner: Learner, progress: Progress, partial: dict[str, Tensor]) -> TrainingState:
     return TrainingState(
         recipe=training.recipe,
         strategy=training.strategy,
