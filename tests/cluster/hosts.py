@@ -96,8 +96,10 @@ class Hosts:
             f"hostname {self._host(i)} && mount --bind {self.folder / 'hosts'} /etc/hosts && "
             f"mount -t tmpfs -o size=1g shm /dev/shm && mount -t tmpfs ray /tmp/ray && touch /tmp/ray/on; {_ALIVE}"
         )
-        words = ["nsenter", f"--net=/run/netns/{self._host(i)}", "unshare", "--uts", "--pid", "--mount", "--fork",
-                 "--mount-proc", "--propagation", "private", "bash", "-c", setup]  # fmt: skip
+        # It is off, too, when this process is killed.
+        words = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._host(i)}", "unshare",
+                 "--kill-child", "--uts", "--pid", "--mount", "--fork", "--mount-proc",
+                 "--propagation", "private", "bash", "-c", setup]  # fmt: skip
         starter = subprocess.Popen(words, stdin=subprocess.DEVNULL, text=True, start_new_session=True)
         self._started.append(starter)
         children = Path(f"/proc/{starter.pid}/task/{starter.pid}/children")
