@@ -85,7 +85,7 @@ def nodes_have_changed(wait: bool = False) -> None:
 
     with suppress(ValueError):  # nobody has asked it yet
         coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
-        looked = coordinator.get_reserved_resources.remote("", recompute=True)
+        looked: Any = coordinator.get_reserved_resources.remote("", recompute=True)
         if wait:
             ray.wait([looked], timeout=5.0)
 

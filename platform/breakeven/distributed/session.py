@@ -82,6 +82,8 @@ def session() -> Iterator[Resources]:
                 dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             )
     except ray.exceptions.RayError as error:
+        if lost := nodes.lost_head():
+            raise StageFailed(lost) from error
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise StageFailed(f"Ray: {reason}; {_GO_ON}") from error
     finally:
@@ -142,13 +144,7 @@ class _Nodes:
     def look(self) -> str:
         """Say what has changed; why there is no use in going on, empty where there is."""
         if not _answers(self._head):  # it is not asked what it knows, which would take a minute
-            self.head_lost = time.monotonic() - self._heard > _HEAD_SECONDS
-            where = "{}:{}".format(*self._head)
-            return (
-                f"Ray: the head at {where} has not answered for {_HEAD_SECONDS:.0f} s; {_GO_ON}"
-                if self.head_lost
-                else ""
-            )
+            return self.lost_head() if time.monotonic() - self._heard > _HEAD_SECONDS else ""
         self._heard = time.monotonic()
         try:
             nodes = ray.nodes()
@@ -169,6 +165,13 @@ class _Nodes:
         if there or self._missed:
             self._idle_since = time.monotonic()
         return _IDLE if time.monotonic() - self._idle_since > _IDLE_SECONDS else ""
+
+    def lost_head(self) -> str:
+        """What to say of a head that does not answer; empty where it does."""
+        self.head_lost = not _answers(self._head)
+        return (
+            "Ray: the head at {}:{} does not answer any more; {}".format(*self._head, _GO_ON) if self.head_lost else ""
+        )
 
 
 def _working(nodes: list[dict[str, Any]]) -> set[str]:
