@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: study test test-all endurance lint ui dashboards clean
+.PHONY: study test test-all test-faults endurance lint ui dashboards clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test       lint, types, layers and the fast tests (8 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times, and all that ends badly with jets (half an hour)"
+	@echo "make test-faults  several hosts, as network namespaces (root): lost, cut off, slow, late (20 minutes)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove the virtual environment and caches; results stay"
 	@echo "make dashboards  Prometheus, and Grafana where it is installed, on loopback, with the boards of dashboards/"
@@ -34,14 +35,17 @@ lint: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not endurance" --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow and not endurance and not faults" --numprocesses $(WORKERS)
 
 test-all: lint
 	@which chromium || which google-chrome || apt-get install -y -qq chromium || $(RUN) -m playwright install --with-deps chromium \
 		|| echo "no Chromium here: the tests that open the report in a browser are left out"
 	@which promtool || apt-get install -y -qq --no-install-recommends prometheus \
 		|| echo "no Prometheus here: the tests of boards and alerts on a real one are left out"
-	$(RUN) -m pytest -m "slow and not endurance" --timeout 1500
+	$(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
+
+test-faults: $(READY)
+	$(RUN) -m pytest -m "faults" -s
 
 endurance: $(READY)
 	$(RUN) -m pytest -m "endurance" -s

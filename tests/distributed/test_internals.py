@@ -10,6 +10,9 @@ import ray
 from ray._private import ray_constants, utils, worker
 from ray._private.node import Node
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator
+from ray.train.v2._internal.execution.worker_group import worker_group
+from ray.tune.experiment.trial import _TemporaryTrialState
 
 from breakeven import places
 from breakeven.distributed import internals
@@ -23,6 +26,7 @@ READ_IN = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "tune/utils/callback.py",
     "TUNE_DISABLE_SIGINT_HANDLER": "tune/tune.py",
     "TUNE_GLOBAL_CHECKPOINT_S": "tune/execution/tune_controller.py",
+    "TUNE_MAX_PENDING_TRIALS_PG": "tune/execution/tune_controller.py",
     "RAY_AIR_NEW_OUTPUT": "tune/experimental/output.py",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "_private/accelerators/accelerator.py",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "train/v2/_internal/constants.py",
@@ -51,6 +55,21 @@ def test_the_address_that_ray_start_leaves_is_read() -> None:
 
 def test_nothing_is_ended_where_ray_was_not_started() -> None:
     assert worker._global_node is None and not internals.abandon_dead_node()
+
+
+def test_the_actor_that_elastic_groups_ask_is_where_it_was() -> None:
+    source = inspect.getsource(default_autoscaling_coordinator.get_or_create_autoscaling_coordinator)
+    assert f'name="{internals.COORDINATOR}"' in source and f'namespace="{internals.COORDINATOR}"' in source
+    asked = inspect.signature(default_autoscaling_coordinator._AutoscalingCoordinatorActor.get_reserved_resources)
+    assert "recompute" in asked.parameters
+
+
+def test_the_timeout_of_a_start_is_read_at_each_start() -> None:
+    assert "WORKER_GROUP_START_TIMEOUT_S_ENV_VAR" in inspect.getsource(worker_group.WorkerGroup.__init__)
+
+
+def test_the_actor_of_a_trial_is_where_it_was() -> None:
+    assert "self.ray_actor" in inspect.getsource(_TemporaryTrialState.__init__)
 
 
 @pytest.mark.parametrize("name", internals.TUNE_LOGGERS)

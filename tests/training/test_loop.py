@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from breakeven.models import build
-from breakeven.training import checkpoint, engines
+from breakeven.training import captured, checkpoint, eager, engines
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import TrainingState
-from breakeven.training.loop import CannotResume, evaluate, represent, train
+from breakeven.training.loop import CannotResume, Form, evaluate, represent, train
 from breakeven.training.nonfinite import NonFinite
 from breakeven.training.recipe import Epoch, Recipe, Result, Strategy
 from breakeven.training.training import Training
@@ -110,6 +110,38 @@ def test_a_resumed_training_is_bit_equal_to_one_in_a_single_piece(
     )  # fmt: skip
     assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in resumed.state_dict().items())
     assert result.curve[2].device_seconds > state.curve[1].device_seconds
+
+
+@pytest.mark.parametrize("form", ["eager", "captured"])
+def test_a_training_resumed_within_an_epoch_is_bit_equal_to_one_in_a_single_piece(
+    three_classes: tuple[EventTensors, Sample, Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
+    monkeypatch.setattr(eager, "BATCHES_BETWEEN_PAUSES", 2)
+    monkeypatch.setattr(eager, "_BATCHES_BETWEEN_CHECKS", 4)  # no multiple of the pieces that are resumed
+    monkeypatch.setattr(captured, "STEPS_BETWEEN_PAUSES", 2)
+    recipe = replace(SMALL, epochs=2, batch_size=4)
+    whole, asked = build(3, seed=8), 0
+    expected = train(Training(whole, *three_classes, recipe), form=form)
+
+    def third() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked % 3 == 0
+
+    states: list[TrainingState] = []
+    model = build(3, seed=9)
+    paused = train(Training(model, *three_classes, recipe), form=form, save=states.append, due=third)
+    assert without_times(paused.curve) == without_times(expected.curve)
+    within = [state for state in states if state.partial]
+    assert len(within) == 5
+    assert {len(state.curve) for state in within} == {0, 1}
+    for state in (within[1], within[-1]):
+        checkpoint.write_state(tmp_path, state)
+        back, resumed = checkpoint.read_state(tmp_path), build(3, seed=10)
+        result = train(Training(resumed, *three_classes, recipe), form=form, resume_from=back)
+        assert without_times(result.curve) == without_times(expected.curve)
+        assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in resumed.state_dict().items())
+        assert result.curve[-1].device_seconds > state.seconds[1] > sum(e.device_seconds for e in state.curve[-1:])
 
 
 def test_resuming_a_finished_training_only_gives_its_result_again(

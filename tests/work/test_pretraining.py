@@ -7,6 +7,7 @@ import torch
 
 from breakeven.events.arrays import open_arrays
 from breakeven.ledger.ledger import Ledger
+from breakeven.training import eager
 from breakeven.training.checkpoint import read_state, read_weights, write_model
 from breakeven.training.workers import ALONE
 from breakeven.work import pretraining
@@ -56,15 +57,32 @@ def test_checkpoints_are_as_far_apart_as_ray_takes_them_up(small, events, tmp_pa
     """Ray Train takes up one in two seconds, and would hold up epochs that are shorter."""
     delivered = []
 
-    def deliver(epoch, folder):
-        delivered.append(epoch)
-        assert read_state(folder).curve[-1].epoch == epoch
+    def deliver(epochs, folder):
+        delivered.append(epochs)
+        assert len(read_state(folder).curve) == epochs
 
     trained(small, events, tmp_path / "short", None, 1e-9, deliver, epochs=5)
-    assert delivered == [0]
+    assert delivered == [1]
     curve = json.loads((tmp_path / "short" / "progress.json").read_text())
     assert [epoch["epoch"] for epoch in curve] == [0, 1, 2, 3, 4]
     delivered.clear()
     monkeypatch.setattr(pretraining, "CHECKPOINT_SECONDS", 0.0)
     trained(small, events, tmp_path / "each", None, 1e-9, deliver, epochs=3)
-    assert delivered == [0, 1, 2]
+    assert delivered == [1, 2, 3]
+
+
+def test_long_epochs_have_checkpoints_within_them(small, events, tmp_path, monkeypatch):
+    monkeypatch.setattr(eager, "BATCHES_BETWEEN_PAUSES", 1)
+    kept = []
+
+    def deliver(epochs, folder):
+        kept.append(read_state(folder))
+
+    trained(small, events, tmp_path / "a", None, 1e-9, deliver, epochs=2, checkpoint_seconds=1e-9, batch_size=64)
+    n_batches = -(-kept[-1].curve[0].events_seen // 64)
+    # Between all batches, and after each epoch.
+    assert [(len(s.curve), len(s.losses)) for s in kept] == [
+        (epochs + (n == n_batches), n % n_batches) for epochs in (0, 1) for n in range(1, n_batches + 1)
+    ]
+    curve = json.loads((tmp_path / "a" / "progress.json").read_text())
+    assert [(one["epoch"], one["workers"]) for one in curve] == [(0, 1), (1, 1)]

@@ -63,6 +63,26 @@ def test_a_pack_in_flight_is_not_idle():
     assert slots.measured()["in_flight"] == [] and sum(slots.idle().values()) + 0.7 == pytest.approx(2 * 0.5 * 4.0)
 
 
+def test_slots_come_and_go_with_nodes():
+    clock = Clock()
+    slots = Slots(2, 1.0, clock)
+    slots.came_back(PackTimes("a", began=100.0, ended=110.0, waited=0.0, lasted=10.0, used=10.0), 100.0)
+    slots.came_back(PackTimes("b", began=100.0, ended=110.0, waited=0.0, lasted=10.0, used=10.0), 100.0)
+    clock.now = 120.0
+    slots.resize(1)
+    assert slots.workers == 1 and slots.idle()["ending"] == 20.0  # it is not known yet whose node was lost
+    slots.died(handed_out=110.0, accounted=4.0, worker="b")  # 6 of its 10 seconds, and the slot is gone
+    clock.now = 130.0
+    assert slots.idle() == {"starting": 0.0, "waiting": 0.0, "stalled": 0.0, "lost": 6.0, "ending": 20.0}
+    slots.resize(3)
+    clock.now = 131.0
+    assert slots.idle()["ending"] == 21.0 + 2 * 1.0
+    slots.left("a")
+    slots.came_back(PackTimes("c", began=133.0, ended=134.0, waited=0.0, lasted=1.0, used=1.0), 133.0)
+    clock.now = 134.0
+    assert slots.idle()["starting"] == 3.0  # a new slot, free since 130
+
+
 def test_a_worker_that_nobody_names_is_the_one_that_was_free_last():
     clock = Clock()
     slots = Slots(2, 1.0, clock)

@@ -1,7 +1,9 @@
-"""Finetuning with Ray Tune: reused workers, a searcher of our own that hands out what the queue says.
+"""Finetuning with Ray Tune: a Tune trial is a worker, which is given one pack after another of what the queue says.
 
-Tune's grid cannot be combined with its Optuna searcher, and neither knows the ledger; so Tune only places the work. Its
-own state is disposable: the ledger says what is done. Holds no physics and no training.
+Tune's grid cannot be combined with its Optuna searcher, and neither knows the ledger; so Tune only places the workers. A worker
+lives until all is done: one that Tune gives to the next trial takes it from another that is about to start, so that a node
+with slow starts, or a new one, would never have any. Its own state is disposable: the ledger says what is done. Holds no physics
+and no training.
 """
 
 import shutil
@@ -11,7 +13,9 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, cast
 
+import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from breakeven.distributed import internals
@@ -27,6 +31,12 @@ from breakeven.work.slots import PackTimes, Slots
 
 internals.silence_tune()
 
+_LOOK_SECONDS = 2.0
+_IDLE_SECONDS = 2.0
+"""Longest pause of a worker for whom there is nothing to do at the moment."""
+_UNBORN = 3
+"""Workers of each slot that may die in a row before they have begun."""
+
 
 def finetune(
     queue: TrialQueue,
@@ -35,33 +45,38 @@ def finetune(
     reserve: dict[str, float],
     scratch: Path,
     train: Train | None = None,
+    hold: Callable[[float], None] = lambda devices: None,
 ) -> None:
-    """Train all trials of `queue` on the cluster, in packs.
+    """Train all trials of `queue` on the cluster, in packs, with as many workers as there is room for on the way.
 
     job_of: turns a trial into a worker's job.  slots: one for each worker, told of all that they do.
     reserve: what Tune holds for each, see `shares`.  scratch: folder for Tune's own files, removed at the end.
-    train: what a worker does for one trial, where it is not the training of trial.py.
+    train: what a worker does for one trial, where it is not the training of trial.py.  hold: told how many devices are held,
+    where nodes are lost or come.
     A worker that dies gives its trials back; one that was at work three times when it died is recorded as failed.
     """
     if queue.finished:
         return
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, job_of, slots, train, stacked="gpu" in reserve and train is None)
+    stacked = "gpu" in reserve and train is None
+    searcher = QueueSearcher(queue, job_of, slots, train, stacked, room=lambda: _room(reserve), hold=hold)
+    hands = _Hands(searcher)
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, reserve),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=hands,
             metric="done_trials",
             mode="max",
             num_samples=-1,
-            max_concurrent_trials=slots.workers,
-            reuse_actors=True,
+            reuse_actors=False,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(scratch.resolve()),
             verbose=0,
+            stop=hands,
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -72,6 +87,12 @@ def finetune(
     if not queue.finished:
         raise StageFailed("Ray Tune ended before the trials did; nothing is lost: start the same command again")
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _room(reserve: Mapping[str, float]) -> int:
+    """How many workers there is room for now."""
+    kind = "GPU" if "gpu" in reserve else "CPU"
+    return int(ray.cluster_resources().get(kind, 0)) * int(1 / reserve[kind.lower()] + 1e-9)
 
 
 def slots_of(resources: Resources, gpu_share: float) -> tuple[Slots, dict[str, float]]:
@@ -89,9 +110,9 @@ def shares(resources: Resources, gpu_share: float) -> tuple[int, dict[str, float
 
 
 class TrialWorker(tune.Trainable):
-    """A worker process that trains one pack after another without starting anew.
+    """A worker process that trains one pack after another without starting anew; each step is one that it was given before.
 
-    Tune gives a pack to whichever worker is free. What it needs lies in this process already where an earlier pack had
+    A pack goes to whichever worker is free. What it needs lies in this process already where an earlier pack had
     the same task (the event arrays are kept, and mapped from the page cache else), so that no more is to be gained.
     """
 
@@ -104,29 +125,35 @@ class TrialWorker(tune.Trainable):
 
         torch.set_num_threads(1)
         self.run_pack, self.run_stacked = run_pack, run_stacked
-        self.pack: Pack = config["pack"]
+        self.pack: Pack | None = None
         self.name = worker_name()
         self.free_since: float | None = None
+        self.idle = 0.0
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next pack; nothing of the last one is kept but open files."""
-        self.pack = new_config["pack"]
-        return True
+    def take(self, pack: "Pack") -> None:
+        """Be given the pack of the next step; nothing of the last one is kept but open files."""
+        self.pack = pack
 
     def step(self) -> dict[str, Any]:
         """Train the pack to its end; the records are in the ledger when this returns, but for those that it did not take."""
+        pack, self.pack = self.pack, None
+        if pack is None:  # new, or there was nothing to give
+            time.sleep(self.idle)
+            self.idle = min(2 * self.idle + 0.1, _IDLE_SECONDS)
+            return {"done_trials": 0, "worker": self.name}
+        self.idle = 0.0
         began, start = time.time(), time.monotonic()
         try:
-            jobs, train = self.pack.jobs, self.pack.train
+            jobs, train = pack.jobs, pack.train
             alone = train is not None or jobs[0].device == "cpu"
             files, used = self.run_pack(jobs, train) if alone else self.run_stacked(jobs)
         except OSError as error:  # the ledger cannot be written to: told, as nothing else will work
-            return {"done_trials": 0, "disk": str(error), "worker": self.name, tune.result.DONE: True}
+            return {"done_trials": 0, "disk": str(error), "worker": self.name}
         end = time.monotonic()
         waited = start - self.free_since if self.free_since is not None else 0.0
         self.free_since = end
         times = PackTimes(self.name, began, time.time(), waited, end - start, used)
-        return {"done_trials": len(files), "files": files, "times": astuple(times), tune.result.DONE: True}
+        return {"done_trials": len(files), "files": files, "times": astuple(times), "worker": self.name}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: the ledger has it."""
@@ -158,8 +185,41 @@ _LOST = "its worker died three times; look at the Ray logs for out of memory"
 _UNREADABLE = "its record could not be read back three times; look at the ledger's folder and its disk"
 
 
+class _Hands(FIFOScheduler, tune.Stopper):
+    """What Tune tells of each step of a worker, and asks whether it is over: gives packs out and takes them back."""
+
+    def __init__(self, searcher: "QueueSearcher") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Take what a worker has done, and give it the next pack: the next step, which Tune asks for after this, is that."""
+        self.searcher.came_back(trial.trial_id, result)
+        if pack := self.searcher.next_pack(trial.trial_id):
+            internals.worker_of(trial).take.remote(pack)
+        return str(self.CONTINUE)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No worker ends before the others."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether there is nothing left to do, and nobody at work; workers that wait for room are not waited for."""
+        return self.searcher.over
+
+    def __deepcopy__(self, memo: Any) -> "_Hands":
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As that of the searcher."""
+        return {}
+
+
 class QueueSearcher(Searcher):
-    """What Tune asks for the next configuration; the answers come from the queue."""
+    """What Tune asks for the next configuration: another worker, where there is room. What workers do comes from the queue.
+
+    room: how many workers the cluster has room for now.  hold: see `finetune`.
+    """
 
     def __init__(
         self,
@@ -168,31 +228,82 @@ class QueueSearcher(Searcher):
         slots: Slots,
         train: Train | None,
         stacked: bool = False,
+        room: Callable[[], int] | None = None,
+        hold: Callable[[float], None] = lambda devices: None,
     ) -> None:
         super().__init__(metric="done_trials", mode="max")
         self.queue, self.job_of, self.stacked = queue, job_of, stacked
-        self.slots, self.train = slots, train
+        self.slots, self.train, self.hold = slots, train, hold
+        self.room = room or (lambda: slots.workers)
         self.error: Exception | None = None
+        self._looked = time.monotonic()
         self._packs: dict[str, Pack] = {}
+        """Packs in flight, by Tune's name of the worker."""
+        self._workers: dict[str, str] = {}
+        """Our names of workers by Tune's; empty before one has begun."""
+        self._unborn = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether every trial has a record, or none can be had, and nobody is at work."""
+        return not self._packs and (self.error is not None or self.queue.finished)
 
     def suggest(self, trial_id: str) -> Any:
-        """The next pack, FINISHED when every trial has a record, None when all that is left waits for others."""
+        """Another worker where there is room for one, else None; FINISHED when there is nothing to do for it."""
         if self.error is not None or self.queue.finished:
             return Searcher.FINISHED
-        trials = self.queue.next_pack(workers=self.slots.workers, stacked=self.stacked)
-        if not trials:
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            if (room := self.room()) and room != self.slots.workers:
+                self.slots.resize(room)
+                self.hold(room * self.slots.share)
+            self._looked = time.monotonic()
+        if len(self._workers) >= self.slots.workers:
             return None
-        self._packs[trial_id] = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)
+        self._workers[trial_id] = ""
+        return {"worker": trial_id}
+
+    def next_pack(self, trial_id: str) -> "Pack | None":
+        """What a worker is to do next; None when there is nothing, or all that is left waits for others."""
+        if self.error is not None or self.queue.finished:
+            return None
+        try:
+            trials = self.queue.next_pack(workers=self.slots.workers, stacked=self.stacked)
+            if not trials:
+                return None
+            pack = Pack(self.queue.packs, [self.job_of(trial) for trial in trials], self.train)
+        except Exception as problem:  # Tune would take it for the worker's own
+            self.error = problem
+            return None
+        self._packs[trial_id] = pack
         self.slots.handed_out(self.queue.packs, [trial.hash for trial in trials])
-        return {"pack": self._packs[trial_id]}
+        return pack
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take the records of a pack from the ledger, whether its worker lived or died."""
+        """A worker is no more: at the end, or because it died."""
+        name = self._workers.pop(trial_id, "")
+        if not error:
+            return
+        if trial_id in self._packs:
+            self.came_back(trial_id, None)
+        elif name:
+            self.slots.left(name)
+        else:
+            self._unborn += 1
+            if self._unborn >= _UNBORN * self.slots.workers and self.error is None:
+                self.error = StageFailed(
+                    "workers of finetuning die before they have begun; look at the Ray logs for a package that a node lacks, or "
+                    "memory; nothing is lost: start the same command again"
+                )
+
+    def came_back(self, trial_id: str, result: dict[str, Any] | None) -> None:
+        """Take the records of the pack of a worker from the ledger, where it had one. result: of its step; None: it died."""
+        if result is not None:
+            self._workers[trial_id], self._unborn = result["worker"], 0
         if (pack := self._packs.pop(trial_id, None)) is None:
             return
         self.slots.taken_back(pack.number)
         try:
-            files = result.get("files") if result and not error else None
+            files = result.get("files") if result else None
             if result and result.get("disk") and self.error is None:
                 self.error = OSError(f"a worker could not write to the ledger: {result['disk']}")
             if result and files is not None:

@@ -6,6 +6,8 @@ when it is imported, by whichever module comes first.
 
 import logging
 import os
+from contextlib import suppress
+from typing import Any
 
 SETTINGS = {
     # Ray's behaviour otherwise depends on whether an old token file lies in the home folder.
@@ -20,16 +22,24 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Of Tune's state nothing is kept: it need not be written every ten seconds.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    # A trial of Tune's is a worker: all may start at once.
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment of the driver, where the user has not set it otherwise."""
 
-WORKER_SETTINGS = {"RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120"}
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""Environment variable of Ray Train's controller, read at each start of a group: seconds that it waits for room."""
+
+WORKER_SETTINGS = {"RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1", START_TIMEOUT: "120"}
 """Environment of every worker process."""
 
 ADDRESS = "RAY_ADDRESS"
 """Environment variable that names the cluster to connect to."""
+
+COORDINATOR = "AutoscalingCoordinator"
+"""Name and namespace of the actor that says what the groups of Ray Train may have."""
 
 TUNE_LOGGERS = (
     "ray.tune.analysis.experiment_analysis", "ray.tune.execution.experiment_state",
@@ -61,8 +71,27 @@ def started_address() -> str | None:
     return ray._private.utils.read_ray_address()
 
 
-def abandon_dead_node() -> bool:
-    """End what this process has started of Ray where its raylet is dead; False, and nothing done, where it lives.
+def worker_of(trial: Any) -> Any:
+    """The actor of a trial of Tune's that runs."""
+    return trial.temporary_state.ray_actor
+
+
+def nodes_have_changed(wait: bool = False) -> None:
+    """Have Ray Train's elastic groups see at once which nodes there are; by itself the actor they ask looks every 20 seconds.
+
+    wait: until it has, for some seconds.
+    """
+    import ray
+
+    with suppress(ValueError):  # nobody has asked it yet
+        coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
+        looked: Any = coordinator.get_reserved_resources.remote("", recompute=True)
+        if wait:
+            ray.wait([looked], timeout=5.0)
+
+
+def abandon_dead_node(head_lost: bool = False) -> bool:
+    """End what this process has started of Ray where its raylet, or the head, is dead; False, and nothing done, where both live.
 
     `ray.shutdown` would end this process, silently, with status 1.
     """
@@ -70,7 +99,8 @@ def abandon_dead_node() -> bool:
     from ray._private import ray_constants
 
     node = ray._private.worker._global_node
-    if node is None or all(kind != ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes()):
+    raylet_lives = node is None or all(kind != ray_constants.PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes())
+    if node is None or (raylet_lives and not head_lost):
         return False
     node.kill_all_processes(check_alive=False, allow_graceful=False)
     return True

@@ -9,20 +9,27 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
 from breakeven import plugins
 from breakeven.distributed import internals
 from breakeven.errors import StageFailed, no_way_back
-from breakeven.terminal import show_error
+from breakeven.terminal import console, show_error
 
+_LOOK_SECONDS = 1.0
 _GO_ON = "nothing finished is lost: start the same command again"
 _LOST = f"Ray: the cluster is gone, no node of it is alive; {_GO_ON}"
-_MISSES = 3
+_IDLE_SECONDS = 600.0
+_IDLE = f"Ray: no node of the cluster that could work has come in {_IDLE_SECONDS / 60:.0f} minutes; {_GO_ON}"
+_MISSES = 5
+_HEAD_SECONDS = 20.0
+"""How long a head may not answer: Ray gives up after a minute, with a traceback."""
 _LEAVE_SECONDS = 20.0
 
 
@@ -64,9 +71,10 @@ def session() -> Iterator[Resources]:
         if type(error) is not Exception:  # Ray has no kind of its own for a node that takes longer than half a minute
             raise
         raise StageFailed(f"Ray did not start: {error} Is this machine too busy? {_GO_ON.capitalize()}") from error
+    nodes = _Nodes()
     try:
         offers = ray.cluster_resources()
-        with _watched():
+        with _watched(nodes):
             yield Resources(
                 cpus=int(offers.get("CPU", 1)),
                 gpus=int(offers.get("GPU", 0)),
@@ -74,15 +82,17 @@ def session() -> Iterator[Resources]:
                 dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             )
     except ray.exceptions.RayError as error:
+        if lost := nodes.lost_head():
+            raise StageFailed(lost) from error
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise StageFailed(f"Ray: {reason}; {_GO_ON}") from error
     finally:
-        _leave()
+        _leave(nodes.head_lost)
 
 
-def _leave() -> None:
-    """Leave Ray; without a word to a cluster whose raylet here is dead, as that ends this process, silently, with status 1."""
-    if internals.abandon_dead_node():
+def _leave(head_lost: bool) -> None:
+    """Leave Ray; without a word to a cluster whose head, or raylet here, is dead: that would end this process, with status 1."""
+    if internals.abandon_dead_node(head_lost):
         atexit.unregister(ray.shutdown)
         no_way_back.set()
     else:
@@ -90,31 +100,87 @@ def _leave() -> None:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
-    """Raise StageFailed in the main thread when no node is alive: Ray itself waits for ever for one to come back."""
-    over, lost = threading.Event(), threading.Event()
+def _watched(nodes: "_Nodes") -> Iterator[None]:
+    """Say which nodes are lost and which have come; raise StageFailed in the main thread when there are none.
+
+    Ray itself waits for ever for one to come back.
+    """
+    over, reasons = threading.Event(), list[str]()
 
     def watch() -> None:
-        missed = 0
-        while missed < _MISSES and not over.wait(2.0):
-            missed = 0 if any(node["Alive"] for node in ray.nodes()) else missed + 1
-        if over.is_set():
+        while not over.wait(_LOOK_SECONDS):
+            if reason := nodes.look():
+                break
+        else:
             return
-        lost.set()
+        reasons.append(reason)
         _thread.interrupt_main()
         if not over.wait(_LEAVE_SECONDS):  # stuck in a call to the cluster that is gone
-            show_error(StageFailed(_LOST))
+            show_error(StageFailed(reason))
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="cluster watch").start()
     try:
         yield
     except BaseException as error:
-        if lost.is_set():
-            raise StageFailed(_LOST) from error
+        if reasons:
+            raise StageFailed(reasons[0]) from error
         raise
     finally:
         over.set()
+
+
+class _Nodes:
+    """The nodes that can work, from look to look."""
+
+    def __init__(self) -> None:
+        self._there = _working(ray.nodes())
+        self._most = len(self._there)
+        self._missed, self._idle_since = 0, time.monotonic()
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self._head, self._heard = (host, int(port)), time.monotonic()
+        self.head_lost = False
+
+    def look(self) -> str:
+        """Say what has changed; why there is no use in going on, empty where there is."""
+        if not _answers(self._head):  # it is not asked what it knows, which would take a minute
+            return self.lost_head() if time.monotonic() - self._heard > _HEAD_SECONDS else ""
+        self._heard = time.monotonic()
+        try:
+            nodes = ray.nodes()
+        except (RuntimeError, ray.exceptions.RayError):  # it was lost just now
+            return ""
+        self._missed = 0 if any(node["Alive"] for node in nodes) else self._missed + 1
+        if self._missed == _MISSES:
+            return _LOST
+        there, before = _working(nodes), self._there
+        if there != before and not self._missed:
+            self._there, self._most = there, max(self._most, len(there))
+            internals.nodes_have_changed()
+            if lost := len(before - there):
+                goes_on = f"going on with {len(there)}" if there else "waiting for one to come"
+                console.print(f"[yellow]warning[/] Ray: {lost} of {len(before)} nodes lost, {goes_on}")
+            if joined := len(there - before):
+                console.print(f"  Ray: {joined} node(s) joined, going on with {len(there)} of {self._most}")
+        if there or self._missed:
+            self._idle_since = time.monotonic()
+        return _IDLE if time.monotonic() - self._idle_since > _IDLE_SECONDS else ""
+
+    def lost_head(self) -> str:
+        """What to say of a head that does not answer; empty where it does."""
+        self.head_lost = not _answers(self._head)
+        return (
+            "Ray: the head at {}:{} does not answer any more; {}".format(*self._head, _GO_ON) if self.head_lost else ""
+        )
+
+
+def _working(nodes: list[dict[str, Any]]) -> set[str]:
+    """Those that are alive and have a device."""
+    return {
+        node["NodeID"]
+        for node in nodes
+        if node["Alive"] and any(node["Resources"].get(kind) for kind in ("CPU", "GPU"))
+    }
 
 
 def _started_here() -> str | None:
@@ -123,8 +189,12 @@ def _started_here() -> str | None:
     if not address:
         return None
     host, _, port = address.rpartition(":")
+    return address if _answers((host, int(port))) else None
+
+
+def _answers(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection((host, int(port)), timeout=2.0).close()
+        socket.create_connection(address, timeout=2.0).close()
     except OSError:
-        return None
-    return address
+        return False
+    return True

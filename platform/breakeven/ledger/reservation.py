@@ -33,14 +33,14 @@ class Reservation:
         """Device-seconds that were used, where no record says so: generation shares its events among studies."""
         self.measured: Callable[[], Mapping[str, Any]] = lambda: {"idle_seconds": None}
         """What the workers measured, see Slots.measured; no idle seconds where nobody measures."""
-        self._devices = devices
+        self._devices, self._before = devices, 0.0
         self._about = {"reservation": name, "study": study, "stage": stage, "device": device, "devices": devices,
                        "host": provenance.host(), "processor": provenance.processor()}  # fmt: skip
         self._path = ledger / "reservations" / f"{name}.json"
 
     def __enter__(self) -> "Reservation":
         self._about["started"] = now()
-        self._begun = time.monotonic()
+        self._since = time.monotonic()
         self._write()
         self._beat = Beat(BEAT_SECONDS, self._write, "reservation")
         return self
@@ -52,7 +52,11 @@ class Reservation:
     @property
     def reserved_seconds(self) -> float:
         """Device-seconds held so far."""
-        return (time.monotonic() - self._begun) * self._devices
+        return self._before + (time.monotonic() - self._since) * self._devices
+
+    def hold(self, devices: float) -> None:
+        """From now on so many devices are held."""
+        self._before, self._since, self._devices = self.reserved_seconds, time.monotonic(), devices
 
     def _write(self, closed: bool = False) -> None:
         """closed: its driver has come to an end of the stage, and was not killed."""

@@ -97,7 +97,7 @@ def _train(driver: Driver, inputs: Inputs, queue: search.TrialQueue) -> None:
                 limits=queue.allocator.limits(trial.hash),
             )
 
-        finetune(queue, job_of, slots, held, _scratch(driver))
+        finetune(queue, job_of, slots, held, _scratch(driver), hold=reservation.hold)
 
 
 def _scratch(driver: Driver) -> Path:

@@ -1,6 +1,6 @@
 """Second stage: the backbones, one for each network, pretraining and seed, trained where they are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -117,7 +117,9 @@ def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> 
     job = replace(job, device=resources.device)
     held = workers_of(job.settings, resources)
     with driver.cluster.reserved("pretraining", f"pretraining-{job.hash}", held, resources.device) as reservation:
-        result = pretrain(job, resources, driver.places.pretraining, _Epochs(driver.observers, held).tell)
+        result = pretrain(
+            job, resources, driver.places.pretraining, _Epochs(driver.observers, held, reservation.hold).tell
+        )
     driver.charge(result.facts["device_seconds"] + result.facts["wasted_seconds"])
     about = {"level": "pretraining", "record": job.hash, "identity": job.identity, "backbone": result.hash,
              "start": job.identity.get("start", ""), **names}  # fmt: skip
@@ -127,14 +129,17 @@ def _pretrain(driver: Driver, job: PretrainingJob, names: Mapping[str, str]) -> 
 
 
 class _Epochs:
-    """Tells an observer of each epoch that so many workers have trained."""
+    """Tells an observer of each epoch, and whom it concerns how many workers there are, where that changes."""
 
-    def __init__(self, observer: Observer, workers: int) -> None:
-        self._observer, self._workers = observer, workers
+    def __init__(self, observer: Observer, workers: int, hold: Callable[[float], None]) -> None:
+        self._observer, self._workers, self._hold = observer, workers, hold
         self._events, self._seconds = 0, 0.0
 
     def tell(self, epoch: Mapping[str, Any]) -> None:
-        """epoch: as the workers wrote it, see training.loop.epoch_line."""
+        """epoch: as the workers wrote it, see work.facts.epoch_line."""
+        if (workers := epoch.get("workers", self._workers)) != self._workers:
+            self._workers = workers
+            self._hold(workers)
         events, seconds = epoch["events_seen"] - self._events, epoch["wall_seconds"] - self._seconds
         self._events, self._seconds = epoch["events_seen"], epoch["wall_seconds"]
         self._observer.advanced(1, f"loss {epoch['validation_loss']:.4f}, accuracy {epoch['validation_accuracy']:.3f}")

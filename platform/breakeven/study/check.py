@@ -33,7 +33,8 @@ __all__ = ["check", "check_distinct", "check_types"]
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events", "reuse"),
     Network: ("iterations", "hidden"),
-    Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds"),
+    Pretraining: ("epochs", "batch_size", "learning_rate", "decay", "validation_events", "seeds",
+                  "checkpoint_seconds"),
     Finetuning: ("seeds", "epochs", "batch_size", "learning_rate", "head_rate", "decay", "patience", "slow_start",
                  "validation_events", "test_events", "gpu_share", "signal_fraction"),
     Search: ("low", "high", "published", "seeds", "scratch_low", "scratch_high"),

@@ -18,8 +18,8 @@ _NAMED: dict[str, type[Network] | type[Pretraining]] = {"networks": Network, "pr
 _HIGHER = frozenset({"finetuning.seeds", "search.trials"})
 """Numbers that may rise, for the same reason."""
 RUNNING = frozenset({"finetuning.trial_seconds", "finetuning.gpu_share", "finetuning.represented_events",
-                   "finetuning.scored_events", "finetuning.merit", "pretraining.workers", "search.pruning",
-                   "generation.reuse"})  # fmt: skip
+                   "finetuning.scored_events", "finetuning.merit", "pretraining.workers",
+                   "pretraining.checkpoint_seconds", "search.pruning", "generation.reuse"})  # fmt: skip
 """Fields that decide how trials run and not what they give."""
 
 
@@ -85,5 +85,6 @@ def _plain(name: str, value: Any) -> Any:
     if name == "finetuning.tasks" and value is not None:
         return list(dict.fromkeys(task(one).name for one in value))
     if name in _NAMED and value is not None:  # by a version with fewer fields: those have their defaults
-        return {one: {**asdict(part_from_json(_NAMED[name], fields)), "workers": 0} for one, fields in value.items()}
+        running = {"workers": 0, "checkpoint_seconds": 0}  # as in RUNNING
+        return {one: {**asdict(part_from_json(_NAMED[name], fields)), **running} for one, fields in value.items()}
     return list(value) if isinstance(value, tuple) else value

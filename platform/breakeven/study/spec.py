@@ -280,7 +280,10 @@ class Pretraining:
     precision: Precision = "float32"
     """Of the matrix products in training; "tf32" and "bfloat16" are faster on a GPU's tensor cores and less exact."""
     workers: int = 0
-    """Data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is."""
+    """Most data-parallel workers; 0: one for each GPU, or for each core up to 4 where no GPU is. With nodes lost it goes on with
+    fewer, down to one, and takes up those that come back: the batches stay the same."""
+    checkpoint_seconds: float = 300.0
+    """Longest time between two checkpoints, for epochs that take longer: what a lost worker can lose."""
     start: str = ""
     """Pretraining of the same study whose backbone it starts from, as its name in `pretrainings`; empty: from scratch."""
 

@@ -16,6 +16,8 @@ from breakeven.training.feeds import Batches, Feed, OnDevice, Ring, Streamed, jo
 from breakeven.training.training import Training
 from breakeven.training.workers import ALONE, Workers
 
+STEPS_BETWEEN_PAUSES = 256
+
 
 class Captured:
     """Trainings side by side in one engine.
@@ -83,24 +85,45 @@ class Captured:
             raise ValueError("there are no weights before the first epoch; train one")
         return self._engine
 
-    def train(self, order: Tensor, rates: Tensor, active: Sequence[bool]) -> Tensor:
+    def train(
+        self,
+        order: Tensor,
+        rates: Tensor,
+        active: Sequence[bool],
+        done: int = 0,
+        between: Callable[[int, Callable[[], Tensor]], None] | None = None,
+    ) -> Tensor:
         """One epoch of the `active` members; the sum of the losses of each of their batches, [n_steps, K] float64 on CPU.
 
         order: [n] int64 on CPU, places in the list of all members' training events: each member's own, shuffled.
         rates: [K, 2], of head and backbone.  A member that is not active keeps its weights to the last bit; its column, and
         what lies beyond its last batch, mean nothing.
+        done: batches that were trained before, whose losses mean nothing either.  between: called now and then between batches,
+        on all workers alike, with the number of those done and a function that gives the losses so far, a sum over workers.
         """
         self._make_room(self._training.begin(order))
         self.engine.rates.copy_(rates)
         self._begin(active)
-        self._training.run(_longest(self._n_steps, active), self._replay_training)
-        losses = self._workers.add_up(self._losses * self._training.batches.whole * self._active)
-        return losses.cpu()
+        self._step.fill_(done)
+        n_steps, number = _longest(self._n_steps, active), done
+
+        def step() -> None:
+            nonlocal number
+            self._replay_training()
+            number += 1
+            if between is not None and number % STEPS_BETWEEN_PAUSES == 0 and number < n_steps:
+                between(number, self._summed_losses)
+
+        self._training.run(done, n_steps, step)
+        return self._summed_losses()
+
+    def _summed_losses(self) -> Tensor:
+        return self._workers.add_up(self._losses * self._training.batches.whole * self._active).cpu()
 
     def predict(self, active: Sequence[bool]) -> list[Tensor]:
         """The outputs [n, n_outputs] float64 of each member for its validation events, on CPU."""
         self._begin(active)
-        self._validation.run(_longest(self._n_evaluated, active), self._replay_prediction)
+        self._validation.run(0, _longest(self._n_evaluated, active), self._replay_prediction)
         parts = self._outputs[:-1].split(self._n_validation)
         if self._workers.world > 1:
             parts = tuple(self._workers.gather(part) for part in parts)

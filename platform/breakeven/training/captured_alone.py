@@ -1,6 +1,6 @@
 """An epoch of one training as CUDA graphs: captured.py with one member, for loop.train."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from breakeven.models.jet_network import JetNetwork
 from breakeven.models.stacked import StackedWeights, set_parameters
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import epoch_order
+from breakeven.training.eager import Pause
 from breakeven.training.engines import captured_networks
 from breakeven.training.nonfinite import mean_loss
 from breakeven.training.training import Training
@@ -34,15 +35,25 @@ class CapturedAlone:
         rows = None if moments is None else self._rows(moments)
         self._captured = captured_networks([training], workers=workers, moments=rows)
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over the training sample, the model's weights set to those it ends with; the mean loss over its events."""
+    def train_epoch(self, epoch: int, done: Tensor, pause: Pause | None = None) -> float:
+        """One pass over the training sample, or what is left of it, the model's weights set to those it ends with; the mean
+        loss over its events.
+        """
         training = self._training
         training.begin_epoch(epoch)
         order = epoch_order(len(training.train_sample), training.recipe.seed, epoch)
         rates = torch.tensor([training.rates(epoch)], dtype=torch.float64)
-        losses = self._captured.train(order, rates, [True])[:, 0]
-        set_parameters(training.model, self._captured.engine.weights[0])
-        return mean_loss(training, losses, epoch)
+
+        def whole(losses: Tensor) -> Tensor:
+            """The losses of one epoch, of which this process may have seen the end alone; the model's weights are set."""
+            set_parameters(training.model, self._captured.engine.weights[0])
+            return torch.cat([done.to(losses), losses[len(done) :, 0]])
+
+        def between(number: int, losses: Callable[[], Tensor]) -> None:
+            if pause is not None:
+                pause(lambda: whole(losses())[:number])
+
+        return mean_loss(training, whole(self._captured.train(order, rates, [True], len(done), between)), epoch)
 
     def predict(self) -> Tensor:
         """Outputs [n, n_outputs] for the validation sample."""

@@ -1,7 +1,7 @@
 """Trainings and models at rest: safetensors for numbers, JSON for the rest, never pickle.
 
-A training's folder holds `epoch-NNNNN/` with weights, best weights, optimiser moments and state.json; a model's
-folder holds weights.safetensors and model.json. Folders appear whole or not at all.
+A training's folder holds `epoch-NNNNN/` with weights, best weights, optimiser moments and state.json, within an epoch also
+what it has come to; a model's folder holds weights.safetensors and model.json. Folders appear whole or not at all.
 """
 
 import json
@@ -9,10 +9,11 @@ import math
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,6 +27,9 @@ from breakeven.models.weights import load_weights
 from breakeven.training.content import CorruptCheckpoint, model_arguments, model_levels, read_content, read_json
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
+NOTHING = torch.zeros(0, dtype=torch.float64)
+"""Losses of the batches of an epoch that has not begun."""
+
 __all__ = ["TrainingState", "read_model", "read_state", "read_weights"]
 
 
@@ -34,6 +38,8 @@ class TrainingState:
     """All that a training needs to go on as if it had never stopped; tensors are copies.
 
     The random state is (recipe.seed, number of epochs done): see batches.epoch_order.
+    partial: of an epoch that is under way, "losses" [n] float64 of its batches so far, over all workers, and "seconds" [2], wall
+    and device, since the start of the training; empty between epochs.
     """
 
     recipe: Recipe
@@ -43,16 +49,34 @@ class TrainingState:
     weights: Mapping[str, Tensor]
     best_weights: Mapping[str, Tensor]
     moments: Mapping[str, Tensor]
+    partial: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> Tensor:
+        """Of the batches of the epoch under way, [n] float64; none between epochs."""
+        return self.partial.get("losses", NOTHING)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Wall and device seconds since the start of the training."""
+        if self.partial:
+            wall, device = self.partial["seconds"].tolist()
+            return wall, device
+        return self.curve[-1].wall_seconds, self.curve[-1].device_seconds
+
+
+_PARTS = ("weights", "best_weights", "moments")
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
     """Write a training's state to its folder and drop older ones; killed at any time, a whole one remains."""
-    newest = folder / f"epoch-{len(state.curve):05d}"
+    within = f".{len(state.losses):09d}" if state.partial else ""
+    newest = folder / f"epoch-{len(state.curve):05d}{within}"
     if newest.is_dir():  # of an earlier training that was not resumed
         _remove(newest)
     with atomic.replacing(newest) as temporary:
         temporary.mkdir()
-        for name in ("weights", "best_weights", "moments"):
+        for name in (*_PARTS, "partial") if state.partial else _PARTS:
             _write_tensors(temporary / f"{name}.safetensors", getattr(state, name))
         described = {
             "recipe": asdict(state.recipe),
@@ -84,9 +108,8 @@ def read_state(folder: Path) -> TrainingState:
             strategy=Strategy(described["strategy"]["name"]),
             curve=tuple(Epoch(**_with_nan(epoch)) for epoch in described["curve"]),
             best_epoch=described["best_epoch"],
-            weights=_read_tensors(newest / "weights.safetensors"),
-            best_weights=_read_tensors(newest / "best_weights.safetensors"),
-            moments=_read_tensors(newest / "moments.safetensors"),
+            **{name: _read_tensors(newest / f"{name}.safetensors") for name in _PARTS},
+            partial=_read_tensors(partial) if (partial := newest / "partial.safetensors").exists() else {},
         )
     except (KeyError, TypeError) as error:
         raise CorruptCheckpoint(
@@ -148,7 +171,7 @@ def _remove(state: Path) -> None:
 
 
 def _states(folder: Path) -> list[Path]:
-    return sorted(folder.glob("epoch-[0-9][0-9][0-9][0-9][0-9]"))
+    return sorted(folder.glob("epoch-[0-9]*"))
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

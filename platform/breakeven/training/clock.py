@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from breakeven.training.recipe import Epoch
 from breakeven.training.workers import ALONE, Workers
 
 
@@ -13,12 +12,12 @@ from breakeven.training.workers import ALONE, Workers
 class Clock:
     """Starts when it is made.
 
-    device: what is trained on.  workers: whose device seconds are added.  before: the last epoch before a resumption.
+    device: what is trained on.  workers: whose device seconds are added.  before: what it read before a resumption.
     """
 
     device: torch.device
     workers: Workers = ALONE
-    before: Epoch | None = None
+    before: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         self._wall, self._device = self._now()
@@ -28,9 +27,7 @@ class Clock:
         wall, on_device = self._now()
         spent = torch.tensor([on_device - self._device], dtype=torch.float64, device=self.device)
         total = float(self.workers.add_up(spent))
-        if self.before is None:
-            return wall - self._wall, total
-        return self.before.wall_seconds + wall - self._wall, self.before.device_seconds + total
+        return self.before[0] + wall - self._wall, self.before[1] + total
 
     def _now(self) -> tuple[float, float]:
         if self.device.type == "cpu":

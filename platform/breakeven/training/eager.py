@@ -14,7 +14,11 @@ from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 
 _BATCHES_BETWEEN_CHECKS = 256
+BATCHES_BETWEEN_PAUSES = 16
 
+Pause = Callable[[Callable[[], Tensor]], None]
+"""Called between batches, on all workers alike, with a function that gives the losses of the epoch's batches so far, over all
+workers [n_done] float64, which all must call or none."""
 Outputs = Callable[[Tensor], Tensor]
 """From rows of a sample [n] to the model's outputs [n, n_outputs]."""
 
@@ -34,8 +38,8 @@ class Eager:
         self._training_outputs = outputs_of(training, training.train_sample, workers)
         self._validation_outputs = outputs_of(training, training.validation_sample, workers)
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over the training sample; the mean loss over its events."""
+    def train_epoch(self, epoch: int, done: Tensor, pause: Pause | None = None) -> float:
+        """One pass over the training sample, or what is left of it; the mean loss over its events."""
         training, recipe, sample, workers = (
             self._training,
             self._training.recipe,
@@ -48,9 +52,18 @@ class Eager:
         optimisers.set_rates(self._adam, recipe, epoch)
         parameters = [parameter for group in self._adam.param_groups for parameter in group["params"]]
         batches = epoch_order(len(sample), recipe.seed, epoch).to(sample.index.device).split(recipe.batch_size)
-        losses: list[Tensor] = []
-        total = 0.0
-        for number, batch in enumerate(batches):
+        told, losses = [done.to(device)], list[Tensor]()
+
+        def tell() -> Tensor:
+            """Losses of all batches so far. Reading one makes a GPU wait, so that many are read, and summed, at a time."""
+            if losses:
+                summed = workers.add_up(torch.stack(losses).double())
+                check_batches(training, summed, epoch, first=sum(map(len, told)))
+                told.append(summed)
+                losses.clear()
+            return torch.cat(told)
+
+        for number, batch in enumerate(batches[len(done) :], len(done) + 1):
             rows = batch[share(len(batch), workers.rank, workers.world)]
             self._adam.zero_grad(set_to_none=True)
             with products_in(recipe.precision):
@@ -62,12 +75,12 @@ class Eager:
             workers.sum_gradients(parameters)
             self._adam.step()
             losses.append(loss.detach())
-            # Reading a loss makes a GPU wait, so they are read many at a time, and summed so that all workers agree.
-            if len(losses) == _BATCHES_BETWEEN_CHECKS or number == len(batches) - 1:
-                summed = workers.add_up(torch.stack(losses).double())
-                check_batches(training, summed, epoch, first=number + 1 - len(losses))
-                total += float(summed.sum())
-                losses.clear()
+            if len(losses) == _BATCHES_BETWEEN_CHECKS:
+                tell()
+            if pause is not None and number % BATCHES_BETWEEN_PAUSES == 0 and number < len(batches):
+                pause(tell)
+        # In the same pieces, wherever there was a pause: the sum has the same bits.
+        total = sum(float(part.sum()) for part in tell().split(_BATCHES_BETWEEN_CHECKS))
         training.model.eval()
         return total / len(sample)
 

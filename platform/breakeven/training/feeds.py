@@ -72,8 +72,8 @@ class Feed(Protocol):
         To be captured: it runs on the device alone.
         """
 
-    def run(self, n_steps: int, step: Callable[[], None]) -> None:
-        """Take an epoch's first steps."""
+    def run(self, first: int, n_steps: int, step: Callable[[], None]) -> None:
+        """Take the steps of an epoch from number `first` to before `n_steps`."""
 
 
 class OnDevice:
@@ -93,9 +93,9 @@ class OnDevice:
         rows = self._order[places.clamp(max=len(self._order) - 1)]
         return self._index[rows], self._target[rows]
 
-    def run(self, n_steps: int, step: Callable[[], None]) -> None:
+    def run(self, first: int, n_steps: int, step: Callable[[], None]) -> None:
         """Nothing comes between steps."""
-        for _ in range(n_steps):
+        for _ in range(first, n_steps):
             step()
 
 
@@ -224,18 +224,19 @@ class Streamed:
         numbers = (first[:, None] + self._place).clamp_(max=len(self._ring.target) - 2)
         return numbers, self._ring.target[numbers]
 
-    def run(self, n_steps: int, step: Callable[[], None]) -> None:
+    def run(self, first: int, n_steps: int, step: Callable[[], None]) -> None:
         """Steps window by window, the next two gathered meanwhile on another thread."""
-        begins = range(0, n_steps, self._ring.steps)
+        size = self._ring.steps
+        windows = range(first // size, -(-n_steps // size))
         with ThreadPoolExecutor(1) as pool:
-            coming = deque(pool.submit(self._fill, window, n_steps) for window in range(min(2, len(begins))))
-            for window, begin in enumerate(begins):
+            coming = deque(pool.submit(self._fill, window, n_steps) for window in windows[:2])
+            for window in windows:
                 coming.popleft().result()
                 self._ring.wait(window % 2)
-                for _ in range(begin, min(begin + self._ring.steps, n_steps)):
+                for _ in range(max(first, window * size), min((window + 1) * size, n_steps)):
                     step()
                 self._ring.release(window % 2)
-                if window + 2 < len(begins):
+                if window + 2 in windows:
                     coming.append(pool.submit(self._fill, window + 2, n_steps))
 
     def _fill(self, window: int, n_steps: int) -> None:

@@ -17,9 +17,9 @@ from breakeven.models.weights import load_weights
 from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.captured_alone import CapturedAlone, can_be_captured
-from breakeven.training.checkpoint import TrainingState
+from breakeven.training.checkpoint import NOTHING, TrainingState
 from breakeven.training.clock import Clock
-from breakeven.training.eager import Eager, all_rows, outputs_of
+from breakeven.training.eager import Eager, Pause, all_rows, outputs_of
 from breakeven.training.engines import events_at_once, in_batches
 from breakeven.training.metrics import working_points
 from breakeven.training.nonfinite import check_validation
@@ -44,8 +44,11 @@ class CannotResume(ValueError):
 class Learner(Protocol):
     """One training between its epochs; it changes the weights of the model that it was made with."""
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over the training sample; the mean loss over its events. Raises NonFinite, on all workers alike."""
+    def train_epoch(self, epoch: int, done: Tensor, pause: Pause | None = None) -> float:
+        """One pass over the training sample; the mean loss over its events. Raises NonFinite, on all workers alike.
+
+        done: losses of the batches that were trained before, [n_done] float64.  pause: called now and then between batches.
+        """
 
     def predict(self) -> Tensor:
         """Outputs [n, n_outputs] for the validation sample, on all workers, on any device."""
@@ -62,6 +65,7 @@ def train(
     *,
     workers: Workers = ALONE,
     save: Callable[[TrainingState], None] | None = None,
+    due: Callable[[], bool] | None = None,
     resume_from: TrainingState | None = None,
     form: Form | None = None,
 ) -> Result:
@@ -71,6 +75,8 @@ def train(
         training: what learns, from which events, and how.
         workers: those that train together; ALONE: this process.
         save: called after every epoch with a state that `resume_from` takes, on every worker; see write_state.
+        due: asked now and then between batches, on every worker, which all must say the same; True has `save` called there too.
+            Layers that draw numbers, as dropout does, draw others after a resumption from within an epoch.
         resume_from: state of an earlier call with the same recipe and strategy.
         form: None captures steps as CUDA graphs on a GPU where the model can be, and launches them as they come elsewhere.
 
@@ -85,18 +91,24 @@ def train(
     """
     (training,) = with_turns([ready(training)])
     model, validation, device = training.model, training.validation_sample, training.events.device
-    clock = Clock(device, workers, resume_from.curve[-1] if resume_from else None)
+    clock = Clock(device, workers, resume_from.seconds if resume_from else (0.0, 0.0))
 
     progress = _begin(training, resume_from)
     kind = Eager if _form(form, training) == "eager" else CapturedAlone
     learner: Learner = kind(training, workers, resume_from.moments if resume_from else None)
     # Graphs are replayed, and a worker hears its share alone.
     heard_of = model if kind is Eager and workers.world == 1 else None
-    asked = False
+    asked, done = False, resume_from.losses if resume_from else NOTHING
+
+    def pause(losses: Callable[[], Tensor]) -> None:
+        if save is not None and due is not None and due():
+            partial = {"losses": losses(), "seconds": torch.tensor(clock.read(), dtype=torch.float64)}
+            save(_state(training, learner, progress, partial))
+
     with closing(learner):
         while not asked and progress.goes_on:
             number = len(progress.curve)
-            train_loss = learner.train_epoch(number)
+            train_loss, done = learner.train_epoch(number, done, pause if due else None), NOTHING
             with listening(heard_of) as heard:
                 outputs = learner.predict()
             values = quality(training.objective, outputs, validation.target.to(outputs.device))
@@ -106,7 +118,7 @@ def train(
             if progress.is_best:
                 progress.best_weights = copy_of_weights(model)
             if save is not None:
-                save(_state(training, learner, progress))
+                save(_state(training, learner, progress, {}))
             asked = training.on_epoch is not None and bool(training.on_epoch(epoch))
     load_weights(model, progress.best_weights, source="the best epoch")
     return progress.result(asked)
@@ -212,7 +224,7 @@ def _train_new_layers(training: Training) -> None:
     optimisers.mark_learning(training.model, training.strategy)
 
 
-def _state(training: Training, learner: Learner, progress: Progress) -> TrainingState:
+def _state(training: Training, learner: Learner, progress: Progress, partial: dict[str, Tensor]) -> TrainingState:
     return TrainingState(
         recipe=training.recipe,
         strategy=training.strategy,
@@ -221,6 +233,7 @@ def _state(training: Training, learner: Learner, progress: Progress) -> Training
         weights=copy_of_weights(training.model),
         best_weights=dict(progress.best_weights),
         moments=learner.moments(),
+        partial=partial,
     )
 
 

@@ -6,6 +6,7 @@ checkpoint goes.
 
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,8 +47,9 @@ def train_share(
     """Train this rank's share to the end; rank 0 speaks for all, which do the same work, and writes the backbone.
 
     state: what the newest checkpoint holds; None at the first start.
-    deliver: called on all ranks after the first epoch, and then after one every CHECKPOINT_SECONDS, with its number and, on
-    rank 0, the folder of a checkpoint, which is gone when it returns.  progress: file that rank 0 writes the curve so far to.
+    deliver: called on all ranks after the first epoch, then after one every CHECKPOINT_SECONDS, and within one where the last
+    time was `checkpoint_seconds` ago, with the number of epochs that have ended and, on rank 0, the folder of a checkpoint,
+    which is gone when it returns.  progress: file that rank 0 writes the curve so far to, each epoch with its workers.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
     model = build_network(job.network, events.levels, n_outputs, job.settings.seed).to(device)
@@ -56,27 +58,32 @@ def train_share(
     if claim is not None:
         claim.__enter__()
     curve = [epoch_line(epoch) for epoch in state.curve] if state else []
-    delivered = state.curve[-1].device_seconds if state else -math.inf
+    delivered, kept = state.seconds[1] if state else -math.inf, time.monotonic()
+
+    def due() -> bool:
+        """Whether the last checkpoint is too old, by the clock of rank 0."""
+        late = workers.rank == 0 and time.monotonic() - kept >= job.settings.checkpoint_seconds
+        return bool(workers.add_up(torch.tensor(float(late), device=device)))
 
     def save(new: checkpoints.TrainingState) -> None:
-        nonlocal delivered
-        seconds = new.curve[-1].device_seconds  # of all workers, on all alike
-        if seconds - delivered >= CHECKPOINT_SECONDS * workers.world:
+        nonlocal delivered, kept
+        seconds = new.seconds[1]  # of all workers, on all alike
+        if new.partial or seconds - delivered >= CHECKPOINT_SECONDS * workers.world or due():
             with tempfile.TemporaryDirectory() as folder:
                 if claim is not None:
                     checkpoints.write_state(Path(folder), new)
-                deliver(new.curve[-1].epoch, Path(folder) if claim is not None else None)
-            delivered = seconds
+                deliver(len(new.curve), Path(folder) if claim is not None else None)
+            delivered, kept = seconds, time.monotonic()
             if claim is not None:
                 claim.saved()
-        if claim is not None:
-            curve.append(epoch_line(new.curve[-1]))
+        if claim is not None and not new.partial:
+            curve.append({**epoch_line(new.curve[-1]), "workers": workers.world})
             atomic.write_json(progress, curve)
 
     strategy = Strategy("finetune" if job.start else "scratch")
     backbone = checkpoints.read_weights(job.start) if job.start else None
     training = Training(model, events, train_sample, validation_sample, recipe_of(job), strategy, backbone)
-    result = train(training, workers=workers, save=save, resume_from=state)
+    result = train(training, workers=workers, save=save, due=due, resume_from=state)
     if claim is not None:
         facts = training_facts(result) | {
             "pretraining": job.name,

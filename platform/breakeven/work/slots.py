@@ -76,6 +76,18 @@ class Slots:
         self._idle["waiting"] += max(handed_out - since, 0.0)
         self._idle["lost"] += max(now - handed_out - accounted / self.share, 0.0)
         self._vacant[self._slot_name()] = now
+        self._give_up()
+
+    def left(self, worker: str) -> None:
+        """A worker that had no pack has died: its slot is free since its last."""
+        self._vacant[self._slot_name()] = self._last.pop(worker, self._clock())
+        self._give_up()
+
+    def resize(self, workers: int) -> None:
+        """There is room for so many from now on. Where it is less, slots are given up as they are free."""
+        self._vacant |= {self._slot_name(): self._clock() for _ in range(workers - self.workers)}
+        self.workers = workers
+        self._give_up()
 
     def idle(self) -> dict[str, float]:
         """Device-seconds not used so far, by reason."""
@@ -100,6 +112,12 @@ class Slots:
             for pack, (since, trials) in self._in_flight.items()
         ]
         return {"idle_seconds": self.idle(), "in_flight": in_flight, "losses": dict(self._losses)}
+
+    def _give_up(self) -> None:
+        """Free slots of more than there is room for: their time ends here."""
+        while self._vacant and len(self._vacant) + len(self._last) > self.workers:
+            name = min(self._vacant, key=lambda slot: self._vacant[slot])
+            self._idle["lost"] += self._clock() - self._vacant.pop(name)
 
     def _slot_name(self) -> str:
         return f"slot {next(self._names)}"
