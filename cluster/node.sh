@@ -8,6 +8,7 @@ set -euo pipefail
 export RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=1000 \
        RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 PYTHONUNBUFFERED=1
+chmod -f 600 ~/.ray/auth_token || true  # Ray writes it as the umask says, which is for all on most machines
 
 usage() { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 

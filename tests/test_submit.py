@@ -71,6 +71,20 @@ def test_what_would_fail_in_the_job_is_told_here(
     assert status == 2 and message in " ".join(said.split())
 
 
+@pytest.mark.parametrize("given", ["MLFLOW_TRACKING_URI", "--optuna-storage"])
+def test_a_password_is_shown_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    address, words = "postgresql://me:hidden@db.example/ratios", list[str]()
+    if given.startswith("--"):
+        words = [f"{given}={address}"]
+    else:
+        monkeypatch.setenv(given, address)
+    status, said = submit(monkeypatch, capsys, SCALING, "--preset", "smoke", *words, "--address", "http://127.0.0.1:1")
+    assert status == 2 and f"{given} holds a password" in " ".join(said.split())
+    assert "hidden" not in said
+
+
 def test_files_of_events_are_given_by_whole_paths() -> None:
     for field in ("lhe", "jetclass"):
         with pytest.raises(InvalidStudy, match=rf"generation\.{field}: 'mine' is 'mine\.dat': a job runs in a folder"):

@@ -1,6 +1,7 @@
 """A study file handed to a Ray cluster: which checkout it belongs to, what the job is called, and what is said of it."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ HANDED_ON: dict[str, Callable[[str], str]] = {
 
 _PATHS = ("--runs-dir", "--runs_dir", "--plugin")
 _DATABASES = ("--optuna-storage", "--optuna_storage")
+_PASSWORD = re.compile(r"//[^/@\s]*:[^/@\s]+@")
 _WAY_OUT = "a job runs in a folder of its own, which vanishes with it; give a whole path that all nodes share"
 
 
@@ -34,13 +36,14 @@ def submit_study(file: Path, arguments: Sequence[str], study: Study, preset: str
         follow: show what the job says until it ends.
 
     Raises:
-        InvalidStudy: the file is in no checkout, or a path of the study means nothing in a job.
+        InvalidStudy: the file is in no checkout, a path of the study means nothing in a job, or a password would be seen.
         StageFailed: the cluster does not answer, or the job has failed.
     """
     from breakeven.distributed import submission
 
     top = _checkout(file)
     _check_arguments(arguments)
+    _check_passwords(arguments)
     _check_files(study)
     handed_on = {one: absolute(os.environ[one]) for one, absolute in HANDED_ON.items() if os.environ.get(one)}
     asked = [asdict(study), list(arguments), *(handed_on[one] for one in (plugins.VARIABLE,) if one in handed_on)]
@@ -88,6 +91,21 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             and not os.path.isabs(value.removeprefix("sqlite:///"))
         ):
             raise InvalidStudy(f"{name} is {value!r}: {_WAY_OUT}, as sqlite:////shared/ratios.db")
+
+
+def _check_passwords(arguments: Sequence[str]) -> None:
+    """Raise InvalidStudy where a URI holds a password: Ray shows a job's command and variables, and keeps them in its logs."""
+    seen = "holds a password, which Ray would show to all who see its dashboard, and keep in its logs"
+    if _PASSWORD.search(os.environ.get("MLFLOW_TRACKING_URI", "")):
+        raise InvalidStudy(
+            f"MLFLOW_TRACKING_URI {seen}; for a server leave it out, and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD where the head is started; for a database unset it here, and set it there"
+        )
+    if any(_PASSWORD.search(argument) for argument in arguments):
+        raise InvalidStudy(
+            f"--optuna-storage {seen}; leave it out, and let the head's ~/.pgpass or PGPASSWORD say it, or leave the option "
+            "out: a journal beside the study then takes its place"
+        )
 
 
 def _check_files(study: Study) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import ray_constants, utils, worker
+from ray._private import ray_constants, services, utils, worker
+from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray._private.node import Node
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator
@@ -44,6 +45,24 @@ def test_the_node_of_this_process_is_where_it_was() -> None:
     assert hasattr(worker, "_global_node")
     assert {"check_alive", "allow_graceful"} <= set(inspect.signature(Node.kill_all_processes).parameters)
     assert callable(Node.dead_processes) and ray_constants.PROCESS_TYPE_RAYLET == "raylet"
+
+
+def test_the_token_that_ray_writes_is_read_by_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    internals.guard_token()  # there is none yet
+    generate_and_save_token()
+    internals.guard_token()
+    (token,) = (tmp_path / ".ray").iterdir()
+    assert token.read_text() and token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_ray_is_started_on_loopback_alone_only_when_asked() -> None:
+    before = services.get_node_ip_address()
+    with internals.on_loopback():
+        assert services.get_node_ip_address() == "127.0.0.1"
+    assert services.get_node_ip_address() == before
 
 
 def test_the_address_that_ray_start_leaves_is_read() -> None:

@@ -45,6 +45,17 @@ def resources():
         yield found
 
 
+def test_a_ray_of_its_own_listens_on_this_machine_alone(resources):
+    started = [process for process in psutil.Process().children(recursive=True) if process.is_running()]
+    listening = [
+        one.laddr.ip.removeprefix("::ffff:")
+        for process in (psutil.Process(), *started)
+        for one in process.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 5 and set(listening) == {"127.0.0.1"}
+
+
 def test_workers_make_the_same_events_and_only_the_missing_ones(resources, datasets, tmp_path):
     first, second = datasets
     recipes = {small_recipe(first): 2, small_recipe(second): 2}

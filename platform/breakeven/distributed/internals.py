@@ -6,7 +6,9 @@ when it is imported, by whichever module comes first.
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 SETTINGS = {
@@ -69,6 +71,25 @@ def started_address() -> str | None:
     import ray
 
     return ray._private.utils.read_ray_address()
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Have a Ray that is started meanwhile listen on this machine alone, as it does by itself on macOS and Windows."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def guard_token() -> None:
+    """Let nobody else read the token in the home folder: Ray writes it as the umask says, which is for all on most machines."""
+    with suppress(OSError, RuntimeError):  # there is none, it is another's, there is no home
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def worker_of(trial: Any) -> Any:

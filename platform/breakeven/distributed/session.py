@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,8 @@ class Resources:
 def session() -> Iterator[Resources]:
     """Connect to the cluster of `RAY_ADDRESS`, or of `ray start` on this machine, or start one; leave it at the end.
 
-    One that another program started for itself is never joined: it ends with that program.
+    One that another program started for itself is never joined: it ends with that program. One that is started here listens on
+    this machine alone.
 
     Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, and StageFailed where a local
     one does not come up or the cluster is lost on the way.
@@ -60,17 +61,19 @@ def session() -> Iterator[Resources]:
     address = os.environ.get(internals.ADDRESS) or _started_here() or "local"
     local = address == "local"
     try:
-        context = ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            include_dashboard=True if local else None,
-            runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
-        )
+        with internals.on_loopback() if local else nullcontext():
+            context = ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                include_dashboard=True if local else None,
+                runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
+            )
     except Exception as error:
         if type(error) is not Exception:  # Ray has no kind of its own for a node that takes longer than half a minute
             raise
         raise StageFailed(f"Ray did not start: {error} Is this machine too busy? {_GO_ON.capitalize()}") from error
+    internals.guard_token()
     nodes = _Nodes()
     try:
         offers = ray.cluster_resources()
