@@ -13,6 +13,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -22,6 +23,9 @@ from cluster.hosts import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from breakeven import cli
+from breakeven.views import preview
 
 KUBERNETES, CLOUD = ROOT / "cluster" / "kubernetes", ROOT / "cluster" / "cloud"
 CLOUDS = {"aws": ("aws RunInstances", {"MinCount": 1, "MaxCount": 1}), "gcp": ("gcp Instance", {})}
@@ -124,8 +128,6 @@ def test_kubernetes_objects_name_what_is_there(tmp_path: Any) -> None:
     (allowed,) = (value for name, value in variables() if name == "MLFLOW_SERVER_ALLOWED_HOSTS")
     assert f"{host}:{port}" in allowed.split(",")  # MLflow answers 403 to a host that it was not told of
     assert job["spec"]["rayClusterSpec"]["rayVersion"] in pins()["ray"]
-    (study,) = re.findall(r"/opt/breakeven/(\S+)", job["spec"]["entrypoint"])
-    assert (ROOT / study).is_file()
 
 
 def test_no_pod_may_do_more_than_it_needs() -> None:
@@ -223,6 +225,15 @@ def test_skypilot_takes_a_study() -> None:
 )
 def test_skypilot_refuses_a_wrong_field(path: str, value: Any) -> None:
     assert path.rpartition(".")[2] in refused("skypilot Task", changed(cloud("sky"), path, value))
+
+
+@pytest.mark.parametrize(
+    "file", [KUBERNETES / "study.yaml", CLOUD / "sky.yaml", CLOUD / "README.md"], ids=lambda file: file.name
+)
+def test_a_study_starts_as_it_is_written_there(file: Path) -> None:
+    (words,) = re.findall(r"(studies/\w+\.py --preset \w+)", file.read_text())
+    study, *arguments = words.split()
+    preview.check_reuse(cli._asked_of(ROOT / study, arguments).study)
 
 
 def pins() -> dict[str, str]:
