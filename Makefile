@@ -42,6 +42,8 @@ test-all: lint
 		|| echo "no Chromium here: the tests that open the report in a browser are left out"
 	@which promtool || apt-get install -y -qq --no-install-recommends prometheus \
 		|| echo "no Prometheus here: the tests of boards and alerts on a real one are left out"
+	@which initdb || ls /usr/lib/postgresql/*/bin/initdb || apt-get install -y -qq --no-install-recommends postgresql \
+		|| echo "no PostgreSQL here: the tests of MLflow for a group are left out"
 	$(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
 
 test-faults: $(READY)

@@ -243,7 +243,7 @@ def pins() -> dict[str, str]:
 
 def test_the_image_pins_all_that_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for asked in map(Requirement, project["dependencies"]):
+    for asked in map(Requirement, project["dependencies"] + project["optional-dependencies"]["server"]):
         assert asked.specifier.contains(pins()[canonicalize_name(asked.name)]), asked
 
 
