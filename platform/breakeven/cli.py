@@ -287,9 +287,8 @@ class Ui:
         uri = tracking_uri(self.runs_dir)
         prepare(uri)
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-        os.environ["MLFLOW_BACKEND_STORE_URI"] = (
-            uri  # it may hold a password, and all users of a machine see command lines
-        )
+        # Not on its command line: it may hold a password, and all users of a machine see that.
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
         server = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(self.port)]
         os.execv(sys.executable, server)
 
