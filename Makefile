@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
+SLOW := $(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
+# Tests that kill what runs, or wait for it: one at a time.
+ALONE := tests/study_runs tests/cluster tests/distributed tests/stages tests/tracking tests/dashboards tests/test_exactly_once.py
 
 .PHONY: study test test-all test-faults endurance lint ui dashboards clean
 .DEFAULT_GOAL := help
@@ -42,7 +45,10 @@ test-all: lint
 		|| echo "no Chromium here: the tests that open the report in a browser are left out"
 	@which promtool || apt-get install -y -qq --no-install-recommends prometheus \
 		|| echo "no Prometheus here: the tests of boards and alerts on a real one are left out"
-	$(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
+	failed=0; \
+	OMP_NUM_THREADS=1 $(SLOW) --numprocesses $(WORKERS) $(ALONE:%=--ignore %) || failed=1; \
+	$(SLOW) $(ALONE) || failed=1; \
+	exit $$failed
 
 test-faults: $(READY)
 	$(RUN) -m pytest -m "faults" -s
