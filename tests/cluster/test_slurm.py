@@ -1,0 +1,204 @@
+"""Studies as Slurm jobs: what script.py writes and refuses, and a job on a real Slurm through its time limit to its end."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cluster.hosts import ROOT, Hosts, refused, until
+
+SCRIPT = ROOT / "cluster" / "slurm" / "script.py"
+STUDY = str(ROOT / "studies" / "scaling.py")
+PERLMUTTER = ("--site", "perlmutter", "--account", "m1234")
+
+
+def script(*words):
+    """Run script.py."""
+    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, env=dict(os.environ))
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (
+            ["--account", "higgs", "--partition", "gpu", "--constraint", "a100|h100", "--nodes", "3", "--gpus", "2",
+             "--time", "1-00:00:00", "--runs", "/shared/my runs", "--mlflow", "http://mlflow:5000", "--ray-options=--no-monitor",
+             STUDY, "--preset", "paper", "--name", "it's"],
+            ["#SBATCH --account=higgs", "#SBATCH --partition=gpu", "#SBATCH --constraint=a100|h100", "#SBATCH --nodes=3",
+             "#SBATCH --gpus-per-node=2", "#SBATCH --time=1-00:00:00", "#SBATCH --exclusive", "#SBATCH --requeue",
+             "#SBATCH --signal=B:USR1@120", "#SBATCH --open-mode=append", "export BREAKEVEN_RUNS='/shared/my runs'",
+             "export MLFLOW_TRACKING_URI=http://mlflow:5000", "inside=()", "ray_options=(--no-monitor)",
+             f"""source {ROOT}/cluster/slurm/job.sh {STUDY} --preset paper --name 'it'"'"'s'"""],
+        ),
+        (
+            [*PERLMUTTER, "--container", "group/breakeven:1", STUDY],
+            ["#SBATCH --qos=regular", "#SBATCH --constraint=gpu", "#SBATCH --gpus-per-node=4",
+             "inside=(shifter --image=group/breakeven:1 --module=gpu)"],
+        ),
+        ([*PERLMUTTER, "--constraint", "cpu", STUDY], ["#SBATCH --constraint=cpu", "inside=()"]),
+    ],
+    ids=["generic", "perlmutter", "perlmutter-cpu"],
+)  # fmt: skip
+def test_a_script_has_what_was_asked_for(words, lines):
+    written = script(*words)
+    assert written.returncode == 0, written.stderr
+    assert set(lines) <= set(written.stdout.splitlines()), written.stdout
+    assert ("gpus-per-node" in written.stdout) == ("gpu" in " ".join(lines))
+    checked = subprocess.run(["bash", "-n"], input=written.stdout, capture_output=True, text=True)
+    assert checked.returncode == 0 and not checked.stderr, checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([STUDY + "x"], f"STUDY is '{STUDY}x': there is no such file"),
+        (["--nodes", "0", STUDY], "--nodes is '0': give 1 or more"),
+        (["--site", "perlmutter", STUDY], "--account is '': Perlmutter runs nothing without; give your project"),
+        ([*PERLMUTTER, "--gpus", "8", STUDY], "--gpus is '8': a node of Perlmutter has 4"),
+        (["--account", "m1\n#", STUDY], r"--account is 'm1\n#': Slurm's names have no spaces"),
+        (["--time", "4h", STUDY], "--time is '4h': give it as Slurm has it, as 90 (minutes)"),
+        (["--time", "0:05:00", STUDY], "--time is '0:05:00': start and end take some of 5 minutes; give 10 or more"),
+        (["--scratch", "/a" * 30, STUDY], "Ray's sockets lie in it; give a whole path of at most 40 characters, as /tmp"),
+        (["--mlflow", "https://me:secret@mlflow", STUDY], "--mlflow is 'https://...@mlflow': a password does not belong"),
+        (["--environment", "/nowhere", STUDY], "--environment is '/nowhere': there is no bin/ray in it; give the virtual"),
+        (["--ray-options", "'", STUDY], "--ray-options is \"'\": No closing quotation; quote as in a shell"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_work_is_one_line(words, said):
+    refused = script(*words)
+    assert refused.returncode == 2 and not refused.stdout
+    assert said in refused.stderr and len(refused.stderr.splitlines()) == 1, refused.stderr
+
+
+def test_times_are_those_of_slurm():
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("slurm_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    forms = ("90", "90:30", "1:30:00", "1-1", "1-1:30", "1-1:30:30")
+    assert [module.minutes_of(form) for form in forms] == [90, 90.5, 90, 1500, 1530, 1530.5]
+
+
+def no_slurm():
+    """Why there is no Slurm here; empty where there is."""
+    if missing := [one for one in ("slurmctld", "slurmd", "sbatch", "munged") if not shutil.which(one)]:
+        return f"{', '.join(missing)} not installed: apt-get install slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+    return refused()
+
+
+class Slurm:
+    """A context of a controller on host 0, and hosts 1 to n - 1 as nodes of one core."""
+
+    def __init__(self, hosts, folder):
+        self.hosts, self.folder = hosts, folder
+        self.variables = {"SLURM_CONF": str(folder / "slurm.conf")}
+
+    def __enter__(self):
+        for name in ("state", "spool", "munge"):
+            (self.folder / name).mkdir(mode=0o755)
+        key, socket = self.folder / "munge" / "key", self.folder / "munge" / "socket"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        own = [f"--{name}-file={self.folder / 'munge' / name}" for name in ("key", "pid", "log", "seed")]
+        self.munged = subprocess.Popen(["munged", "--foreground", "--force", f"--socket={socket}", *own])
+        until(socket.exists, 20)
+        nodes = range(1, self.hosts.n)
+        (self.folder / "slurm.conf").write_text(
+            f"""
+ClusterName=be
+SlurmctldHost={self.hosts.host(0)}({self.hosts.address(0)})
+SlurmUser=root
+AuthType=auth/munge
+CryptoType=crypto/munge
+AuthInfo=socket={socket},cred_expire=20
+StateSaveLocation={self.folder}/state
+SlurmdSpoolDir={self.folder}/spool/%n
+SlurmctldPidFile={self.folder}/ctld.pid
+SlurmdPidFile={self.folder}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=5,bf_interval=5
+ReturnToService=2
+MpiDefault=none
+"""
+            + "".join(
+                f"NodeName={self.hosts.host(i)} NodeAddr={self.hosts.address(i)} CPUs=1 RealMemory=1000\n"
+                for i in nodes
+            )
+            + "PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
+        )
+        self.hosts.start(0, ["slurmctld", "-D"], "slurmctld.log", self.variables)
+        for i in nodes:
+            (self.folder / "spool" / self.hosts.host(i)).mkdir()
+            self.hosts.start(i, ["slurmd", "-D", "-N", self.hosts.host(i)], f"slurmd{i}.log", self.variables)
+        until(
+            lambda: self.call("sinfo", "-ho", "%T %D").strip() == f"idle {len(nodes)}", 60, lambda: self.call("sinfo")
+        )
+        return self
+
+    def __exit__(self, *_):
+        self.munged.terminate()
+        self.munged.wait()
+
+    def call(self, *words):
+        """What a command of Slurm says on host 0."""
+        done = self.hosts.run(0, "env", *(f"{name}={value}" for name, value in self.variables.items()), *words)
+        return done.stdout + done.stderr
+
+    def job(self, number):
+        """The fields of a job."""
+        said = self.call("scontrol", "show", "job", "--oneliner", number)
+        return dict(word.split("=", 1) for word in said.split() if "=" in word)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(bool(no_slurm()), reason=no_slurm() or "-")
+def test_a_time_limit_becomes_a_resume(tmp_path):
+    runs, log = tmp_path / "runs", tmp_path / "job.log"
+    written = script(
+        "--nodes", "2", "--time", "40", "--runs", str(runs), "--scratch", "/tmp/ray",
+        "--ray-options=--object-store-memory=100000000 --include-log-monitor=False", STUDY, "--preset", "smoke",
+    )  # fmt: skip
+    (tmp_path / "study.sbatch").write_text(written.stdout)
+
+    def records():
+        files = (runs / "shared" / "ledger" / "records").glob("*.json")
+        return [record for file in files for record in json.loads(file.read_text())]
+
+    def told():
+        return f"{slurm.job(number)}\n{hosts.log('job.log')[-4000:]}"
+
+    with Hosts(3, tmp_path) as hosts, Slurm(hosts, tmp_path) as slurm:
+        said = slurm.call("sbatch", f"--output={log}", str(tmp_path / "study.sbatch"))
+        number = re.search(r"Submitted batch job (\d+)", said)[1]
+        until(lambda: len(records()) >= 2 or slurm.job(number)["JobState"] in ("FAILED", "COMPLETED"), 600, told)
+        hours, minutes, _ = map(int, slurm.job(number)["RunTime"].split(":"))
+        assert not slurm.call("scontrol", "update", f"JobId={number}", f"TimeLimit={60 * hours + minutes + 2}")
+        hosts.said("job.log", "the time limit is near", 200)
+        ending = until(lambda: slurm.job(number)["JobState"] == "PENDING", 120, told)
+        left_over = [hosts.run(i, "sh", "-c", "ls -d /tmp/ray/be*; pgrep raylet").stdout for i in (1, 2)]
+        slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=40")
+        before = len(records())
+        hosts.said("job.log", "the study has ended with status 0", 900)
+        lingering = until(lambda: slurm.job(number)["JobState"] == "COMPLETED", 60, told)
+        job = slurm.job(number)
+    print(
+        f"limit signal to queue {ending:.0f} s, the study's end to the job's {lingering:.0f} s, {before} trials before"
+    )
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert job["ExitCode"] == "0:0" and job["Restarts"] == "1" and job["Requeue"] == "1"
+    assert re.findall(r"job \d+, start (\d)", said) == ["0", "1"]
+    assert said.count("2 of 2 nodes have joined") == 2
+    assert left_over == ["", ""]
+    finished = [record["record"] for record in records()]
+    assert len(finished) == len(set(finished)) > before > 0
+    assert {record["host"][-1] for record in records()} == {"1", "2"}
+    assert (runs / "smoke" / "report" / "index.html").exists()
