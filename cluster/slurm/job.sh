@@ -53,6 +53,7 @@ interrupt() {
     say "$1"
     kill -INT -- "-$study" 2>/dev/null || true
     { sleep 60; kill -KILL -- "-$study"; } 2>/dev/null & killer=$!
+    disown  # bash would tell of its end
 }
 trap 'requeue=yes; interrupt "the time limit is near: the study is interrupted, and goes on when the job starts again"' USR1
 trap 'interrupt "the job is ended from outside: the study is interrupted"' TERM

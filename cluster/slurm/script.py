@@ -101,6 +101,12 @@ def script(asked: argparse.Namespace) -> str:
         ray_options = shlex.join(shlex.split(asked.ray_options))
     except ValueError as error:
         raise Wrong("--ray-options", asked.ray_options, f"{error}; quote as in a shell") from error
+    try:
+        runs.mkdir(parents=True, exist_ok=True)  # Slurm says nothing where it cannot write its log
+    except OSError as error:
+        raise Wrong(
+            "--runs", asked.runs, f"{error.strerror}; give a folder that you and all nodes can write"
+        ) from error
     slurm = {
         "job-name": study.stem,
         "account": asked.account,
@@ -114,7 +120,7 @@ def script(asked: argparse.Namespace) -> str:
         "time": asked.time,
         "signal": f"B:USR1@{MARGIN_SECONDS}",
         "open-mode": "append",
-        "output": "%x-%j.log",
+        "output": f'"{runs}/%x-%j.log"',
     }
     if perlmutter:
         inside = ["shifter", f"--image={asked.container}", *(["--module=gpu"] if gpus else [])]

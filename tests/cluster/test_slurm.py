@@ -6,18 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from cluster.hosts import ROOT, Hosts, refused, until
 
 SCRIPT = ROOT / "cluster" / "slurm" / "script.py"
+README = SCRIPT.with_name("README.md")
 STUDY = str(ROOT / "studies" / "scaling.py")
 PERLMUTTER = ("--site", "perlmutter", "--account", "m1234")
 
 
 def script(*words):
     """Run script.py."""
-    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, env=dict(os.environ))
+    own = {"BREAKEVEN_RUNS": tempfile.gettempdir()}
+    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, env={**os.environ, **own})
 
 
 @pytest.mark.parametrize(
@@ -25,11 +28,12 @@ def script(*words):
     [
         (
             ["--account", "higgs", "--partition", "gpu", "--constraint", "a100|h100", "--nodes", "3", "--gpus", "2",
-             "--time", "1-00:00:00", "--runs", "/shared/my runs", "--mlflow", "http://mlflow:5000", "--ray-options=--no-monitor",
+             "--time", "1-00:00:00", "--runs", "{folder}/my runs", "--mlflow", "http://mlflow:5000", "--ray-options=--no-monitor",
              STUDY, "--preset", "paper", "--name", "it's"],
             ["#SBATCH --account=higgs", "#SBATCH --partition=gpu", "#SBATCH --constraint=a100|h100", "#SBATCH --nodes=3",
              "#SBATCH --gpus-per-node=2", "#SBATCH --time=1-00:00:00", "#SBATCH --exclusive", "#SBATCH --requeue",
-             "#SBATCH --signal=B:USR1@120", "#SBATCH --open-mode=append", "export BREAKEVEN_RUNS='/shared/my runs'",
+             "#SBATCH --signal=B:USR1@120", "#SBATCH --open-mode=append", "export BREAKEVEN_RUNS='{folder}/my runs'",
+             '#SBATCH --output="{folder}/my runs/%x-%j.log"',
              "export MLFLOW_TRACKING_URI=http://mlflow:5000", "inside=()", "ray_options=(--no-monitor)",
              f"""source {ROOT}/cluster/slurm/job.sh {STUDY} --preset paper --name 'it'"'"'s'"""],
         ),
@@ -42,7 +46,8 @@ def script(*words):
     ],
     ids=["generic", "perlmutter", "perlmutter-cpu"],
 )  # fmt: skip
-def test_a_script_has_what_was_asked_for(words, lines):
+def test_a_script_has_what_was_asked_for(words, lines, tmp_path):
+    words, lines = ([one.replace("{folder}", str(tmp_path)) for one in some] for some in (words, lines))
     written = script(*words)
     assert written.returncode == 0, written.stderr
     assert set(lines) <= set(written.stdout.splitlines()), written.stdout
@@ -64,6 +69,7 @@ def test_a_script_has_what_was_asked_for(words, lines):
         (["--scratch", "/a" * 30, STUDY], "Ray's sockets lie in it; give a whole path of at most 40 characters, as /tmp"),
         (["--mlflow", "https://me:secret@mlflow", STUDY], "--mlflow is 'https://...@mlflow': a password does not belong"),
         (["--environment", "/nowhere", STUDY], "--environment is '/nowhere': there is no bin/ray in it; give the virtual"),
+        (["--runs", "/dev/null/runs", STUDY], "--runs is '/dev/null/runs': Not a directory; give a folder that you"),
         (["--ray-options", "'", STUDY], "--ray-options is \"'\": No closing quotation; quote as in a shell"),
     ],
 )  # fmt: skip
@@ -71,6 +77,20 @@ def test_a_value_that_cannot_work_is_one_line(words, said):
     refused = script(*words)
     assert refused.returncode == 2 and not refused.stdout
     assert said in refused.stderr and len(refused.stderr.splitlines()) == 1, refused.stderr
+
+
+def commands():
+    """The commands of README.md, by block."""
+    return re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_script_for_perlmutter_is_written_as_it_stands_in_the_readme(tmp_path):
+    block = commands()[1].replace("> study.sbatch", "").replace("sbatch study.sbatch", "")
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "PSCRATCH": str(tmp_path)}
+    written = subprocess.run(["bash", "-ec", block], capture_output=True, text=True, cwd=ROOT, env=variables)
+    assert written.returncode == 0, written.stderr
+    assert "#SBATCH --account=m1234" in written.stdout and f"BREAKEVEN_RUNS={tmp_path}/breakeven" in written.stdout
 
 
 def test_times_are_those_of_slurm():
@@ -104,7 +124,9 @@ class Slurm:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         own = [f"--{name}-file={self.folder / 'munge' / name}" for name in ("key", "pid", "log", "seed")]
-        self.munged = subprocess.Popen(["munged", "--foreground", "--force", f"--socket={socket}", *own])
+        self.munged = subprocess.Popen(
+            ["munged", "--foreground", "--force", f"--socket={socket}", *own], stderr=subprocess.DEVNULL
+        )
         until(socket.exists, 20)
         nodes = range(1, self.hosts.n)
         (self.folder / "slurm.conf").write_text(
@@ -125,6 +147,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=5,bf_interval=5
 ReturnToService=2
+SlurmdTimeout=15
 MpiDefault=none
 """
             + "".join(
@@ -136,7 +159,7 @@ MpiDefault=none
         self.hosts.start(0, ["slurmctld", "-D"], "slurmctld.log", self.variables)
         for i in nodes:
             (self.folder / "spool" / self.hosts.host(i)).mkdir()
-            self.hosts.start(i, ["slurmd", "-D", "-N", self.hosts.host(i)], f"slurmd{i}.log", self.variables)
+            self.node(i)
         until(
             lambda: self.call("sinfo", "-ho", "%T %D").strip() == f"idle {len(nodes)}", 60, lambda: self.call("sinfo")
         )
@@ -145,6 +168,10 @@ MpiDefault=none
     def __exit__(self, *_):
         self.munged.terminate()
         self.munged.wait()
+
+    def node(self, i):
+        """Start Slurm on host `i`."""
+        self.hosts.start(i, ["slurmd", "-D", "-N", self.hosts.host(i)], f"slurmd{i}.log", self.variables)
 
     def call(self, *words):
         """What a command of Slurm says on host 0."""
@@ -160,45 +187,61 @@ MpiDefault=none
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(bool(no_slurm()), reason=no_slurm() or "-")
-def test_a_time_limit_becomes_a_resume(tmp_path):
-    runs, log = tmp_path / "runs", tmp_path / "job.log"
-    written = script(
-        "--nodes", "2", "--time", "40", "--runs", str(runs), "--scratch", "/tmp/ray",
-        "--ray-options=--object-store-memory=100000000 --include-log-monitor=False", STUDY, "--preset", "smoke",
-    )  # fmt: skip
-    (tmp_path / "study.sbatch").write_text(written.stdout)
+def test_a_time_limit_and_a_lost_node_become_a_resume(tmp_path):
+    runs, own = tmp_path / "runs", f"export BREAKEVEN_RUNS={tmp_path / 'runs'};"
+    write, submit, show = (line.partition("#")[0] for line in commands()[0].strip().splitlines())
+    small = "--scratch /tmp/ray --ray-options='--object-store-memory=100000000 --include-log-monitor=False'"
+    write = write.replace("script.py", f"script.py {small}").replace("smoke", "smoke --finetuning.seeds 12")
+    write, submit = (line.replace("study.sbatch", str(tmp_path / "study.sbatch")) for line in (write, submit))
 
-    def records():
+    def trials():
         files = (runs / "shared" / "ledger" / "records").glob("*.json")
-        return [record for file in files for record in json.loads(file.read_text())]
+        records = [record for file in files for record in json.loads(file.read_text())]
+        return [one for one in records if one["level"] == "trial" and one["outcome"] == "finished"]
 
     def told():
-        return f"{slurm.job(number)}\n{hosts.log('job.log')[-4000:]}"
+        return f"{slurm.job(number)}\n{hosts.log(log)[-4000:]}"
+
+    def until_state(state, seconds):
+        return until(lambda: slurm.job(number)["JobState"] == state, seconds, told)
 
     with Hosts(3, tmp_path) as hosts, Slurm(hosts, tmp_path) as slurm:
-        said = slurm.call("sbatch", f"--output={log}", str(tmp_path / "study.sbatch"))
-        number = re.search(r"Submitted batch job (\d+)", said)[1]
-        until(lambda: len(records()) >= 2 or slurm.job(number)["JobState"] in ("FAILED", "COMPLETED"), 600, told)
+        assert not slurm.call("bash", "-c", own + write)
+        number = re.search(r"Submitted batch job (\d+)", slurm.call("bash", "-c", submit))[1]
+        log = f"runs/scaling-{number}.log"
+
+        until(lambda: len(trials()) >= 4, 600, told)
         hours, minutes, _ = map(int, slurm.job(number)["RunTime"].split(":"))
         assert not slurm.call("scontrol", "update", f"JobId={number}", f"TimeLimit={60 * hours + minutes + 2}")
-        hosts.said("job.log", "the time limit is near", 200)
-        ending = until(lambda: slurm.job(number)["JobState"] == "PENDING", 120, told)
+        hosts.said(log, "the time limit is near", 120)
+        ending = until_state("PENDING", 120)
         left_over = [hosts.run(i, "sh", "-c", "ls -d /tmp/ray/be*; pgrep raylet").stdout for i in (1, 2)]
-        slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=40")
-        before = len(records())
-        hosts.said("job.log", "the study has ended with status 0", 900)
-        lingering = until(lambda: slurm.job(number)["JobState"] == "COMPLETED", 60, told)
+        slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=4:00:00")
+
+        before = len(trials())
+        until(lambda: len(trials()) > before, 300, told)
+        hosts.off(2)
+        hosts.said(log, "1 of 2 nodes lost, going on with 1", 60)
+        until_state("PENDING", 200)
+        hosts.on(2)
+        slurm.node(2)
+
+        hosts.said(log, "the study has ended with status 0", 900)
+        lingering = until_state("COMPLETED", 60)
         job = slurm.job(number)
+        shown = slurm.call("bash", "-c", own + show)
     print(
         f"limit signal to queue {ending:.0f} s, the study's end to the job's {lingering:.0f} s, {before} trials before"
     )
-    said = log.read_text()
+    said = (tmp_path / log).read_text()
     assert "Traceback" not in said, said
-    assert job["ExitCode"] == "0:0" and job["Restarts"] == "1" and job["Requeue"] == "1"
-    assert re.findall(r"job \d+, start (\d)", said) == ["0", "1"]
-    assert said.count("2 of 2 nodes have joined") == 2
+    assert job["ExitCode"] == "0:0" and job["Restarts"] == "2"
+    assert re.findall(r"job \d+, start (\d)", said) == ["0", "1", "2"]
+    assert said.count("2 of 2 nodes have joined") == 3
     assert left_over == ["", ""]
-    finished = [record["record"] for record in records()]
-    assert len(finished) == len(set(finished)) > before > 0
-    assert {record["host"][-1] for record in records()} == {"1", "2"}
+    asked, searched = map(int, re.search(r"(\d+) trials and (\d+) search trials", said).groups())
+    finished = [one["record"] for one in trials()]
+    assert len(finished) == len(set(finished)) == asked + searched
+    assert {one["host"][-1] for one in trials()} == {"1", "2"}
+    assert "smoke" in shown and "Traceback" not in shown
     assert (runs / "smoke" / "report" / "index.html").exists()
