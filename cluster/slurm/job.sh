@@ -15,6 +15,7 @@ if [ "$nodes" -gt 1 ]; then  # by its name a node often knows itself as 127.0.1.
     seen=$(scontrol show node --oneliner "$second" | grep -o 'NodeAddr=[^ ]*')
     host=$("${inside[@]}" "$node" address "${seen#*=}")
 fi
+while (: <"/dev/tcp/$host/$port") 2>/dev/null; do port=$((port + 1)); done  # another program has it
 folder=$scratch/be$SLURM_JOB_ID  # short: Ray's sockets lie in it, and a socket's path has at most 107 characters
 export TMPDIR=$scratch RAY_ADDRESS=$host:$port RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
@@ -66,7 +67,7 @@ done
 say "the study has ended with status $status; Ray is ended on all nodes"
 kill "$ray" 2>/dev/null || true  # srun ends all of a step at once
 wait "$ray" || true
-"${on_each[@]}" rm -rf "$folder" || true
+timeout 20 "${on_each[@]}" rm -rf "$folder" || true
 if [ -n "$requeue" ] && [ "$status" -ne 0 ]; then
     scontrol requeue "$SLURM_JOB_ID" || say "this site does not put jobs back: sbatch the same script again, it goes on"
 fi

@@ -73,9 +73,11 @@ def script(asked: argparse.Namespace) -> str:
         raise Wrong("STUDY", asked.study, "there is no such file; name one, as studies/scaling.py")
     if asked.nodes < 1:
         raise Wrong("--nodes", asked.nodes, "give 1 or more")
-    gpus = asked.gpus if asked.gpus is not None else 4 if perlmutter and asked.constraint != "cpu" else 0
-    if gpus < 0 or (perlmutter and gpus > 4):
-        raise Wrong("--gpus", gpus, "a node of Perlmutter has 4" if perlmutter else "give 0 or more")
+    most = (0 if asked.constraint == "cpu" else 4) if perlmutter else None
+    gpus = asked.gpus if asked.gpus is not None else most or 0
+    if gpus < 0 or (most is not None and gpus > most):
+        way_out = "a node of Perlmutter has 4, one of its kind cpu none" if perlmutter else "give 0 or more"
+        raise Wrong("--gpus", gpus, way_out)
     if perlmutter and not asked.account:
         raise Wrong("--account", "", "Perlmutter runs nothing without; give your project, as m1234")
     for flag in ("account", "partition", "qos", "constraint"):

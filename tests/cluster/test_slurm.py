@@ -14,6 +14,7 @@ from cluster.hosts import ROOT, Hosts, refused, until
 SCRIPT = ROOT / "cluster" / "slurm" / "script.py"
 README = SCRIPT.with_name("README.md")
 STUDY = str(ROOT / "studies" / "scaling.py")
+WITH_PYTHON = {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
 PERLMUTTER = ("--site", "perlmutter", "--account", "m1234")
 
 
@@ -63,6 +64,7 @@ def test_a_script_has_what_was_asked_for(words, lines, tmp_path):
         (["--nodes", "0", STUDY], "--nodes is '0': give 1 or more"),
         (["--site", "perlmutter", STUDY], "--account is '': Perlmutter runs nothing without; give your project"),
         ([*PERLMUTTER, "--gpus", "8", STUDY], "--gpus is '8': a node of Perlmutter has 4"),
+        ([*PERLMUTTER, "--constraint", "cpu", "--gpus", "1", STUDY], "--gpus is '1': a node of Perlmutter has 4, one of"),
         (["--account", "m1\n#", STUDY], r"--account is 'm1\n#': Slurm's names have no spaces"),
         (["--time", "4h", STUDY], "--time is '4h': give it as Slurm has it, as 90 (minutes)"),
         (["--time", "0:05:00", STUDY], "--time is '0:05:00': start and end take some of 5 minutes; give 10 or more"),
@@ -86,11 +88,16 @@ def commands():
 
 def test_the_script_for_perlmutter_is_written_as_it_stands_in_the_readme(tmp_path):
     block = commands()[1].replace("> study.sbatch", "").replace("sbatch study.sbatch", "")
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    variables = {**os.environ, "PATH": path, "PSCRATCH": str(tmp_path)}
+    variables = {**os.environ, **WITH_PYTHON, "PSCRATCH": str(tmp_path)}
     written = subprocess.run(["bash", "-ec", block], capture_output=True, text=True, cwd=ROOT, env=variables)
     assert written.returncode == 0, written.stderr
     assert "#SBATCH --account=m1234" in written.stdout and f"BREAKEVEN_RUNS={tmp_path}/breakeven" in written.stdout
+
+
+def test_a_node_knows_the_address_that_others_see():
+    words = [ROOT / "cluster" / "node.sh", "address", "127.0.0.1"]
+    said = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **WITH_PYTHON})
+    assert said.stdout == "127.0.0.1\n"
 
 
 def test_times_are_those_of_slurm():
