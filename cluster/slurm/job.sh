@@ -37,7 +37,7 @@ wanted, end = int(sys.argv[1]), time.monotonic() + 180
 while (there := sum(node["Alive"] for node in ray.nodes())) < wanted and time.monotonic() < end:
     time.sleep(1)
 print(f"== {there} of {wanted} nodes have joined; those that come later are used as well")'
-{
+run_study() {
     until (: <"/dev/tcp/$host/$port") 2>/dev/null; do
         if ! kill -0 "$ray" 2>/dev/null || [ "$SECONDS" -gt 300 ]; then
             say "Ray has not started on $host:$port; what it said stands above"
@@ -47,7 +47,8 @@ print(f"== {there} of {wanted} nodes have joined; those that come later are used
     done
     "${inside[@]}" python -c "$when_all_have_joined" "$nodes"
     exec "${inside[@]}" python "$@"
-} & study=$!
+}
+run_study "$@" & study=$!
 
 requeue='' killer=''
 interrupt() {
@@ -64,11 +65,12 @@ while :; do
 done
 [ -z "$killer" ] || kill -- "-$killer" 2>/dev/null || true
 
-say "the study has ended with status $status; Ray is ended on all nodes"
+say "the study has ended with status $status; Ray is killed on all nodes, which srun calls errors"
 kill "$ray" 2>/dev/null || true  # srun ends all of a step at once
 wait "$ray" || true
 timeout 20 "${on_each[@]}" rm -rf "$folder" || true
 if [ -n "$requeue" ] && [ "$status" -ne 0 ]; then
     scontrol requeue "$SLURM_JOB_ID" || say "this site does not put jobs back: sbatch the same script again, it goes on"
 fi
+say "the job ends with status $status"
 exit "$status"

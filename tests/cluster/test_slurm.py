@@ -185,64 +185,95 @@ MpiDefault=none
         done = self.hosts.run(0, "env", *(f"{name}={value}" for name, value in self.variables.items()), *words)
         return done.stdout + done.stderr
 
-    def job(self, number):
-        """The fields of a job."""
-        said = self.call("scontrol", "show", "job", "--oneliner", number)
+
+@pytest.fixture
+def slurm(tmp_path):
+    with Hosts(3, tmp_path) as hosts, Slurm(hosts, tmp_path) as started:
+        yield started
+
+
+class Job:
+    """A job of what a command writes with script.py; its log is in the runs folder."""
+
+    def __init__(self, slurm, write, submit="sbatch study.sbatch"):
+        self.slurm, self.file = slurm, str(slurm.folder / "study.sbatch")
+        small = "--scratch /tmp/ray --ray-options='--object-store-memory=100000000 --include-log-monitor=False'"
+        assert not self.typed(write.replace("script.py", f"script.py {small}"))
+        self.number = re.search(r"Submitted batch job (\d+)", self.typed(submit))[1]
+        self.log = f"runs/scaling-{self.number}.log"
+
+    def typed(self, command):
+        """What a command says on host 0."""
+        command = command.replace("study.sbatch", self.file)
+        return self.slurm.call("bash", "-c", f"export BREAKEVEN_RUNS={self.slurm.folder / 'runs'}; {command}")
+
+    def fields(self):
+        """What Slurm knows."""
+        said = self.slurm.call("scontrol", "show", "job", "--oneliner", self.number)
         return dict(word.split("=", 1) for word in said.split() if "=" in word)
+
+    def limit(self, time):
+        """Change its time limit."""
+        assert not self.slurm.call("scontrol", "update", f"JobId={self.number}", f"TimeLimit={time}")
+
+    def until(self, true, seconds):
+        """Wait."""
+        return until(true, seconds, lambda: f"{self.fields()}\n{self.slurm.hosts.log(self.log)[-4000:]}")
+
+    def until_state(self, state, seconds):
+        """Wait until Slurm has it in this state."""
+        return self.until(lambda: self.fields()["JobState"] == state, seconds)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(bool(no_slurm()), reason=no_slurm() or "-")
+def test_a_study_that_fails_is_not_started_again_and_a_port_that_is_taken_is_passed_over(slurm):
+    listen = "import socket, time; taken = socket.create_server(('127.0.0.1', 20001)); print('taken'); time.sleep(600)"
+    slurm.hosts.start(1, [sys.executable, "-c", listen], "listener.log")
+    slurm.hosts.said("listener.log", "taken", 20)
+    job = Job(slurm, f"python {SCRIPT} --nodes 1 {STUDY} --preset nonsense > study.sbatch")
+    job.until_state("FAILED", 200)
+    assert job.fields()["ExitCode"] == "2:0" and job.fields()["Restarts"] == "0"
+    said = slurm.hosts.log(job.log)
+    assert "Ray's head at 127.0.0.1:20002" in said and "1 of 1 nodes have joined" in said and "nonsense" in said
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(bool(no_slurm()), reason=no_slurm() or "-")
-def test_a_time_limit_and_a_lost_node_become_a_resume(tmp_path):
-    runs, own = tmp_path / "runs", f"export BREAKEVEN_RUNS={tmp_path / 'runs'};"
+def test_a_time_limit_and_a_lost_node_become_a_resume(slurm, tmp_path):
+    hosts, runs = slurm.hosts, tmp_path / "runs"
     write, submit, show = (line.partition("#")[0] for line in commands()[0].strip().splitlines())
-    small = "--scratch /tmp/ray --ray-options='--object-store-memory=100000000 --include-log-monitor=False'"
-    write = write.replace("script.py", f"script.py {small}").replace("smoke", "smoke --finetuning.seeds 12")
-    write, submit = (line.replace("study.sbatch", str(tmp_path / "study.sbatch")) for line in (write, submit))
 
     def trials():
         files = (runs / "shared" / "ledger" / "records").glob("*.json")
         records = [record for file in files for record in json.loads(file.read_text())]
         return [one for one in records if one["level"] == "trial" and one["outcome"] == "finished"]
 
-    def told():
-        return f"{slurm.job(number)}\n{hosts.log(log)[-4000:]}"
+    job = Job(slurm, write.replace("smoke", "smoke --finetuning.seeds 12"), submit)
+    job.until(lambda: len(trials()) >= 4, 600)
+    hours, minutes, _ = map(int, job.fields()["RunTime"].split(":"))
+    job.limit(60 * hours + minutes + 2)
+    hosts.said(job.log, "the time limit is near", 120)
+    ending = job.until_state("PENDING", 120)
+    left_over = [hosts.run(i, "sh", "-c", "ls -d /tmp/ray/be*; pgrep raylet").stdout for i in (1, 2)]
+    job.limit("4:00:00")
 
-    def until_state(state, seconds):
-        return until(lambda: slurm.job(number)["JobState"] == state, seconds, told)
+    before = len(trials())
+    job.until(lambda: len(trials()) > before, 300)
+    hosts.off(2)
+    hosts.said(job.log, "1 of 2 nodes lost, going on with 1", 60)
+    job.until_state("PENDING", 200)
+    hosts.on(2)
+    slurm.node(2)
 
-    with Hosts(3, tmp_path) as hosts, Slurm(hosts, tmp_path) as slurm:
-        assert not slurm.call("bash", "-c", own + write)
-        number = re.search(r"Submitted batch job (\d+)", slurm.call("bash", "-c", submit))[1]
-        log = f"runs/scaling-{number}.log"
-
-        until(lambda: len(trials()) >= 4, 600, told)
-        hours, minutes, _ = map(int, slurm.job(number)["RunTime"].split(":"))
-        assert not slurm.call("scontrol", "update", f"JobId={number}", f"TimeLimit={60 * hours + minutes + 2}")
-        hosts.said(log, "the time limit is near", 120)
-        ending = until_state("PENDING", 120)
-        left_over = [hosts.run(i, "sh", "-c", "ls -d /tmp/ray/be*; pgrep raylet").stdout for i in (1, 2)]
-        slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=4:00:00")
-
-        before = len(trials())
-        until(lambda: len(trials()) > before, 300, told)
-        hosts.off(2)
-        hosts.said(log, "1 of 2 nodes lost, going on with 1", 60)
-        until_state("PENDING", 200)
-        hosts.on(2)
-        slurm.node(2)
-
-        hosts.said(log, "the study has ended with status 0", 900)
-        lingering = until_state("COMPLETED", 60)
-        job = slurm.job(number)
-        shown = slurm.call("bash", "-c", own + show)
-    print(
-        f"limit signal to queue {ending:.0f} s, the study's end to the job's {lingering:.0f} s, {before} trials before"
-    )
-    said = (tmp_path / log).read_text()
+    hosts.said(job.log, "the study has ended with status 0", 900)
+    lingering = job.until_state("COMPLETED", 60)
+    print(f"limit signal to queue {ending:.0f} s, the study's end to the job's {lingering:.0f} s")
+    said, fields, shown = hosts.log(job.log), job.fields(), job.typed(show)
     assert "Traceback" not in said, said
-    assert job["ExitCode"] == "0:0" and job["Restarts"] == "2"
+    assert fields["ExitCode"] == "0:0" and fields["Restarts"] == "2"
     assert re.findall(r"job \d+, start (\d)", said) == ["0", "1", "2"]
     assert said.count("2 of 2 nodes have joined") == 3
     assert left_over == ["", ""]
