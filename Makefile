@@ -16,7 +16,7 @@ help:
 	@echo "make test       lint, types, layers and the fast tests (8 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times, and all that ends badly with jets (half an hour)"
-	@echo "make test-faults  several hosts, as network namespaces (root): lost, cut off, slow, late (20 minutes)"
+	@echo "make test-faults  several hosts, as network namespaces (root): lost, cut off, slow, late; Slurm (half an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove the virtual environment and caches; results stay"
 	@echo "make dashboards  Prometheus, and Grafana where it is installed, on loopback, with the boards of dashboards/"
