@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
+SLOW := $(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
+# Tests that kill what runs, or wait for it: one at a time.
+ALONE := tests/study_runs tests/cluster tests/distributed tests/stages tests/tracking tests/dashboards tests/test_exactly_once.py
 
 .PHONY: study test test-all test-faults endurance lint ui dashboards clean
 .DEFAULT_GOAL := help
@@ -13,7 +16,7 @@ help:
 	@echo "make test       lint, types, layers and the fast tests (8 minutes on two cores)"
 	@echo "make test-all   the slow end-to-end tests as well: submitted jobs, killed processes"
 	@echo "make endurance  a study of two hundred trials, killed -9 thirty times, and all that ends badly with jets (half an hour)"
-	@echo "make test-faults  several hosts, as network namespaces (root): lost, cut off, slow, late (20 minutes)"
+	@echo "make test-faults  several hosts, as network namespaces (root): lost, cut off, slow, late; Slurm (half an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make clean      remove the virtual environment and caches; results stay"
 	@echo "make dashboards  Prometheus, and Grafana where it is installed, on loopback, with the boards of dashboards/"
@@ -44,9 +47,17 @@ test-all: lint
 		|| echo "no Prometheus here: the tests of boards and alerts on a real one are left out"
 	@which initdb || ls /usr/lib/postgresql/*/bin/initdb || apt-get install -y -qq --no-install-recommends postgresql \
 		|| echo "no PostgreSQL here: the tests of MLflow for a group are left out"
-	$(RUN) -m pytest -m "slow and not endurance and not faults" --timeout 1500
+	failed=0; \
+	OMP_NUM_THREADS=1 $(SLOW) --numprocesses $(WORKERS) $(ALONE:%=--ignore %) || failed=1; \
+	$(SLOW) $(ALONE) || failed=1; \
+	exit $$failed
 
+# Debian starts the services that it installs, unless policy-rc.d forbids it.
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
 test-faults: $(READY)
+	@which slurmctld || ( policy=/usr/sbin/policy-rc.d; \
+		test -e $$policy || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; }; \
+		apt-get install -y -qq --no-install-recommends $(SLURM) ) || echo "no Slurm here: the test of jobs on a real one is left out"
 	$(RUN) -m pytest -m "faults" -s
 
 endurance: $(READY)

@@ -128,6 +128,7 @@ def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkey
     assert path.stat().st_mtime_ns == written, "nothing has changed, so the report is kept"
 
 
+@pytest.mark.slow
 def test_a_report_that_is_kept_says_the_same_and_needs_no_statistics(ledger, experiment, capsys):
     """In a process of its own; a file that was damaged is made anew."""
     trials = [record(f"{name}{seed}", seed, strategy=name) for seed in (1, 2) for name in ("scratch", "finetune")]

@@ -132,7 +132,8 @@ def test_break_even(ledger, tasks: int, seeds: int, between_tasks: float, betwee
     assert LOW <= share((found["low"] <= 25.0) & (found["high"] >= 25.0)) <= HIGH
 
 
-@pytest.mark.parametrize("between_backbones", [pytest.param(0.05, marks=pytest.mark.slow), 0.3])
+@pytest.mark.slow
+@pytest.mark.parametrize("between_backbones", [0.05, 0.3])
 def test_break_even_with_backbones_of_their_own_scatter(between_backbones: float) -> None:
     """Three backbones, on which three seeds of five tasks are trained in turns: how fast one is finetuned, and what it took
     itself, is common to all tasks. 1500 s for a backbone, 60 s saved: 25 tasks.

@@ -51,14 +51,14 @@ class Hosts:
     def __enter__(self) -> "Hosts":
         Path("/tmp/ray").mkdir(exist_ok=True)  # each host mounts its own there
         (self.folder / "hosts").write_text(
-            "127.0.0.1 localhost\n" + "".join(f"127.0.1.1 {self._host(i)}\n" for i in range(self.n))
+            "127.0.0.1 localhost\n" + "".join(f"127.0.1.1 {self.host(i)}\n" for i in range(self.n))
         )  # as Debian has it: a host's own name is no way to it
         switch = f"{self._name}s"
         _ip("netns", "add", switch)
         _ip("-n", switch, "link", "add", "br0", "type", "bridge")
         _ip("-n", switch, "link", "set", "br0", "up")
         for i in range(self.n):
-            space, card = self._host(i), self.card(i)
+            space, card = self.host(i), self.card(i)
             _ip("netns", "add", space)
             _ip("-n", space, "link", "set", "lo", "up")
             _ip("link", "add", card, "netns", space, "type", "veth", "peer", "name", f"p{i}", "netns", switch)
@@ -74,7 +74,7 @@ class Hosts:
             self.off(i)
         for process in self._started:
             process.wait()
-        for space in (*(self._host(i) for i in range(self.n)), f"{self._name}s"):
+        for space in (*(self.host(i) for i in range(self.n)), f"{self._name}s"):
             _ip("netns", "del", space)
 
     def address(self, i: int) -> str:
@@ -93,11 +93,11 @@ class Hosts:
     def on(self, i: int) -> None:
         """Switch host `i` on."""
         setup = (
-            f"hostname {self._host(i)} && mount --bind {self.folder / 'hosts'} /etc/hosts && "
+            f"hostname {self.host(i)} && mount --bind {self.folder / 'hosts'} /etc/hosts && "
             f"mount -t tmpfs -o size=1g shm /dev/shm && mount -t tmpfs ray /tmp/ray && touch /tmp/ray/on; {_ALIVE}"
         )
         # It is off, too, when this process is killed.
-        words = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._host(i)}", "unshare",
+        words = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self.host(i)}", "unshare",
                  "--kill-child", "--uts", "--pid", "--mount", "--fork", "--mount-proc",
                  "--propagation", "private", "bash", "-c", setup]  # fmt: skip
         starter = subprocess.Popen(words, stdin=subprocess.DEVNULL, text=True, start_new_session=True)
@@ -176,7 +176,8 @@ class Hosts:
         path = self.folder / name
         return path.read_text() if path.exists() else ""
 
-    def _host(self, i: int) -> str:
+    def host(self, i: int) -> str:
+        """Its name."""
         return f"{self._name}h{i}"
 
     def _entering(self, i: int, words: Sequence[str | Path]) -> list[str]:

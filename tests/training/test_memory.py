@@ -10,6 +10,7 @@ import pytest
 N_EVENTS, N_OBJECTS = 600_000, 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in kilobytes on Linux alone")
 def test_training_on_mapped_events_takes_at_most_twice_their_size(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -288,6 +288,7 @@ def job_of(
     return TrialJob(of_trial, network, settings, made, start, ledger, "cpu", "abc")
 
 
+@pytest.mark.slow
 def test_what_a_frozen_backbone_says_is_computed_once_for_all_that_stand_on_it(
     made: dict[str, store.Dataset], xbb: PretrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

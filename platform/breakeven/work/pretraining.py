@@ -31,9 +31,9 @@ from breakeven.work.facts import epoch_line, measured, training_facts
 from breakeven.work.job import PretrainingJob
 from breakeven.work.network import build_network
 
-CHECKPOINT_SECONDS = 4.0
-"""Least device-seconds of a worker between two checkpoints: Ray Train takes up one in two seconds, and training would wait
-for it, which it did for five sixths of its time on a GPU. What a kill can lose is no more than that and an epoch."""
+CHECKPOINT_SHARE = 0.05
+"""Most of the time that goes into checkpoints between epochs: Ray Train takes up one in one or two seconds, and training waits
+for it. What a kill can lose is twenty times what the last one took, and an epoch, but no more than `checkpoint_seconds`."""
 
 
 def train_share(
@@ -47,9 +47,9 @@ def train_share(
     """Train this rank's share to the end; rank 0 speaks for all, which do the same work, and writes the backbone.
 
     state: what the newest checkpoint holds; None at the first start.
-    deliver: called on all ranks after the first epoch, then after one every CHECKPOINT_SECONDS, and within one where the last
-    time was `checkpoint_seconds` ago, with the number of epochs that have ended and, on rank 0, the folder of a checkpoint,
-    which is gone when it returns.  progress: file that rank 0 writes the curve so far to, each epoch with its workers.
+    deliver: called on all ranks after the first epoch, then after one where it keeps to CHECKPOINT_SHARE, and within one where
+    the last time was `checkpoint_seconds` ago, with the number of epochs that have ended and, on rank 0, the folder of a
+    checkpoint, which is gone when it returns.  progress: file that rank 0 writes the curve so far to, each epoch with its workers.
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
     model = build_network(job.network, events.levels, n_outputs, job.settings.seed).to(device)
@@ -58,22 +58,23 @@ def train_share(
     if claim is not None:
         claim.__enter__()
     curve = [epoch_line(epoch) for epoch in state.curve] if state else []
-    delivered, kept = state.seconds[1] if state else -math.inf, time.monotonic()
+    kept, took = time.monotonic(), 0.0  # the first epoch of a start is kept, whatever that takes
 
-    def due() -> bool:
-        """Whether the last checkpoint is too old, by the clock of rank 0."""
-        late = workers.rank == 0 and time.monotonic() - kept >= job.settings.checkpoint_seconds
+    def due(after: float = math.inf) -> bool:
+        """Whether the last checkpoint is older than `after`, and at most `checkpoint_seconds`, by the clock of rank 0."""
+        late = workers.rank == 0 and time.monotonic() - kept >= min(after, job.settings.checkpoint_seconds)
         return bool(workers.add_up(torch.tensor(float(late), device=device)))
 
     def save(new: checkpoints.TrainingState) -> None:
-        nonlocal delivered, kept
-        seconds = new.seconds[1]  # of all workers, on all alike
-        if new.partial or seconds - delivered >= CHECKPOINT_SECONDS * workers.world or due():
+        nonlocal kept, took
+        if new.partial or due(took / CHECKPOINT_SHARE):
+            begun = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 if claim is not None:
                     checkpoints.write_state(Path(folder), new)
                 deliver(len(new.curve), Path(folder) if claim is not None else None)
-            delivered, kept = seconds, time.monotonic()
+            kept = time.monotonic()
+            took = kept - begun
             if claim is not None:
                 claim.saved()
         if claim is not None and not new.partial:
