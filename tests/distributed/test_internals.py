@@ -3,10 +3,12 @@
 import importlib.util
 import inspect
 import os
+import socket
 from pathlib import Path
 
 import pytest
 import ray
+from ray._common.network_utils import build_address
 from ray._private import ray_constants, utils, worker
 from ray._private.node import Node
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
@@ -17,7 +19,7 @@ from ray.train.v2._internal.execution.worker_group import worker_group
 from ray.tune.experiment.trial import _TemporaryTrialState
 
 from breakeven import places
-from breakeven.distributed import internals
+from breakeven.distributed import internals, session
 
 ROOM = Path(str(ray.__file__)).parent
 READ_IN = {
@@ -89,6 +91,19 @@ def test_the_list_of_checkpoints_is_where_it_was_and_goes_where_it_is_cut_short(
 
 def test_the_actor_of_a_trial_is_where_it_was() -> None:
     assert "self.ray_actor" in inspect.getsource(_TemporaryTrialState.__init__)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_head_answers_at_its_address_as_ray_writes_it(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as head:
+        try:
+            head.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this host has no {host}")
+        head.listen()
+        written, _, port = build_address(host, head.getsockname()[1]).rpartition(":")
+        assert session._answers((written, int(port)))
+    assert not session._answers((written, int(port)))
 
 
 @pytest.mark.parametrize("name", internals.TUNE_LOGGERS)
