@@ -3,20 +3,24 @@
 import importlib.util
 import inspect
 import os
+import socket
 from pathlib import Path
 
 import pytest
 import ray
+from ray._common.network_utils import build_address
 from ray._private import ray_constants, services, utils, worker
 from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray._private.node import Node
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+from ray.train.v2._internal.execution.checkpoint import checkpoint_manager
 from ray.train.v2._internal.execution.worker_group import worker_group
 from ray.tune.experiment.trial import _TemporaryTrialState
 
 from breakeven import places
-from breakeven.distributed import internals
+from breakeven.distributed import internals, session
 
 ROOM = Path(str(ray.__file__)).parent
 READ_IN = {
@@ -87,8 +91,38 @@ def test_the_timeout_of_a_start_is_read_at_each_start() -> None:
     assert "WORKER_GROUP_START_TIMEOUT_S_ENV_VAR" in inspect.getsource(worker_group.WorkerGroup.__init__)
 
 
+def test_the_list_of_checkpoints_is_where_it_was_and_goes_where_it_is_cut_short(tmp_path: Path) -> None:
+    known = checkpoint_manager._TrainingResultState(checkpoint_dir_name="checkpoint_2", metrics={})
+    fields = {name: [] for name in checkpoint_manager._CheckpointManagerState.model_fields if name != "ray_version"}
+    written = checkpoint_manager._CheckpointManagerState(
+        **{**fields, "latest_checkpoint_result": known, "current_report_index": 2}
+    ).model_dump_json()
+    path = tmp_path / internals.CHECKPOINTS
+    assert path.name == CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+    (tmp_path / "checkpoint_3").mkdir()  # not all of it was there when its worker was lost
+    assert internals.newest_checkpoint(tmp_path) == ""
+    path.write_text(written)
+    assert internals.newest_checkpoint(tmp_path) == "checkpoint_2" and path.exists()
+    for damaged in (written[:-9], "", "{}"):
+        path.write_text(damaged)
+        assert internals.newest_checkpoint(tmp_path) == "" and not path.exists()
+
+
 def test_the_actor_of_a_trial_is_where_it_was() -> None:
     assert "self.ray_actor" in inspect.getsource(_TemporaryTrialState.__init__)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_head_answers_at_its_address_as_ray_writes_it(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as head:
+        try:
+            head.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this host has no {host}")
+        head.listen()
+        written, _, port = build_address(host, head.getsockname()[1]).rpartition(":")
+        assert session._answers((written, int(port)))
+    assert not session._answers((written, int(port)))
 
 
 @pytest.mark.parametrize("name", internals.TUNE_LOGGERS)

@@ -48,6 +48,21 @@ def test_the_newest_state_counts_and_older_ones_go(tmp_path: Path) -> None:
     assert len(checkpoint.read_state(tmp_path).curve) == 3
 
 
+def test_a_folder_that_was_not_copied_whole_is_passed_over(tmp_path: Path) -> None:
+    partial = {"losses": torch.ones(3, dtype=torch.float64), "seconds": torch.ones(2, dtype=torch.float64)}
+    folders = [tmp_path / name for name in ("1", "2", "3", "4")]
+    for epochs, folder in enumerate(folders[:3], 1):
+        checkpoint.write_state(folder, replace(some_state(epochs), partial=partial if epochs == 2 else {}))
+    folders[3].mkdir()
+    next(folders[2].rglob("weights.safetensors")).write_bytes(b"cut")
+    found = checkpoint.newest_state(folders)
+    assert found is not None and (len(found.curve), len(found.losses)) == (2, 3)
+    next(folders[1].rglob("partial.safetensors")).unlink()  # without it, it would pass for the end of an epoch
+    found = checkpoint.newest_state(folders)
+    assert found is not None and len(found.curve) == 1
+    assert checkpoint.newest_state(folders[3:]) is None
+
+
 def test_a_training_that_starts_anew_in_the_same_folder_replaces_the_old_one(tmp_path: Path) -> None:
     checkpoint.write_state(tmp_path, some_state(1))
     other = replace(some_state(1), recipe=Recipe(seed=8))

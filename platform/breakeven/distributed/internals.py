@@ -4,6 +4,7 @@ One file, so that a test can hold it against the pinned version. It imports ray 
 when it is imported, by whichever module comes first.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -42,6 +43,9 @@ ADDRESS = "RAY_ADDRESS"
 
 COORDINATOR = "AutoscalingCoordinator"
 """Name and namespace of the actor that says what the groups of Ray Train may have."""
+
+CHECKPOINTS = "checkpoint_manager_snapshot.json"
+"""File of a training's folder in which Ray Train lists the checkpoints that it has taken up."""
 
 TUNE_LOGGERS = (
     "ray.tune.analysis.experiment_analysis", "ray.tune.execution.experiment_state",
@@ -109,6 +113,22 @@ def nodes_have_changed(wait: bool = False) -> None:
         looked: Any = coordinator.get_reserved_resources.remote("", recompute=True)
         if wait:
             ray.wait([looked], timeout=5.0)
+
+
+def newest_checkpoint(folder: Path) -> str:
+    """Name of the newest checkpoint that Ray Train has taken up in a training's folder; empty where it knows of none.
+
+    Ray writes its list over the last one: one that a kill or a full disk has cut short, with which none would start, is removed.
+    """
+    path = folder / CHECKPOINTS
+    try:
+        newest = json.loads(path.read_text())["latest_checkpoint_result"]
+        return str(newest["checkpoint_dir_name"]) if newest else ""
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError):
+        path.unlink(missing_ok=True)
+    return ""
 
 
 def abandon_dead_node(head_lost: bool = False) -> bool:

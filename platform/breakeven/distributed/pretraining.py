@@ -74,7 +74,7 @@ def pretrain(
     folder = storage.resolve() / job.hash
     share = {"GPU": 1, "CPU": 1} if resources.gpus else {"CPU": 1}
     watcher = _Watcher(job.name, folder, on_epoch)
-    failures, kept = 0, _checkpoints(folder)
+    failures, kept = 0, internals.newest_checkpoint(folder)
     while True:
         trainer = TorchTrainer(
             _worker,
@@ -101,17 +101,13 @@ def pretrain(
                 trainer.fit()
             break
         except ray.train.TrainingFailedError as error:
-            before, kept = kept, _checkpoints(folder)
+            before, kept = kept, internals.newest_checkpoint(folder)
             failures = failures + 1 if kept == before else 0
             # A group that could not be set up is not retried by Ray itself.
             if failures >= (_SETUP_TRIES if isinstance(error, ray.train.ControllerError) else 1):
                 raise PretrainingFailed(f"{job.name} pretraining: {error}") from error
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
     return Pretrained(job.backbone, content_hash(job.backbone), facts)
-
-
-def _checkpoints(folder: Path) -> set[Path]:
-    return set(folder.glob("checkpoint_*"))
 
 
 def workers_of(settings: Pretraining, resources: Resources) -> int:
@@ -142,16 +138,18 @@ def _worker(config: dict[str, Any]) -> None:
     job: PretrainingJob = config["job"]
     alone = ray.train.get_context().get_world_size() == 1
     device = f"cuda:{torch.cuda.current_device()}" if job.device == "cuda" else "cpu"
-    state = None
+    progress = Path(config["progress"])
     if (newest := ray.train.get_checkpoint()) is not None:
         with newest.as_directory() as folder:
             state = checkpoints.read_state(Path(folder))
+    else:  # it may have lost its list of them
+        state = checkpoints.newest_state(sorted(progress.parent.glob("checkpoint_*")))
 
     def deliver(epochs: int, folder: Path | None) -> None:
         """A barrier of all ranks: rank 0 hands over its checkpoint."""
         ray.train.report({"epochs": epochs}, checkpoint=Checkpoint.from_directory(folder) if folder else None)
 
-    train_share(job, ALONE if alone else TorchWorkers(), device, state, deliver, Path(config["progress"]))
+    train_share(job, ALONE if alone else TorchWorkers(), device, state, deliver, progress)
 
 
 class _Faults(UserCallback):

@@ -196,8 +196,9 @@ def _started_here() -> str | None:
 
 
 def _answers(address: tuple[str, int]) -> bool:
+    host, port = address
     try:
-        socket.create_connection(address, timeout=2.0).close()
+        socket.create_connection((host.strip("[]"), port), timeout=2.0).close()  # as Ray writes an IPv6 address
     except OSError:
         return False
     return True

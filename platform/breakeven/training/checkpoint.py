@@ -8,7 +8,8 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,20 @@ def read_state(folder: Path) -> TrainingState:
             curve=tuple(Epoch(**_with_nan(epoch)) for epoch in described["curve"]),
             best_epoch=described["best_epoch"],
             **{name: _read_tensors(newest / f"{name}.safetensors") for name in _PARTS},
-            partial=_read_tensors(partial) if (partial := newest / "partial.safetensors").exists() else {},
+            partial=_read_tensors(newest / "partial.safetensors") if "." in newest.name else {},
         )
     except (KeyError, TypeError) as error:
         raise CorruptCheckpoint(
             f"{newest / 'state.json'} was written by another version ({error}); delete {folder} and start again"
         ) from error
+
+
+def newest_state(folders: Sequence[Path]) -> TrainingState | None:
+    """The newest state in the last of `folders` that holds a whole one; None where none does, as after a kill in the first."""
+    for folder in reversed(folders):
+        with suppress(FileNotFoundError, CorruptCheckpoint):
+            return read_state(folder)
+    return None
 
 
 def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None = None) -> None:
