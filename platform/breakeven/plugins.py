@@ -33,19 +33,19 @@ class BadPlugin(ValueError):
 
 def add_files(paths: Iterable[Path]) -> None:
     """Use these files too, in this process and those that it starts."""
-    named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    named += [str(path.resolve()) for path in paths]
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(named))
+    os.environ[VARIABLE] = os.pathsep.join(
+        dict.fromkeys(map(str, [*_named_files(), *(path.resolve() for path in paths)]))
+    )
 
 
 def environment() -> dict[str, str]:
     """What a process that starts elsewhere needs in its environment to have the same plug-ins."""
-    return {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {}
+    return {VARIABLE: os.pathsep.join(map(str, files))} if (files := _named_files()) else {}
 
 
 def modules() -> tuple[ModuleType, ...]:
     """All plug-ins, loaded once. Raises BadPlugin where one cannot be loaded."""
-    return _loaded(os.environ.get(VARIABLE, ""))
+    return _loaded(tuple(_named_files()))
 
 
 def brought(kind: str) -> dict[str, Any]:
@@ -78,6 +78,11 @@ def origin(maker: type) -> dict[str, str]:
     file = getattr(sys.modules[maker.__module__], "__file__", None)
     own = [module for module in modules() if file and Path(file).resolve() in map(Path.resolve, _files(module))]
     return {"plugin": _hash(own[0])} if own else {}
+
+
+def _named_files() -> list[Path]:
+    """The files in BREAKEVEN_PLUGINS by their whole paths, by which their modules are named and what lies beside them is found."""
+    return [Path(part).resolve() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
 
 
 _NEEDS = {
@@ -158,9 +163,9 @@ def _imported(file: Path, package: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 @cache
-def _loaded(files: str) -> tuple[ModuleType, ...]:
+def _loaded(files: tuple[Path, ...]) -> tuple[ModuleType, ...]:
     installed = [_entry(entry) for entry in entry_points(group=GROUP)]
-    return (*installed, *(_load(Path(part)) for part in files.split(os.pathsep) if part))
+    return (*installed, *map(_load, files))
 
 
 def _entry(entry: EntryPoint) -> ModuleType:
@@ -195,8 +200,7 @@ class _Finder(MetaPathFinder):
     """Finds the modules of plug-in files by name, so that a worker can unpickle values of them."""
 
     def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
-        files = (Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
-        ours = next((file for file in files if _module_name(file) == fullname), None)
+        ours = next((file for file in _named_files() if _module_name(file) == fullname), None)
         return importlib.util.spec_from_file_location(fullname, ours) if ours else None
 
 
