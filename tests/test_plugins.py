@@ -357,8 +357,11 @@ def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch
     try:
         before = hashes()
         (folder / "unused.py").write_text("# another version\n")
+        plugins.modules.__globals__["_loaded"].cache_clear()
         assert hashes() == before
         parts.write_text(text + "# another version\n")
+        assert hashes() == before, "what is loaded is the version of before"
+        plugins.modules.__globals__["_loaded"].cache_clear()
         assert all(one != other for one, other in zip(hashes(), before, strict=True))
     finally:
         plugins.modules.__globals__["_loaded"].cache_clear()

@@ -45,7 +45,7 @@ def environment() -> dict[str, str]:
 
 def modules() -> tuple[ModuleType, ...]:
     """All plug-ins, loaded once. Raises BadPlugin where one cannot be loaded."""
-    return _loaded(tuple(_named_files()))
+    return tuple(_versions())
 
 
 def brought(kind: str) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def where(kind: str, name: str) -> str:
 
 
 def version(kind: str, name: str) -> str:
-    """Hash of the files of the plug-in that brings this."""
-    return _hash(_brought(kind)[name][0])
+    """Hash of the files of the plug-in that brings this, as they were when it was loaded."""
+    return _versions()[_brought(kind)[name][0]]
 
 
 def defaults(network: str) -> dict[str, Any]:
@@ -77,12 +77,16 @@ def origin(maker: type) -> dict[str, str]:
     """For the identity of what `maker` makes: the hash of the files of the plug-in that it is from; nothing for our own."""
     file = getattr(sys.modules[maker.__module__], "__file__", None)
     own = [module for module in modules() if file and Path(file).resolve() in map(Path.resolve, _files(module))]
-    return {"plugin": _hash(own[0])} if own else {}
+    return {"plugin": _versions()[own[0]]} if own else {}
 
 
 def _named_files() -> list[Path]:
-    """The files in BREAKEVEN_PLUGINS by their whole paths, by which their modules are named and what lies beside them is found."""
+    """The files in BREAKEVEN_PLUGINS by whole paths, by which their modules are named and what lies beside them is found."""
     return [Path(part).resolve() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+
+
+def _versions() -> Mapping[ModuleType, str]:
+    return _loaded(tuple(_named_files()))
 
 
 _NEEDS = {
@@ -163,9 +167,10 @@ def _imported(file: Path, package: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 @cache
-def _loaded(files: tuple[Path, ...]) -> tuple[ModuleType, ...]:
+def _loaded(files: tuple[Path, ...]) -> Mapping[ModuleType, str]:
+    """The plug-ins, each with the hash of its files: what is written to them later is not what runs here."""
     installed = [_entry(entry) for entry in entry_points(group=GROUP)]
-    return (*installed, *map(_load, files))
+    return {module: _hash(module) for module in (*installed, *map(_load, files))}
 
 
 def _entry(entry: EntryPoint) -> ModuleType:
