@@ -357,13 +357,29 @@ def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch
     try:
         before = hashes()
         (folder / "unused.py").write_text("# another version\n")
+        plugins.modules.__globals__["_loaded"].cache_clear()
         assert hashes() == before
         parts.write_text(text + "# another version\n")
+        assert hashes() == before, "what is loaded is the version of before"
+        plugins.modules.__globals__["_loaded"].cache_clear()
         assert all(one != other for one, other in zip(hashes(), before, strict=True))
     finally:
         plugins.modules.__globals__["_loaded"].cache_clear()
         for module in [one for one in sys.modules if one.partition(".")[0] == name]:
             del sys.modules[module]
+
+
+def test_a_file_of_a_relative_path_is_hashed_with_what_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "toy_beside.py").write_text(PLUGIN.read_text())
+    (tmp_path / "mine.py").write_text("from toy_beside import NETWORKS, SOURCES, TASKS\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    versions = []
+    for path in ("mine.py", str(tmp_path / "mine.py")):
+        monkeypatch.setenv(plugins.VARIABLE, path)
+        versions.append((version_of("jet_sets"), plugins.origin(type(source("wide"))), plugins.environment()))
+    assert versions[0] == versions[1] and versions[0][1]
+    del sys.modules["toy_beside"]
 
 
 def test_a_single_file_is_hashed_as_ever():

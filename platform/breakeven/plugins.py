@@ -33,19 +33,19 @@ class BadPlugin(ValueError):
 
 def add_files(paths: Iterable[Path]) -> None:
     """Use these files too, in this process and those that it starts."""
-    named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    named += [str(path.resolve()) for path in paths]
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(named))
+    os.environ[VARIABLE] = os.pathsep.join(
+        dict.fromkeys(map(str, [*_named_files(), *(path.resolve() for path in paths)]))
+    )
 
 
 def environment() -> dict[str, str]:
     """What a process that starts elsewhere needs in its environment to have the same plug-ins."""
-    return {VARIABLE: os.environ[VARIABLE]} if os.environ.get(VARIABLE) else {}
+    return {VARIABLE: os.pathsep.join(map(str, files))} if (files := _named_files()) else {}
 
 
 def modules() -> tuple[ModuleType, ...]:
     """All plug-ins, loaded once. Raises BadPlugin where one cannot be loaded."""
-    return _loaded(os.environ.get(VARIABLE, ""))
+    return tuple(_versions())
 
 
 def brought(kind: str) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def where(kind: str, name: str) -> str:
 
 
 def version(kind: str, name: str) -> str:
-    """Hash of the files of the plug-in that brings this."""
-    return _hash(_brought(kind)[name][0])
+    """Hash of the files of the plug-in that brings this, as they were when it was loaded."""
+    return _versions()[_brought(kind)[name][0]]
 
 
 def defaults(network: str) -> dict[str, Any]:
@@ -77,7 +77,16 @@ def origin(maker: type) -> dict[str, str]:
     """For the identity of what `maker` makes: the hash of the files of the plug-in that it is from; nothing for our own."""
     file = getattr(sys.modules[maker.__module__], "__file__", None)
     own = [module for module in modules() if file and Path(file).resolve() in map(Path.resolve, _files(module))]
-    return {"plugin": _hash(own[0])} if own else {}
+    return {"plugin": _versions()[own[0]]} if own else {}
+
+
+def _named_files() -> list[Path]:
+    """The files in BREAKEVEN_PLUGINS by whole paths, by which their modules are named and what lies beside them is found."""
+    return [Path(part).resolve() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+
+
+def _versions() -> Mapping[ModuleType, str]:
+    return _loaded(tuple(_named_files()))
 
 
 _NEEDS = {
@@ -158,9 +167,10 @@ def _imported(file: Path, package: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 @cache
-def _loaded(files: str) -> tuple[ModuleType, ...]:
+def _loaded(files: tuple[Path, ...]) -> Mapping[ModuleType, str]:
+    """The plug-ins, each with the hash of its files: what is written to them later is not what runs here."""
     installed = [_entry(entry) for entry in entry_points(group=GROUP)]
-    return (*installed, *(_load(Path(part)) for part in files.split(os.pathsep) if part))
+    return {module: _hash(module) for module in (*installed, *map(_load, files))}
 
 
 def _entry(entry: EntryPoint) -> ModuleType:
@@ -195,8 +205,7 @@ class _Finder(MetaPathFinder):
     """Finds the modules of plug-in files by name, so that a worker can unpickle values of them."""
 
     def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
-        files = (Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
-        ours = next((file for file in files if _module_name(file) == fullname), None)
+        ours = next((file for file in _named_files() if _module_name(file) == fullname), None)
         return importlib.util.spec_from_file_location(fullname, ours) if ours else None
 
 

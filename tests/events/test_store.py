@@ -281,3 +281,7 @@ def test_shards_that_nobody_touched_are_not_opened_again(datasets, tmp_path):
     manifest.write_text("{")
     assert store.complete(recipe, tmp_path, 2) == first
     assert json.loads(manifest.read_text())["hash"] == first.hash
+    part = store.complete(recipe, tmp_path, 1)
+    for seen in (folder / "manifests").glob("*.seen"):
+        seen.write_text("")
+    assert store.complete(recipe, tmp_path, 1) == part != first

@@ -79,3 +79,9 @@ def test_a_field_that_an_older_version_had_not_is_compared_with_what_it_meant_th
     del old["networks"], old["pretrainings"], old["finetuning"]["baselines"]
     assert not changes(old, STUDY)
     assert [change.grows for change in changes(old, other)] == [False]
+
+
+def test_a_task_of_a_plugin_that_is_not_used_now_is_one_that_went():
+    before = {**BEFORE, "finetuning": {**BEFORE["finetuning"], "tasks": ["of_a_plugin", "WH_vs_ZH"]}}
+    (change,) = changes(before, STUDY)
+    assert str(change) == "finetuning.tasks ['of_a_plugin', 'WH_vs_ZH'] -> ['WH_vs_ZH']" and not change.grows

@@ -252,7 +252,7 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
     paths = [shard_path(folder, shard) for shard in range(n_shards)]
     seen = folder / _MANIFESTS / f"{_stamp(recipe, paths)}.seen"
     with suppress(FileNotFoundError, CorruptDataset, UnicodeDecodeError):
-        return open_dataset(folder, seen.read_text())
+        return open_dataset(folder, seen.read_text() or "none")  # an empty name is that of the largest
     facts = [read_facts(path) for path in paths]
     mean_sigma, error_sigma = _cross_section(facts)
     hard_event = _column(paths, "hard_event")

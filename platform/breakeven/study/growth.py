@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from breakeven.study.spec import Network, Pretraining, Study, part_from_json, study_from_json, task
+from breakeven.study.spec import InvalidStudy, Network, Pretraining, Study, part_from_json, study_from_json, task
 
 _MORE_OF = frozenset(
     {"finetuning.tasks", "finetuning.strategies", "finetuning.baselines", "finetuning.sizes", "pretraining.objectives"}
@@ -83,8 +83,16 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     if name == "finetuning.tasks" and value is not None:
-        return list(dict.fromkeys(task(one).name for one in value))
+        return list(dict.fromkeys(map(_task_name, value)))
     if name in _NAMED and value is not None:  # by a version with fewer fields: those have their defaults
         running = {"workers": 0, "checkpoint_seconds": 0}  # as in RUNNING
         return {one: {**asdict(part_from_json(_NAMED[name], fields)), **running} for one, fields in value.items()}
     return list(value) if isinstance(value, tuple) else value
+
+
+def _task_name(name: str) -> str:
+    """As `task` calls it, or as it is given: that of a plug-in that is not used now is a task like any other."""
+    try:
+        return task(name).name
+    except InvalidStudy:
+        return name
