@@ -49,13 +49,7 @@ def train_share(
     state: what the newest checkpoint holds; None at the first start.
     deliver: called on all ranks after the first epoch, then after one where it keeps to CHECKPOINT_SHARE, and within one where
     the last time was `checkpoint_seconds` ago, with the number of epochs that have ended and, on rank 0, the folder of a
-<<<<<<< HEAD
     checkpoint, which is gone when it returns.  progress: file to which rank 0 writes the curve, each epoch with its workers.
-||||||| be1a46f
-    checkpoint, which is gone when it returns.  progress: file that rank 0 writes the curve so far to, each epoch with its workers.
-=======
-    checkpoint, gone when it returns.  progress: file that rank 0 writes the curve so far to, each epoch with its workers.
->>>>>>> rev2
     """
     events, train_sample, validation_sample, n_outputs = load_events(job, device)
     model = build_network(job.network, events.levels, n_outputs, job.settings.seed).to(device)
