@@ -24,6 +24,8 @@ from types import ModuleType
 from typing import Any
 
 VARIABLE = "BREAKEVEN_PLUGINS"
+PINNED = "BREAKEVEN_PLUGIN_VERSIONS"
+"""Environment variable of workers: the versions that their driver has loaded, and no others may run."""
 GROUP = "breakeven.plugins"
 
 
@@ -41,6 +43,11 @@ def add_files(paths: Iterable[Path]) -> None:
 def environment() -> dict[str, str]:
     """What a process that starts elsewhere needs in its environment to have the same plug-ins."""
     return {VARIABLE: os.pathsep.join(map(str, files))} if (files := _named_files()) else {}
+
+
+def pinned() -> dict[str, str]:
+    """What a worker needs in its environment besides, to refuse plug-ins that were changed after they were loaded here."""
+    return {PINNED: said} if (said := _said(_versions())) else {}
 
 
 def modules() -> tuple[ModuleType, ...]:
@@ -170,7 +177,17 @@ def _imported(file: Path, package: tuple[str, ...]) -> list[tuple[str, ...]]:
 def _loaded(files: tuple[Path, ...]) -> Mapping[ModuleType, str]:
     """The plug-ins, each with the hash of its files: what is written to them later is not what runs here."""
     installed = [_entry(entry) for entry in entry_points(group=GROUP)]
-    return {module: _hash(module) for module in (*installed, *map(_load, files))}
+    versions = {module: _hash(module) for module in (*installed, *map(_load, files))}
+    if (wanted := os.environ.get(PINNED)) and wanted != _said(versions):
+        raise BadPlugin(
+            f"the plug-ins {', '.join(str(module.__file__) for module in versions)} have changed since the study began, or are "
+            "others on this node: what runs here would not be what its records say; start the study again"
+        )
+    return versions
+
+
+def _said(versions: Mapping[ModuleType, str]) -> str:
+    return "+".join(versions.values())
 
 
 def _entry(entry: EntryPoint) -> ModuleType:

@@ -67,7 +67,7 @@ def session() -> Iterator[Resources]:
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 include_dashboard=True if local else None,
-                runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment()}},
+                runtime_env={"env_vars": {**internals.WORKER_SETTINGS, **plugins.environment(), **plugins.pinned()}},
             )
     except Exception as error:
         if type(error) is not Exception:  # Ray has no kind of its own for a node that takes longer than half a minute

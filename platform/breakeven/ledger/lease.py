@@ -79,7 +79,9 @@ class Leases:
     ) -> None:
         self.folder, self.beat_seconds, self.patience_seconds = folder, beat_seconds, patience_seconds
         self.study, self.doing = study, ""
-        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.owner = (
+            f"{re.sub(r'[^A-Za-z0-9_.-]', '_', socket.gethostname())[:200]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        )
         self._mine: dict[str, int] = {}
         self._watched: dict[str, tuple[bytes, float]] = {}
         """Heartbeat of other drivers as last seen to change, and when, on this machine's monotonic clock."""

@@ -106,7 +106,8 @@ def _keep_price(study: Study, places: Places, price: Price) -> None:
     """Keep the first price of a specification, to be held against what comes: a later one knows what came."""
     path = places.folder / "price.json"
     try:
-        if not changes(json.loads(path.read_text())["spec"], study):
+        kept = json.loads(path.read_text())
+        if "each" in kept and not changes(kept["spec"], study):
             return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # there is none, it was damaged, or an older version wrote it
