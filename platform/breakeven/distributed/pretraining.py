@@ -139,6 +139,7 @@ def _worker(config: dict[str, Any]) -> None:
     alone = ray.train.get_context().get_world_size() == 1
     device = f"cuda:{torch.cuda.current_device()}" if job.device == "cuda" else "cpu"
     progress = Path(config["progress"])
+    state: checkpoints.TrainingState | None
     if (newest := ray.train.get_checkpoint()) is not None:
         with newest.as_directory() as folder:
             state = checkpoints.read_state(Path(folder))
