@@ -27,9 +27,10 @@ head)
     exec ray start --head --block --disable-usage-stats --node-ip-address "$address" --dashboard-host "$address" "$@" ;;
 worker)
     case $address in *:*) ;; *) address=$address:6379 ;; esac
-    own=$(own_address "${address%:*}")
+    ray=
     trap 'kill "$ray" 2>/dev/null || true; wait "$ray" || true; exit 0' TERM INT
     while :; do
+        own=$(own_address "${address%:*}") || { sleep 3; continue; }  # the head may have no name yet
         ray start --block --disable-usage-stats --address "$address" --node-ip-address "$own" "$@" & ray=$!
         wait "$ray" || true
         echo "$(date -Is) Ray has ended on $own; it joins $address again in 3 seconds" >&2

@@ -12,7 +12,7 @@ from breakeven.training import optimiser as optimisers
 from breakeven.training.batches import epoch_order
 from breakeven.training.eager import Pause
 from breakeven.training.engines import captured_networks
-from breakeven.training.nonfinite import mean_loss
+from breakeven.training.nonfinite import check_batches, mean_loss
 from breakeven.training.training import Training
 from breakeven.training.workers import Workers
 
@@ -50,8 +50,14 @@ class CapturedAlone:
             return torch.cat([done.to(losses), losses[len(done) :, 0]])
 
         def between(number: int, losses: Callable[[], Tensor]) -> None:
+            def so_far() -> Tensor:
+                """What is not finite is not kept: each try would go on from it."""
+                known = whole(losses())[:number]
+                check_batches(training, known, epoch)
+                return known
+
             if pause is not None:
-                pause(lambda: whole(losses())[:number])
+                pause(so_far)
 
         return mean_loss(training, whole(self._captured.train(order, rates, [True], len(done), between)), epoch)
 

@@ -150,7 +150,10 @@ def load_events(job: PretrainingJob, device: str) -> tuple[EventTensors, Sample,
     if objective == "xbb":
         chosen = single_jets(chosen)
     multiclass = objective == "multiclass"
-    events = EventTensors.of(chosen, device, beside=8 * chosen.n_events if multiclass else 4 * chosen.labels.size)
+    beside = 8 * chosen.n_events if multiclass else 4 * chosen.labels.size
+    if job.settings.symmetries:  # turned events lie beside those as they were
+        beside += 2 * chosen.nodes.nbytes
+    events = EventTensors.of(chosen, device, beside=beside)
     labels = chosen.labels[:, 0] if objective == "xbb" else chosen.labels
     target = torch.from_numpy(chosen.process.astype(np.int64) if multiclass else labels)
     samples = []
