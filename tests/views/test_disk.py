@@ -1,4 +1,4 @@
-"""What a study takes on disk; tests/work/test_jets.py holds it against what lies there."""
+"""What a study takes on disk; what its embeddings take is held against real files where jets are trained."""
 
 from dataclasses import replace
 
