@@ -16,7 +16,8 @@ from dataclasses import replace
 
 from breakeven.cli import study_main
 from breakeven.physics.jets.processes import JETCLASS
-from breakeven.study.spec import JET_TASKS, Finetuning, Generation, Network, Pretraining, Search, Study
+from breakeven.study.spec import Finetuning, Generation, Network, Pretraining, Search, Study
+from breakeven.study.task import JET_TASKS
 
 TASK = JET_TASKS["HH4b_vs_QCD"]
 

@@ -11,7 +11,8 @@ from breakeven.ledger.ledger import Ledger
 from breakeven.observer import Observer
 from breakeven.search import SearchThenConfirm, TrialQueue, largest_first, most_telling_first
 from breakeven.study.plan import Ingredients, Trial, cells
-from breakeven.study.spec import JET_TASKS, Network, Pretraining, Study
+from breakeven.study.spec import Network, Pretraining, Study
+from breakeven.study.task import JET_TASKS
 from breakeven.work.job import TrialJob
 from breakeven.work.trial import run_pack
 

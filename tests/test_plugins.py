@@ -24,7 +24,8 @@ from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
 from breakeven.study.identity import said
 from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import InvalidStudy, Network, Study, task, task_name
+from breakeven.study.spec import InvalidStudy, Network, Study, task
+from breakeven.study.task import task_name
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_model, write_model
 from breakeven.training.content import content_hash

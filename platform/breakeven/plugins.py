@@ -1,7 +1,7 @@
 """Plug-ins: Python modules of others that bring sources of events, networks and tasks.
 
 A module names what it brings in `SOURCES` (process -> events.source.Source), `NETWORKS` (kind -> models.spec.Builder) and
-`TASKS` (name -> study.spec.Task); the room that understands a kind asks for it here. Plug-ins are installed packages with
+`TASKS` (name -> study.task.Task); the room that understands a kind asks for it here. Plug-ins are installed packages with
 an entry point in the group `breakeven.plugins`, and files named by `--plugin` or in BREAKEVEN_PLUGINS, which worker
 processes inherit. What decides a result of theirs is said by the hash of their files: the module, and all that it imports of its
 own package or, for a file, from its folder.

@@ -9,7 +9,6 @@ from breakeven.study.check import check
 from breakeven.study.growth import changes
 from breakeven.study.plan import cells
 from breakeven.study.spec import (
-    JET_TASKS,
     TASKS,
     Finetuning,
     Generation,
@@ -20,8 +19,8 @@ from breakeven.study.spec import (
     Study,
     Task,
     task,
-    task_name,
 )
+from breakeven.study.task import JET_TASKS, task_name
 
 KNOWN = ("ttH", "WH", "ZH", "ttW", "ttt", "tHq", "FCNC", "stop_pair", "ttH_yy_even", "ttH_yy_odd")
 

@@ -13,7 +13,8 @@ import pandas as pd
 from breakeven.ledger.charge import hours_unit
 from breakeven.metric import MERIT, METRICS, SPLITS, Metric
 from breakeven.study.plan import backbone_name
-from breakeven.study.spec import SEARCHED, known_tasks
+from breakeven.study.spec import SEARCHED
+from breakeven.study.task import known_tasks
 
 __all__ = ["confirmed", "failed", "trials"]
 

@@ -24,9 +24,8 @@ from breakeven.study.spec import (
     Search,
     Strategy,
     Study,
-    check_part_name,
-    nearest,
 )
+from breakeven.study.task import check_part_name, nearest
 
 __all__ = ["check", "check_distinct", "check_types"]
 

@@ -10,7 +10,8 @@ from typing import Any
 from breakeven.fingerprint import fingerprint
 from breakeven.study.identity import pretraining_identity, said
 from breakeven.study.plan import cell_name, pretraining_processes
-from breakeven.study.spec import Study, task_name
+from breakeven.study.spec import Study
+from breakeven.study.task import task_name
 
 
 class Names:
