@@ -327,17 +327,19 @@ def test_a_schema_that_is_called_like_another_one_is_refused(tmp_path, monkeypat
         known_schemas()
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch, installed):
-    """As a package with its network in a submodule, and as a file that imports the one beside it."""
-    name = f"toy_parts_{installed}".lower()
-    folder = tmp_path / name if installed else tmp_path
+@pytest.mark.parametrize("kind", ["package", "file", "file_in_package"])
+def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch, kind):
+    """As a package with its network in a submodule, as a file that imports the one beside it, or its own package by name."""
+    name, installed = f"toy_parts_{kind}", kind == "package"
+    folder = tmp_path if kind == "file" else tmp_path / name
     folder.mkdir(exist_ok=True)
-    parts = folder / "parts.py" if installed else tmp_path / f"{name}.py"
+    parts = tmp_path / f"{name}.py" if kind == "file" else folder / "parts.py"
     text = PLUGIN.read_text()
     parts.write_text(text)
     plugin = folder / ("__init__.py" if installed else "mine.py")
-    plugin.write_text(f"from {'.parts' if installed else name} import NETWORKS, SOURCES, TASKS\nimport torch\n")
+    (folder / "__init__.py").touch() if kind == "file_in_package" else None
+    imported = {"package": ".parts", "file": name, "file_in_package": f"{name}.parts"}[kind]
+    plugin.write_text(f"from {imported} import NETWORKS, SOURCES, TASKS\nimport torch\n")
     (folder / "unused.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     if installed:

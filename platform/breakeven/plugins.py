@@ -137,19 +137,26 @@ def _hash(module: ModuleType) -> str:
 
 
 def _files(module: ModuleType) -> list[Path]:
-    """A plug-in's file, and those that it imports: of its own package, or for a single file those in the same folder.
+    """A plug-in's file, and those that it imports: of its own package, or for a single file those in the same folder too.
 
     They are told from the import statements, and so are the same in every process.
     """
     own, name = Path(str(module.__file__)).absolute(), tuple(module.__name__.split("."))
     by_path = module.__name__ == _module_name(own)
-    root = own.parent if by_path else own.parents[len(name) - (own.stem != "__init__")]
+    root = _above_packages(own) if by_path else own.parents[len(name) - (own.stem != "__init__")]
+    package = own.relative_to(root).parts[:1] if by_path else name[:1]
     files = [own, *([] if by_path else _modules(root, name))]
     for file in files:  # it grows meanwhile
         for imported in _imported(file, file.parent.relative_to(root).parts):
-            if by_path or imported[:1] == name[:1]:
-                files += [one for one in _modules(root, imported) if one not in files]
+            found = _modules(root, imported) if imported[:1] == package else []
+            found += _modules(own.parent, imported) if by_path else []
+            files += [one for one in found if one not in files]
     return list(dict.fromkeys(files))
+
+
+def _above_packages(file: Path) -> Path:
+    """The folder from which a file's module is imported: that around the packages that it lies in."""
+    return next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
 
 
 def _modules(root: Path, name: tuple[str, ...]) -> list[Path]:
