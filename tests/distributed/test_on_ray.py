@@ -102,6 +102,14 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, small,
     )
 
 
+def test_what_no_other_try_would_mend_is_tried_once(resources, small, events, tmp_path, capsys):
+    job = small.pretraining_job(events, tmp_path, workers=1, learning_rate=1e30)
+    seen = []
+    with pytest.raises(pretraining.PretrainingFailed, match=r"pretraining: epoch \d+.*loss is (nan|-?inf)"):
+        pretraining.pretrain(job, resources, tmp_path / "storage", seen.append)
+    assert len(seen) < 2 and "goes on from" not in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @with_jets(pytest.mark.endurance)
 def test_a_killed_trainer_goes_on_from_its_last_checkpoint(resources, small, events, tmp_path):

@@ -46,6 +46,8 @@ _SETTLE_SECONDS = 4.0
 """How long after workers have failed a lost node may still count: their connections break before it is known to be dead."""
 _RESIZE_SECONDS = 5.0
 _MOST_CPU_WORKERS = 4
+_REFUSED = "refused.json"
+"""File beside the progress in which a training says what no other try would mend."""
 
 
 class PretrainingFailed(StageFailed):
@@ -67,13 +69,14 @@ def pretrain(
     """Pretrain one backbone; goes on where an earlier run with the same hash and storage stopped.
 
     storage: folder on storage that all nodes share.  on_epoch: called in the driver with each new epoch.
-    Raises PretrainingFailed after failures in a row without a new checkpoint: four of workers, or three starts of a group
-    that found no room, or could not be set up, in minutes.
+    Raises PretrainingFailed where a loss or a feature is not finite, and after failures in a row without a new checkpoint: four
+    of workers, or three starts of a group that found no room, or could not be set up, in minutes.
     """
     most = job.settings.workers or workers_of(job.settings, resources)
     folder = storage.resolve() / job.hash
     share = {"GPU": 1, "CPU": 1} if resources.gpus else {"CPU": 1}
     watcher = _Watcher(job.name, folder, on_epoch)
+    (folder / _REFUSED).unlink(missing_ok=True)
     failures, kept = 0, internals.newest_checkpoint(folder)
     while True:
         trainer = TorchTrainer(
@@ -106,6 +109,8 @@ def pretrain(
             # A group that could not be set up is not retried by Ray itself.
             if failures >= (_SETUP_TRIES if isinstance(error, ray.train.ControllerError) else 1):
                 raise PretrainingFailed(f"{job.name} pretraining: {error}") from error
+    if (refused := folder / _REFUSED).exists():
+        raise PretrainingFailed(f"{job.name} pretraining: {json.loads(refused.read_text())['reason']}")
     facts = json.loads((job.backbone / "model.json").read_text())["about"]
     return Pretrained(job.backbone, content_hash(job.backbone), facts)
 
@@ -132,6 +137,7 @@ def _ctrl_c() -> Iterator[None]:
 def _worker(config: dict[str, Any]) -> None:
     """One rank of the data-parallel training."""
     # Imported here, as a driver, which never trains, is spared 140 MB by it.
+    from breakeven.training.nonfinite import NonFinite
     from breakeven.work.pretraining import train_share
 
     torch.set_num_threads(1)
@@ -150,7 +156,12 @@ def _worker(config: dict[str, Any]) -> None:
         """A barrier of all ranks: rank 0 hands over its checkpoint."""
         ray.train.report({"epochs": epochs}, checkpoint=Checkpoint.from_directory(folder) if folder else None)
 
-    train_share(job, ALONE if alone else TorchWorkers(), device, state, deliver, progress)
+    workers = ALONE if alone else TorchWorkers()
+    try:
+        train_share(job, workers, device, state, deliver, progress)
+    except NonFinite as error:  # on all ranks alike, and at every other try
+        if workers.rank == 0:
+            atomic.write_json(progress.with_name(_REFUSED), {"reason": str(error)})
 
 
 class _Faults(UserCallback):
