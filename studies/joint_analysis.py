@@ -59,7 +59,8 @@ LAPTOP = Study(
     ),
     finetuning=Finetuning(
         tasks=(TASK.name,), strategies=("finetune", "frozen"), baselines=("trees", "trees+score"), merit="rejection_90",
-        sizes=(100, 300), learning_rate=1e-3, head_steps=600, patience=5, symmetries=False, represented_events=0,
+        sizes=(100, 300), learning_rate=1e-3, head_steps=600, patience=5, symmetries=False, validation_events=100,
+        represented_events=0,
     ),
     search=Search(trials=0, published=0.3),
 )  # fmt: skip

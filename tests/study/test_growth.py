@@ -85,3 +85,12 @@ def test_a_task_of_a_plugin_that_is_not_used_now_is_one_that_went():
     before = {**BEFORE, "finetuning": {**BEFORE["finetuning"], "tasks": ["of_a_plugin", "WH_vs_ZH"]}}
     (change,) = changes(before, STUDY)
     assert str(change) == "finetuning.tasks ['of_a_plugin', 'WH_vs_ZH'] -> ['WH_vs_ZH']" and not change.grows
+
+
+def test_options_given_at_their_defaults_change_nothing():
+    study = replace(STUDY, network=Network(kind="jet_transformer", options={"width": 32}))
+    said = replace(STUDY, network=Network(kind="jet_transformer", options={"dropout": 0.0, "width": 32, "blocks": 8}))
+    assert changes(json.loads(json.dumps(asdict(study))), said) == changes(asdict(said), study) == []
+    narrow = replace(study, network=replace(study.network, options={"width": 16}))
+    (change,) = changes(asdict(said), narrow)
+    assert change.field == "network.options" and not change.grows

@@ -4,7 +4,7 @@ Compares specifications field by field; it touches nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from breakeven.study.spec import InvalidStudy, Network, Pretraining, Study, part_from_json, study_from_json, task
@@ -39,13 +39,19 @@ class Change:
 
 def changes(before: Mapping[str, Any], study: Study) -> list[Change]:
     """What differs from the specification that the study's folder holds, as JSON has it; a field it lacks has its default."""
-    old, new = _flat(_as_now(before)), _flat(asdict(study))
+    old, new = _flat(_as_now(before)), _flat(asdict(_settled(study)))
     differences = []
     for name in dict.fromkeys([*new, *old]):
         was, now = (_plain(name, values.get(name)) for values in (old, new))
         if was != now and name in new:  # a field that is gone says nothing any more
             differences.append(Change(name, was, now, _grows(name, was, now)))
     return differences
+
+
+def _settled(study: Study) -> Study:
+    """With its networks as their identities say them: an option that is given at its default is none."""
+    each = {name: network.settled() for name, network in study.networks.items()}
+    return replace(study, network=study.network.settled(), networks=each)
 
 
 def _grows(name: str, was: Any, now: Any) -> bool:
@@ -61,7 +67,7 @@ def _grows(name: str, was: Any, now: Any) -> bool:
 def _as_now(before: Mapping[str, Any]) -> Mapping[str, Any]:
     """A specification with the fields that came later, at the values that they had before they were there."""
     try:
-        return asdict(study_from_json(dict(before)))
+        return asdict(_settled(study_from_json(dict(before))))
     except (TypeError, KeyError, AttributeError):  # of another version
         return {
             name: {**part, **before.get(name, {})} if isinstance(part, Mapping) else before.get(name, part)
