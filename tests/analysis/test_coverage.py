@@ -22,6 +22,11 @@ STUDIES = 200
 LOW, HIGH = 0.85, 0.95
 
 
+def slow(*values):
+    """Further values of the same kind, for `make test-all`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def share(covered) -> float:
     found = np.asarray(covered, dtype=bool)
     assert len(found) == STUDIES
@@ -73,7 +78,7 @@ def scored_study(ledger, seeds: int, backbones: int) -> tuple[dict[str, float], 
     return truth, shared_events(ledger.frame(), lambda record, digest: kept[record], no_copies)
 
 
-@pytest.mark.parametrize(("seeds", "backbones"), [(3, 1), (5, 1), (3, 3), (5, 3)])
+@pytest.mark.parametrize(("seeds", "backbones"), [(3, 1), slow(5, 1), (3, 3), slow(5, 3)])
 def test_gains_on_one_test_sample(ledger, seeds: int, backbones: int) -> None:
     truth, shared = scored_study(ledger, seeds, backbones)
 
@@ -112,7 +117,7 @@ def test_mean_gains_over_tasks_that_share_three_backbones(ledger) -> None:
 
 @pytest.mark.parametrize(
     ("tasks", "seeds", "between_tasks", "between_seeds"),
-    [(5, 3, 0.3, 0.1), (5, 5, 0.05, 0.3), (5, 3, 0.6, 0.1), (3, 3, 0.3, 0.3)],
+    [(5, 3, 0.3, 0.1), slow(5, 5, 0.05, 0.3), slow(5, 3, 0.6, 0.1), (3, 3, 0.3, 0.3)],
 )
 def test_break_even(ledger, tasks: int, seeds: int, between_tasks: float, between_seeds: float) -> None:
     """Times of tasks and seeds scatter by factors; 100 s from scratch and 40 s finetuned on average: 25 tasks."""
@@ -180,8 +185,7 @@ def law(sizes, a: float = 0.15, b: float = 1.2, c: float = 0.4):
     return a + b * np.asarray(sizes, dtype=float) ** -c
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("size", [100, 1000])
+@pytest.mark.parametrize(("size", "seeds"), [(100, 3), slow(100, 5), slow(1000, 3), (1000, 5)])
 def test_data_efficiency(ledger, seeds: int, size: int) -> None:
     """Finetuning is as accurate as scratch with three times the events."""
     random = np.random.default_rng(4)
@@ -195,7 +199,7 @@ def test_data_efficiency(ledger, seeds: int, size: int) -> None:
     assert LOW <= share((found["low"] <= 3.0) & (found["high"] >= 3.0)) <= HIGH
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [3, slow(5)])
 @pytest.mark.parametrize("truth", [(0.15, 1.2, 0.4), (0.0, 1.0, 0.2)], ids=["floor", "no floor"])
 def test_scaling_law_and_its_forecast(ledger, seeds: int, truth: tuple[float, float, float]) -> None:
     """The law a decade beyond the data, the mean of new seeds there, and the exponent; a floor of zero is a hard

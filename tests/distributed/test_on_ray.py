@@ -102,6 +102,7 @@ def test_the_backbone_does_not_depend_on_the_number_of_workers(resources, small,
     )
 
 
+@pytest.mark.parametrize("small", SMALL[:1], ids=str, indirect=True)
 def test_what_no_other_try_would_mend_is_tried_once(resources, small, events, tmp_path, capsys):
     job = small.pretraining_job(events, tmp_path, workers=1, learning_rate=1e30)
     seen = []

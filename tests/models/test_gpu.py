@@ -125,7 +125,13 @@ def relative(values: Tensor, expected: Tensor) -> float:
         ("multiclass", [(3, 1, 0)], {}),
         ("multilabel", [(3, 4)], {"log_momenta": False, "iterations": 2}),
         ("binary", [(4, 1, 6, 0), (7,)], {"shared_blocks": True, "iterations": 2}),
-        pytest.param("binary", [(5, 1), ()], {"iterations": 1}, id="60 objects, and a network without events"),
+        pytest.param(
+            "binary",
+            [(5, 1), ()],
+            {"iterations": 1},
+            id="60 objects, and a network without events",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_loss_and_gradient_are_those_of_float64(

@@ -129,6 +129,7 @@ def test_a_jet_without_constituents_is_served(network: JetNetwork, frame: pd.Dat
     assert not vectors[0].any() and vectors[1].any()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_onnx_file_gives_what_torch_gives(network: JetNetwork, singles: EventTensors, tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "backbone.onnx")

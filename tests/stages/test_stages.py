@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from small_studies import Small
+from small_studies import SMALL, Small
 from stages.driving import driving
 
 from breakeven.estimate.budget import Budget, OverBudget
@@ -17,7 +17,12 @@ from breakeven.places import Places
 from breakeven.stages.generation import recipes_of
 from breakeven.study.spec import Pretraining, Study
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not ours to mend
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # Ray's own warnings are not ours to mend
+    pytest.mark.parametrize(
+        "small", [SMALL[0], pytest.param(SMALL[1], marks=pytest.mark.slow)], ids=str, indirect=True
+    ),
+]
 
 LITTLE = 1e-3
 """Device-seconds that nothing fits into."""
