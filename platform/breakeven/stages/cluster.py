@@ -29,15 +29,19 @@ class Cluster(ExitStack):
     def resources(self) -> "Resources":
         """What the cluster offers; the first look starts it, or connects to it.
 
-        Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer.
+        Raises ConnectionError (ray's) where `RAY_ADDRESS` names a cluster that does not answer, StageFailed where its nodes do
+        not share the folder of the ledger.
         """
         from breakeven.distributed.session import session
+        from breakeven.distributed.storage import check_shared
 
         offered = self.enter_context(session())
         console.print(
             f"  Ray: {offered.cpus} cores, {offered.gpus} GPUs, {offered.nodes} node(s)"
             + (f", dashboard {offered.dashboard}" if offered.dashboard else "")
         )
+        if offered.nodes > 1:
+            check_shared(self._leases.folder)
         return offered
 
     @property
