@@ -33,7 +33,9 @@ def test_a_second_part_has_welchs_degrees_of_freedom() -> None:
     drawn = math.sqrt(own) * random.standard_t(2, 10**6) + 0.5 * random.normal(size=10**6)
     assert found.p_value == pytest.approx(float(np.mean(abs(drawn) > values.mean())), abs=2e-3), "Behrens and Fisher's"
     far = uncertain(values + 10.0, test=0.25).p_value
-    assert far > 5 * 2 * stats.t.sf(values.mean() + 10.0, freedom, scale=math.sqrt(own + 0.25)), "not Welch's in the tail"
+    assert far > 5 * 2 * stats.t.sf(values.mean() + 10.0, freedom, scale=math.sqrt(own + 0.25)), (
+        "not Welch's in the tail"
+    )
 
 
 def test_three_seeds_that_agree_by_luck_do_not_scatter_less_than_their_test_events_make_them() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from breakeven.search import RatioSearch, StorageUnavailable, open_database, open_storage
+from breakeven.search.ratio import Outcome
 from breakeven.study.spec import Search
 
 
@@ -10,7 +11,7 @@ def proposals(storage, n=6):
     search = RatioSearch.begin(storage, "ab12", Search(trials=6))
     for _ in range(n):
         number, ratio = search.ask()
-        search.tell(number, (ratio - 0.3) ** 2)
+        search.tell(number, Outcome((ratio - 0.3) ** 2))
     return [ratio for _, ratio, _ in search.proposals()], search.best()
 
 
@@ -20,12 +21,13 @@ def test_two_ratios_after_the_published_one_lie_in_different_halves_whatever_kil
     search = RatioSearch.begin(storage, name, space)
     for k in range(3):
         number, ratio = RatioSearch.begin(storage, name, space).ask() if k == 1 else search.ask()
-        search.tell(number, ratio)
+        search.tell(number, Outcome(ratio))
     published, *others = [ratio for _, ratio, _ in search.proposals()]
     assert published == space.published and sorted(ratio > 0.1 for ratio in others) == [False, True]
     again = RatioSearch.begin(open_storage(None), name, space)  # a driver that remembers nothing
     for _ in range(3):
-        again.tell(*again.ask())
+        number, ratio = again.ask()
+        again.tell(number, Outcome(ratio))
     assert again.proposals() == search.proposals()
 
 

@@ -1,6 +1,7 @@
 """The queue of trials against a real ledger and a real Optuna journal; the trainer is a formula."""
 
 import math
+import re
 import time
 from collections import deque
 from dataclasses import replace
@@ -12,6 +13,7 @@ from breakeven.ledger.lease import Leases
 from breakeven.ledger.ledger import Ledger, now
 from breakeven.search import MAX_LOST, PACK_TRIALS, RatioSearch, open_storage
 from breakeven.search import queue as search_module
+from breakeven.search.ratio import Outcome
 from breakeven.study.plan import space
 from breakeven.study.spec import Finetuning, Pretraining, Search, Study
 
@@ -148,6 +150,33 @@ def test_a_lost_trial_comes_again_and_is_given_up_in_the_end(tmp_path):
     assert trial.hash in {t.hash for t in work(new_queue(tmp_path))}  # the next run tries it again
 
 
+def test_failures_that_are_tried_again_leave_no_trace_in_what_is_chosen(tmp_path, study):
+    never = new_queue(tmp_path / "never", study)
+    work(never)
+    queue = new_queue(tmp_path, study)
+    while not queue.finished:
+        trial = next_trial(queue)
+        failed = {"outcome": "failed", "reason": "worker died", "retry": True} if trial.phase == "search" else {}
+        queue.ledger.write([outcome(trial) | failed])
+        queue.give_up(trial.hash) if failed else came_back(queue, trial)
+    assert set(queue.allocator.ratios.values()) <= {study.search.published, 1.0} != set(never.allocator.ratios.values())
+    again = new_queue(tmp_path, study)
+    work(again)
+    assert again.allocator.ratios == never.allocator.ratios
+    assert not work(new_queue(tmp_path, study)), "and nothing is trained a third time"
+
+
+def test_a_journal_whose_values_are_others_than_the_ledgers_is_not_believed(tmp_path):
+    queue = new_queue(tmp_path)
+    work(queue)
+    journal = tmp_path / "optuna.journal"
+    changed = re.sub(r'"values": ?\[[0-9.]+', '"values":[9.9', journal.read_text(), count=1)
+    assert changed != journal.read_text()
+    journal.write_text(changed)
+    again = new_queue(tmp_path)
+    assert again.finished and again.allocator.ratios == queue.allocator.ratios
+
+
 def test_proposals_depend_on_what_was_told_only(tmp_path):
     ratios = []
     for folder in ("one", "two"):
@@ -157,7 +186,7 @@ def test_proposals_depend_on_what_was_told_only(tmp_path):
                 open_storage(tmp_path / folder), "ab12", Search(trials=6)
             )  # opened anew, as after a kill
             number, ratio = search.ask()
-            search.tell(number, math.log(ratio) ** 2)
+            search.tell(number, Outcome(math.log(ratio) ** 2))
             asked.append(ratio)
         ratios.append(asked)
     assert ratios[0] == ratios[1] and len(set(ratios[0])) == 6
@@ -168,7 +197,7 @@ def test_a_search_that_asks_for_less_than_before_confirms_what_a_new_one_would(t
         search = RatioSearch.begin(storage, "ab12", Search(trials=trials))
         while search.told() < trials:
             number, ratio = search.ask()
-            search.tell(number, math.log(ratio / 0.5) ** 2)
+            search.tell(number, Outcome(math.log(ratio / 0.5) ** 2))
         return search.best()
 
     long = searched(open_storage(tmp_path / "journal"), 6)

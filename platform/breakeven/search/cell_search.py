@@ -3,6 +3,7 @@
 Translates between Optuna's proposals and trials. It knows no ledger and no worker: outcomes are handed to it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import optuna
 
 from breakeven.ledger import levels
 from breakeven.search import pruning
-from breakeven.search.ratio import RatioSearch
+from breakeven.search.ratio import Outcome, RatioSearch
 from breakeven.study.plan import Cell, Ingredients, Trial, search_name, search_seeds, space, trial
 from breakeven.study.spec import Study
 
@@ -26,6 +27,8 @@ class CellSearch:
     cell: Cell
     made_of: Ingredients
     ratios: RatioSearch
+    storage: optuna.storages.BaseStorage
+    """What remembers the proposals."""
     limits: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Validation losses, by epoch, above which a proposed trial is to be stopped; by the hash of the trial."""
     _waiting: dict[int, list[Trial]] = field(default_factory=dict)
@@ -38,15 +41,23 @@ class CellSearch:
         cls, study: Study, cell: Cell, made_of: Ingredients, storage: optuna.storages.BaseStorage
     ) -> "CellSearch":
         """The search of `cell` as `storage` remembers it, or a new one."""
-        return cls(
-            study, cell, made_of, RatioSearch.begin(storage, search_name(study, cell, made_of), space(study, cell))
-        )
+        ratios = RatioSearch.begin(storage, search_name(study, cell, made_of), space(study, cell))
+        return cls(study, cell, made_of, ratios, storage)
 
     def recall(self, outcomes: Outcomes) -> list[Trial]:
-        """The trials of all earlier proposals; those of a killed driver are still good."""
+        """The trials of all earlier proposals; those of a killed driver are still good.
+
+        Nothing where one was told what the ledger does not say, or says no more, as a failure that is tried again: all are made
+        anew then, so that the ratio that wins is a function of the ledger alone.
+        """
         named: list[Trial] = []
         for number, ratio, told in self.ratios.proposals():
-            named += self._propose(number, ratio)
+            proposed = self._propose(number, ratio)
+            if told and not self.ratios.remembers(number, _outcome(proposed, outcomes)):
+                self.ratios.forget(self.storage)
+                self._waiting, self._curves, self.limits = {}, {}, {}
+                return []
+            named += proposed
             if told:
                 self._keep_curves(self._waiting.pop(number), outcomes)
         return named
@@ -56,11 +67,8 @@ class CellSearch:
         named: list[Trial] = []
         while True:
             for number, proposed in list(self._waiting.items()):
-                records = [record for one in proposed if (record := outcomes(one.hash)) is not None]
-                if len(records) == len(proposed):
-                    losses = [record["validation_loss"] for record in records if record["outcome"] == "finished"]
-                    mean = sum(losses) / len(losses) if len(losses) == len(proposed) else None
-                    self.ratios.tell(number, mean, any(record["outcome"] == "stopped" for record in records))
+                if (outcome := _outcome(proposed, outcomes)) is not None:
+                    self.ratios.tell(number, outcome)
                     self._keep_curves(self._waiting.pop(number), outcomes)
             if self._waiting or self.decided:
                 return named
@@ -91,3 +99,14 @@ class CellSearch:
             if record is not None and record["outcome"] == "finished" and record.get("curve"):
                 losses = [epoch["validation_loss"] for epoch in record["curve"]]
                 self._curves.setdefault(one.seed, []).append(losses)
+
+
+def _outcome(proposed: list[Trial], outcomes: Outcomes) -> Outcome | None:
+    """What became of a proposal by the records of its trials; None where one has no outcome that stands."""
+    records = [record for one in proposed if (record := outcomes(one.hash)) is not None]
+    if len(records) < len(proposed):
+        return None
+    losses = [record["validation_loss"] for record in records if record["outcome"] == "finished"]
+    mean = sum(losses) / len(losses) if len(losses) == len(proposed) else math.nan
+    stopped = any(record["outcome"] == "stopped" for record in records)
+    return Outcome(mean if math.isfinite(mean) else None, stopped)

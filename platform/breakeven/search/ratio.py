@@ -6,6 +6,7 @@ The only room that imports optuna is this folder. It knows no ledger, no lease a
 import json
 import math
 import warnings
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ class _Journal(BaseJournalBackend):
         self._logs += logs
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a proposal: a mean validation loss; none of one that was stopped, which the sampler avoids, or failed."""
+
+    value: float | None = None
+    stopped: bool = False
+
+    @property
+    def state(self) -> optuna.trial.TrialState:
+        """As Optuna has it."""
+        if self.value is not None:
+            return optuna.trial.TrialState.COMPLETE
+        return optuna.trial.TrialState.PRUNED if self.stopped else optuna.trial.TrialState.FAIL
+
+
 class RatioSearch:
     """Proposes learning-rate ratios for one cell: the published one, some spread over the range, then by TPE on the logarithm.
 
@@ -122,6 +138,17 @@ class RatioSearch:
     def proposals(self) -> list[tuple[int, float, bool]]:
         """All proposals so far: number, ratio, and whether it was told. Those of a killed driver are still good."""
         return [(one.number, one.params["ratio"], one.state.is_finished()) for one in self._proposed()]
+
+    def remembers(self, number: int, outcome: "Outcome | None") -> bool:
+        """Whether a proposal was told this."""
+        told = self.study.get_trials(deepcopy=False)[number]
+        return outcome is not None and (told.state, told.value) == (outcome.state, outcome.value)
+
+    def forget(self, storage: optuna.storages.BaseStorage) -> None:
+        """Begin anew, with nothing proposed."""
+        name = self.study.study_name
+        optuna.delete_study(study_name=name, storage=storage)
+        self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
 
     def ask(self) -> tuple[int, float]:
         """A new proposal: its number and ratio, a function of what was told before and of nothing else.
@@ -154,17 +181,9 @@ class RatioSearch:
     def _seed(self, number: int) -> int:
         return int(fingerprint([self.study.study_name, number]), 16) % 2**32
 
-    def tell(self, number: int, value: float | None, pruned: bool = False) -> None:
-        """Tell a proposal's mean validation loss; None or a number that is not finite marks it failed.
-
-        pruned: not a result, but a place that the sampler avoids.
-        """
-        if pruned:
-            self.study.tell(number, state=optuna.trial.TrialState.PRUNED, skip_if_finished=True)
-        elif value is None or not math.isfinite(value):
-            self.study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-        else:
-            self.study.tell(number, value, skip_if_finished=True)
+    def tell(self, number: int, outcome: "Outcome") -> None:
+        """Tell what became of a proposal, once."""
+        self.study.tell(number, outcome.value, outcome.state, skip_if_finished=True)
 
     def told(self) -> int:
         """Number of proposals that are finished, failed ones included."""
