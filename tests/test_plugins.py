@@ -20,6 +20,7 @@ from breakeven.events.catalogue import known_names, known_schemas, source
 from breakeven.events.sampling import Split
 from breakeven.feature import OBJECT
 from breakeven.fingerprint import file_hash
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
 from breakeven.study.identity import said
@@ -263,7 +264,7 @@ def test_an_installed_package_brings_what_its_entry_point_names(tmp_path, monkey
     plugins.modules.__globals__["_loaded"].cache_clear()
     try:
         assert "wide" in known_names() and task("width").signal == "wide"
-        assert plugins.origin(type(source("wide")))["plugin"]
+        assert plugins.origin(source("wide"))["plugin"]
         assert (
             NetworkSpec("jet_sets").build(tuple(level.features for level in source("wide").schema.levels), 1).kind
             == "jet_sets"
@@ -354,7 +355,7 @@ def test_all_that_a_plugin_imports_beside_itself_is_hashed(tmp_path, monkeypatch
         return (
             version_of("jet_sets"),
             store.Recipe(source("wide")).hash,
-            plugins.origin(type(source("wide")))["plugin"],
+            plugins.origin(source("wide"))["plugin"],
         )
 
     try:
@@ -386,7 +387,7 @@ def test_a_file_of_a_relative_path_is_hashed_with_what_lies_beside_it(tmp_path, 
     versions = []
     for path in ("mine.py", str(tmp_path / "mine.py")):
         monkeypatch.setenv(plugins.VARIABLE, path)
-        versions.append((version_of("jet_sets"), plugins.origin(type(source("wide"))), plugins.environment()))
+        versions.append((version_of("jet_sets"), plugins.origin(source("wide")), plugins.environment()))
     assert versions[0] == versions[1] and versions[0][1]
     del sys.modules["toy_beside"]
 
@@ -442,13 +443,58 @@ def test_two_names_for_the_same_events_are_refused(tmp_path):
         def make(self, n_events, seed, shard):
             return super().make(n_events, shard, shard)
 
-    made = []
+    made, ledger = [], Ledger(tmp_path / "ledger").refresh()
     for name in ("first", "second"):
         recipe = store.Recipe(Seedless(name, 0.2), shard_events=100)
         store.make_shard(recipe, tmp_path, 0)
         made.append(store.complete(recipe, tmp_path, 1))
         if name == "first":
-            check_distinct_events(tmp_path, [*made, dataset(tmp_path, "wide"), dataset(tmp_path, "narrow")])
+            there = [*made, dataset(tmp_path, "wide"), dataset(tmp_path, "narrow")]
+            check_distinct_events(tmp_path, there, ledger)
+            facts = {"device": "cpu", "device_seconds": 0.0, "started": now(), "ended": now(), "process": "first"}
+            ledger.write([{"level": "generation", "record": made[0].hash, "outcome": "finished", **facts}])
     assert made[0].hash == made[1].hash
     with pytest.raises(plugins.BadPlugin, match=r"'second' and 'first' made the very same events.*use the seed"):
-        check_distinct_events(tmp_path, made[1:])
+        check_distinct_events(tmp_path, made[1:], ledger)
+    shutil.rmtree(tmp_path / "first")
+    with pytest.raises(plugins.BadPlugin, match=r"'second' and 'first' .*is in the ledger: keep that name"):
+        check_distinct_events(tmp_path, made[1:], ledger.refresh())
+
+
+def test_what_a_plugin_brings_of_another_modules_class_has_the_plugins_version(tmp_path, monkeypatch):
+    (tmp_path / "toy_common.py").write_text(PLUGIN.read_text())
+    mine = tmp_path / "mine.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(plugins.VARIABLE, str(mine))
+    hashes = []
+    for factor in (1, 2):
+        sources = "SOURCES = {'own': replace(SOURCES['wide'], name='own')}"
+        mine.write_text(
+            f"from dataclasses import replace\nfrom toy_common import SOURCES\nFACTOR = {factor}\n{sources}\n"
+        )
+        plugins.modules.__globals__["_loaded"].cache_clear()
+        sys.modules.pop(plugins.modules.__globals__["_module_name"](mine), None)
+        hashes.append(store.Recipe(source("own")).hash)
+    plugins.modules.__globals__["_loaded"].cache_clear()
+    assert len(set(hashes)) == 2
+
+
+def test_an_identity_that_would_lose_what_it_says_is_refused():
+    class Tuned(type(source("wide"))):
+        def identity(self):
+            return {**super().identity(), "seed": 5}
+
+    with pytest.raises(plugins.BadPlugin, match="identity of the source 'wide' has 'seed'"):
+        _ = store.Recipe(Tuned("wide", 0.2)).hash
+
+
+def test_a_plugin_that_leaves_the_program_or_whose_path_cannot_be_handed_on_is_refused(tmp_path, monkeypatch):
+    leaving = tmp_path / "leaving.py"
+    leaving.write_text("raise SystemExit(0)\n")
+    monkeypatch.setenv(plugins.VARIABLE, str(leaving))
+    plugins.modules.__globals__["_loaded"].cache_clear()
+    with pytest.raises(plugins.BadPlugin, match=r"leaving\.py: the plug-in cannot be loaded: SystemExit"):
+        plugins.modules()
+    monkeypatch.delenv(plugins.VARIABLE)
+    with pytest.raises(plugins.BadPlugin, match="a path with ':' in it"):
+        plugins.add_files([tmp_path / "a:b" / "p.py"])

@@ -34,7 +34,12 @@ class BadPlugin(ValueError):
 
 
 def add_files(paths: Iterable[Path]) -> None:
-    """Use these files too, in this process and those that it starts."""
+    """Use these files too, in this process and those that it starts. Raises BadPlugin where a path cannot be handed on."""
+    paths = [*paths]
+    if wrong := [path for path in paths if os.pathsep in str(path.resolve())]:
+        raise BadPlugin(
+            f"{wrong[0]}: a path with {os.pathsep!r} in it, which separates plug-ins in {VARIABLE}; move the file"
+        )
     os.environ[VARIABLE] = os.pathsep.join(
         dict.fromkeys(map(str, [*_named_files(), *(path.resolve() for path in paths)]))
     )
@@ -80,8 +85,13 @@ def defaults(network: str) -> dict[str, Any]:
     return {name: one.default for name, one in known.items() if one.default is not one.empty}
 
 
-def origin(maker: type) -> dict[str, str]:
-    """For the identity of what `maker` makes: the hash of the files of the plug-in that it is from; nothing for our own."""
+def origin(source: Any) -> dict[str, str]:
+    """For the identity of what a source of events makes: the hash of the files of the plug-in that brings it, or else has its
+    class; nothing for our own.
+    """
+    maker = type(source)
+    if type(brought("SOURCES").get(source.name)) is maker:
+        return {"plugin": version("SOURCES", source.name)}
     file = getattr(sys.modules[maker.__module__], "__file__", None)
     own = [module for module in modules() if file and Path(file).resolve() in map(Path.resolve, _files(module))]
     return {"plugin": _versions()[own[0]]} if own else {}
@@ -200,7 +210,7 @@ def _said(versions: Mapping[ModuleType, str]) -> str:
 def _entry(entry: EntryPoint) -> ModuleType:
     try:
         module = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadPlugin(f"{_named(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(module, ModuleType):
         raise BadPlugin(f"{_named(entry)} is a {type(module).__name__}; let its entry point name a module")
@@ -217,7 +227,7 @@ def _load(path: Path) -> ModuleType:
         raise BadPlugin(f"{path}: no Python file; name an existing .py file with --plugin or in {VARIABLE}")
     try:
         return importlib.import_module(_module_name(path))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadPlugin(f"{path}: the plug-in cannot be loaded: {type(error).__name__}: {error}") from error
 
 

@@ -27,6 +27,7 @@ from breakeven.stages.pretraining import pretrain_backbones
 from breakeven.study.spec import Study
 from breakeven.terminal import console
 from breakeven.tracking import TrackingUnavailable
+from breakeven.training.content import CorruptCheckpoint
 from breakeven.views import preview
 from breakeven.views.screen import Screen
 from breakeven.views.tally import Tally
@@ -39,6 +40,7 @@ EXPECTED = (
     schema.SchemaMismatch,
     store.CorruptDataset,
     sampling.TooFewEvents,
+    CorruptCheckpoint,
     TrackingUnavailable,
     StorageUnavailable,
     NoBackbone,

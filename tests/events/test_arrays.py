@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,3 +68,14 @@ def test_a_feature_that_is_not_finite_is_named(datasets):
     )
     with pytest.raises(store.CorruptDataset, match="mine: event 1 has pt = nan"):
         arrays.things_of(bad, objects.OBJECTS, "mine")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY"], ids=["empty", "cut short"])
+def test_arrays_that_cannot_be_read_are_named(datasets, tmp_path, damage):
+    dataset = datasets["WH"]
+    there = dataclasses.replace(dataset, folder=Path(shutil.copytree(dataset.folder, tmp_path / "WH")))
+    arrays.open_arrays(there)
+    (file,) = there.folder.glob("arrays-*/labels.npy")
+    file.write_bytes(damage)
+    with pytest.raises(store.CorruptDataset, match=rf"labels\.npy: cannot be read .*delete {file.parent}"):
+        arrays.open_arrays(there)

@@ -285,3 +285,15 @@ def test_shards_that_nobody_touched_are_not_opened_again(datasets, tmp_path):
     for seen in (folder / "manifests").glob("*.seen"):
         seen.write_text("")
     assert store.complete(recipe, tmp_path, 1) == part != first
+
+
+def test_a_shard_in_anothers_place_is_named(datasets, tmp_path):
+    root = shutil.copytree(datasets["WH"].folder.parents[1], tmp_path / "datasets")
+    recipe = small_recipe("WH")
+    first, second = (store.shard_path(recipe.folder(root), shard) for shard in (0, 1))
+    shutil.copy(first, second)
+    with pytest.raises(store.CorruptDataset, match=rf"{second.name}: holds a shard of shard 0, not of .*'shard': 1"):
+        store.complete(recipe, root, 2)
+    shutil.copy(store.shard_path(small_recipe("ZH").folder(root), 1), second)
+    with pytest.raises(store.CorruptDataset, match=rf"{second.name}: holds a shard of process 'ZH', recipe"):
+        store.complete(recipe, root, 2)

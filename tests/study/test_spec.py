@@ -239,6 +239,7 @@ def test_two_names_of_one_task_are_one_task():
 
 
 def test_a_class_is_the_same_in_whatever_order_its_processes_are_given():
+    assert task("p1+p01_vs_x") == task("p01+p1_vs_x"), "numbers that are alike but for zeros"
     assert task("ttW+tHq_vs_ttH+ttt") == task("tHq+ttW_vs_ttt+ttH") and task("a1000+a600_vs_b").signal == "a600+a1000"
     of_smoke = "HH4b_1000+HH4b_2000_vs_QCD_300_470+QCD_600_800"  # its trials keep their hashes
     assert task(of_smoke).name == of_smoke

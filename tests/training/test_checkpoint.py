@@ -117,6 +117,16 @@ def test_the_hash_names_types_and_shapes_as_torch_does(tmp_path: Path) -> None:
     assert content_hash(tmp_path) == digest.hexdigest()[:16]
 
 
+def test_weights_that_were_changed_are_no_other_weights(tmp_path: Path) -> None:
+    checkpoint.write_model(tmp_path / "model", build(1, seed=4))
+    file = tmp_path / "model" / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-100:] = bytes(100)
+    file.write_bytes(content)
+    with pytest.raises(CorruptCheckpoint, match=r"weights\.safetensors: the weights hash to .* changed since; delete"):
+        content_hash(tmp_path / "model")
+
+
 def test_missing_and_broken_files_say_which_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         checkpoint.read_state(tmp_path / "nothing")

@@ -101,8 +101,8 @@ def uncertain(
 def _two_sided(distance: float, parts: Scatter, test: float) -> float:
     """Probability that chance alone takes a mean at least so far from the truth.
 
-    Behrens and Fisher's: the repetitions' part is a Student's t of its own degrees of freedom, that of the test sample normal. Its
-    size is at most what it says (G. K. Robinson, Ann. Statist. 4 (1976) 963), where Welch and Satterthwaite's degrees of
+    Behrens and Fisher's: the repetitions' part is a Student's t of its own degrees of freedom, that of the test sample normal.
+    Its size is at most what it says (G. K. Robinson, Ann. Statist. 4 (1976) 963), where Welch and Satterthwaite's degrees of
     freedom, made for the body of the distribution, make p-values of three repetitions up to a hundred times too small.
     """
     if parts.total == 0.0:

@@ -80,7 +80,12 @@ def open_arrays(dataset: store.Dataset) -> EventArrays:
         _build(dataset, schema, cache)
 
     def opened(name: str) -> np.ndarray:
-        mapped: np.ndarray = np.load(cache / f"{name}.npy", mmap_mode="r")
+        try:
+            mapped: np.ndarray = np.load(cache / f"{name}.npy", mmap_mode="r")
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            raise store.CorruptDataset(
+                f"{cache / name}.npy: cannot be read ({error}); delete {cache} and run again: it is made anew of the shards"
+            ) from error
         return mapped
 
     outer, *inner = ((opened(f"nodes{mark}"), opened(f"offsets{mark}")) for mark in _marks(schema))

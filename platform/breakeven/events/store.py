@@ -57,7 +57,13 @@ class Recipe:
     def hash(self) -> str:
         """Hash over all that decides which events a shard holds."""
         own = {"seed": self.seed, "shard_events": self.shard_events, "schema": self.source.schema.version}
-        return fingerprint({**self.source.identity(), **own, **plugins.origin(type(self.source))})
+        own, identity = {**own, **plugins.origin(self.source)}, self.source.identity()
+        if taken := own.keys() & identity.keys():
+            raise plugins.BadPlugin(
+                f"the identity of the source {self.source.name!r} has {', '.join(map(repr, sorted(taken)))}, which every dataset "
+                "has of its own: name it otherwise, or what it says would be lost"
+            )
+        return fingerprint({**identity, **own})
 
     def folder(self, root: Path) -> Path:
         """Where this recipe's shards live below `root`."""
@@ -253,7 +259,7 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
     seen = folder / _MANIFESTS / f"{_stamp(recipe, paths)}.seen"
     with suppress(FileNotFoundError, CorruptDataset, UnicodeDecodeError):
         return open_dataset(folder, seen.read_text() or "none")  # an empty name is that of the largest
-    facts = [read_facts(path) for path in paths]
+    facts = [_facts_of(recipe, path, shard) for shard, path in enumerate(paths)]
     mean_sigma, error_sigma = _cross_section(facts)
     hard_event = _column(paths, "hard_event")
     manifest = {
@@ -280,6 +286,16 @@ def complete(recipe: Recipe, root: Path, n_shards: int) -> Dataset:
     atomic.write_json(folder / _MANIFESTS / f"{dataset.hash}.json", manifest)
     atomic.write_text(seen, dataset.hash)
     return dataset
+
+
+def _facts_of(recipe: Recipe, path: Path, shard: int) -> dict[str, Any]:
+    """The facts of a shard, which must be the one of its place. Raises CorruptDataset and SchemaMismatch."""
+    facts, wanted = read_facts(path), {"process": recipe.source.name, "recipe": recipe.hash, "shard": shard}
+    if other := [f"{name} {facts[name]!r}" for name, value in wanted.items() if facts.get(name, value) != value]:
+        raise CorruptDataset(
+            f"{path}: holds a shard of {', '.join(other)}, not of {wanted}; delete it and run again: it is made anew"
+        )
+    return facts
 
 
 def _stamp(recipe: Recipe, paths: Sequence[Path]) -> str:

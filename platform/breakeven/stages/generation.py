@@ -7,7 +7,7 @@ from breakeven import plugins, provenance
 from breakeven.estimate.price import generation_hours
 from breakeven.events import catalogue, sampling, store
 from breakeven.events.arrays import is_flat, open_arrays
-from breakeven.ledger.ledger import now
+from breakeven.ledger.ledger import Ledger, now
 from breakeven.ledger.levels import Generation
 from breakeven.observer import Work
 from breakeven.physics import processes
@@ -33,7 +33,7 @@ def generate_events(driver: Driver) -> dict[str, store.Dataset]:
             driver.check_budget("generating the events", lambda known: generation_hours(events, known))
             _make(driver, missing)
     datasets = {recipe.source.name: store.complete(recipe, folder, n) for recipe, n in recipes.items()}
-    check_distinct_events(folder, datasets.values())
+    check_distinct_events(folder, datasets.values(), driver.ledger.refresh(certain=True))
     if ragged := [dataset for dataset in datasets.values() if not is_flat(dataset)]:
         from breakeven.distributed.generation import prepare_arrays
 
@@ -79,16 +79,19 @@ def recipes_of(study: Study) -> dict[store.Recipe, int]:
     return wanted
 
 
-def check_distinct_events(root: Path, datasets: Iterable[store.Dataset]) -> None:
-    """Raise BadPlugin where a process has the events of another one, of this study or of an earlier one.
+def check_distinct_events(root: Path, datasets: Iterable[store.Dataset], ledger: Ledger) -> None:
+    """Raise BadPlugin where a process has the events of another one, of this study or of an earlier one, also if they are gone.
 
-    Results are found by the hash of the events, and splits go by process: under two names the same result would be two.
+    Results are found by the hash of the events, and splits go by process: under another name training events become test events.
     """
     for dataset in datasets:
-        if other := store.other_process(root, dataset):
+        known = ledger.get(dataset.hash) or {"process": dataset.process}
+        other = store.other_process(root, dataset) or known["process"]
+        if other != dataset.process:
             raise plugins.BadPlugin(
                 f"the sources {dataset.process!r} and {other!r} made the very same events ({dataset.hash}): let each use the "
-                f"seed that it is given, or name only one; if {other!r} is not used any more, delete {root / other}"
+                f"seed that it is given, or name only one. Events are split by the name of their process, and work on those of "
+                f"{other!r} is in the ledger: keep that name, or work in another --runs-dir"
             )
 
 

@@ -26,7 +26,7 @@ def check_part_name(field_name: str, name: str) -> None:
 @cache
 def _in_order(of_class: str) -> str:
     """The processes of a class in one order, numbers in their names by size: QCD_470_600 before QCD_1000."""
-    return "+".join(sorted(of_class.split("+"), key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name)))
+    return "+".join(sorted(of_class.split("+"), key=lambda name: (re.sub(r"\d+", lambda n: n[0].zfill(9), name), name)))
 
 
 @dataclass(frozen=True)

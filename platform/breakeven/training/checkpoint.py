@@ -25,7 +25,14 @@ from breakeven.models import EVENT_GRAPH
 from breakeven.models.backbone import Backbone
 from breakeven.models.spec import NetworkSpec
 from breakeven.models.weights import load_weights
-from breakeven.training.content import CorruptCheckpoint, model_arguments, model_levels, read_content, read_json
+from breakeven.training.content import (
+    CorruptCheckpoint,
+    content_hash,
+    model_arguments,
+    model_levels,
+    read_content,
+    read_json,
+)
 from breakeven.training.recipe import Epoch, Recipe, Strategy
 
 NOTHING = torch.zeros(0, dtype=torch.float64)
@@ -127,7 +134,7 @@ def newest_state(folders: Sequence[Path]) -> TrainingState | None:
 
 
 def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None = None) -> None:
-    """Write a model's weights, and in model.json its arguments and `about` (JSON-able, not part of the hash).
+    """Write a model's weights, and in model.json its arguments, its hash and `about` (JSON-able, not part of the hash).
 
     Folders are named by what made them: one that is there already is kept as it is.
     """
@@ -138,7 +145,10 @@ def write_model(folder: Path, model: Backbone, about: Mapping[str, Any] | None =
         if model.kind != EVENT_GRAPH:
             described["model"]["kind"] = model.kind
             described["levels"] = [[_plain(feature) for feature in level] for level in model.levels]
-        (temporary / "model.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+        file = temporary / "model.json"
+        file.write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
+        described["hash"] = content_hash(temporary)
+        file.write_text(json.dumps(described, indent=1, allow_nan=False) + "\n")
 
 
 def read_model(folder: Path) -> Backbone:

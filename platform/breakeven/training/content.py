@@ -21,7 +21,7 @@ class CorruptCheckpoint(ValueError):
     @classmethod
     def of(cls, file: Path, error: SafetensorError) -> "CorruptCheckpoint":
         """For a file of numbers that is not whole."""
-        return cls(f"{file} is no whole safetensors file ({error}); delete it and make it again")
+        return cls(f"{file} is no whole safetensors file ({error}); {_way_out(file)}")
 
 
 def content_hash(folder: Path) -> str:
@@ -35,7 +35,7 @@ def content_hash(folder: Path) -> str:
 
     Raises:
         FileNotFoundError: a file of it is missing.
-        CorruptCheckpoint: a file of it is damaged.
+        CorruptCheckpoint: a file of it is damaged, or holds other weights than were written.
     """
     digest = hashlib.sha256(json.dumps(model_arguments(folder), sort_keys=True).encode())
     file = folder / "weights.safetensors"
@@ -46,7 +46,16 @@ def content_hash(folder: Path) -> str:
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} torch.{_TORCH_NAMES[tensor['dtype']]} {tensor['shape']}".encode())
         digest.update(tensor["data"])
-    return digest.hexdigest()[:16]
+    found = digest.hexdigest()[:16]
+    if (written := read_json(folder / "model.json").get("hash", found)) != found:
+        raise CorruptCheckpoint(
+            f"{file}: the weights hash to {found}, and were written as {written}: the file was changed since; {_way_out(file)}"
+        )
+    return found
+
+
+def _way_out(file: Path) -> str:
+    return f"delete {file.parent} and make it again, as the study that made it does when it runs again"
 
 
 def model_arguments(folder: Path) -> dict[str, Any]:
@@ -70,7 +79,7 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(read_content(file))
     except ValueError as error:
-        raise CorruptCheckpoint(f"{file} is no whole JSON file ({error}); delete it and make it again") from error
+        raise CorruptCheckpoint(f"{file} is no whole JSON file ({error}); {_way_out(file)}") from error
 
 
 def read_content(file: Path) -> bytes:
@@ -78,7 +87,9 @@ def read_content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file} is missing; give the folder of a finished model or training") from error
+        raise FileNotFoundError(
+            f"{file} is missing; give the folder of a finished model or training; of a backbone, {_way_out(file)}"
+        ) from error
 
 
 _TORCH_NAMES = {
