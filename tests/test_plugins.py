@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from breakeven import plugins
+from breakeven import cli, plugins
 from breakeven.analysis.frame import title
 from breakeven.events import arrays, schema, store
 from breakeven.events.catalogue import known_names, known_schemas, source
@@ -25,7 +25,7 @@ from breakeven.models.spec import NetworkSpec, UnknownNetwork, version_of
 from breakeven.stages.generation import check_distinct_events
 from breakeven.study.identity import said
 from breakeven.study.plan import Cell, Ingredients, trial
-from breakeven.study.spec import InvalidStudy, Network, Study, task
+from breakeven.study.spec import InvalidStudy, Network, Pretraining, Study, task
 from breakeven.study.task import task_name
 from breakeven.training.batches import EventTensors, Sample
 from breakeven.training.checkpoint import read_model, write_model
@@ -196,6 +196,11 @@ def test_names_of_plugins_are_known_to_studies():
     assert {"wide", "narrow", "ttH"} <= set(known_names())
     study = Study(network=Network(kind="jet_sets"))
     study = dataclasses.replace(study, finetuning=dataclasses.replace(study.finetuning, tasks=("wide_vs_narrow",)))
+    with pytest.raises(
+        InvalidStudy, match=r"'jet_sets', which cannot be built for the events of \w+ .pt.*: ValueError"
+    ):
+        preview.check_study(study)  # its pretraining is on whole events
+    study = dataclasses.replace(study, pretraining=Pretraining(objectives=()))
     preview.check_study(study)
     with pytest.raises(InvalidStudy, match=r"network\.kind is 'jet_set'; known are event_graph, jet_sets"):
         preview.check_study(dataclasses.replace(study, network=Network(kind="jet_set")))
@@ -498,3 +503,27 @@ def test_a_plugin_that_leaves_the_program_or_whose_path_cannot_be_handed_on_is_r
     monkeypatch.delenv(plugins.VARIABLE)
     with pytest.raises(plugins.BadPlugin, match="a path with ':' in it"):
         plugins.add_files([tmp_path / "a:b" / "p.py"])
+
+
+def test_the_plugin_of_the_page_brings_events_a_network_and_a_task(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "studies" / "PLUGINS.md").read_text()
+    muons = tmp_path / "muons.py"
+    muons.write_text(page.partition("```python\n")[2].partition("```")[0])
+    monkeypatch.setenv(plugins.VARIABLE, str(muons))
+    plugins.modules.__globals__["_loaded"].cache_clear()
+    words = page.partition("```sh\n")[2].partition("```")[0].replace("\\\n", " ").split()[2:]
+    words[words.index("muons.py")] = str(muons)
+    scaling = Path(__file__).parents[1] / "studies" / "scaling.py"
+    assert cli._asked_of(scaling, words).study.network.kind == "deep_set", "refused, or not what was asked for"
+    try:
+        recipe = store.Recipe(source("hard"), shard_events=50)
+        store.make_shard(recipe, tmp_path, 0)
+        events = EventTensors.of(arrays.open_arrays(store.complete(recipe, tmp_path, 1)))
+        network = build_network(Network(kind="deep_set", options={"width": 8}), events.levels, 1, seed=3)
+        sample = Sample(torch.arange(50), torch.ones(50))
+        losses = train(
+            Training(network, events, sample, sample, Recipe(epochs=3, learning_rate=0.1, patience=None))
+        ).curve
+        assert losses[-1].validation_loss < losses[0].validation_loss
+    finally:
+        plugins.modules.__globals__["_loaded"].cache_clear()

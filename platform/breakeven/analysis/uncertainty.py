@@ -108,8 +108,8 @@ def _two_sided(distance: float, parts: Scatter, test: float) -> float:
     if parts.total == 0.0:
         return 2.0 * float(special.ndtr(-distance / math.sqrt(test)))
     half = parts.freedom / 2.0  # a t is a normal whose variance has that of chi-squared, over which this integrates
-    ends = np.log([special.gammaincinv(half, _TAIL), special.gammainccinv(half, _TAIL)])
-    log_x = np.linspace(*ends, 1001)
+    first, last = (math.log(inverse(half, _TAIL)) for inverse in (special.gammaincinv, special.gammainccinv))
+    log_x = np.linspace(first, last, 1001)
     density = np.exp(half * log_x - np.exp(log_x) - special.gammaln(half))
     beyond = 2.0 * special.ndtr(-distance / np.sqrt(parts.total * half * np.exp(-log_x) + test))
     return float(integrate.simpson(density * beyond, x=log_x))

@@ -109,6 +109,27 @@ def _check_options(at: str, network: Network, builder: Callable[..., Any]) -> No
         ) from error
 
 
+def _check_builds(at: str, study: Study, network: Network, builder: Callable[..., Any]) -> None:
+    """Raise InvalidStudy where a plug-in's network cannot be built for the events of the study."""
+    tried = set()
+    for process in plan.processes(study, processes.PRETRAINING):
+        if process not in catalogue.known_names():  # a file's: it is looked at below
+            continue
+        schema = catalogue.source(process).schema
+        if schema.version in tried:
+            continue
+        tried.add(schema.version)
+        try:
+            builder([level.features for level in schema.levels], 1, seed=0, **network.options)
+        except Exception as error:
+            has = " / ".join(", ".join(feature.name for feature in level.features) for level in schema.levels)
+            raise InvalidStudy(
+                f"{at}.kind is {network.kind!r}, which cannot be built for the events of {process} ({has}): "
+                f"{type(error).__name__}: {error}; name processes whose events it takes in finetuning.tasks and "
+                f"pretraining.processes, or see {plugins.where('NETWORKS', network.kind)}"
+            ) from error
+
+
 def check_study(study: Study) -> None:
     """Raise InvalidStudy, which names the field, the value and the way out, on the first thing that cannot be run."""
     check(study, catalogue.known_names())
@@ -126,6 +147,7 @@ def check_study(study: Study) -> None:
             )
         if kind in brought:
             _check_options(at, network, brought[kind])
+            _check_builds(at, study, network, brought[kind])
         if network.kind == Network().kind and (others := _without_whole_events(study)):
             raise InvalidStudy(
                 f"network.kind: {network.kind} takes whole events, not those of {', '.join(others)}: leave these out of "
