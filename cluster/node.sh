@@ -24,6 +24,8 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
 kind=$1 address=$2; shift 2
 case $kind in
 head)
+    # By itself Ray listens on every address, whatever it is told, but on macOS and Windows.
+    case $address in 127.*|localhost) export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 ;; esac
     exec ray start --head --block --disable-usage-stats --node-ip-address "$address" --dashboard-host "$address" "$@" ;;
 worker)
     case $address in *:*) ;; *) address=$address:6379 ;; esac

@@ -34,6 +34,15 @@ def test_every_command_works_as_it_stands_there(tmp_path):
         assert re.search(r'"host": ?"be\d+h1"', records), "nothing was trained on the worker"
 
 
+def test_a_head_for_this_machine_alone_listens_nowhere_else(tmp_path):
+    with Hosts(1, tmp_path) as hosts:
+        hosts.start(0, [ROOT / "cluster" / "node.sh", "head", "127.0.0.1", "--num-cpus=1"], "head.log")
+        hosts.said("head.log", "This command will now block", 120)
+        listening = [line.split()[3] for line in hosts.run(0, "ss", "-Hltn").stdout.splitlines()]
+    assert len(listening) > 5
+    assert {address.rpartition(":")[0].strip("[]").removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
 def test_it_says_how_it_is_called():
     for words in ([], ["head"], ["boss", "10.0.0.1"]):
         said = subprocess.run(
