@@ -113,6 +113,7 @@ def test_records_are_there_as_soon_as_trials_end(job_for):
     assert seen == [[True, False], [True, True]]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the alarm may ring inside a finaliser
 def test_a_trial_out_of_time_is_recorded_and_the_pack_has_an_end(job_for):
     jobs = [job_for(seed, trial_seconds=0.05, epochs=50) for seed in (1, 2)]
     found = records(jobs, run_stacked(jobs)[0])
