@@ -37,6 +37,7 @@ WHOLE = {
         {"in_flight": 5}, {"in_flight": [5]}, {"in_flight": [{"pack": 1}]},
         {"in_flight": [{"pack": 1, "trials": [[]], "seconds": 2}]}, {"in_flight": [{"pack": 1, "trials": ["t"], "seconds": "2"}]},
     ],
+    ids=lambda content: str(content)[:40],
 )  # fmt: skip
 def test_what_is_damaged_is_told_and_left_out(tmp_path, content):
     folder, told = tmp_path / "reservations", []

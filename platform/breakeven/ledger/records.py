@@ -135,7 +135,7 @@ def parse(name: str, content: bytes) -> list[tuple[Kept, dict[str, Any]]]:
             raise LedgerError("it is cut short, or was changed after it was written")
         records = json.loads(content)
         for record in records:
-            _check_version(record)
+            _check_form(record)
         lines = content.splitlines()[1:-1]
         if len(lines) == len(records):  # as this program writes it: one per line
             texts = [line.removesuffix(b",") for line in lines]
@@ -181,7 +181,7 @@ def unfold(content: bytes) -> tuple[list[Kept], list[str]]:
                 if _digest(text) != digest:
                     raise LedgerError("it was changed after it was written")
                 record = json.loads(text)
-                _check_version(record)
+                _check_form(record)
                 records.append(kept(sys.intern(file), place, record, text))
             except ValueError as error:
                 wrong.append(str(error))
@@ -207,11 +207,14 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _check_version(record: dict[str, Any]) -> None:
+def _check_form(record: dict[str, Any]) -> None:
     if record["ledger"] > VERSION:
         raise LedgerError(
             f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven"
         )
+    kinds = {"metrics": dict, **dict.fromkeys(("device_seconds", "wasted_seconds"), (int, float))}
+    if wrong := [name for name, kind in kinds.items() if name in record and not isinstance(record[name], kind)]:
+        raise LedgerError(f"the {wrong[0]} of record {record['record']} is {record[wrong[0]]!r}")
 
 
 def _with_metrics(record: dict[str, Any]) -> dict[str, Any]:
