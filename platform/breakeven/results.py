@@ -32,7 +32,7 @@ from breakeven.ledger.responses import Responses
 from breakeven.metric import METRICS
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
-from breakeven.study.folder import folder_with_trials
+from breakeven.study.folder import folder_with_trials, read_command
 from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import console
@@ -174,7 +174,7 @@ class StudyResults:
             "versions": provenance.versions(),
             "processor": provenance.processor(),
             "datasets": {row["process"]: _manifest(self.places, row) for row in self._generated.to_dict("records")},
-            "command": (self.places.folder / "command.txt").read_text().strip(),
+            "command": read_command(self.places) or "unknown",
             "missing": missing,
             "mlflow": dict(self.mlflow),
             **({"price": [], "price_origin": ""} if missing else self._price()),

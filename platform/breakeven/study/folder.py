@@ -72,6 +72,14 @@ def folder_with_trials(name: str, runs_dir: Path) -> StudyFolder:
     return folder
 
 
+def read_command(places: Places) -> str:
+    """The command that began the study, or goes on with it; empty where it cannot be read."""
+    try:
+        return (places.folder / "command.txt").read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def study_names(runs_dir: Path) -> list[str]:
     """Names of all studies that began below `runs_dir`, sorted."""
     return sorted(path.parent.name for path in runs_dir.glob("*/study.json"))

@@ -18,7 +18,7 @@ from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
-from breakeven.study.folder import StudyFolder, read_folder, study_names
+from breakeven.study.folder import StudyFolder, read_command, read_folder, study_names
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import live, show
 from breakeven.views import board
@@ -146,8 +146,7 @@ def _study_page(view: View) -> RenderableType:
     if view.state == "running":
         foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
     elif view.standing.left:
-        command = view.folder.places.folder / "command.txt"
-        again = command.read_text().strip() if command.exists() else "the command that began it"
+        again = read_command(view.folder.places) or "the command that began it"
         foot = [f"  no driver is alive; what is finished is kept, it goes on with: {again}"]
     notes = [f"{view.at_work:,} at work"] if view.at_work else []
     return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))
