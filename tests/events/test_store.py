@@ -186,7 +186,9 @@ def test_changed_events_are_noticed(datasets, tmp_path):
         store.read_shard(tmp_path / "changed.parquet")
 
 
-@pytest.mark.parametrize("facts", [None, b"{not json", b"{}", b"[]", b"5", b"[" * 100_000], ids=lambda facts: str(facts)[:9])
+@pytest.mark.parametrize(
+    "facts", [None, b"{not json", b"{}", b"[]", b"5", b"[" * 100_000], ids=lambda facts: str(facts)[:9]
+)
 def test_a_header_that_does_not_say_what_the_shard_holds_is_named(datasets, tmp_path, facts):
     recipe = small_recipe("WH")
     shutil.copytree(datasets["WH"].folder, recipe.folder(tmp_path), ignore=shutil.ignore_patterns("arrays-*", "*.seen"))
