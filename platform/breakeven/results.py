@@ -36,6 +36,7 @@ from breakeven.study.folder import folder_with_trials, read_command
 from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import console
+from breakeven.views.misfits import find_misfits
 
 if TYPE_CHECKING:
     from breakeven.report.results import Results
@@ -245,6 +246,8 @@ def load(name: str, runs_dir: Path) -> StudyResults:
     ledger = Ledger(ran.places.ledger).refresh()
     for problem in ledger.problems:
         _warn(f"{problem}; what it holds is missing here")
+    for problem in find_misfits(ran, ledger):
+        _warn(problem)
     return StudyResults(ran.study, ran.places, ledger, ran.members)
 
 

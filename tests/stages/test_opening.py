@@ -7,7 +7,7 @@ import pytest
 
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places
-from breakeven.stages.opening import _set_other_study_aside
+from breakeven.stages.opening import _set_other_study_aside, open_study
 from breakeven.study.spec import InvalidStudy, Study
 
 STUDY = Study(name="mine")
@@ -39,3 +39,12 @@ def test_a_specification_that_is_damaged_is_put_aside(tmp_path, content, capsys)
     assert not path.exists() and path.with_name("study.json.damaged").read_bytes() == content
     said = capsys.readouterr().out
     assert said.startswith(f"warning {path}: not what was written to it") and said.count("\n") == 1
+
+
+def test_what_the_last_run_missed_is_forgotten(tmp_path):
+    """Killed before its end, a study that has grown would else be taken for one that has lost trials."""
+    places = Places(tmp_path, "mine")
+    places.folder.mkdir()
+    (places.folder / "missing.json").write_text("{}")
+    open_study(STUDY, places)
+    assert not (places.folder / "missing.json").exists() and (places.folder / "study.json").exists()

@@ -25,6 +25,7 @@ checksum in every record and none in the file's name).
 """
 
 _REQUIRED = ("ledger", "level", "record", "outcome", "device", "device_seconds", "wasted_seconds", "started", "ended")
+_KINDS: dict[str, Any] = {"metrics": dict, "device_seconds": (int, float), "wasted_seconds": (int, float)}
 _COLUMNS = (
     "record", "level", "outcome", "phase", "cell", "device", "device_seconds", "wasted_seconds", "started", "ended",
 )  # fmt: skip
@@ -212,8 +213,7 @@ def _check_form(record: dict[str, Any]) -> None:
         raise LedgerError(
             f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven"
         )
-    kinds = {"metrics": dict, **dict.fromkeys(("device_seconds", "wasted_seconds"), (int, float))}
-    if wrong := [name for name, kind in kinds.items() if name in record and not isinstance(record[name], kind)]:
+    if wrong := [name for name, kind in _KINDS.items() if name in record and not isinstance(record[name], kind)]:
         raise LedgerError(f"the {wrong[0]} of record {record['record']} is {record[wrong[0]]!r}")
 
 

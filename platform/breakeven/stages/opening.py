@@ -42,6 +42,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     ledger = Ledger(places.ledger).refresh()
     price = preview.price_of(study, ledger)
     _set_other_study_aside(study, places)
+    (places.folder / "missing.json").unlink(missing_ok=True)  # of the last run: with what comes it is no longer so
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
     program, *arguments = sys.argv
     atomic.write_text(places.folder / "command.txt", shlex.join(["python", program, *arguments]))
