@@ -80,6 +80,14 @@ def test_what_was_changed_is_told_by_report_status_and_diff(runs, file, edit, sa
         assert "".join(capsys.readouterr().out.split()).count("".join(f"warning {problem}".split())) == 1
 
 
+def test_a_task_that_is_not_known_here_is_told_and_read(runs, capsys):
+    change(
+        runs / "first" / "study.json", lambda spec: {**spec, "finetuning": {**spec["finetuning"], "tasks": ["mine"]}}
+    )
+    assert len(load("first", runs).trials) == 32
+    assert "first/study.json: finetuning.tasks: 'mine' is not known" in capsys.readouterr().out
+
+
 def test_records_that_are_gone_are_told(runs):
     for path in sorted((runs / "shared" / "ledger" / "records").glob("*.json"))[:2]:
         path.unlink()
