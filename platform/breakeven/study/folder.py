@@ -41,7 +41,9 @@ class StudyFolder:
                 f"{path}: not a specification of this version ({error}); use the version that wrote it, or start the study again"
             ) from error
         if study.name != path.parent.name:
-            raise InvalidStudy(f"{path}: name is {study.name!r}, not that of its folder; call the folder {study.name} again")
+            raise InvalidStudy(
+                f"{path}: name is {study.name!r}, not that of its folder; call the folder {study.name} again"
+            )
         return study
 
 
