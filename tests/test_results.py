@@ -112,6 +112,14 @@ def test_what_a_study_kept_in_another_form_is_told_and_left_out(places, capsys, 
     assert all(f"warning {file}: not what was written to it" in said for file in files[:2])
 
 
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_command_that_cannot_be_read_is_left_out(places, content) -> None:
+    Ledger(places.ledger).write([record("a", 1)])
+    if content:
+        (places.folder / "command.txt").write_bytes(content)
+    assert results(places, ["a"]).facts["command"] == "unknown"
+
+
 def test_a_reservation_in_another_form_is_told(places, capsys) -> None:
     Ledger(places.ledger).write([record("a", 1)])
     (places.ledger / "reservations").mkdir()

@@ -32,10 +32,11 @@ from breakeven.ledger.responses import Responses
 from breakeven.metric import METRICS
 from breakeven.physics.processes import PRETRAINING
 from breakeven.places import Places
-from breakeven.study.folder import folder_with_trials
+from breakeven.study.folder import folder_with_trials, read_command
 from breakeven.study.naming import Names
 from breakeven.study.spec import Study
 from breakeven.terminal import console
+from breakeven.views.misfits import find_misfits
 
 if TYPE_CHECKING:
     from breakeven.report.results import Results
@@ -174,7 +175,7 @@ class StudyResults:
             "versions": provenance.versions(),
             "processor": provenance.processor(),
             "datasets": {row["process"]: _manifest(self.places, row) for row in self._generated.to_dict("records")},
-            "command": (self.places.folder / "command.txt").read_text().strip(),
+            "command": read_command(self.places) or "unknown",
             "missing": missing,
             "mlflow": dict(self.mlflow),
             **({"price": [], "price_origin": ""} if missing else self._price()),
@@ -245,6 +246,8 @@ def load(name: str, runs_dir: Path) -> StudyResults:
     ledger = Ledger(ran.places.ledger).refresh()
     for problem in ledger.problems:
         _warn(f"{problem}; what it holds is missing here")
+    for problem in find_misfits(ran, ledger):
+        _warn(problem)
     return StudyResults(ran.study, ran.places, ledger, ran.members)
 
 

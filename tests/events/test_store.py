@@ -186,6 +186,32 @@ def test_changed_events_are_noticed(datasets, tmp_path):
         store.read_shard(tmp_path / "changed.parquet")
 
 
+@pytest.mark.parametrize(
+    "facts", [None, b"{not json", b"{}", b"[]", b"5", b"[" * 100_000], ids=lambda facts: str(facts)[:9]
+)
+def test_a_header_that_does_not_say_what_the_shard_holds_is_named(datasets, tmp_path, facts):
+    recipe = small_recipe("WH")
+    shutil.copytree(datasets["WH"].folder, recipe.folder(tmp_path), ignore=shutil.ignore_patterns("arrays-*", "*.seen"))
+    path = store.shard_path(recipe.folder(tmp_path), 0)
+    table = pq.read_table(path)
+    metadata = {schema.VERSION_KEY: "1"} | ({"breakeven.facts": facts} if facts is not None else {})
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    for read in (lambda: store.read_shard(path), lambda: store.complete(recipe, tmp_path, 2)):
+        with pytest.raises(store.CorruptDataset, match=r"shard-000000\.parquet: its header .*delete it and run again"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["schema", "source"])
+def test_what_a_manifest_does_not_say_is_named(datasets, tmp_path, name):
+    recipe, hash_ = small_recipe("WH"), datasets["WH"].hash
+    folder = shutil.copytree(datasets["WH"].folder, recipe.folder(tmp_path), ignore=shutil.ignore_patterns("arrays-*"))
+    path = folder / "manifests" / f"{hash_}.json"
+    path.write_text(json.dumps({key: value for key, value in datasets["WH"].manifest.items() if key != name}))
+    with pytest.raises(store.CorruptDataset, match=rf"{hash_}\.json: not a manifest .*{name} is missing.*run again"):
+        store.find_dataset(tmp_path, "WH", hash_)
+    assert store.complete(recipe, tmp_path, 2).manifest[name] == datasets["WH"].manifest[name]
+
+
 def test_a_broken_manifest_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"manifests.*run the generation"):
         store.open_dataset(tmp_path)

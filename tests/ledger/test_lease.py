@@ -212,6 +212,16 @@ def test_a_lease_without_a_name_or_with_nonsense_is_given_time(tmp_path, clock, 
         assert mine.held() and taken_after_patience(mine, "a", clock)
 
 
+def test_folders_among_leases_and_heartbeats_are_none(tmp_path, clock):
+    with leases(tmp_path) as mine:
+        for folder in ("leases/a.1", "drivers/somebody"):
+            (tmp_path / folder).mkdir()
+        assert mine.held() and taken_after_patience(mine, "a", clock)
+        mine.sweep(lambda name: True)
+        mine.release("a")
+        assert [driver.owner for driver in mine.drivers()] == [mine.owner] and mine.take("a")
+
+
 def test_waiting_ends_when_the_work_is_done_or_left(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.01)
     done = tmp_path / "done"
@@ -295,7 +305,16 @@ def test_a_driver_of_another_machine_is_dead_when_its_heartbeat_is_old(tmp_path)
 
 def test_what_lies_among_heartbeats(tmp_path):
     (tmp_path / "drivers").mkdir()
-    for name, text in (("empty", ""), ("cut", '{"pid": 1'), ("list", "[]"), ("nameless", "{}")):
+    for name, text in (
+        ("empty", ""),
+        ("cut", '{"pid": 1'),
+        ("list", "[]"),
+        ("nameless", "{}"),
+        ("infinite", '{"pid": 1e999}'),
+        ("deep", "[" * 100_000),
+    ):
         (tmp_path / "drivers" / name).write_text(text)
     assert Leases(tmp_path).drivers() == [] and Leases(tmp_path / "nowhere").drivers() == []
     assert Leases(tmp_path / "nowhere").held() == {}
+    with leases(tmp_path) as mine:
+        assert mine.lives("deep"), "watched until it has stood still"

@@ -14,6 +14,8 @@ from ledger.ledger_contract import LedgerContract, content, fork, record
 
 from breakeven.fingerprint import fingerprint
 from breakeven.ledger import ledger as ledger_module
+from breakeven.ledger import records as at_rest
+from breakeven.ledger.claim import last_try
 from breakeven.ledger.ledger import Ledger, LedgerError
 
 
@@ -215,6 +217,42 @@ def test_records_of_the_first_schema_are_still_read(tmp_path):
     assert view.finished("a") and view.get("b") is None and "was changed after" in view.problems[0]
     view.compact()
     assert Ledger(tmp_path).refresh().get("a") == view.get("a")
+
+
+@pytest.mark.parametrize(
+    ("value", "folded"), [({"metrics": []}, False), ({"metrics": []}, True), ({"device_seconds": "1"}, False)]
+)
+def test_a_record_in_another_form_is_told(tmp_path, value, folded):
+    Ledger(tmp_path).write([record("a")])
+    writer = Ledger(tmp_path)
+    path = writer.write([record("b", **value)])
+    if folded:
+        kept = at_rest.kept(path.name, 0, json.loads(path.read_text())[0])
+        name, (table,) = at_rest.fold([kept])
+        pq.write_table(table, path.with_name(name))
+        path.unlink()
+    view = Ledger(tmp_path).refresh()
+    assert view.frame()["record"].tolist() == ["a"]
+    assert f"the {next(iter(value))} of record b is" in view.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"device_seconds": 1.0, "worker": "\xff host 12"}', (0.0, "\ufffd host 12")),
+        (b'{"device_seconds": NaN, "worker": "host 12"}', (0.0, "host 12")),
+        (b'{"device_seconds": 1.5, "wasted_seconds": 1e999}', (0.0, "")),
+        (b"[" * 100_000, (0.0, "")),
+    ],
+    ids=["name", "NaN", "infinite", "deep"],
+)
+def test_a_damaged_claim_is_an_estimate_less(tmp_path, text, found):
+    path = Ledger(tmp_path).claim_path("a")
+    path.parent.mkdir()
+    path.write_bytes(text)
+    assert last_try(path) == found
+    with Ledger(tmp_path).claim("a") as claim:
+        assert claim.wasted_seconds == 0.0
 
 
 def test_a_stranger_among_the_files_is_told(tmp_path):

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from breakeven.ledger import reservation
 from breakeven.ledger.reservation import Reservation, reservations
 
@@ -18,13 +20,30 @@ def test_it_says_what_was_held_even_before_it_ends(tmp_path, monkeypatch):
     assert reservations(tmp_path, "another") == []
 
 
-def test_what_a_full_disk_has_cut_short_is_left_out(tmp_path):
-    for name in ("one", "two"):
-        with Reservation(tmp_path, name, "mine", "generation", "cpu", 1):
-            pass
-    file, whole, told = tmp_path / "reservations" / "one.json", tmp_path / "reservations" / "two.json", []
-    other = json.dumps({**json.loads(whole.read_text()), "idle_seconds": 3.0})
-    for content in (json.dumps({"study": "mine"})[:9], "[]", "null", '{"study": "mine"}', other, "\ud800"):
-        file.write_bytes(content.encode(errors="surrogatepass"))
-        assert [one["reservation"] for one in reservations(tmp_path, "mine", told.append)] == ["two"]
-    assert len(told) == 6 and all(problem.startswith(f"{file}: no reservation") for problem in told)
+WHOLE = {
+    "reservation": "one", "study": "mine", "stage": "finetuning", "device": "cpu", "devices": 1, "started": "a", "ended": "b",
+    "reserved_seconds": 9.0, "used_seconds": 0.0, "idle_seconds": {"stalled": -1e-9},
+    "in_flight": [{"pack": 1, "trials": ["t"], "seconds": 2}], "losses": {"t": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]", "null", '{"study": "mine', '{"study": "mine"}', "[" * 100_000, "\ud800",
+        {"stage": "fientuning"}, {"stage": []}, {"devices": True}, {"reserved_seconds": float("nan")}, {"reserved_seconds": -1e9},
+        {"used_seconds": 10**400}, {"idle_seconds": 3.0}, {"idle_seconds": {"waiting": "5"}},
+        {"idle_seconds": {"waiting": float("inf")}}, {"losses": [1]}, {"losses": {"t": None}},
+        {"in_flight": 5}, {"in_flight": [5]}, {"in_flight": [{"pack": 1}]},
+        {"in_flight": [{"pack": 1, "trials": [[]], "seconds": 2}]}, {"in_flight": [{"pack": 1, "trials": ["t"], "seconds": "2"}]},
+    ],
+    ids=lambda content: str(content)[:40],
+)  # fmt: skip
+def test_what_is_damaged_is_told_and_left_out(tmp_path, content):
+    folder, told = tmp_path / "reservations", []
+    folder.mkdir()
+    (folder / "one.json").write_text(json.dumps(WHOLE))
+    text = content if isinstance(content, str) else json.dumps({**WHOLE, **content})
+    (folder / "two.json").write_bytes(text.encode(errors="surrogatepass"))
+    assert [one["reservation"] for one in reservations(tmp_path, "mine", told.append)] == ["one"]
+    assert len(told) == 1 and told[0].startswith(f"{folder / 'two.json'}: no reservation")

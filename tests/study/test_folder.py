@@ -60,6 +60,35 @@ def test_damaged_files_are_named(file, text, message, tmp_path):
         read_folder("mine", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("finetuning", "seeds", -3, "finetuning.seeds is -3"),
+        ("finetuning", "merit", "acuracy", "finetuning.merit is 'acuracy': choose accuracy"),
+        ("finetuning", "learning_rate", 0, "finetuning.learning-rate is 0: it must be above zero"),
+        ("finetuning", "learning_rate", float("nan"), "finetuning.learning-rate is nan"),
+        ("finetuning", "sizes", [], "finetuning.sizes must name at least one"),
+        ("pretraining", "objectives", ["foo"], "pretraining.objectives is 'foo': choose"),
+        ("generation", "fewer", {"ttH": 0}, "generation.fewer.ttH is 0"),
+    ],
+)
+def test_values_that_no_study_can_have_are_named(part, field, value, message, tmp_path):
+    places = written(tmp_path)
+    spec = dataclasses.asdict(STUDY)
+    spec[part][field] = value
+    (places.folder / "study.json").write_text(json.dumps(spec))
+    with pytest.raises(InvalidStudy, match=rf"mine/study\.json: not a specification of this version .*{message}"):
+        _ = read_folder("mine", tmp_path).study
+
+
+def test_a_study_in_the_folder_of_another_is_named(tmp_path):
+    (tmp_path / "alias").symlink_to(written(tmp_path).folder)
+    assert read_folder("alias", tmp_path).study == STUDY
+    written(tmp_path, "yours")
+    with pytest.raises(InvalidStudy, match=r"yours/study\.json: name is 'mine', not that of its folder"):
+        _ = read_folder("yours", tmp_path).study
+
+
 @pytest.mark.parametrize("change", [lambda spec: spec["search"].update(new=1), lambda spec: spec.pop("network")])
 def test_a_specification_of_another_version(change, tmp_path):
     spec = dataclasses.asdict(STUDY)

@@ -202,6 +202,13 @@ def test_a_damaged_record_is_told(tmp_path, capsys):
     assert f"warning{file}" in said(capsys).replace(" ", "")  # a long path is broken into lines
 
 
+def test_a_command_that_cannot_be_read_is_left_out(tmp_path, capsys):
+    work(tmp_path, begin(tmp_path), most=3)
+    (tmp_path / "first" / "command.txt").write_bytes(b"\xff\xfe")
+    status.show_status("first", tmp_path)
+    assert "goes on with: the command that began it" in said(capsys)
+
+
 def test_nothing_is_written(tmp_path):
     work(tmp_path, begin(tmp_path), most=5)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}

@@ -36,6 +36,9 @@ __all__ = [
 _UNSAID = {"note": "", "settings": [], "mpi": False, "versions": {}}
 """What a manifest always says, where a source says nothing about it."""
 
+_FACTS = ("content", "seed", "n_tried", "versions", "cpu_seconds", "cross_section_pb", "cross_section_error_pb")
+_SAID = ("process", "source", "note", "hash", "events", "versions", "schema", "cpu_seconds", "shards")
+"""What the header of every shard and every manifest has said since the first version, and readers ask for."""
 
 _ZSTD_LEVEL = 9
 """Jets take 6 % less than at pyarrow's own level, for milliseconds a shard."""
@@ -208,13 +211,17 @@ def read_facts(path: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError) as error:
         raise CorruptDataset(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
     check_schema(header, schema_of(header, str(path)), str(path))
-    facts: dict[str, Any] = json.loads(header.metadata[b"breakeven.facts"])
-    return facts
+    try:
+        return _with(_FACTS, json.loads(header.metadata[b"breakeven.facts"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptDataset(
+            f"{path}: its header does not say what it holds ({error!r}); delete it and run again: it is made anew"
+        ) from error
 
 
 def schema_of(columns: pa.Schema, where: str) -> EventSchema:
     """The event schema that a file or table says it has; raises SchemaMismatch, naming `where`, if it is not known."""
-    return schema_named((columns.metadata or {}).get(VERSION_KEY, b"").decode(), where)
+    return schema_named((columns.metadata or {}).get(VERSION_KEY, b"").decode(errors="replace"), where)
 
 
 def schema_named(version: int | str, where: str) -> EventSchema:
@@ -379,14 +386,21 @@ def _manifest_path(folder: Path, content: str) -> Path:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest = _with(_SAID, json.loads(path.read_text()))
         if _dataset(path.parent, manifest).hash != manifest["hash"]:
             raise ValueError("its shards do not have its hash")
         return manifest
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such manifest; name a finished dataset, or run the generation") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataset(f"{path}: not a manifest ({error!r}); delete it and run again: it is made anew") from error
+
+
+def _with(names: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
+    """The values. Raises ValueError where one of these names is missing, TypeError where they are no values by name."""
+    if missing := [name for name in names if name not in values]:
+        raise ValueError(f"{missing[0]} is missing")
+    return values
 
 
 def _dataset(folder: Path, manifest: Mapping[str, Any]) -> Dataset:

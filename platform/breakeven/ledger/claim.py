@@ -5,6 +5,7 @@ never a result, and it keeps nobody from working on the same record: that is wha
 """
 
 import json
+import math
 import os
 import re
 import socket
@@ -70,7 +71,7 @@ def last_try(path: Path) -> tuple[float, str]:
     except OSError:
         return 0.0, ""
     worker = re.search(rb'"worker": "([^"]*)"', content)
-    return _read(content)[0], worker[1].decode().strip() if worker else ""
+    return _read(content)[0], worker[1].decode(errors="replace").strip() if worker else ""
 
 
 def worker_name() -> str:
@@ -79,9 +80,10 @@ def worker_name() -> str:
 
 
 def _read(content: bytes) -> tuple[float, float]:
-    """Device-seconds of the last try and of those before; 0 where a full disk has cut them short: an estimate less."""
+    """Device-seconds of the last try and of those before; 0 where they are damaged: an estimate less."""
     try:
         left = json.loads(content or b"{}")
-        return float(left.get("device_seconds", 0.0)), float(left.get("wasted_seconds", 0.0))
-    except (ValueError, AttributeError, TypeError):
+        spent, before = (float(left.get(name, 0.0)) for name in ("device_seconds", "wasted_seconds"))
+        return (spent, before) if 0.0 <= spent + before < math.inf else (0.0, 0.0)
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return 0.0, 0.0

@@ -156,17 +156,17 @@ class Leases:
         last = self._mine.pop(name, 0)
         if last and self._owns(name, last):  # else another has taken over, and may have released it since
             for number in range(1, last + 1):
-                self._path(name, number).unlink(missing_ok=True)
+                _remove(self._path(name, number))
 
     def sweep(self, done: Callable[[str], bool]) -> None:
         """Remove what killed drivers left: leases of work that is done, and the heartbeats of dead drivers."""
         for path in (self.folder / "leases").iterdir():
             name = path.name.rpartition(".")[0]
             if name not in self._mine and done(name):
-                path.unlink(missing_ok=True)
+                _remove(path)
         for path in (self.folder / "drivers").iterdir():
             if path.name != self.owner and not self.lives(path.name):
-                path.unlink(missing_ok=True)
+                _remove(path)
 
     def lives(self, owner: str) -> bool:
         """Whether a driver lives. One that ended has no heartbeat; one killed on this machine has no process."""
@@ -191,7 +191,7 @@ class Leases:
                 silent = max(time.time() - path.stat().st_mtime, 0.0)
                 told = json.loads(path.read_bytes())
                 pid = int(told["pid"])
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue  # it ended meanwhile, or is about to write its first heartbeat
             here = bool(machine()) and told.get("machine") == machine()
             alive = self.lives(path.name) and (here or silent < self.patience_seconds)
@@ -221,7 +221,7 @@ class Leases:
     def _owns(self, name: str, number: int) -> bool:
         try:
             return self._path(name, number).read_bytes() == self.owner.encode()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
 
     def _highest(self, name: str) -> tuple[int, str]:
@@ -232,6 +232,8 @@ class Leases:
                 text = self._path(name, number + 1).read_bytes()
             except FileNotFoundError:
                 return number, owner
+            except IsADirectoryError:
+                text = b""
             number += 1
             # A lease without a name is about to get one, or its driver was killed before, or it is damaged: it is watched by
             # itself, and taken over.
@@ -242,7 +244,7 @@ class Leases:
             return False
         try:
             seen = b"" if owner.startswith(_NAMELESS) else self._heartbeat(owner).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
         if _gone(seen):
             return False
@@ -301,5 +303,11 @@ def _gone(heartbeat: bytes) -> bool:
     try:
         told = json.loads(heartbeat)
         return bool(machine()) and told["machine"] == machine() and _born(told["pid"]) != told["born"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that another may have removed before; a folder that somebody has put in its place stays."""
+    with suppress(FileNotFoundError, IsADirectoryError):
+        path.unlink()

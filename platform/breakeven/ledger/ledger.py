@@ -330,7 +330,7 @@ class Ledger:
         """The records of one pack's file; none, and a problem noted, where it cannot be trusted."""
         try:
             return at_rest.parse(name, content)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._distrust(name, f"not used ({error})")
             return []
 

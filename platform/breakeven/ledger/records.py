@@ -25,6 +25,7 @@ checksum in every record and none in the file's name).
 """
 
 _REQUIRED = ("ledger", "level", "record", "outcome", "device", "device_seconds", "wasted_seconds", "started", "ended")
+_KINDS: dict[str, Any] = {"metrics": dict, "device_seconds": (int, float), "wasted_seconds": (int, float)}
 _COLUMNS = (
     "record", "level", "outcome", "phase", "cell", "device", "device_seconds", "wasted_seconds", "started", "ended",
 )  # fmt: skip
@@ -135,7 +136,7 @@ def parse(name: str, content: bytes) -> list[tuple[Kept, dict[str, Any]]]:
             raise LedgerError("it is cut short, or was changed after it was written")
         records = json.loads(content)
         for record in records:
-            _check_version(record)
+            _check_form(record)
         lines = content.splitlines()[1:-1]
         if len(lines) == len(records):  # as this program writes it: one per line
             texts = [line.removesuffix(b",") for line in lines]
@@ -181,7 +182,7 @@ def unfold(content: bytes) -> tuple[list[Kept], list[str]]:
                 if _digest(text) != digest:
                     raise LedgerError("it was changed after it was written")
                 record = json.loads(text)
-                _check_version(record)
+                _check_form(record)
                 records.append(kept(sys.intern(file), place, record, text))
             except ValueError as error:
                 wrong.append(str(error))
@@ -207,11 +208,13 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _check_version(record: dict[str, Any]) -> None:
+def _check_form(record: dict[str, Any]) -> None:
     if record["ledger"] > VERSION:
         raise LedgerError(
             f"written by ledger version {record['ledger']}, this program reads {VERSION}: update breakeven"
         )
+    if wrong := [name for name, kind in _KINDS.items() if name in record and not isinstance(record[name], kind)]:
+        raise LedgerError(f"the {wrong[0]} of record {record['record']} is {record[wrong[0]]!r}")
 
 
 def _with_metrics(record: dict[str, Any]) -> dict[str, Any]:

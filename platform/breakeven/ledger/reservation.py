@@ -17,13 +17,14 @@ from breakeven.beat import Beat
 from breakeven.ledger.ledger import now
 
 BEAT_SECONDS = 2.0
+STAGES = ("generation", "pretraining", "finetuning")
 
 
 class Reservation:
     """Devices held for one stage, from entering this context to leaving it.
 
     ledger: its folder.  name: unique, as that of the driver and the stage.  study, stage: whose it is; stage is
-    "generation", "pretraining" or "finetuning".  device: "cpu" or "cuda".  devices: how many; a part of a GPU counts as
+    one of STAGES.  device: "cpu" or "cuda".  devices: how many; a part of a GPU counts as
     that part.
     """
 
@@ -69,14 +70,14 @@ class Reservation:
 def reservations(
     ledger: Path, study: str, tell: Callable[[str], object] = lambda problem: None
 ) -> list[dict[str, Any]]:
-    """All reservations of a study, oldest first; files that cannot be read are told and left out, as an estimate less."""
+    """All reservations of a study, oldest first; damaged files are told and left out, as an estimate less."""
     of_study = []
     for path in sorted((ledger / "reservations").glob("*.json")):
         try:
-            one = json.loads(path.read_text())
-            if wrong := [name for name, kind in _HELD.items() if not isinstance(one[name], kind)]:
+            one = {"in_flight": None, "losses": None, **json.loads(path.read_text())}  # generation has neither
+            if wrong := [name for name, fits in _FORM.items() if not fits(one[name])]:
                 raise ValueError(f"its {wrong[0]} is {one[wrong[0]]!r}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             tell(f"{path}: no reservation ({error!r}); delete it: the hours that it held are missing in the accounts")
             continue
         if one["study"] == study:
@@ -84,9 +85,36 @@ def reservations(
     return sorted(of_study, key=lambda one: one["started"])
 
 
-_HELD: dict[str, Any] = {
-    **dict.fromkeys(("reservation", "study", "stage", "device", "started", "ended"), str),
-    **dict.fromkeys(("devices", "reserved_seconds", "used_seconds"), (int, float)),
-    "idle_seconds": (dict, type(None)),
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _FOREVER  # never true of NaN
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_time(value) and value >= 0
+
+
+def _are_times(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_is_time, value.values())))
+
+
+def _are_packs(value: Any) -> bool:
+    return value is None or all(
+        type(pack["pack"]) is int and all(map(_is_text, [*pack["trials"]])) and _is_time(pack["seconds"])
+        for pack in value
+    )
+
+
+_FOREVER = 1e12
+"""More seconds than any study holds devices for."""
+_FORM: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("reservation", "study", "device", "started", "ended"), _is_text),
+    "stage": STAGES.__contains__,
+    **dict.fromkeys(("devices", "reserved_seconds", "used_seconds"), _is_amount),
+    **dict.fromkeys(("idle_seconds", "losses"), _are_times),
+    "in_flight": _are_packs,
 }
-"""What a reservation says, and in which form."""
+"""What a reservation says, and whether a value can be that."""

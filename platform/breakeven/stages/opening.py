@@ -42,6 +42,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     ledger = Ledger(places.ledger).refresh()
     price = preview.price_of(study, ledger)
     _set_other_study_aside(study, places)
+    (places.folder / "missing.json").unlink(missing_ok=True)  # of the last run: with what comes it is no longer so
     atomic.write_json(places.folder / "study.json", dataclasses.asdict(study))
     program, *arguments = sys.argv
     atomic.write_text(places.folder / "command.txt", shlex.join(["python", program, *arguments]))
@@ -67,7 +68,8 @@ def open_study(study: Study, places: Places) -> Ledger:
 
 
 def _set_other_study_aside(study: Study, places: Places) -> None:
-    """Say what has changed since a study of this name last ran; put the files of one that was another study aside.
+    """Say what has changed since a study of this name last ran; put the files of one that was another study aside, or its
+    specification where it is damaged.
 
     Raises InvalidStudy where a living driver works on that other one.
     """
@@ -75,19 +77,24 @@ def _set_other_study_aside(study: Study, places: Places) -> None:
     try:
         before = json.loads(path.read_text())
         changed = changes(before, study)
-    except (OSError, ValueError, AttributeError, TypeError):
-        return  # nothing ran, or its file was damaged: it is written anew
+    except FileNotFoundError:
+        return  # nothing ran
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        why = f"{path}: not what was written to it ({type(error).__name__}: {error})"
+        _refuse_while_it_runs(study, places, f"one that is not known ({why})")
+        damaged = path.replace(path.with_name(f"{path.name}.damaged"))
+        console.print(
+            f"[yellow]warning[/] {escape(why)}; it is kept as {damaged.name}, and the specification of now is written in its "
+            "place: what both have in common is reused from the ledger"
+        )
+        return
     if not changed:
         return
     said = "; ".join(map(str, changed))
     if all(change.grows for change in changed):
         console.print(f"  {study.name} has grown: {said}; what it finished is reused", markup=False)
         return
-    if any(driver.study == study.name and driver.alive for driver in Leases(places.ledger).drivers()):
-        raise InvalidStudy(
-            f"name is {study.name!r}, and a study of that name is running with another specification ({said}); "
-            "give this one another --name: both then share the ledger"
-        )
+    _refuse_while_it_runs(study, places, f"another specification ({said})")
     aside = places.folder / f"before-{fingerprint(before)[:8]}"
     aside.mkdir(exist_ok=True)
     for file in places.folder.iterdir():
@@ -100,6 +107,14 @@ def _set_other_study_aside(study: Study, places: Places) -> None:
         f"[yellow]warning[/] {study.name} was another study before ({escape(said)}); its report is kept in {aside}, its "
         "trials in the ledger; use another --name to have both"
     )
+
+
+def _refuse_while_it_runs(study: Study, places: Places, specification: str) -> None:
+    if any(driver.study == study.name and driver.alive for driver in Leases(places.ledger).drivers()):
+        raise InvalidStudy(
+            f"name is {study.name!r}, and a study of that name is running with {specification}; give this one another --name: "
+            "both then share the ledger"
+        )
 
 
 def _keep_price(study: Study, places: Places, price: Price) -> None:

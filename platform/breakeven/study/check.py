@@ -27,7 +27,7 @@ from breakeven.study.spec import (
 )
 from breakeven.study.task import check_part_name, nearest
 
-__all__ = ["check", "check_distinct", "check_types"]
+__all__ = ["check", "check_distinct", "check_types", "check_values"]
 
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Generation: ("events_per_process", "shard_events", "reuse"),
@@ -86,7 +86,7 @@ def check(study: Study, known_processes: Collection[str]) -> None:
     Raises:
         InvalidStudy: names the field, the value and the way out.
     """
-    check_types(study)
+    check_values(study)
     own = {"generation.lhe": study.generation.lhe, "generation.jetclass": study.generation.jetclass}
     for field_name, given in {"name": (study.name,), **own}.items():
         for name in given:
@@ -102,8 +102,39 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         raise InvalidStudy(
             f"generation.jetclass: {min(both)!r} has a file in generation.lhe too: give one of them another name"
         )
-    networks, pretrainings = _networks(study), _pretrainings(study)
     check_distinct("networks", {name: network.settled() for name, network in study.networks.items()})
+    pretrainings = _pretrainings(study)
+    for at, settings in pretrainings.items():
+        if settings.seeds > study.finetuning.seeds:
+            raise InvalidStudy(
+                f"{at}.seeds is {settings.seeds}: no trial takes more backbones than finetuning.seeds {study.finetuning.seeds}; "
+                "raise those, or lower it"
+            )
+    if "trees+score" in study.finetuning.baselines:
+        _check_scores(study)
+    known_processes = {*known_processes, *study.generation.lhe, *study.generation.jetclass}
+    for wanted in study.finetuning.resolved():
+        _check_names(f"finetuning.tasks: {wanted.name}", wanted.processes, known_processes)
+    _check_names("generation.fewer", study.generation.fewer, known_processes)
+    _check_names("generation.pythia", study.generation.pythia, known_processes)
+    _check_shards(study.generation)
+    for at, settings in pretrainings.items():
+        _check_names(f"{at}.processes", settings.processes, known_processes)
+        if len(settings.processes) == 1 and "multiclass" in settings.objectives:
+            raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
+
+
+def check_values(study: Study) -> None:
+    """Raise InvalidStudy where a value is one that no study can have, whatever processes and plug-ins there are.
+
+    Args:
+        study: what is asked, or what was read.
+
+    Raises:
+        InvalidStudy: names the field, the value and the way out.
+    """
+    check_types(study)
+    networks, pretrainings = _networks(study), _pretrainings(study)
     parts = {"generation": study.generation, **networks, **pretrainings, "finetuning": study.finetuning,
              "search": study.search}  # fmt: skip
     for at, part in parts.items():
@@ -149,26 +180,8 @@ def check(study: Study, known_processes: Collection[str]) -> None:
         least, most = (getattr(study.search, name.replace("-", "_")) for name in (low, high))
         if most < least:
             raise InvalidStudy(f"search.{high} is {most}, below search.{low} {least}: swap them")
-    for at, settings in pretrainings.items():
-        if settings.seeds > study.finetuning.seeds:
-            raise InvalidStudy(
-                f"{at}.seeds is {settings.seeds}: no trial takes more backbones than finetuning.seeds {study.finetuning.seeds}; "
-                "raise those, or lower it"
-            )
-    if "trees+score" in study.finetuning.baselines:
-        _check_scores(study)
     if not study.finetuning.tasks or not study.finetuning.sizes:
         raise InvalidStudy("finetuning.tasks and finetuning.sizes must name at least one each")
-    known_processes = {*known_processes, *study.generation.lhe, *study.generation.jetclass}
-    for wanted in study.finetuning.resolved():
-        _check_names(f"finetuning.tasks: {wanted.name}", wanted.processes, known_processes)
-    _check_names("generation.fewer", study.generation.fewer, known_processes)
-    _check_names("generation.pythia", study.generation.pythia, known_processes)
-    _check_shards(study.generation)
-    for at, settings in pretrainings.items():
-        _check_names(f"{at}.processes", settings.processes, known_processes)
-        if len(settings.processes) == 1 and "multiclass" in settings.objectives:
-            raise InvalidStudy(f"{at}.processes names one process: multiclass pretraining needs at least two")
 
 
 def _check_scores(study: Study) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from breakeven import atomic
 from breakeven.places import Places
-from breakeven.study.check import check_types
+from breakeven.study.check import check_values
 from breakeven.study.spec import InvalidStudy, Study, study_from_json
 
 KEEP_SECONDS = 5.0
@@ -32,15 +32,19 @@ class StudyFolder:
     @property
     def study(self) -> Study:
         """Its specification. Raises InvalidStudy where another version of this program wrote it, or it is damaged."""
+        path = self.places.folder.resolve() / "study.json"
         try:
             study = study_from_json(self.spec)
-            check_types(study)
-            return study
+            check_values(study)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise InvalidStudy(
-                f"{self.places.folder / 'study.json'}: not a specification of this version ({error}); use the version "
-                "that wrote it, or start the study again"
+                f"{path}: not a specification of this version ({error}); use the version that wrote it, or start the study again"
             ) from error
+        if study.name != path.parent.name:
+            raise InvalidStudy(
+                f"{path}: name is {study.name!r}, not that of its folder; call the folder {study.name} again"
+            )
+        return study
 
 
 def read_folder(name: str, runs_dir: Path) -> StudyFolder:
@@ -70,6 +74,14 @@ def folder_with_trials(name: str, runs_dir: Path) -> StudyFolder:
             f"{folder.places.folder}: this study has not come to its trials yet; see breakeven status {name}"
         )
     return folder
+
+
+def read_command(places: Places) -> str:
+    """The command that began the study, or goes on with it; empty where it cannot be read."""
+    try:
+        return (places.folder / "command.txt").read_text().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def study_names(runs_dir: Path) -> list[str]:

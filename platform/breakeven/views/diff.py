@@ -28,6 +28,7 @@ from breakeven.study.folder import StudyFolder, folder_with_trials
 from breakeven.study.naming import Names
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import page_width, show
+from breakeven.views.misfits import find_misfits
 
 _WIDE = 120
 """Width from which on accuracies and hours stand in one table."""
@@ -46,7 +47,7 @@ class Comparison:
     only_b: pd.DataFrame
     costs: pd.DataFrame
     problems: tuple[str, ...] = ()
-    """Records that could not be read: what they hold is in neither study."""
+    """Records that could not be read, whose content is in neither study, and what does not fit in the studies' folders."""
 
 
 def show_diff(a: str, b: str, runs_dir: Path, *, json_path: Path | None = None, csv_path: Path | None = None) -> None:
@@ -70,6 +71,8 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
     ledgers = {folder: Ledger(folder).refresh() for folder in folders}
     one, other = (_frame(ledgers[study.places.ledger], study) for study in (a, b))
     records = (_records(ledgers[study.places.ledger], study) for study in (a, b))
+    unread = [f"{problem}; what it holds is missing here" for ledger in ledgers.values() for problem in ledger.problems]
+    unfit = dict.fromkeys(problem for study in (a, b) for problem in _misfits(study, ledgers[study.places.ledger]))
     return Comparison(
         a=a,
         b=b,
@@ -79,7 +82,7 @@ def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
         only_a=comparison.only_in(one, other),
         only_b=comparison.only_in(other, one),
         costs=comparison.costs(one, other),
-        problems=tuple(problem for ledger in ledgers.values() for problem in ledger.problems),
+        problems=(*unread, *unfit),
     )
 
 
@@ -113,6 +116,13 @@ def _names(folder: StudyFolder) -> Callable[[Mapping[str, Any]], Mapping[str, st
         return lambda record: {}
 
 
+def _misfits(folder: StudyFolder, ledger: Ledger) -> list[str]:
+    try:
+        return find_misfits(folder, ledger)
+    except InvalidStudy as error:
+        return [str(error)]
+
+
 def _records(ledger: Ledger, study: StudyFolder) -> Iterator[dict[str, Any]]:
     names = _names(study)
     return ({**record, **names(record)} for name in study.members if (record := ledger.get(name)) is not None)
@@ -132,10 +142,7 @@ def _pages(both: Comparison) -> list[RenderableType]:
     pages += [Text(), _differences("where it comes from", both.provenance, "the same commit, hardware and data")]
     pages += [Text(), *_cells(both.cells)]
     pages += [page for side, table in (("A", both.only_a), ("B", both.only_b)) for page in _only_in(side, table)]
-    warnings = [
-        Text(f"warning  {problem}; what it holds is missing here", style="yellow", overflow="fold")
-        for problem in both.problems
-    ]
+    warnings = [Text(f"warning  {problem}", style="yellow", overflow="fold") for problem in both.problems]
     return [*pages, Text(), _costs(both.costs), *warnings]
 
 

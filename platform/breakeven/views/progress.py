@@ -100,6 +100,8 @@ class Progress:
             self._kinds.setdefault(kind, cell)
             self._left[kind] += n
         self._done, self._cells_done, self._failed, self._stopped = 0, 0, 0, 0
+        self.ratios: dict[str, set[float]] = {}
+        """Of the finished reported trials of each cell: one, unless its search was decided anew."""
         self._pace = Pace(study)
         self._recent: list[_Ended] = []
         self._latest: list[tuple[float, str, levels.Trial]] = []
@@ -119,6 +121,11 @@ class Progress:
             record = {**record, **self._names.of(record)}
             if record["level"] == "trial" and (cell := self._cells.get(record["cell"])):
                 self._add_trial(cell, cast(levels.Trial, record))
+
+    def waiting(self) -> dict[tuple[str, Phase], int]:
+        """Number of trials without an outcome, by cell and phase."""
+        with self._lock:
+            return dict(self._open)
 
     def standing(self, now: float) -> Standing:
         """How the study stands. now: seconds since the epoch."""
@@ -144,6 +151,8 @@ class Progress:
 
     def _add_trial(self, cell: Cell, record: levels.Trial) -> None:
         phase = record["phase"]
+        if phase == "confirm" and record["outcome"] == "finished" and record["ratio"] is not None:
+            self.ratios.setdefault(cell.name, set()).add(record["ratio"])
         if self._open[cell.name, phase] <= 0:
             return  # confirmed at a second ratio after a search that was decided anew
         self._open[cell.name, phase] -= 1

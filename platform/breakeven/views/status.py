@@ -18,10 +18,11 @@ from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
 from breakeven.ledger.ledger import Ledger
 from breakeven.places import Places
-from breakeven.study.folder import StudyFolder, read_folder, study_names
+from breakeven.study.folder import StudyFolder, read_command, read_folder, study_names
 from breakeven.study.spec import InvalidStudy
 from breakeven.terminal import live, show
 from breakeven.views import board
+from breakeven.views.misfits import describe_misfits
 from breakeven.views.progress import FACTS, Progress, Standing
 
 WATCH_SECONDS = 2.0
@@ -38,6 +39,8 @@ class View:
     """Those whose heartbeats say that they run it, living and killed."""
     at_work: int
     """Its trials that living drivers have taken."""
+    problems: tuple[str, ...] = ()
+    """What in its folder does not fit the ledger."""
 
     @property
     def state(self) -> str:
@@ -91,16 +94,20 @@ class Viewer:
     def view(self, folder: StudyFolder) -> View:
         """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
         progress = Progress(folder.study)
-        at_work = self._taken & set(folder.members)
+        at_work, unknown = self._taken & set(folder.members), 0
         for name in folder.members:
             record = self._facts(name)
+            unknown += record is None
             if record is not None and (record["outcome"] != "failed" or name not in at_work):  # else it is tried again
                 progress.add(record, self.ledger.wasted_seconds(name))
         drivers = tuple(driver for driver in self._drivers if driver.study == folder.places.study)
         standing = progress.standing(time.time())
         if not any(driver.alive for driver in drivers):
             standing = replace(standing, left_seconds=None)
-        return View(folder, standing, drivers, len(at_work))
+        view = View(folder, standing, drivers, len(at_work))
+        if view.state == "running":  # what it keeps grows meanwhile
+            return view
+        return replace(view, problems=tuple(describe_misfits(folder, self.ledger, progress, unknown)))
 
     def _facts(self, name: str) -> dict[str, Any] | None:
         """What is counted of a record; one that finished stays as it is, so it is read once."""
@@ -131,7 +138,8 @@ def _page(viewer: Viewer, name: str, runs_dir: Path) -> tuple[RenderableType, st
     shown = _study_page(views[0]) if name else _studies_table(views)
     problems = viewer.ledger.problems
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    warnings = [*unreadable, *(f"{problem}{more}" for problem in problems[:1])]
+    unfit = [problem for view in views for problem in view.problems]
+    warnings = [*unreadable, *unfit, *(f"{problem}{more}" for problem in problems[:1])]
     shown = Group(shown, *(Text(f"  warning  {warning}", style="yellow") for warning in warnings))
     told = "; ".join(f"{view.folder.places.study} {view.state}: {board.line(view.standing)}" for view in views)
     return shown, told, any(view.state == "running" for view in views)
@@ -146,8 +154,7 @@ def _study_page(view: View) -> RenderableType:
     if view.state == "running":
         foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
     elif view.standing.left:
-        command = view.folder.places.folder / "command.txt"
-        again = command.read_text().strip() if command.exists() else "the command that began it"
+        again = read_command(view.folder.places) or "the command that began it"
         foot = [f"  no driver is alive; what is finished is kept, it goes on with: {again}"]
     notes = [f"{view.at_work:,} at work"] if view.at_work else []
     return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))

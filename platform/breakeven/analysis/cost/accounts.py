@@ -11,8 +11,8 @@ import pandas as pd
 
 from breakeven.analysis.columns import columns
 from breakeven.ledger.charge import charges_of, hours_unit
+from breakeven.ledger.reservation import STAGES
 
-STAGES = ("generation", "pretraining", "finetuning")
 COLUMNS = columns("""
     stage: generation, pretraining or finetuning
     unit
