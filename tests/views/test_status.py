@@ -186,6 +186,30 @@ def test_a_specification_that_is_damaged_hides_no_other_study(tmp_path, capsys, 
         status.show_status("second", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (
+            "--plugin /my/muons.py '/my/deep set.py' --name second",
+            "its tasks need --plugin /my/muons.py '/my/deep set.py'",
+        ),
+        ("--plugin=/my/muons.py", "its tasks need --plugin /my/muons.py"),
+        ("--name second", "finetuning.tasks: 'spectrum' is not known; the nearest"),
+    ],
+)
+def test_a_study_whose_plugin_is_not_given_says_which_it_needs(tmp_path, capsys, arguments, way):
+    begin(tmp_path)
+    begin(tmp_path, replace(STUDY, name="second"))
+    spec, command = tmp_path / "second" / "study.json", tmp_path / "second" / "command.txt"
+    spec.write_text(spec.read_text().replace("stop_vs_ttH", "spectrum"))
+    command.write_text(f"python studies/scaling.py {arguments}")
+    with pytest.raises(InvalidStudy, match=f"^second: {way}"):
+        status.show_status("second", tmp_path)
+    status.show_status("", tmp_path)
+    out = said(capsys)
+    assert "first not begun" in out and f"warning second: {way}" in out
+
+
 def test_members_in_another_form_are_told(tmp_path, capsys):
     begin(tmp_path)
     for content in ("[1]", "[{}]", "{}", "null"):

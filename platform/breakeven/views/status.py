@@ -3,9 +3,12 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing and disturbs no study.
 """
 
+import os
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from breakeven import plugins
 from breakeven.duration import duration, format_hours
 from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
@@ -89,8 +93,15 @@ class Viewer:
         return self
 
     def view(self, folder: StudyFolder) -> View:
-        """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
-        progress = Progress(folder.study)
+        """The study as last looked at. Raises InvalidStudy where its specification is not of this version, or lacks a plug-in."""
+        study = folder.study
+        try:
+            progress = Progress(study)
+        except InvalidStudy as error:
+            files = _plugins_of(folder)
+            missing = f"its tasks need --plugin {shlex.join(files)}"
+            way = missing if files else f"{error}; one of a plug-in needs --plugin FILE"
+            raise InvalidStudy(f"{folder.places.study}: {way}") from error
         at_work = self._taken & set(folder.members)
         for name in folder.members:
             record = self._facts(name)
@@ -146,8 +157,7 @@ def _study_page(view: View) -> RenderableType:
     if view.state == "running":
         foot = [f"  time left: {view.standing.how}"] if view.standing.left else []
     elif view.standing.left:
-        command = view.folder.places.folder / "command.txt"
-        again = command.read_text().strip() if command.exists() else "the command that began it"
+        again = _command_of(view.folder) or "the command that began it"
         foot = [f"  no driver is alive; what is finished is kept, it goes on with: {again}"]
     notes = [f"{view.at_work:,} at work"] if view.at_work else []
     return Group(head, *map(_folded, lines), board.picture(view.standing, notes), *map(_folded, foot))
@@ -177,6 +187,20 @@ def _studies_table(views: Iterable[View]) -> Table:
             board.left_text(one),
         )
     return table
+
+
+def _command_of(folder: StudyFolder) -> str:
+    """The command that began a study; empty where it is not kept."""
+    command = folder.places.folder / "command.txt"
+    return command.read_text().strip() if command.exists() else ""
+
+
+def _plugins_of(folder: StudyFolder) -> list[str]:
+    """The plug-in files of a study's command, if one of them is not in use here; none else."""
+    _, given, files = _command_of(folder).replace("--plugin=", "--plugin ").partition(" --plugin ")
+    named = list(takewhile(lambda word: not word.startswith("--"), shlex.split(files))) if given else []
+    used = plugins.environment().get(plugins.VARIABLE, "").split(os.pathsep)
+    return named if {str(Path(file).resolve()) for file in named} - {*used} else []
 
 
 def _hours_text(device: str, spent: Spent) -> str:
