@@ -342,6 +342,7 @@ def _seen(results: Results) -> Iterator[str]:
     for kind, words in (
         (exposure.SEEN, "both classes"),
         (exposure.HALF_SEEN, "one class"),
+        (exposure.PARTLY_SEEN, "only part of a class"),
         (exposure.UNSEEN, "no class"),
     ):
         tasks = [ledger_frame.title(task) for task in rows.loc[rows["exposure"] == kind, "task"]]
