@@ -322,8 +322,7 @@ def _saving_between(row: Row) -> str:
 
 
 def _of_n(row: Row, name: str) -> str:
-    share = row[name] / row["n"]
-    return f"{row[name]} ({100 * share:.2g} %)" if row[name] else "0"
+    return f"{row[name]} ({wording.significant(100 * row[name] / row['n'], 2)} %)" if row[name] else "0"
 
 
 def _processor(rows: pd.DataFrame) -> tuple[Column, ...]:

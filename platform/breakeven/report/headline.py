@@ -352,8 +352,7 @@ def _seen(results: Results) -> Iterator[str]:
 
 
 def _share(counts: Mapping[str, int], name: str) -> str:
-    percent = 100 * counts[name] / counts["n"]
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    return f"{wording.significant(100 * counts[name] / counts['n'], 2)} %"
 
 
 def _even(results: Results) -> pd.DataFrame:
