@@ -146,6 +146,17 @@ def test_one_study_by_its_path_and_all_of_them(tmp_path, capsys):
     assert re.search(r"second stopped - 0/8 32/40 ", out)
 
 
+def test_a_pace_is_told_until_all_is_done(tmp_path, capsys):
+    queue = begin(tmp_path)
+    for most, told in ((31, True), (1, False)):
+        work(tmp_path, queue, most=most)
+        assert (view(tmp_path).standing.rate > 0) == told
+        status.show_status("first", tmp_path)
+        assert ("trials per minute" in said(capsys)) == told
+    status.show_status("", tmp_path)
+    assert "first finished - 8/8 32/32 0 0.0378 cpu all done" in said(capsys)
+
+
 def test_unknown_studies_name_those_that_there_are(tmp_path):
     begin(tmp_path)
     with pytest.raises(FileNotFoundError, match="frist: no study that ran; those here: first"):

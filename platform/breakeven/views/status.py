@@ -111,6 +111,8 @@ class Viewer:
         standing = progress.standing(time.time())
         if not any(driver.alive for driver in drivers):
             standing = replace(standing, left_seconds=None)
+        if not standing.left:
+            standing = replace(standing, rate=0.0)  # it would fall with the clock
         return View(folder, standing, drivers, len(at_work))
 
     def _facts(self, name: str) -> dict[str, Any] | None:
@@ -182,7 +184,7 @@ def _studies_table(views: Iterable[View]) -> Table:
             f"{one.cells_done:,}/{one.cells:,}",
             f"{one.done:,}/{one.total:,}",
             f"{one.failed:,}",
-            f"{one.rate:,.1f}",
+            f"{one.rate:,.1f}" if one.rate else "",
             "\n".join(_hours_text(device, spent) for device, spent in sorted(one.spent.items())) or "-",
             board.left_text(one),
         )
