@@ -59,7 +59,8 @@ def break_even_tables(results: Results) -> list[Table]:
             "task and size trees, with their time as T_scratch, unless scratch is ahead of them in "
             f"{results.chooses.title} of validation events by more than one standard error. 90 %, tasks like these: "
             "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
-            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone."
+            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone. N* of a mean that saves nothing is "
+            "never where its whole interval saves nothing, else not shown."
             + (" The paper's reading divides by T_finetune instead." if results.in_paper else "")
             + " n: trainings of the baseline, finetuned.",
             results.break_even,

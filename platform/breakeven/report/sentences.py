@@ -51,10 +51,10 @@ def method(spec: Mapping[str, Any]) -> list[str]:
     alike = search["trials"] > 0 and "scratch" in search.get("strategies", ())
     return [
         "All events are simulated. They are split once by hard event: 60 % train, 15 % validation, 25 % test, so that all "
-        "figures are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on; "
-        "another set would give other values. Backbones were taught training events of some of the tasks' own processes, as the "
-        "published ones: tasks are called seen or half-seen by how many of their two classes those are, partly seen where "
-        "they are only some processes of a class, else unseen.",
+        "figures are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on (whether "
+        "the recipe was found on them is for the study's author to say); another set would give other values. Backbones were "
+        "taught training events of some of the tasks' own processes, as the published ones: tasks are called seen or half-seen "
+        "by how many of their two classes those are, partly seen where they are only some processes of a class, else unseen.",
         *(
             f"Pretraining: {_learns(name, pre)}; {_until(pre)}, batch {pre['batch_size']}, rate "
             f"{pre['learning_rate']:g} x {pre['decay']}^epoch"
