@@ -167,7 +167,8 @@ def convergence_tables(results: Results) -> list[Table]:
             "endings",
             "How trainings ended",
             "Reported trainings and pretrainings that ended at their cap of epochs (of trees: rounds) before they reached a "
-            "plateau, and trainings whose test accuracy is not two standard errors of the test sample above a coin's. "
+            f"plateau, and trainings whose test {endings.judge_of_chance(merit).title} is not two standard errors of the test "
+            "sample above a coin's. "
             f"With more than {endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
             results.endings,
             (
