@@ -123,9 +123,11 @@ def test_publishing_opens_mlflow_once_and_links_to_it(ledger, experiment, monkey
     assert len(opened) == 1
     assert f"experiment {experiment.id}; <code>breakeven ui</code> serves it" in path.read_text()
     assert sorted(experiment.runs()) == [*ALL, "study:tiny"]
-    written = path.stat().st_mtime_ns
+    written, drawing = path.stat().st_mtime_ns, "  report: writing tables, drawing pictures\n"
+    assert drawing in capsys.readouterr().out
     publish.publish(results(experiment.places, ledger))
     assert path.stat().st_mtime_ns == written, "nothing has changed, so the report is kept"
+    assert drawing not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -152,13 +154,14 @@ print(sorted({{"matplotlib", "scipy.stats", "sklearn", "torch"}} & sys.modules.k
     kept = experiment.places.folder / "report.json"
     kept.write_text(kept.read_text()[:-20])
     publish.publish(results(experiment.places, ledger, members))
-    assert capsys.readouterr().out == said and path.stat().st_mtime_ns > written
+    drawn = f"  report: writing tables, drawing pictures\n{said}"
+    assert capsys.readouterr().out == drawn and path.stat().st_mtime_ns > written
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "lines": 5}))
     publish.publish(results(experiment.places, ledger, members))
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == drawn
     path.with_name("gains.csv").unlink()
     publish.publish(results(experiment.places, ledger, members))
-    assert path.with_name("gains.csv").exists() and capsys.readouterr().out == said
+    assert path.with_name("gains.csv").exists() and capsys.readouterr().out == drawn
 
 
 def test_a_report_is_made_anew_where_scores_come_later(ledger, experiment, capsys):

@@ -42,7 +42,7 @@ def results(places: Places, members: list[str]) -> StudyResults:
     return StudyResults(Study(name="tiny"), places, Ledger(places.ledger).refresh(), tuple(members))
 
 
-def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_path) -> None:
+def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_path, capsys) -> None:
     kept, random = Responses(places.ledger, "representations"), np.random.default_rng(3)
     names = []
     for seed in (1, 2, 3):
@@ -60,9 +60,11 @@ def test_similarities_are_kept_only_where_every_network_was_read(places, tmp_pat
     hidden.rename(kept.folder)
     found = results(places, names).similarity
     assert found["n_networks"].tolist() == [3, 3] and not found["n_unreadable"].any()
+    assert capsys.readouterr().out.count("  report: comparing what the networks have learnt\n") == 2
     hidden = kept.folder.rename(tmp_path / "hidden")
     again = results(places, names).similarity
     assert cache.exists() and again["cka"].tolist() == pytest.approx(found["cka"].tolist()), "not computed again"
+    assert not capsys.readouterr().out
 
 
 def test_a_notebook_gets_frames_of_what_the_ledger_holds(places) -> None:

@@ -1,10 +1,13 @@
 """`breakeven submit`: what it makes of a study file and its arguments, and what it says where there is no cluster."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -122,6 +125,40 @@ def test_an_address_without_ray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         status, said = submit(monkeypatch, capsys, SCALING, "--preset", "smoke", "--address", address)
     assert status == 1 and address in said and "Traceback" not in said
+
+
+class _HeadWithoutAgent(BaseHTTPRequestHandler):
+    """Answers as the dashboard of a Ray head whose agent has found its port taken; it has every package already."""
+
+    def do_GET(self) -> None:
+        version = {"version": "4", "ray_version": "2.0", "ray_commit": "abc", "session_name": "one"}
+        self._answer(200, json.dumps(version if self.path == "/api/version" else []))
+
+    def do_POST(self) -> None:
+        self._answer(500, "No available agent to submit job, please try again later.")
+
+    def _answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_head_whose_agent_found_its_port_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), _HeadWithoutAgent) as head:
+        Thread(target=head.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{head.server_port}"
+        status, said = submit(monkeypatch, capsys, SCALING, "--preset", "smoke", "--address", address)
+        head.shutdown()
+    assert (
+        status == 1
+        and "No available agent" in said
+        and "with --dashboard-port and --dashboard-agent-listen-port" in said
+    )
 
 
 def test_its_help_teaches() -> None:

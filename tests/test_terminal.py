@@ -9,10 +9,13 @@ import subprocess
 import sys
 import termios
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from breakeven import terminal
+from breakeven.observer import Work
+from breakeven.views.screen import Screen
 
 WORK = """
 import itertools, sys, time
@@ -62,6 +65,23 @@ def in_a_terminal(part, until=None, keys=b"", columns=80, **environment):
 def _take_the_terminal():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # heard even where these tests were started in the background
+
+
+@pytest.mark.parametrize(
+    ("unit", "paces"), [("epochs", ["", "13.0 s each  "]), ("events", ["68.0 s each  ", "31.3 s each  "])]
+)
+def test_the_pace_of_epochs_holds_no_start_of_their_stage(monkeypatch, capsys, unit, paces):
+    """The first is heard of after 68 seconds, 55 of which it takes to start, and each other 13 seconds later."""
+    now = [0.0]
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    screen = Screen(None)
+    screen.began(Work("pretraining", 3, unit))
+    for now[0] in (68.0, 81.0, 94.0):
+        screen.advanced(1, "loss 0.5")
+    screen.ended()
+    assert capsys.readouterr().out.splitlines() == [
+        f"  pretraining: {count} of 3 {unit}  {pace}loss 0.5" for count, pace in zip((1, 3), paces, strict=True)
+    ]
 
 
 def test_a_board_is_drawn_over_and_its_last_state_stays():

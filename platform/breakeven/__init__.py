@@ -32,4 +32,10 @@ def load(name: str, runs_dir: Path | str | None = None) -> "StudyResults":
     from breakeven import results
     from breakeven.places import default_runs_dir
 
-    return results.load(name, default_runs_dir() if runs_dir is None else Path(runs_dir))
+    runs = default_runs_dir() if runs_dir is None else Path(runs_dir)
+    try:
+        return results.load(name, runs)
+    except FileNotFoundError as error:
+        if (runs / name / "study.json").is_file():  # it has not come to its trials
+            raise
+        raise FileNotFoundError(f"{error}; give the folder's path, runs_dir= or BREAKEVEN_RUNS") from None

@@ -138,6 +138,7 @@ def _write_report(results: StudyResults, anew: bool) -> tuple[Sequence[str], _Fi
     from breakeven.report.report import write_report
     from breakeven.report.sentences import summary_lines
 
+    console.print("  report: writing tables, drawing pictures")
     kept.unlink(missing_ok=True)  # a kill in the midst of the files must not leave the old key beside them
     write_report(results.figures, places.report)
     lines, figures = summary_lines(results.figures), _figures(results)

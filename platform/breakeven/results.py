@@ -195,10 +195,10 @@ class StudyResults:
         before = self._kept("similarity.json", lambda kept: all(isinstance(row, dict) for row in kept["rows"]))
         if before is not None and before.get("key") == key:
             return pd.DataFrame(before["rows"], columns=[*ensembles.COLUMNS, "network"]).fillna(np.nan)
-        with console.status("similarity of what the networks have learnt"):
-            read, parts = Responses(self.places.ledger, "representations").read, ledger_frame.by_network(self.frame)
-            tables = [ensembles.similarities(part, read).assign(network=name) for name, part in parts.items()]
-            table = pd.concat(tables, ignore_index=True)
+        console.print("  report: comparing what the networks have learnt")
+        read, parts = Responses(self.places.ledger, "representations").read, ledger_frame.by_network(self.frame)
+        tables = [ensembles.similarities(part, read).assign(network=name) for name, part in parts.items()]
+        table = pd.concat(tables, ignore_index=True)
         if not table["n_unreadable"].any():
             kept = {"key": key, "rows": json.loads(table.to_json(orient="records"))}
             atomic.write_text(self.places.folder / "similarity.json", json.dumps(kept) + "\n")

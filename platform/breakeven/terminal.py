@@ -26,26 +26,35 @@ PAGE_WIDTH = 140
 
 
 class Bar:
-    """Progress of one stage; `advance` is all that the work calls."""
+    """Progress of one stage; `advance` is all that the work calls.
 
-    def __init__(self, title: str, total: int, unit: str, done: int, progress: Progress | None) -> None:
+    in_turn: its units come one after another, so that the first one's time holds the start of the stage, and no pace.
+    """
+
+    def __init__(
+        self, title: str, total: int, unit: str, done: int, progress: Progress | None, in_turn: bool = False
+    ) -> None:
         self.title, self.total, self.unit, self.count, self.note = title, total, unit, done, ""
-        self._begun, self._at_begin, self._said = time.monotonic(), done, time.monotonic()
+        self._from, self._said, self._in_turn = (time.monotonic(), done), time.monotonic(), in_turn
         self._progress = progress
         self._task = progress.add_task(title, total=total, completed=done, note="") if progress else None
 
     @property
     def rate(self) -> float:
-        """Units per second since the stage began."""
-        return (self.count - self._at_begin) / max(time.monotonic() - self._begun, 1e-9)
+        """Units per second since the stage began, or, of units in turn, since the first of them; 0 where none came since."""
+        begun, before = self._from
+        return (self.count - before) / max(time.monotonic() - begun, 1e-9)
 
     def advance(self, step: int = 1, note: str = "", total: int | None = None) -> None:
         """Count `step` units more; `note` is shown behind the bar."""
         self.count += step
+        if self._in_turn:
+            self._from, self._in_turn = (time.monotonic(), self.count), False
         self.total = total or self.total
         self.note = note or self.note
-        pace = f"{self.rate:,.1f} {self.unit}/s" if self.rate >= 1 or not self.rate else f"{1 / self.rate:,.1f} s each"
-        shown = f"{pace}  {self.note}"
+        rate = self.rate
+        pace = f"{rate:,.1f} {self.unit}/s  " if rate >= 1 else f"{1 / rate:,.1f} s each  " if rate else ""
+        shown = f"{pace}{self.note}"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=self.count, total=self.total, note=shown)
         elif time.monotonic() - self._said > LOG_SECONDS or self.count == self.total:
@@ -59,19 +68,19 @@ def show_error(error: Exception) -> None:
 
 
 @contextmanager
-def bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-    """A progress bar for one stage; says so at once where all is done already."""
+def bar(title: str, total: int, unit: str, done: int = 0, in_turn: bool = False) -> Iterator[Bar]:
+    """A progress bar for one stage; says so at once where all is done already. in_turn: see Bar."""
     if done >= total:
         console.print(f"  {title}: all {total:,} {unit} are there already")
         yield Bar(title, total, unit, done, None)
         return
     if not console.is_terminal:
-        yield Bar(title, total, unit, done, None)
+        yield Bar(title, total, unit, done, None, in_turn)
         return
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        yield Bar(title, total, unit, done, progress)
+        yield Bar(title, total, unit, done, progress, in_turn)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from breakeven.analysis.endings import endings, of_pretrainings, of_trainings, too_many_capped
+from breakeven.analysis.endings import endings, judge_of_chance, of_pretrainings, of_trainings, too_many_capped
+from breakeven.metric import METRICS
 
 
 def test_trainings_at_their_cap_and_at_chance_are_counted_by_treatment_and_size(ledger) -> None:
@@ -35,6 +36,17 @@ def test_trainings_at_their_cap_and_at_chance_are_counted_by_treatment_and_size(
     assert found["capped"].iloc[0] == pytest.approx(2 / 3) and found["at_chance"].iloc[0] == pytest.approx(1 / 3)
     assert of_trainings(found) == {"n": 6, "n_capped": 3, "n_at_chance": 1}
     assert of_pretrainings(found) == {"n": 2, "n_capped": 1, "n_at_chance": 0}
+
+
+@pytest.mark.parametrize(
+    ("merit", "judge", "n_at_chance"), [("auc", "auc", 2), ("accuracy", "accuracy", 3), ("rejection_90", "accuracy", 3)]
+)
+def test_chance_is_that_of_the_merit_where_a_coin_has_one(ledger, merit, judge, n_at_chance) -> None:
+    """Of 100 test events a coin's accuracy has the standard error 0.05; its AUC, Mann and Whitney's, 0.058."""
+    assert judge_of_chance(METRICS[merit]) == METRICS[judge]
+    for seed, (accuracy, auc) in enumerate([(0.5, 0.61), (0.5, 0.62), (0.59, 0.52), (0.61, 0.62)], start=1):
+        ledger.trial("stop_vs_ttH", "scratch", 100, seed, accuracy, test_auc=auc, stopped="plateau", test_events=100)
+    assert endings(ledger.frame(), merit=METRICS[merit])["n_at_chance"].tolist() == [n_at_chance]
 
 
 def test_searches_failures_and_silent_records_count_nowhere(ledger) -> None:

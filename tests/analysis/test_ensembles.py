@@ -191,9 +191,17 @@ def test_the_interval_of_one_ensemble_covers_the_mean_over_its_pairs(random, n):
     assert 0.85 <= inside / 1000 <= 0.97
 
 
+@pytest.mark.parametrize(
+    ("matrix", "itself"),
+    [([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]], True), ([[0.9, 0.0], [0.0, 0.0]], False)],
+)
+def test_the_ends_of_an_interval_are_alignments(matrix, itself):
+    assert _interval(np.array(matrix), itself) == (0.0, 1.0)
+
+
 def test_the_variance_of_one_ensemble_is_that_of_its_jackknife(random):
     n = 5
-    matrix = np.corrcoef(random.normal(size=(n, 30)))
+    matrix = 0.5 + np.corrcoef(random.normal(size=(n, 30))) / 10
     without = [np.delete(np.delete(matrix, i, 0), i, 1)[np.triu_indices(n - 1, 1)].mean() for i in range(n)]
     low, high = _interval(matrix, itself=True)
     error = np.sqrt((n - 1) * np.var(without))

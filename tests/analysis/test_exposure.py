@@ -18,6 +18,17 @@ def test_tasks_are_seen_half_seen_and_unseen_by_the_processes_that_were_taught(l
     )
 
 
+def test_of_classes_of_several_processes_some_may_have_been_taught(ledger) -> None:
+    for process in ("WH", "ZH", "ttH", "tHq"):
+        ledger.generation(process, dataset=f"d-{process}")
+    taught = {"part": "d-WH+d-ttH", "half": "d-WH+d-ZH+d-ttH", "none": "d-tHq"}
+    for name, dataset in taught.items():
+        ledger.pretraining(name, backbone=f"b-{name}", dataset=dataset)
+        ledger.trial("of_several", "finetune", 100, 1, 0.7, pretraining=name, signal="WH+ZH", background="ttH+ttW")
+    found = exposures(ledger.frame()).set_index("pretraining")["exposure"]
+    assert found.to_dict() == {"part": "partly seen", "half": "half-seen", "none": "unseen"}
+
+
 def test_events_that_no_record_names_are_not_guessed(ledger) -> None:
     ledger.generation("WH", dataset="d-WH")
     ledger.pretraining(dataset="d-WH+d-elsewhere")

@@ -162,6 +162,7 @@ def test_a_whole_study_is_answered_size_by_size(whole_study, facts) -> None:
         told = text[text.index(after) :].partition("\n")[0]
         places = [told.index(f" at {size}{gain and ' events'}") for size in ("1,000", "300", "100")]
         assert places == sorted(places), told
+    assert "chosen on (whether the recipe was found on them is for the study's author to say)" in text
     assert "One backbone of multiclass, multilabel: no interval contains the scatter of pretraining seeds" in text
     lines = summary_lines(results)
     assert "  multilabel all sizes      23 tasks (90 %: 23)" in lines
@@ -224,6 +225,27 @@ def test_a_break_even_is_loud_only_where_its_interval_ends(ledger, facts) -> Non
         "is saved again after 8 tasks at 100 events, by one task, which has no interval." in one
         and "**after" not in one
     )
+
+
+def test_a_verdict_has_one_word(ledger, facts) -> None:
+    """A mean that saves nothing, with an interval that reaches numbers, or none: in the answer, the tables and the summary."""
+    ledger.pretraining(device_seconds=60.0)
+    for task, tuned in (("stop_vs_ttH", 2.0), ("WH_vs_ZH", 4.0), ("FCNC_vs_tHq", 30.0)):
+        for seed in (1, 2):
+            for strategy, seconds in (("scratch", 10.0), ("finetune", tuned), ("trees", 10.0)):
+                pretraining = "multiclass" if strategy == "finetune" else "none"
+                ledger.trial(task, strategy, 100, seed, 0.7, device_seconds=seconds, pretraining=pretraining)
+    whole = ledger.frame()
+    for tasks, said, verdict in (
+        (["stop_vs_ttH", "WH_vs_ZH", "FCNC_vs_tHq"], "is not shown to be saved at 100 events (90 %: ", "not shown"),
+        (["FCNC_vs_tHq"], "is never saved at 100 events, by one task, which has no interval", "never"),
+    ):
+        results = Results(whole[whole["task"].isin([*tasks, ""])], facts)
+        assert short(results).count(said) == 2, "against scratch and against the better baseline"
+        assert set(results.by_headline["text"]) == {verdict}
+        [headline], *_ = tables_of(results).values()
+        assert headline.shown["N*"].tolist() == [verdict] and headline.shown["against trees"][0].startswith(verdict)
+        assert any(f"multiclass 100 events     {verdict}" in line for line in summary_lines(results))
 
 
 def test_trees_stand_in_the_first_sentence_and_beside_break_even(ledger, facts) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from breakeven.analysis.ensembles import similarities
 from breakeven.report import exports, similarity_parts, wording
+from breakeven.report.cost_tables import convergence_tables
 from breakeven.report.look import look
 from breakeven.report.provenance_tables import trials_table
 from breakeven.report.report import plots_of, tables_of
@@ -48,6 +49,14 @@ def test_no_shown_text_is_a_hole(whole) -> None:
     for table in whole.values():
         texts = {str(text) for text in table.shown.to_numpy().ravel()}
         assert not texts & {"nan", "<NA>", "None", "inf"}, table.name
+
+
+@pytest.mark.parametrize(("capped", "told"), [([1, 2], "2 (100 %)"), ([1], "1 (50 %)"), ([], "0")])
+def test_shares_of_endings_are_written_out(pair, capped, told) -> None:
+    frame = pair.frame()
+    frame["stopped"] = frame["seed"].map(lambda seed: "epochs" if seed in capped else "plateau")
+    [endings] = [table for table in convergence_tables(Results(frame, FACTS)) if table.name == "endings"]
+    assert endings.shown["at the cap"].iloc[0] == told
 
 
 def test_a_csv_reads_back_below_lines_that_say_what_it_is(pair) -> None:

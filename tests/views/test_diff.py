@@ -44,6 +44,7 @@ def test_two_studies(two, capsys):
     # scratch has the same trials in both; finetuned trials of a seed differ by five points, whatever the seed
     assert out.count("same trials") == 4 + 1 and out.count("no spread over seeds: no test") == 4
     assert out.count("-5.0") == 4 and "only in" not in out
+    assert "hours: all that the cell was charged on its device: search, reported" in out and "Holm" not in out
 
 
 def test_records_that_cannot_be_read_are_told(two, capsys):
@@ -60,7 +61,7 @@ def test_changes_with_a_spread_are_tested(tmp_path, capsys):
     work(tmp_path, begin(tmp_path, changed),
          facts=lambda trial: {"test_accuracy": accuracy(trial) - 0.05 - trial.seed / 1000})  # fmt: skip
     diff.show_diff("first", "second", tmp_path, json_path=tmp_path / "out.json", csv_path=tmp_path / "out.csv")
-    assert "4 paired" in said(capsys)
+    assert "4 paired; p corrected after Holm for 4 cells: 4 of them below 0.10; hours: all" in said(capsys)
     told = json.loads((tmp_path / "out.json").read_text())
     tested = [row for row in told["cells"] if row["p"] is not None]
     assert len(tested) == 4 and len(told["cells"]) == 8 and told["correction"] == "Holm" and told["level"] == 0.9

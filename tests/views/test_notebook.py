@@ -48,11 +48,13 @@ def test_a_study_half_way_has_missing_cells(tmp_path):
 
 
 def test_what_is_not_there(runs):
-    with pytest.raises(FileNotFoundError, match=r"no study that ran; those here: first"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no study that ran; those here: first; give .*path, runs_dir= or BREAKEVEN_RUNS$"
+    ):
         breakeven.load("second", runs)
     begin(runs, replace(STUDY, name="second"))
     (runs / "second" / "records.json").unlink()
-    with pytest.raises(FileNotFoundError, match="has not come to its trials yet"):
+    with pytest.raises(FileNotFoundError, match=r"has not come to its trials yet; see breakeven status second$"):
         breakeven.load("second", runs)
     (runs / "first" / "study.json").write_text("[]")
     with pytest.raises(InvalidStudy, match=r"study\.json: not what was written to it"):

@@ -146,6 +146,17 @@ def test_one_study_by_its_path_and_all_of_them(tmp_path, capsys):
     assert re.search(r"second stopped - 0/8 32/40 ", out)
 
 
+def test_a_pace_is_told_until_all_is_done(tmp_path, capsys):
+    queue = begin(tmp_path)
+    for most, told in ((31, True), (1, False)):
+        work(tmp_path, queue, most=most)
+        assert (view(tmp_path).standing.rate > 0) == told
+        status.show_status("first", tmp_path)
+        assert ("trials per minute" in said(capsys)) == told
+    status.show_status("", tmp_path)
+    assert "first finished - 8/8 32/32 0 0.0378 cpu all done" in said(capsys)
+
+
 def test_unknown_studies_name_those_that_there_are(tmp_path):
     begin(tmp_path)
     with pytest.raises(FileNotFoundError, match="frist: no study that ran; those here: first"):
@@ -184,6 +195,30 @@ def test_a_specification_that_is_damaged_hides_no_other_study(tmp_path, capsys, 
     assert "first not begun" in out and f"warning{spec}:" in out.replace(" ", "")
     with pytest.raises(InvalidStudy, match=r"second/study\.json: not "):
         status.show_status("second", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (
+            "--plugin /my/muons.py '/my/deep set.py' --name second",
+            "its tasks need --plugin /my/muons.py '/my/deep set.py'",
+        ),
+        ("--plugin=/my/muons.py", "its tasks need --plugin /my/muons.py"),
+        ("--name second", "finetuning.tasks: 'spectrum' is not known; the nearest"),
+    ],
+)
+def test_a_study_whose_plugin_is_not_given_says_which_it_needs(tmp_path, capsys, arguments, way):
+    begin(tmp_path)
+    begin(tmp_path, replace(STUDY, name="second"))
+    spec, command = tmp_path / "second" / "study.json", tmp_path / "second" / "command.txt"
+    spec.write_text(spec.read_text().replace("stop_vs_ttH", "spectrum"))
+    command.write_text(f"python studies/scaling.py {arguments}")
+    with pytest.raises(InvalidStudy, match=f"^second: {way}"):
+        status.show_status("second", tmp_path)
+    status.show_status("", tmp_path)
+    out = said(capsys)
+    assert "first not begun" in out and f"warning second: {way}" in out
 
 
 def test_members_in_another_form_are_told(tmp_path, capsys):

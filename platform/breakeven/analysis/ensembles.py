@@ -23,7 +23,7 @@ MOST_NETWORKS = 10
 FINAL = "decoder"
 """The layer of Table 3: what the head sees."""
 
-VERSION = 2
+VERSION = 3
 """Raised where the same representations would give other figures."""
 
 Read = Callable[[str, str], Mapping[str, np.ndarray]]
@@ -201,7 +201,7 @@ def _interval(matrix: np.ndarray, itself: bool) -> tuple[float, float]:
     Two ensembles: the variance is that of the row means / rows + that of the column means / columns, a bound from above
     that counts the pairs' own scatter twice. One ensemble against itself: a U-statistic, with the variance of its
     jackknife, 4 (n - 1)^2 / (n (n - 2)^2) x the variance of the n networks' means over all others (Arvesen 1969). Student's
-    t with the smaller number of networks less one.
+    t with the smaller number of networks less one. matrix: of the biased estimator, which lies between 0 and 1, as the ends do.
     """
     n = min(matrix.shape)
     if n < 2 or (itself and n < 3):
@@ -213,4 +213,4 @@ def _interval(matrix: np.ndarray, itself: bool) -> tuple[float, float]:
         mean = matrix.mean()
         variance = sum(matrix.mean(axis=axis).var(ddof=1) / matrix.shape[1 - axis] for axis in (0, 1))
     half_width = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2)) * math.sqrt(variance)
-    return float(max(mean - half_width, -1.0)), float(min(mean + half_width, 1.0))
+    return float(max(mean - half_width, 0.0)), float(min(mean + half_width, 1.0))

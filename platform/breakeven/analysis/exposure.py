@@ -12,13 +12,12 @@ from breakeven.analysis.cost.charges import with_starts
 
 __all__ = ["exposures"]
 
-SEEN, HALF_SEEN, UNSEEN = "seen", "half-seen", "unseen"
-KINDS = (SEEN, HALF_SEEN, UNSEEN)
+SEEN, HALF_SEEN, PARTLY_SEEN, UNSEEN = "seen", "half-seen", "partly seen", "unseen"
 
 EXPOSURE_COLUMNS = columns("""
     task pretraining
-    exposure: seen | half-seen | unseen: both, one or none of the task's classes, with all of their processes, are among the \
-pretraining's processes; empty: the ledger does not tell
+    exposure: seen | half-seen | partly seen | unseen: both or one of the task's classes with all of their processes, only some \
+processes of a class, or none are among the pretraining's processes; empty: the ledger does not tell
 """)
 
 
@@ -49,4 +48,8 @@ def _met(pretrainings: pd.DataFrame, processes: dict[str, str]) -> set[str]:
 
 
 def _kind(classes: list[list[str]], met: set[str]) -> str:
-    return KINDS[2 - sum(met.issuperset(processes) for processes in classes)] if met else ""
+    if not met:
+        return ""
+    if whole := sum(met.issuperset(processes) for processes in classes):
+        return HALF_SEEN if whole == 1 else SEEN
+    return PARTLY_SEEN if any(map(met.intersection, classes)) else UNSEEN

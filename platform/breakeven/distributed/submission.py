@@ -27,6 +27,11 @@ __all__ = ["Entry", "Submitted", "follow", "submit"]
 
 _DASHBOARD_PORT = 8265
 _ANSWER_SECONDS = 3.0
+_AGENT = (
+    "; another Ray on its machine may hold the port of its dashboard's agent: start the head with --dashboard-port and "
+    "--dashboard-agent-listen-port of its own, and give --address with that --dashboard-port"
+)
+"""The way out where Ray finds no agent: one whose port is taken serves nothing, and says so in its own log alone."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def submit(entry: Entry, address: str = "") -> Submitted:
             metadata=dict(entry.metadata),
         )
     except RuntimeError as error:
-        raise StageFailed(f"{address} does not take the job: {_first_line(error)}") from error
+        way = _AGENT if "No available agent" in str(error) else ""
+        raise StageFailed(f"{address} does not take the job: {_first_line(error)}{way}") from error
     return Submitted(address, identifier, attached=False)
 
 

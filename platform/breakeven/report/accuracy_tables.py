@@ -54,7 +54,7 @@ def accuracy_tables(results: Results) -> list[Table]:
             "paired: the same seed and the same events from scratch."
             + (" In square brackets: arXiv 2412.10665, Table 1, at the same size." if results.in_paper else "")
             + " Classes: whether the backbone was taught both of the task's "
-            "classes (seen), one (half-seen) or none (unseen).",
+            "classes (seen), one (half-seen), only some processes of a class (partly seen) or none (unseen).",
             table_1,
             (TASK, *map(plain, table_1.columns[1:])),
             meanings=columns(f"task\nclasses: {EXPOSURE_COLUMNS['exposure']}\nquantity: what is measured"),

@@ -59,7 +59,8 @@ def break_even_tables(results: Results) -> list[Table]:
             "task and size trees, with their time as T_scratch, unless scratch is ahead of them in "
             f"{results.chooses.title} of validation events by more than one standard error. 90 %, tasks like these: "
             "studentised bootstrap over tasks, every resample of up to six enumerated (Student's t below five), joined with "
-            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone."
+            "Student's t over backbones; 90 %, these tasks: over seeds and backbones alone. N* of a mean that saves nothing is "
+            "never where its whole interval saves nothing, else not shown."
             + (" The paper's reading divides by T_finetune instead." if results.in_paper else "")
             + " n: trainings of the baseline, finetuned.",
             results.break_even,
@@ -166,7 +167,8 @@ def convergence_tables(results: Results) -> list[Table]:
             "endings",
             "How trainings ended",
             "Reported trainings and pretrainings that ended at their cap of epochs (of trees: rounds) before they reached a "
-            "plateau, and trainings whose test accuracy is not two standard errors of the test sample above a coin's. "
+            f"plateau, and trainings whose test {endings.judge_of_chance(merit).title} is not two standard errors of the test "
+            "sample above a coin's. "
             f"With more than {endings.MOST_CAPPED:.0%} at the cap no gain and no break-even is worded.",
             results.endings,
             (
@@ -322,8 +324,7 @@ def _saving_between(row: Row) -> str:
 
 
 def _of_n(row: Row, name: str) -> str:
-    share = row[name] / row["n"]
-    return f"{row[name]} ({100 * share:.2g} %)" if row[name] else "0"
+    return f"{row[name]} ({wording.significant(100 * row[name] / row['n'], 2)} %)" if row[name] else "0"
 
 
 def _processor(rows: pd.DataFrame) -> tuple[Column, ...]:

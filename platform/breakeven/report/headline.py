@@ -311,14 +311,15 @@ def _saved_again(rows: Mapping[int, Mapping[Any, Any]], loud: Collection[int]) -
         at, between = f"at {size:,} events", wording.tasks_interval(row)
         known = wording.known(row["tasks"])
         tasks = f"after {wording.count_of_tasks(row['tasks'])} task{'' if row['tasks'] == 1 else 's'}" if known else ""
-        if not known and row["text"] != breakeven.NEVER:
+        if not known and row["text"] not in (breakeven.NEVER, breakeven.NOT_SHOWN):
             told.setdefault("not comparable", []).append(f"{at} ({row['note']})")
         elif _shown(row):
             told.setdefault("saved again", []).append(f"{f'**{tasks}**' if size in loud else tasks} {at}{between}")
-        elif known and not wording.known(row["high"]):
-            told.setdefault("saved again", []).append(f"{tasks} {at}, by one task, which has no interval")
+        elif not wording.known(row["high"]):
+            kind, tasks = ("saved again", f"{tasks} ") if known else ("never saved", "")
+            told.setdefault(kind, []).append(f"{tasks}{at}, by one task, which has no interval")
         else:
-            kind = "**never saved**" if not known and math.isinf(row["low"]) else "not shown to be saved"
+            kind = "**never saved**" if row["text"] == breakeven.NEVER else "not shown to be saved"
             told.setdefault(kind, []).append(f"{at}{between}")
     return ", ".join(f"{kind} {_joined(parts)}" for kind, parts in told.items())
 
@@ -342,6 +343,7 @@ def _seen(results: Results) -> Iterator[str]:
     for kind, words in (
         (exposure.SEEN, "both classes"),
         (exposure.HALF_SEEN, "one class"),
+        (exposure.PARTLY_SEEN, "only part of a class"),
         (exposure.UNSEEN, "no class"),
     ):
         tasks = [ledger_frame.title(task) for task in rows.loc[rows["exposure"] == kind, "task"]]
@@ -351,8 +353,7 @@ def _seen(results: Results) -> Iterator[str]:
 
 
 def _share(counts: Mapping[str, int], name: str) -> str:
-    percent = 100 * counts[name] / counts["n"]
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    return f"{wording.significant(100 * counts[name] / counts['n'], 2)} %"
 
 
 def _even(results: Results) -> pd.DataFrame:
@@ -387,9 +388,9 @@ def _row(results: Results, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _better_text(rows: list[dict[Any, Any]]) -> str:
     """Break-even of one row, no number where its interval reaches never; nothing of none."""
-    never = [row["text"] == breakeven.NEVER and not math.isfinite(row["low"]) for row in rows]
     return "".join(
-        str(row["text"]) if sure or _shown(row) else "not shown" for row, sure in zip(rows, never, strict=True)
+        breakeven.NOT_SHOWN if wording.known(row["tasks"]) and row["high"] == math.inf else str(row["text"])
+        for row in rows
     )
 
 

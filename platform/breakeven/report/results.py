@@ -65,7 +65,7 @@ class Results:
     merit: Metric = MERIT
 
     overall = _of_merit(mean_over_tasks)
-    endings = _of_frame(how_they_ended)
+    endings = _of_merit(how_they_ended)
     exposures = _of_frame(exposure.exposures)
     drift = _of_frame(drift_of_score)
     emergence = _of_frame(emergence_of_score)

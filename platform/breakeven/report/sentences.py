@@ -10,7 +10,9 @@ import pandas as pd
 from breakeven.analysis import frame as ledger_frame
 from breakeven.analysis.cost import breakeven
 from breakeven.analysis.cost.baseline import SCRATCH
+from breakeven.analysis.endings import judge_of_chance
 from breakeven.duration import duration
+from breakeven.metric import MERIT, METRICS
 from breakeven.report import headline, wording
 from breakeven.report.results import Results
 
@@ -48,12 +50,14 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         if search["trials"]
         else f"the published ratio {search['published']} was used without a search"
     )
+    merit = METRICS[tuning.get("merit", MERIT.name)]
     alike = search["trials"] > 0 and "scratch" in search.get("strategies", ())
     return [
         "All events are simulated. They are split once by hard event: 60 % train, 15 % validation, 25 % test, so that all "
-        "figures are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on; "
-        "another set would give other values. Backbones were taught training events of some of the tasks' own processes, as the "
-        "published ones: tasks are called seen, half-seen or unseen by how many of their two classes those are.",
+        "figures are of one fixed set of simulated test events, which no backbone and no trial was trained or chosen on (whether "
+        "the recipe was found on them is for the study's author to say); another set would give other values. Backbones were "
+        "taught training events of some of the tasks' own processes, as the published ones: tasks are called seen or half-seen "
+        "by how many of their two classes those are, partly seen where they are only some processes of a class, else unseen.",
         *(
             f"Pretraining: {_learns(name, pre)}; {_until(pre)}, batch {pre['batch_size']}, rate "
             f"{pre['learning_rate']:g} x {pre['decay']}^epoch"
@@ -95,7 +99,7 @@ def method(spec: Mapping[str, Any]) -> list[str]:
         "charge one. Its interval over tasks enumerates every resample of up to six tasks (Student's t below five) and "
         "depends on no random generator.",
         "Significant is a gain with p < 0.05 after Holm's correction over all cells of its network. At chance ended a training "
-        "whose test accuracy is not two standard errors of the test sample above a coin's.",
+        f"whose test {judge_of_chance(merit).title} is not two standard errors of the test sample above a coin's.",
         "Intervals are at 90 % and hold the scatter of seeds, of backbones where there are several, and the error of the test "
         "sample that all seeds share, from the scores of its events (paired between treatments; a binomial bound where a trial "
         "kept none); a row says which part it lacks. A mean over one seed has no interval, and is marked n=1. Hours of "

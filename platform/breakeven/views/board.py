@@ -85,7 +85,8 @@ def last_results(latest: Sequence[levels.Trial]) -> Table:
 
 
 def _counts(standing: Standing) -> list[str]:
-    counts = [f"{standing.cells_done:,} of {standing.cells:,} cells", f"{standing.rate:,.1f} trials per minute"]
+    counts = [f"{standing.cells_done:,} of {standing.cells:,} cells"]
+    counts += [f"{standing.rate:,.1f} trials per minute"] if standing.rate else []
     counts.append(f"{standing.failed:,} failed")
     return counts + ([f"{standing.stopped:,} pruned"] if standing.stopped else [])
 

@@ -166,11 +166,13 @@ def _cells(cells: pd.DataFrame) -> list[RenderableType]:
     kinds = [together] if page_width() >= _WIDE else [accuracies, hours]
     tables = [_cell_table(cells, *kind) for kind in kinds]
     methods = ", ".join(f"{n} {name}" for name, n in cells["method"].value_counts(sort=False).items())
-    said = (
-        f"test accuracy in percent: mean ± standard deviation over seeds (n); B - A in percentage points; "
-        f"{methods}; p corrected after {CORRECTION} for {tested} cells: {changed} of them below {1 - LEVEL:.2f}"
-    )
-    return [*tables, Text(said, style="dim")]
+    said = [
+        "test accuracy in percent: mean ± standard deviation over seeds (n); B - A in percentage points",
+        methods,
+        f"p corrected after {CORRECTION} for {tested} cells: {changed} of them below {1 - LEVEL:.2f}" if tested else "",
+        "hours: all that the cell was charged on its device: search, reported, failed and lost",
+    ]
+    return [*tables, Text("; ".join(filter(None, said)), style="dim")]
 
 
 def _cell_table(cells: pd.DataFrame, columns: Sequence[str], entries: Callable[[dict[Any, Any]], list[Text]]) -> Table:

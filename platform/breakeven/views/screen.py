@@ -21,7 +21,9 @@ class Screen(Observer):
             self._shown.enter_context(live(lambda: board.picture(self._tally.standing(), _notes(work)),
                                            lambda: board.line(self._tally.standing(), _notes(work))))  # fmt: skip
         else:
-            self._bar = self._shown.enter_context(bar(work.title, work.total or 0, work.unit, work.done))
+            self._bar = self._shown.enter_context(
+                bar(work.title, work.total or 0, work.unit, work.done, in_turn=work.unit == "epochs")
+            )
 
     def advanced(self, units: int, note: str) -> None:
         if self._bar is not None:

@@ -3,9 +3,12 @@
 Answers at once, as it imports neither Ray nor torch nor MLflow. It writes nothing and disturbs no study.
 """
 
+import os
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from breakeven import plugins
 from breakeven.duration import duration, format_hours
 from breakeven.ledger.charge import Spent, hours_unit
 from breakeven.ledger.lease import Driver, Leases
@@ -92,8 +96,15 @@ class Viewer:
         return self
 
     def view(self, folder: StudyFolder) -> View:
-        """The study as last looked at. Raises InvalidStudy where its specification is not of this version."""
-        progress = Progress(folder.study)
+        """The study as last looked at. Raises InvalidStudy where its specification is not of this version, or lacks a plug-in."""
+        study = folder.study
+        try:
+            progress = Progress(study)
+        except InvalidStudy as error:
+            files = _plugins_of(folder)
+            missing = f"its tasks need --plugin {shlex.join(files)}"
+            way = missing if files else f"{error}; one of a plug-in needs --plugin FILE"
+            raise InvalidStudy(f"{folder.places.study}: {way}") from error
         at_work, unknown = self._taken & set(folder.members), 0
         for name in folder.members:
             record = self._facts(name)
@@ -104,6 +115,8 @@ class Viewer:
         standing = progress.standing(time.time())
         if not any(driver.alive for driver in drivers):
             standing = replace(standing, left_seconds=None)
+        if not standing.left:
+            standing = replace(standing, rate=0.0)  # it would fall with the clock
         view = View(folder, standing, drivers, len(at_work))
         if view.state == "running":  # what it keeps grows meanwhile
             return view
@@ -179,11 +192,19 @@ def _studies_table(views: Iterable[View]) -> Table:
             f"{one.cells_done:,}/{one.cells:,}",
             f"{one.done:,}/{one.total:,}",
             f"{one.failed:,}",
-            f"{one.rate:,.1f}",
+            f"{one.rate:,.1f}" if one.rate else "",
             "\n".join(_hours_text(device, spent) for device, spent in sorted(one.spent.items())) or "-",
             board.left_text(one),
         )
     return table
+
+
+def _plugins_of(folder: StudyFolder) -> list[str]:
+    """The plug-in files of a study's command, if one of them is not in use here; none else."""
+    _, given, files = read_command(folder.places).replace("--plugin=", "--plugin ").partition(" --plugin ")
+    named = list(takewhile(lambda word: not word.startswith("--"), shlex.split(files))) if given else []
+    used = plugins.environment().get(plugins.VARIABLE, "").split(os.pathsep)
+    return named if {str(Path(file).resolve()) for file in named} - {*used} else []
 
 
 def _hours_text(device: str, spent: Spent) -> str:

@@ -101,13 +101,17 @@ def test_search_trials_are_not_charged_as_trainings(ledger) -> None:
     assert study_break_even(ledger.frame())["exact"].iloc[0] == pytest.approx(60.0)
 
 
-def test_never_is_said_with_its_interval(ledger) -> None:
+@pytest.mark.parametrize(
+    ("finetuning", "low", "said"),
+    [((120.0, 130.0), "some", "not shown"), ((120.0, 120.0), "inf", "never"), ((120.0,), "nan", "never")],
+)
+def test_a_mean_that_saves_nothing_is_never_only_with_the_whole_of_its_interval(ledger, finetuning, low, said) -> None:
     ledger.pretraining(plateau_seconds=600.0)
-    for task, finetuning in (("stop_vs_ttH", 120.0), ("WH_vs_ZH", 130.0)):
-        add_task(ledger, task, 100, 100.0, finetuning)
+    for task, seconds in zip(("stop_vs_ttH", "WH_vs_ZH"), finetuning, strict=False):
+        add_task(ledger, task, 100, 100.0, seconds)
     [row] = study_break_even(ledger.frame()).to_dict("records")
-    assert pd.isna(row["tasks"]) and row["text"] == "never"
-    assert math.isinf(row["high"])
+    assert pd.isna(row["tasks"]) and row["text"] == said
+    assert ("some" if math.isfinite(row["low"]) else str(row["low"])) == low and not math.isfinite(row["high"])
 
 
 def test_a_training_without_plateau_is_charged_to_its_end_and_counted(ledger) -> None:

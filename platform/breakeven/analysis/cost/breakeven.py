@@ -40,7 +40,8 @@ from breakeven.metric import MERIT, Metric
 
 __all__ = ["BreakEven", "break_even", "break_even_table", "readings", "study_break_even"]
 
-NEVER = "never"
+NEVER, NOT_SHOWN = "never", "not shown"
+"""Words for a mean that saves nothing: with the whole of its interval where it has one, or with a part of it that saves."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ class BreakEven:
 
     def figures(self, saving: tuple[float, float]) -> dict[str, object]:
         """The columns of a table, where times are hours; low and high from the interval of the saving, scratch - finetuning."""
+        low, high = (tasks_for_saving(self.pretraining, end) for end in reversed(saving))
         return {
             "pretraining_hours": self.pretraining, "scratch_hours": self.scratch, "finetuning_hours": self.finetuning,
-            "exact": math.nan if self.exact is None else self.exact, "tasks": self.tasks, "text": self.text,
-            "low": tasks_for_saving(self.pretraining, saving[1]), "high": tasks_for_saving(self.pretraining, saving[0]),
+            "exact": math.nan if self.exact is None else self.exact, "tasks": self.tasks,
+            "text": NOT_SHOWN if self.tasks is None and math.isfinite(low) else self.text, "low": low, "high": high,
         }  # fmt: skip
 
 
