@@ -8,10 +8,16 @@ import pytest
 from breakeven.ledger.lease import Leases
 from breakeven.places import Places
 from breakeven.stages.opening import _set_other_study_aside, open_study
-from breakeven.study.spec import InvalidStudy, Study
+from breakeven.study.spec import Finetuning, InvalidStudy, Study
 
 STUDY = Study(name="mine")
 WHOLE = json.dumps(dataclasses.asdict(STUDY))
+
+
+def test_a_network_that_was_not_timed_here_is_said_to_be_so(tmp_path, capsys):
+    """Whatever else the machine has been measured for."""
+    open_study(Study(name="mine", finetuning=Finetuning(tasks=("WH_vs_ZH",), sizes=(100,))), Places(tmp_path, "mine"))
+    assert "this network has not been timed on this machine: --plan does it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def open_study(study: Study, places: Places) -> Ledger:
     )
     console.print(
         f"  from nothing: {preview.hours(price.generation)} of one core and {preview.hours(price.device_hours)} of one device"
-        + ("" if price.speeds.trusted else "; this machine is unknown: --plan measures it")
+        + ("" if price.speeds.trusted else "; this network has not been timed on this machine: --plan does it")
     )
     preview.tell_names(study)
     preview.tell_reuse(study)
