@@ -173,6 +173,7 @@ def test_a_backbone_that_two_networks_share_is_of_both(ledger) -> None:
     parts = by_network(ledger.frame())
     found = {name: set(part.loc[part["level"] == "pretraining", "backbone"]) for name, part in parts.items()}
     assert found == {"V": {"1", "2"}, "V-HLF": {"1", "2"}, "wide": {"3"}}
+    assert [list(by_network(part)) for part in parts.values()] == [["V"], ["V-HLF"], ["wide"]], "each is of one alone"
 
 
 def scored(ledger, right: dict[str, list[list[int]]], **fields):
