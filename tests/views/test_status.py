@@ -205,6 +205,7 @@ def test_a_specification_that_is_damaged_hides_no_other_study(tmp_path, capsys, 
             "its tasks need --plugin /my/muons.py '/my/deep set.py'",
         ),
         ("--plugin=/my/muons.py", "its tasks need --plugin /my/muons.py"),
+        ("--plugin '/my/mu", "finetuning.tasks: 'spectrum' is not known; the nearest"),  # cut short
         ("--name second", "finetuning.tasks: 'spectrum' is not known; the nearest"),
     ],
 )

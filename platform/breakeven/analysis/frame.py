@@ -117,7 +117,9 @@ def by_network(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     check(frame)
     networks = frame["network"].fillna("").where((frame["level"] != "generation") & (frame["strategy"] != "trees"))
     trials = networks[frame["level"] == "trial"].dropna()
-    names = list(dict.fromkeys(networks.dropna() if trials.empty else trials))  # a shared backbone has the name of one alone
+    names = list(
+        dict.fromkeys(networks.dropna() if trials.empty else trials)
+    )  # a shared backbone has the name of one alone
     parts = {}
     for name in names or [""]:
         own = networks.isna() | (networks == name)

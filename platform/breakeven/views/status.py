@@ -201,8 +201,12 @@ def _studies_table(views: Iterable[View]) -> Table:
 
 def _plugins_of(folder: StudyFolder) -> list[str]:
     """The plug-in files of a study's command, if one of them is not in use here; none else."""
-    _, given, files = read_command(folder.places).replace("--plugin=", "--plugin ").partition(" --plugin ")
-    named = list(takewhile(lambda word: not word.startswith("--"), shlex.split(files))) if given else []
+    try:
+        words = shlex.split(read_command(folder.places).replace("--plugin=", "--plugin "))
+    except ValueError:  # damaged: a quotation without end
+        words = []
+    after = words[words.index("--plugin") + 1 :] if "--plugin" in words else []
+    named = list(takewhile(lambda word: not word.startswith("--"), after))
     used = plugins.environment().get(plugins.VARIABLE, "").split(os.pathsep)
     return named if {str(Path(file).resolve()) for file in named} - {*used} else []
 
